@@ -1,0 +1,68 @@
+"""What the options of all models have in common: normalisation, capabilities, and the check of the image's size."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import nn
+
+from mpifl.models.layers import NormKind, norm
+from mpifl.settings import BadInput, Count, NonNegativeInt, options
+
+Shape = tuple[int, int, int]
+"""Of one image: channels, height, width"""
+
+
+@options
+class Model(ABC):
+    """Options of one architecture; `build` makes the network."""
+
+    name: ClassVar[str]
+    channels_last: ClassVar[bool] = False
+    """whether training is faster on images in channels-last memory format (measured on CPUs)"""
+    traits: ClassVar[frozenset[str]] = frozenset({"activations"})
+
+    norm: NormKind = "none"
+    """batch, group, layer (over channels, height and width) or none"""
+    groups: Count = 2
+    """groups of norm = "group"; must divide every normalised layer's channels"""
+    norm_affine: bool = True
+    """whether norms have a learnt scale and shift"""
+    feature_norm: bool = False
+    """whether what enters the classifier is scaled to norm sqrt(q)"""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What losses may ask of the network: activations, stages, width, gates, projection."""
+        return self.traits
+
+    @abstractmethod
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        """A new network for images of `shape`, drawn from torch's global generator; `BadInput` for small images."""
+
+    def make_norm(self, channels: int) -> nn.Module:
+        return norm(self.norm, channels, groups=self.groups, affine=self.norm_affine)
+
+    def check_size(self, shape: Shape, minimum: int) -> None:
+        """Raise `BadInput` unless height and width are at least `minimum` pixels."""
+        _, height, width = shape
+        if min(height, width) < minimum:
+            raise BadInput(
+                f"model.name: {self.name} expected images of at least {minimum}x{minimum} pixels; "
+                f"got {'x'.join(map(str, shape))}; choose a smaller model such as mlp"
+            )
+
+
+@options
+class ConvModel(Model):
+    """Options of convolutional networks."""
+
+    norm_after_activation: bool = False
+    """convolution, ReLU, norm (FedLN's order) instead of convolution, norm, ReLU"""
+    projection: NonNegativeInt = 0
+    """outputs of a projection head before the classifier (MOON); 0 = none"""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return self.traits | {"projection"} if self.projection else self.traits

@@ -1,0 +1,26 @@
+"""The CNN of the layer-normalisation study of skewed federated learning (FedLN, arXiv 2308.09565): bias-free."""
+
+from __future__ import annotations
+
+from mpifl.models.base import ConvModel, Shape
+from mpifl.models.cnn import DENSE, LAYERS
+from mpifl.models.convnet import Plain, convnet
+from mpifl.models.layers import NormKind
+from mpifl.settings import options
+
+
+@options
+class FedLnCnn(ConvModel):
+    """The layers of `cnn` without biases, normed at every hidden layer: 797,248 weights for CIFAR-10.
+
+    By default norms have no scale and shift and stand after the ReLU, before pooling. FedFN is norm = "none" with
+    feature_norm = true. Small images are padded as in `cnn`.
+    """
+
+    name = "fedln_cnn"
+    norm: NormKind = "layer"
+    norm_affine: bool = False
+    norm_after_activation: bool = True
+
+    def build(self, shape: Shape, classes: int) -> Plain:
+        return convnet(self, shape, classes, LAYERS, DENSE, bias=False, norm_dense=True)

@@ -1,0 +1,36 @@
+"""The end of every model: an optional projection head, an optional feature norm, and the classifier."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mpifl.models.layers import Linear, feature_norm
+from mpifl.models.output import Kept
+
+
+class Head(nn.Module):
+    """Pooled features [B, q] to logits [B, classes].
+
+    `projection` > 0 puts MOON's head (Li et al., 2021) between them: Linear(q, q), ReLU, Linear(q, projection); the
+    classifier then stands on the projection. Features narrower than q use the first columns of the first weights.
+    """
+
+    def __init__(
+        self, q: int, classes: int, *, projection: int = 0, normalise: bool = False, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.hidden = Linear(q, q, bias) if projection else None
+        self.project = Linear(q, projection, bias) if projection else None
+        self.classifier = Linear(projection or q, classes, bias)
+
+    def forward(self, f: Tensor, kept: Kept) -> tuple[Tensor, Tensor]:
+        """Return logits and the features that the classifier saw; the projection's ReLU goes to `kept`."""
+        if self.hidden is not None:
+            f = F.relu(self.hidden(f, f.shape[1]))
+            kept.add(f)
+            f = self.project(f)
+        if self.normalise:
+            f = feature_norm(f)
+        return self.classifier(f), f

@@ -1,0 +1,45 @@
+"""FedML's bottleneck ResNets for CIFAR (the ResNet-56 of FedAlign, Mendieta et al., 2022), and a shallow one."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import ClassVar
+
+from mpifl.models.base import ConvModel, Shape
+from mpifl.models.layers import NormKind
+from mpifl.models.resnet import ResNet, Spec, bottleneck, layout
+from mpifl.settings import options
+
+
+@options
+class CifarResNet(ConvModel, ABC):
+    """3x3 stem of 16 channels, three stages of bottlenecks with 16, 32, 64 planes and 4 times the outputs.
+
+    At least 4x4 pixels.
+    """
+
+    channels_last = True
+    traits = frozenset({"activations", "stages", "width", "gates"})
+    depth: ClassVar[int]
+    norm: NormKind = "batch"
+
+    def build(self, shape: Shape, classes: int) -> ResNet:
+        self.check_size(shape, 4)
+        stages = layout(bottleneck, (16, 32, 64), self.depth)
+        return ResNet(self, shape[0], classes, stem=Spec(16, 3), pool=False, layout=stages)
+
+
+@options
+class ResNet20(CifarResNet):
+    """Two bottlenecks a stage: a 20-layer network for smaller budgets."""
+
+    name = "resnet20"
+    depth = 2
+
+
+@options
+class ResNet56(CifarResNet):
+    """Six bottlenecks a stage: 614,452 parameters for CIFAR-100, stages 64x32x32, 128x16x16, 256x8x8."""
+
+    name = "resnet56"
+    depth = 6

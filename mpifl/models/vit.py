@@ -1,0 +1,109 @@
+"""A small vision transformer (Dosovitskiy et al., 2021): pre-norm blocks, learnt positions, mean over patches."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mpifl.models.base import Model, Shape
+from mpifl.models.head import Head
+from mpifl.models.layers import Conv, Linear, NormKind
+from mpifl.models.output import Kept, Output
+from mpifl.settings import BadInput, Count, options
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens [B, T, D]."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = Linear(dim, 3 * dim), Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        # Fused kernels have no second derivative. Evaluation with gradients on is how curvature is measured.
+        plain = torch.is_grad_enabled() and not self.training
+        with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
+            x = F.scaled_dot_product_attention(q, k, v)
+        return self.out(x.transpose(1, 2).flatten(2))
+
+
+class TokenNorm(nn.Module):
+    """A norm of [B, C] applied to tokens [B, T, C]: layer and group norm see one token, batch norm all B*T."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.flatten(0, 1)).view_as(x)
+
+
+class Encoder(nn.Module):
+    """`x + attention(norm(x))`, then `x + mlp(norm(x))`."""
+
+    def __init__(self, options: ViT) -> None:
+        super().__init__()
+        dim, inner = options.dim, options.expansion * options.dim
+        self.norm1, self.attention = TokenNorm(options.make_norm(dim)), Attention(dim, options.heads)
+        self.norm2, self.up, self.down = TokenNorm(options.make_norm(dim)), Linear(dim, inner), Linear(inner, dim)
+
+    def forward(self, x: Tensor, kept: Kept) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        hidden = F.gelu(self.up(self.norm2(x)))
+        kept.add(hidden)
+        return x + self.down(hidden)
+
+
+class Transformer(nn.Module):
+    """Patches, positions, encoders, a last norm, the mean over patches, the head."""
+
+    def __init__(self, options: ViT, shape: Shape, classes: int) -> None:
+        super().__init__()
+        channels, height, width = shape
+        patch, dim = options.patch, options.dim
+        self.embed = Conv(channels, dim, patch, patch)
+        self.positions = nn.Parameter(torch.empty(1, (height // patch) * (width // patch), dim))
+        nn.init.trunc_normal_(self.positions, std=0.02)
+        self.encoders = nn.ModuleList(Encoder(options) for _ in range(options.depth))
+        self.norm = TokenNorm(options.make_norm(dim))
+        self.head = Head(dim, classes, normalise=options.feature_norm)
+
+    def forward(self, x: Tensor) -> Output:
+        kept = Kept()
+        x = self.embed(x).flatten(2).transpose(1, 2) + self.positions
+        for encoder in self.encoders:
+            x = encoder(x, kept)
+        logits, features = self.head(self.norm(x).mean(1), kept)
+        return Output(logits, features, kept.all())
+
+
+@options
+class ViT(Model):
+    """A vision transformer without dropout. Height and width must be multiples of `patch`, `dim` of `heads`."""
+
+    name = "vit"
+    norm: NormKind = "layer"
+    patch: Count = 4
+    """side of the square patches, pixels"""
+    dim: Count = 128
+    """channels of a token"""
+    depth: Count = 6
+    """encoders"""
+    heads: Count = 4
+    expansion: Count = 2
+    """hidden channels of an encoder's MLP, in units of `dim`"""
+
+    def build(self, shape: Shape, classes: int) -> Transformer:
+        _, height, width = shape
+        self.check_size(shape, self.patch)
+        if height % self.patch or width % self.patch:
+            raise BadInput(f"model.patch: expected a divisor of {height} and {width} pixels; got {self.patch}")
+        if self.dim % self.heads:
+            raise BadInput(f"model.heads: expected a divisor of dim = {self.dim}; got {self.heads}")
+        return Transformer(self, shape, classes)
