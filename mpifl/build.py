@@ -1,0 +1,226 @@
+"""Config -> objects: the only place that knows every name."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from mpifl import config as configs
+from mpifl import seeds
+from mpifl.algorithms import ALGORITHMS
+from mpifl.algorithms.fedavg import FedAvg
+from mpifl.buffers import BufferRule
+from mpifl.clients import Clients
+from mpifl.data import packed
+from mpifl.data.batches import Augmentation, Samples
+from mpifl.data.dataset import Dataset, Split, limited
+from mpifl.data.partition import PARTITIONS, counts
+from mpifl.data.partition.dirichlet import Dirichlet
+from mpifl.data.sources import SOURCES
+from mpifl.evaluate import Evaluation
+from mpifl.federation import Federation
+from mpifl.local import Local
+from mpifl.losses import LOSSES
+from mpifl.losses.expression import parse as parse_loss
+from mpifl.models import MODELS
+from mpifl.models.cnn import Cnn
+from mpifl.oracles import ORACLES
+from mpifl.placement import device_for, settle, threads_of
+from mpifl.rates import RATES
+from mpifl.rounds import Experiment
+from mpifl.schedule import Participation
+from mpifl.settings import BadInput, Count, NonNegative, NonNegativeInt, options
+from mpifl.vector import Net
+
+GENERATED = ("digits", "synthetic")
+"""data sets that need no packed file"""
+
+TABLES: configs.Tables = {
+    "partition": PARTITIONS,
+    "model": MODELS,
+    "algorithm": ALGORITHMS,
+    "local.gradient": ORACLES,
+    "local.schedule": RATES,
+}
+
+
+@options
+class Data:
+    """Which images, and what is done to them."""
+
+    name: str = ""
+    """digits or synthetic, made on the spot; for a packed file, a name to show"""
+    path: str = ""
+    """a file packed by `mpifl data`"""
+    options: dict[str, Any] = field(default_factory=dict)
+    """options of digits and synthetic"""
+    train_limit: NonNegativeInt = 0
+    """use this many training samples, a class-stratified choice; 0: all"""
+    test_limit: NonNegativeInt = 0
+    augment: Augmentation = Augmentation()
+
+
+@options
+class Results:
+    """What a run keeps on disk."""
+
+    weights_every: NonNegativeInt = 10
+    """rounds between stored global weights; 0: only the last, which is always stored"""
+    clients_every: NonNegativeInt = 0
+    """rounds between stored weights of the round's clients; 0: never"""
+    commit_seconds: NonNegative = 5.0
+    """least time between two commits of results.h5"""
+
+
+@options
+class Runtime:
+    """Where it computes."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: NonNegativeInt = 0
+    """per rank; 0: what Slurm grants a task, else 1"""
+    channels_last: Literal["auto", "yes", "no"] = "auto"
+    """memory format of images; auto: what was measured faster for the model"""
+
+
+@options
+class Config:
+    """One run."""
+
+    name: str = "run"
+    seed: NonNegativeInt = 0
+    rounds: Count = 10
+    clients: Count = 10
+    objective: Literal["samples", "uniform"] = "samples"
+    """how clients weigh: by their samples, or all alike"""
+    buffers: Literal["average", "pooled", "local"] = "average"
+    """what becomes of BatchNorm's running statistics"""
+    divergence: Literal["stop", "skip", "continue"] = "stop"
+    """what a client whose loss is not finite does to the run"""
+    participation: Participation = Participation()
+    data: Data = Data(name="digits")
+    partition: Any = Dirichlet(alpha=0.3)
+    model: Any = Cnn()
+    algorithm: Any = FedAvg()
+    local: Local = Local()
+    evaluation: Evaluation = Evaluation()
+    results: Results = Results()
+    runtime: Runtime = Runtime()
+
+
+def resolve(raw: dict) -> Config:
+    """The checked config of `raw`; raises BadInput at the first mistake that can be seen without the data."""
+    config = configs.build(Config, raw, TABLES)
+    config.participation.cohort(config.seed, 1, config.clients)
+    loss = parse_loss(config.local.loss, LOSSES)
+    if missing := loss.needs - config.model.capabilities - {"previous"}:
+        able = [name for name, kind in MODELS.items() if missing <= kind().capabilities]
+        raise BadInput(
+            f"local.loss: {config.local.loss!r} needs a model with {', '.join(sorted(missing))}; got "
+            f"{config.model.name}; allowed: {', '.join(able) or 'none'}"
+        )
+    if config.local.nesterov and not config.local.momentum:
+        raise BadInput("local.nesterov: expected a local.momentum above 0 with it; got 0.0")
+    if not config.data.path and config.data.name not in GENERATED:
+        raise BadInput(
+            f"data.path: expected a file packed by `mpifl data NAME --out FILE`, or data.name one of "
+            f"{', '.join(GENERATED)}; got no path and the name {config.data.name!r}"
+        )
+    return config
+
+
+def text(config: Config) -> str:
+    """The config as TOML in which every option stands."""
+    return configs.text(config, TABLES)
+
+
+def load_data(data: Data, seed: int) -> Dataset:
+    """The data set that a config names, limited as it says; raises BadInput."""
+    if data.path:
+        dataset = packed.read(Path(data.path), verify=True)
+    else:
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in data.options.items()}
+        dataset = SOURCES[data.name].load(**given)
+    return limited(dataset, data.train_limit or None, data.test_limit or None, seed)
+
+
+def shared_data(data: Data, seed: int, federation: Federation) -> Dataset:
+    """The data set with one copy a node; raises BadInput on all ranks if any node lacks it."""
+    reads = federation.node.rank == 0
+    dataset = federation.agree(lambda: load_data(data, seed) if reads else None)
+    described = federation.node.bcast(dataset and _without_arrays(dataset))
+    arrays = federation.share(dataset and _arrays(dataset))
+    splits = {name: _split(arrays, name) for name in ("train", "test")}
+    return Dataset(**splits, **described)
+
+
+def _without_arrays(dataset: Dataset) -> dict[str, Any]:
+    return {name: value for name, value in vars(dataset).items() if not isinstance(value, Split)}
+
+
+def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
+    splits = {"train": dataset.train, "test": dataset.test}
+    return {f"{s}.{n}": a for s, split in splits.items() for n, a in vars(split).items() if a is not None}
+
+
+def _split(arrays: dict[str, np.ndarray], name: str) -> Split:
+    return Split(arrays[f"{name}.images"], arrays[f"{name}.labels"], arrays.get(f"{name}.domains"))
+
+
+def partition(config: Config, labels: np.ndarray, domains: np.ndarray | None) -> list[np.ndarray]:
+    """Each client's training samples: a function of the config and the labels only."""
+    return config.partition.split(labels, domains, config.clients, seeds.generator(config.seed, "partition"))
+
+
+def network(config: Config, shape: tuple[int, int, int], classes: int, device: torch.device) -> Net:
+    """The model with its initial weights, which depend on the seed only."""
+    if config.model.classes not in (0, classes):
+        raise BadInput(f"model.classes: expected {classes}, as many as the data has; got {config.model.classes}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.integer(config.seed, "initial weights"))
+        module = config.model.build(shape, classes)
+    wanted = config.runtime.channels_last
+    return Net(module, device, config.model.channels_last if wanted == "auto" else wanted == "yes")
+
+
+def place(config: Config, federation: Federation) -> tuple[torch.device, int]:
+    """This rank's device and threads, made this process's own."""
+    threads = threads_of(config.runtime.threads)
+    worker, workers = federation.worker_on_node()
+    device = federation.agree(lambda: device_for(config.runtime.device, worker, workers))
+    settle(device, threads)
+    return device, threads
+
+
+def experiment(config: Config, dataset: Dataset, device: torch.device) -> Experiment:
+    """All that `rounds.run` needs; raises BadInput where config and data do not fit."""
+    parts = partition(config, dataset.train.labels, dataset.train.domains)
+    net = network(config, dataset.shape, len(dataset.classes), device)
+    normal = (dataset.mean, dataset.std)
+    clients = Clients(
+        net=net,
+        samples=Samples(dataset.train.images, dataset.train.labels, *normal, device),
+        parts=parts,
+        counts=counts(dataset.train.labels, parts, len(dataset.classes)),
+        algorithm=config.algorithm,
+        local=config.local,
+        loss=parse_loss(config.local.loss, LOSSES),
+        augmentation=config.data.augment,
+        buffers=BufferRule(config.buffers, net.layout),
+        seed=config.seed,
+        rounds=config.rounds,
+    )
+    return Experiment(
+        clients=clients,
+        test=Samples(dataset.test.images, dataset.test.labels, *normal, device),
+        participation=config.participation,
+        evaluation=config.evaluation,
+        rounds=config.rounds,
+        seed=config.seed,
+        objective=config.objective,
+        divergence=config.divergence,
+    )

@@ -1,0 +1,123 @@
+"""A worker playing one client: its data, its streams, its state in; its reply, its state and a row of figures out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpifl import seeds
+from mpifl.buffers import BufferRule
+from mpifl.data.batches import Augmentation, Samples, deal, sequence
+from mpifl.local import Local, Loss, Trained, train
+from mpifl.losses.step import ClientRound
+from mpifl.summation import Message
+from mpifl.vector import Net
+
+State = dict[str, Tensor]
+
+COLUMNS = ("weight", "samples", "steps", "loss", "accuracy", "seconds", "failed")
+"""of a client's row; failed: 0 fine, 1 its loss is not finite, 2 its reply could not be added"""
+
+_FIXED_COST = 0.5  # a client's work beside its minibatches, in minibatches: loading weights, adding the reply
+
+
+@dataclass
+class Clients:
+    """All clients, as any worker can play them on its one net."""
+
+    net: Net
+    samples: Samples
+    parts: list[np.ndarray]
+    """int64 sample indices of each client"""
+    counts: np.ndarray
+    """int64 [clients, classes]"""
+    algorithm: Any
+    local: Local
+    loss: Loss
+    augmentation: Augmentation
+    buffers: BufferRule
+    seed: int
+    rounds: int
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __post_init__(self) -> None:
+        self.sizes = np.array([len(part) for part in self.parts], dtype=np.int64)
+
+    def costs(self, cohort: np.ndarray) -> np.ndarray:
+        """The expected work of each client of `cohort`, in minibatches."""
+        local, sizes = self.local, self.sizes[cohort]
+        batches = np.full(len(cohort), local.steps) if local.steps else local.epochs * np.ceil(sizes / local.batch)
+        return batches.astype(np.float64) + _FIXED_COST
+
+    def rate(self, round: int) -> float:
+        """The local learning rate of `round`."""
+        return self.local.lr * self.local.schedule(round, self.rounds)
+
+    def initial_state(self, w: Tensor) -> State:
+        """What a client remembers before its first round, on the host: empty for rules without memory.
+
+        Besides the algorithm's own: `momentum`, `previous` (its last weights) and `buffers`, as far as asked for.
+        """
+        state = dict(self.algorithm.init_client(w))
+        if self.local.momentum and self.local.momentum_state == "persist":
+            state["momentum"] = torch.zeros_like(w)
+        if "previous" in self.loss.needs:
+            state["previous"] = w.clone()
+        if self.buffers.policy == "local" and len(self.net.buffers):
+            state["buffers"] = self.net.buffers.cpu().clone()
+        return state
+
+    def reply_like(self, sent: Message, own: State) -> Message:
+        """A reply's names, shapes and types, without training anybody."""
+        untrained = Trained(sent["w"], 1, 1.0, 1.0, None, 0.0, 0.0)
+        reply, _ = self.algorithm.client(sent, own, lambda w, **_: untrained)
+        if "buffers" in sent:
+            reply["buffers"] = self.buffers.encode(sent["buffers"])
+        return reply
+
+    def play(self, client: int, round: int, sent: Message, own: State) -> tuple[Message, State, np.ndarray]:
+        """One client's round from what was `sent` (on the net's device): its reply, its state, its row's figures."""
+        began, device = time.perf_counter(), self.net.device
+        own = {name: vector.to(device) for name, vector in own.items()}
+        if "buffers" in sent:
+            self.net.buffers.copy_(own.get("buffers", sent["buffers"]))
+        result: Trained | None = None
+
+        def local_training(w: Tensor, *, linear: Tensor | None = None, pull: float = 0.0) -> Trained:
+            nonlocal result
+            context = self._context(client, round, sent["w"], own.get("previous"))
+            batches = self._batches(client, round)
+            momentum = own.get("momentum")
+            terms = {"momentum": momentum, "linear": linear, "pull": pull}
+            result = train(self.net, self.loss, self.local, batches, context, self.rate(round), w, **terms)
+            return result
+
+        reply, kept = self.algorithm.client(sent, own, local_training)
+        if "buffers" in sent:
+            reply["buffers"] = self.buffers.encode(self.net.buffers)
+        kept = {**own, **kept, **self._remembered(own, result)}
+        row = (0.0, self.sizes[client], result.steps, result.loss, result.accuracy, time.perf_counter() - began, 0.0)
+        return reply, {name: vector.cpu() for name, vector in kept.items()}, np.array(row)
+
+    def _remembered(self, own: State, result: Trained) -> State:
+        fresh = {"momentum": result.momentum, "previous": result.y, "buffers": self.net.buffers.clone()}
+        return {name: vector for name, vector in fresh.items() if name in own}
+
+    def _context(self, client: int, round: int, sent: Tensor, previous: Tensor | None) -> ClientRound:
+        counts = self.counts[client]
+        return ClientRound(self.seed, client, round, len(counts), counts, sent, previous)
+
+    def _batches(self, client: int, round: int):
+        local = self.local
+        shuffle = seeds.generator(self.seed, "shuffle", client, round)
+        own, steps = self.parts[client], local.steps or None
+        order, lengths = sequence(own, local.batch, local.epochs, steps, local.drop_last, shuffle)
+        draws = self.augmentation.draw(len(order), seeds.generator(self.seed, "augment", client, round))
+        return deal(self.samples, order, lengths, self.augmentation, draws)

@@ -1,0 +1,157 @@
+"""Configs: TOML with `extends` and dotted overrides -> checked dataclasses, and back to text that shows every default.
+
+What the sections are is not known here: `build` passes the classes, and tables of the names each named section allows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import tomli_w
+from pydantic import ValidationError
+
+from mpifl.settings import BadInput
+
+Tables = dict[str, dict[str, type]]
+"""dotted path of a named section -> the classes that its `name` may choose"""
+
+
+def read(path: Path) -> dict:
+    """The raw config at `path`, over what it extends (later keys win); raises BadInput."""
+    return _read(path, ())
+
+
+def _read(path: Path, through: tuple[Path, ...]) -> dict:
+    path = Path(path)
+    if path.resolve() in through:
+        raise BadInput(f"{path}: expected a chain of `extends` that ends; got a circle")
+    try:
+        raw = parse(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise BadInput(f"{path}: expected a config file; got {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: expected TOML text in UTF-8; got other bytes") from None
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw
+    if not isinstance(base, str):
+        raise BadInput(f"{path}: extends: expected a path in quotes; got {base!r}")
+    return merge(_read(path.parent / base, (*through, path.resolve())), raw)
+
+
+def parse(text: str, where: str) -> dict:
+    """TOML text as a dict; a mistake becomes one line that names `where` and the place in it."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{where}: expected TOML; got: {error}") from None
+
+
+def merge(base: dict, over: dict) -> dict:
+    """`over` laid over `base`, table by table; a named section that changes its name starts afresh."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name"):
+            value = merge(old, value)
+        result[key] = value
+    return result
+
+
+def override(raw: dict, assignments: Iterable[str]) -> dict:
+    """`raw` with `key.path=value` assignments applied; a value is TOML, or else plain text.
+
+    >>> override({"local": {"lr": 0.1}}, ["local.lr=0.5", "model=resnet56"])
+    {'local': {'lr': 0.5}, 'model': 'resnet56'}
+    """
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise BadInput(f"command line: expected key.path=value; got {assignment!r}")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        for key in reversed(keys[1:]):
+            value = {key: value}
+        old = raw.get(keys[0])
+        if isinstance(old, str) and isinstance(value, dict):  # `model = "cnn"` is short for a table with that name
+            raw = {**raw, keys[0]: {"name": old}}
+        raw = merge(raw, {keys[0]: value})
+    return raw
+
+
+def build(kind: type, raw: Any, tables: Tables, where: str = "") -> Any:
+    """An instance of the dataclass `kind` from the table `raw`; raises BadInput at the first mistake."""
+    if not isinstance(raw, dict):
+        raise BadInput(f"{where}: expected a table of options; got {raw!r}")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    types = get_type_hints(kind)
+    values = {}
+    for key, value in raw.items():
+        at = f"{where}.{key}" if where else key
+        if key not in fields:
+            raise BadInput(f"{at}: unknown key{suggestion(key, fields)}")
+        if at in tables:
+            values[key] = _named(tables[at], value, tables, at)
+        elif dataclasses.is_dataclass(types[key]):
+            values[key] = build(types[key], value, tables, at)
+        else:
+            values[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise BadInput(_line(error, where)) from None
+
+
+def _named(table: dict[str, type], raw: Any, tables: Tables, where: str) -> Any:
+    raw = {"name": raw} if isinstance(raw, str) else raw
+    if not isinstance(raw, dict) or "name" not in raw:
+        raise BadInput(f"{where}: expected a name, or a table with a name; got {raw!r}; allowed: {', '.join(table)}")
+    rest = {key: value for key, value in raw.items() if key != "name"}
+    if not isinstance(raw["name"], str) or raw["name"] not in table:
+        raise BadInput(f"{where}.name: unknown name {raw['name']!r}{suggestion(raw['name'], table)}")
+    return build(table[raw["name"]], rest, tables, where)
+
+
+def suggestion(got: Any, allowed: Iterable[str]) -> str:
+    """The end of an error line: the nearest allowed name, and all of them."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(str(got), allowed, n=1)
+    return (f"; did you mean {near[0]}?" if near else ";") + f" allowed: {', '.join(allowed) or 'none'}"
+
+
+def _line(error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    at = ".".join(part for part in (where, *map(str, first["loc"])) if part)
+    if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"{at}: expected a value; got none"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = message if message.startswith("expected") else f"expected otherwise: {message}"
+    got = "" if "; got" in message else f"; got {first['input']!r}"
+    return f"{at}: {message}{got}"
+
+
+def text(config: Any, tables: Tables) -> str:
+    """`config` as TOML in which every option stands, defaults included; `build` of it gives `config` again."""
+    return tomli_w.dumps(_plain(config, tables, ""))
+
+
+def _plain(value: Any, tables: Tables, where: str) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(v, tables, where) for v in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    result = {}
+    if where in tables:
+        result["name"] = next(name for name, kind in tables[where].items() if type(value) is kind)
+    for field in dataclasses.fields(value):
+        at = f"{where}.{field.name}" if where else field.name
+        result[field.name] = _plain(getattr(value, field.name), tables, at)
+    return result

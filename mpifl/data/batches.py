@@ -1,0 +1,122 @@
+"""A client's batches: index selections from the one copy of the data, cropped, flipped and normalised on the device.
+
+All draws come from the client's own streams and are made on the host, so a batch does not depend on the device, on the
+rank, or on any other client. Images stay uint8 until a batch needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpifl.settings import Fraction, NonNegativeInt, options
+
+_CHUNK = 1024  # samples prepared at once: few kernel calls, yet a chunk of CIFAR images is only 12 MB
+
+
+@options
+class Augmentation:
+    """What is done to a training image, per sample. The default is nothing."""
+
+    crop: NonNegativeInt = 0
+    """pixels of zero padding on each side before a random crop back to the image's size"""
+    crop_probability: Fraction = 1.0
+    """share of the samples that are cropped at random; the others keep their place"""
+    flip: Fraction = 0.0
+    """probability of a left-right flip"""
+
+    def draw(self, n: int, random: np.random.Generator) -> np.ndarray | None:
+        """Offsets and flips, int64 `[n, 3]` (row, column, flipped), for `n` samples; None when nothing is done."""
+        if not self.crop and not self.flip:
+            return None
+        draws = np.empty((n, 3), dtype=np.int64)
+        cropped = random.random(n) < self.crop_probability
+        offsets = random.integers(2 * self.crop + 1, size=(n, 2))
+        draws[:, :2] = np.where(cropped[:, None], offsets, self.crop)
+        draws[:, 2] = random.random(n) < self.flip
+        return draws
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """uint8 images `[n, c, h, w]`, each cropped and flipped by its row of `draws [n, 3]`, in one gather."""
+        n, _, height, width = images.shape
+        padded = torch.nn.functional.pad(images, [self.crop] * 4)
+        rows = draws[:, 0, None] + torch.arange(height, device=images.device)
+        columns = torch.arange(width, device=images.device).expand(n, -1)
+        columns = torch.where(draws[:, 2, None].bool(), width - 1 - columns, columns) + draws[:, 1, None]
+        samples = torch.arange(n, device=images.device)[:, None, None]
+        picked = padded.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]]
+        return picked.permute(0, 3, 1, 2)
+
+
+class Samples:
+    """The images and labels of one split on one device, and how they become float batches."""
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.images = torch.from_numpy(images).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self._mean = torch.tensor(mean, device=device, dtype=dtype).view(1, -1, 1, 1)
+        self._std = torch.tensor(std, device=device, dtype=dtype).view(1, -1, 1, 1)
+        self._dtype = dtype
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pick(self, indices: Tensor, augmentation: Augmentation | None = None, draws: Tensor | None = None) -> Tensor:
+        """Normalised images `[n, c, h, w]` of the samples at `indices`; with `draws`, augmented first."""
+        images = self.images[indices]
+        if draws is not None:
+            images = augmentation.apply(images, draws)
+        # The format is named because strides of one-channel images are ambiguous, and convolutions choose by strides
+        # a kernel that rounds differently.
+        images = images.to(self._dtype, memory_format=torch.contiguous_format)
+        return images.div_(255).sub_(self._mean).div_(self._std)
+
+
+def deal(
+    samples: Samples,
+    order: np.ndarray,
+    lengths: list[int],
+    augmentation: Augmentation,
+    draws: np.ndarray | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches `(x, y)` of the given `lengths`, in the order of `order` (sample indices, one after the other)."""
+    device = samples.labels.device
+    order = torch.from_numpy(order).to(device)
+    draws = None if draws is None else torch.from_numpy(draws).to(device)
+    start, stop, x, y = 0, 0, None, None
+    for end, length in zip(np.cumsum(lengths).tolist(), lengths, strict=True):
+        if end > stop:
+            start = end - length
+            stop = min(len(order), max(end, start + _CHUNK))
+            chosen = order[start:stop]
+            x = samples.pick(chosen, augmentation, None if draws is None else draws[start:stop])
+            y = samples.labels[chosen]
+        yield x[end - length - start : end - start], y[end - length - start : end - start]
+
+
+def sequence(
+    own: np.ndarray, batch: int, epochs: int | None, steps: int | None, drop_last: bool, random: np.random.Generator
+) -> tuple[np.ndarray, list[int]]:
+    """The order in which a client's samples `own` are used, and the batch lengths.
+
+    `epochs` passes, or as many as `steps` batches need; each pass is shuffled anew. With `drop_last` a short last batch
+    of a pass is left out, unless it is the only one: a client with fewer samples than a batch still takes steps.
+    """
+    full, rest = divmod(len(own), batch)
+    lengths = [batch] * full + ([rest] if rest and not (drop_last and full) else [])
+    passes = epochs if steps is None else -(-steps // len(lengths))
+    used = sum(lengths)
+    order = np.concatenate([random.permutation(own)[:used] for _ in range(passes)])
+    lengths = (lengths * passes)[:steps]
+    return order[: sum(lengths)], lengths

@@ -1,0 +1,162 @@
+"""A labelled image data set in memory: two splits of uint8 images, with what describes and identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpifl.seeds import generator
+from mpifl.settings import BadInput
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Samples of one split, in a fixed order; BadInput unless the arrays have the types and lengths given here."""
+
+    images: np.ndarray
+    """uint8 [n, c, h, w]"""
+    labels: np.ndarray
+    """int64 [n], each in 0 .. classes - 1"""
+    domains: np.ndarray | None = None
+    """int64 [n], or None where a data set has no domains"""
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+            raise BadInput(f"data: expected images uint8 [n, c, h, w]; got {kind(self.images)}")
+        for name, values in (("labels", self.labels), ("domains", self.domains)):
+            if values is not None and (values.dtype != np.int64 or values.shape != (len(self),)):
+                raise BadInput(f"data: expected {name} int64 [{len(self)}]; got {kind(values)}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: np.ndarray) -> Split:
+        """The samples at `indices`, in that order."""
+        domains = None if self.domains is None else self.domains[indices]
+        return Split(self.images[indices], self.labels[indices], domains)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set; `assemble` makes one with its `mean`, `std` and `checksum`."""
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    domain_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    """per channel, of the training images / 255"""
+    std: tuple[float, ...]
+    """likewise; the population's (divided by n)"""
+    checksum: str
+    """SHA-256 (hex) over images, labels and domains of both splits"""
+    source: str
+    """where the images came from, in words"""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        return self.train.images.shape[1:]
+
+
+def assemble(name, train: Split, test: Split, classes, source: str, domain_names=()) -> Dataset:
+    """A Dataset of these two splits; BadInput where they do not fit each other or their class names."""
+    refuse_misfits(train, test, tuple(classes), tuple(domain_names))
+    mean, std = moments(train.images)
+    digest = checksum(train, test)
+    return Dataset(name, train, test, tuple(classes), tuple(domain_names), mean, std, digest, source)
+
+
+def refuse_misfits(train: Split, test: Split, classes: tuple[str, ...], domain_names: tuple[str, ...]) -> None:
+    """BadInput where a split is empty, image shapes differ, or a label or domain has no name."""
+    if not len(train) or not len(test):
+        raise BadInput(f"data: expected samples in both splits; got {len(train)} train and {len(test)} test")
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise BadInput(f"data: expected one image shape; got {kind(train.images)} and {kind(test.images)}")
+    for split in (train, test):
+        refuse_unnamed("labels", split.labels, len(classes))
+        if (split.domains is None) != (not domain_names):
+            raise BadInput("data: expected domains and their names together; got one without the other")
+        if split.domains is not None:
+            refuse_unnamed("domains", split.domains, len(domain_names))
+
+
+def refuse_unnamed(what: str, values: np.ndarray, names: int) -> None:
+    if values.min() < 0 or values.max() >= names:
+        raise BadInput(f"data: expected {what} in 0..{names - 1}; got {values.min()}..{values.max()}")
+
+
+def kind(values: np.ndarray) -> str:
+    """Type and shape in words, for error messages."""
+    return f"{values.dtype} {list(values.shape)}"
+
+
+def moments(images: np.ndarray, block: int = 1024) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Exact mean and standard deviation of images / 255 per channel, from integer histograms of uint8 [n, c, h, w]."""
+    histogram = np.zeros((images.shape[1], 256), dtype=np.int64)
+    for start in range(0, len(images), block):
+        part = images[start : start + block]
+        for channel in range(images.shape[1]):
+            histogram[channel] += np.bincount(part[:, channel].ravel(), minlength=256)
+    return tuple(zip(*map(_moments_of_counts, histogram.tolist()), strict=True))
+
+
+def _moments_of_counts(counts: list[int]) -> tuple[float, float]:
+    # Python's integers do not overflow, so that the only roundings are the last division and root.
+    n = sum(counts)
+    first = sum(value * count for value, count in enumerate(counts))
+    second = sum(value * value * count for value, count in enumerate(counts))
+    return first / (255 * n), (n * second - first * first) ** 0.5 / (255 * n)
+
+
+def checksum(train: Split, test: Split) -> str:
+    """SHA-256 (hex) over images, labels and domains of both splits, each preceded by its name, type and shape."""
+    digest = hashlib.sha256()
+    for name, split in (("train", train), ("test", test)):
+        for part in ("images", "labels", "domains"):
+            values = getattr(split, part)
+            if values is not None:
+                little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+                digest.update(f"{name}/{part} {little.dtype.str} {little.shape}\n".encode())
+                digest.update(little.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def stratified(groups: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
+    """Ascending int64 indices of n samples in which each value of `groups` [N] keeps its share, to about one sample.
+
+    They are the first n of one random order in which the groups advance together, so a smaller choice with the same
+    draws lies within a larger one.
+    """
+    order = random.permutation(len(groups))
+    _, group, sizes = np.unique(groups[order], return_inverse=True, return_counts=True)
+    together = np.argsort(group, kind="stable")
+    rank = np.empty(len(groups))
+    rank[together] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    first = np.argsort((rank + 0.5) / sizes[group], kind="stable")[:n]
+    return np.sort(order[first])
+
+
+def limited(dataset: Dataset, train: int | None, test: int | None, seed: int) -> Dataset:
+    """At most `train` and `test` samples (None: all), class-stratified; the same ones for the same seed.
+
+    Mean, deviation and checksum are those of the samples left. BadInput where more are asked for than there are.
+    """
+    if train is None and test is None:
+        return dataset
+    splits = {"train": (dataset.train, train), "test": (dataset.test, test)}
+    parts = {name: _limit(name, split, n, seed) for name, (split, n) in splits.items()}
+    source = f"{dataset.source}; limited to {len(parts['train'])} train and {len(parts['test'])} test, seed {seed}"
+    mean, std = moments(parts["train"].images)
+    return replace(dataset, **parts, mean=mean, std=std, checksum=checksum(**parts), source=source)
+
+
+def _limit(name: str, split: Split, n: int | None, seed: int) -> Split:
+    if n is None:
+        return split
+    if not 1 <= n <= len(split):
+        raise BadInput(f"data.{name}: expected 1 to {len(split)} samples, which is all there are; got {n}")
+    return split.take(stratified(split.labels, n, generator(seed, f"limit {name}")))

@@ -1,0 +1,16 @@
+"""How training samples are dealt to clients: one table from a partition's name to its options."""
+
+from __future__ import annotations
+
+from mpifl.data.partition.base import Partition, counts
+from mpifl.data.partition.classes import Classes
+from mpifl.data.partition.dirichlet import Dirichlet
+from mpifl.data.partition.iid import Domains, Iid, Quantity
+from mpifl.data.partition.prior import DirichletClients
+from mpifl.data.partition.recorded import FromRun
+
+PARTITIONS: dict[str, type[Partition]] = {
+    kind.name: kind for kind in (Iid, Dirichlet, DirichletClients, Classes, Domains, Quantity, FromRun)
+}
+
+__all__ = ["PARTITIONS", "Partition", "counts"]

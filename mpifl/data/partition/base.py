@@ -1,0 +1,79 @@
+"""What every partition shares: samples are dealt by giving each one an owner, so that no sample can have two."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from mpifl.settings import BadInput
+
+#: A Dirichlet parameter; beyond these limits the draws are one-hot or equal to float64's precision anyway.
+Concentration = Annotated[float, Ge(1e-6), Le(1e12)]
+
+
+class Partition(ABC):
+    """A way to deal the training samples to clients; its fields are its options, checked when it is built."""
+
+    name: ClassVar[str]
+
+    def split(
+        self, labels: np.ndarray, domains: np.ndarray | None, clients: int, random: np.random.Generator
+    ) -> list[np.ndarray]:
+        """Each client's samples: `clients` arrays of ascending int64 indices into `labels` (int64 [n]), disjoint.
+
+        `domains` is int64 [n] or None. BadInput where no such split exists or none was found in a bounded search.
+        """
+        if clients > len(labels):
+            raise self.refused(f"a sample for each of {clients} clients", f"{len(labels)} samples", "lower clients")
+        return group(self.owners(labels, domains, clients, random), clients)
+
+    @abstractmethod
+    def owners(
+        self, labels: np.ndarray, domains: np.ndarray | None, clients: int, random: np.random.Generator
+    ) -> np.ndarray:
+        """int64 [n]: the client of each sample, -1 for none."""
+
+    def refused(self, expected: str, got: str, remedy: str) -> BadInput:
+        """The error of this partition, in one line."""
+        return BadInput(f"partition.{self.name}: expected {expected}; got {got}; {remedy}")
+
+
+def group(owners: np.ndarray, clients: int) -> list[np.ndarray]:
+    """Each client's ascending sample indices, from the client of each sample (int64 [n], -1 for none)."""
+    order = np.argsort(owners, kind="stable").astype(np.int64)
+    bounds = np.searchsorted(owners[order], np.arange(clients + 1))
+    return [order[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def counts(labels: np.ndarray, parts: list[np.ndarray], classes: int) -> np.ndarray:
+    """int64 [clients, classes]: how many samples of each class each client has."""
+    table = [np.bincount(labels[part], minlength=classes) for part in parts]
+    return np.array(table, dtype=np.int64).reshape(len(parts), classes)
+
+
+def by_class(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """All samples, one class after the other and in random order within each; and the sizes of the classes."""
+    order = random.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    return order, np.unique(labels, return_counts=True)[1]
+
+
+def even(n: int, parts: int) -> np.ndarray:
+    """int64 [parts] adding up to n: n / parts each, the first ones getting what is left over."""
+    return n // parts + (np.arange(parts) < n % parts)
+
+
+def lognormal(n: int, parts: int, sigma: float, random: np.random.Generator) -> np.ndarray:
+    """int64 [parts] adding up to n, in proportion to log-normal draws of this sigma but none below 1; even at 0."""
+    if sigma == 0:
+        return even(n, parts)
+    draws = sigma * random.standard_normal(parts)
+    weights = np.exp(draws - draws.max())
+    exact = weights / weights.sum() * (n - parts)
+    sizes = np.floor(exact).astype(np.int64)
+    largest = np.argsort(sizes - exact, kind="stable")[: n - parts - sizes.sum()]
+    sizes[largest] += 1
+    return sizes + 1

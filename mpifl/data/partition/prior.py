@@ -1,0 +1,139 @@
+"""Each client draws its samples by a class prior of its own: the split of FedDyn, FedDC and MAN.
+
+Acar et al., Federated learning based on dynamic regularization (ICLR 2021), section 4.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from mpifl.data.partition.base import Concentration, Partition, by_class, lognormal
+from mpifl.settings import Count, NonNegative, options
+
+BLOCK = 4096
+
+
+@options
+class DirichletClients(Partition):
+    """Clients of equal size, each with a Dirichlet prior over the classes by which it draws without replacement.
+
+    A client is picked at random among those not full, and draws classes until it meets one that is not exhausted; the
+    sample is the next of that class. Late draws are thus bent to what is left.
+    """
+
+    name: ClassVar[str] = "dirichlet_clients"
+
+    alpha: Concentration = 0.3
+    """Small: a client has few classes. Large: all alike."""
+
+    sigma: NonNegative = 0.0
+    """Standard deviation of the logarithm of a client's size; 0 makes all sizes equal."""
+
+    method: Literal["fast", "exact"] = "fast"
+    """`exact` draws and rejects as its authors do, which need not end; `fast` has the same law and does."""
+
+    draws: Count = 2_000_000
+    """How many draws `exact` may take."""
+
+    def owners(self, labels, domains, clients, random):
+        order, pool = by_class(labels, random)
+        sizes = lognormal(len(labels), clients, self.sigma, random)
+        prior = random.dirichlet(np.full(len(pool), self.alpha), size=clients)
+        turns = arrivals(sizes, random)
+        if self.method == "fast":
+            classes = draw(prior, pool, turns, random)
+        else:
+            classes = draw_rejecting(prior, pool, turns, random, self.draws)
+        if len(classes) < len(turns):
+            raise self.refused(
+                f"to place {len(turns)} samples",
+                f"{len(classes)} placed in {self.draws} draws",
+                'raise alpha or draws, or choose method = "fast"',
+            )
+        owners = np.empty(len(labels), dtype=np.int64)
+        owners[order] = turns[np.argsort(classes, kind="stable")]
+        return owners
+
+
+def arrivals(sizes: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """int64 [n]: client after client, each picked uniformly among those still below their `sizes` (adding up to n).
+
+    Clients that arrive at the times of Poisson processes of equal rate come in just this order.
+    """
+    clients = np.repeat(np.arange(len(sizes)), sizes)
+    elapsed = np.cumsum(random.standard_exponential(len(clients)))
+    starts = np.concatenate(([0.0], elapsed))[np.cumsum(sizes) - sizes]
+    return clients[np.argsort(elapsed - starts[clients], kind="stable")]
+
+
+def draw_rejecting(
+    prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.random.Generator, draws: int
+) -> np.ndarray:
+    """As `draw`, by redrawing while a class is exhausted; after `draws` draws in all, only the classes drawn so far."""
+    edges = np.cumsum(prior, axis=1)
+    edges = (edges / edges[:, -1:]).tolist()
+    left, clients, classes = pool.tolist(), turns.tolist(), []
+    for u in uniforms(random, draws):
+        k = bisect_right(edges[clients[len(classes)]], u)
+        if left[k]:
+            left[k] -= 1
+            classes.append(k)
+            if len(classes) == len(clients):
+                break
+    return np.array(classes, dtype=np.int64)
+
+
+def uniforms(random: np.random.Generator, n: int) -> Iterator[float]:
+    """n uniform draws, taken from `random` in blocks."""
+    for start in range(0, n, BLOCK):
+        yield from random.random(min(BLOCK, n - start)).tolist()
+
+
+def draw(prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """int64 [n]: the class of each turn's sample, by the prior [clients, classes] of its client among what is left.
+
+    `pool` int64 [classes] are the samples of each class, n in all; `turns` int64 [n] the client of each turn. A prior
+    with no mass on what is left counts as uniform.
+
+    A block of turns is drawn at once. Where it first asks for more of a class than there is, what it has drawn of the
+    classes then exhausted is drawn anew from that turn on. That has the law of one turn after another: a draw among
+    some classes, redrawn where it falls on a struck one, is a draw among the others.
+    """
+    pool, classes = pool.copy(), np.empty(len(turns), dtype=np.int64)
+    for start in range(0, len(turns), BLOCK):
+        clients, drawn = turns[start : start + BLOCK], classes[start : start + BLOCK]
+        drawn[:] = among(prior, np.flatnonzero(pool), clients, random)
+        done = 0
+        while done < len(drawn):
+            taken = overdrawn(drawn[done:], pool)
+            pool -= np.bincount(drawn[done : done + taken], minlength=len(pool))
+            done += taken
+            again = done + np.flatnonzero(pool[drawn[done:]] == 0)
+            if len(again):
+                drawn[again] = among(prior, np.flatnonzero(pool), clients[again], random)
+    return classes
+
+
+def among(prior: np.ndarray, allowed: np.ndarray, clients: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """One class among those `allowed` for each of `clients`, by its prior restricted to them."""
+    different, row = np.unique(clients, return_inverse=True)
+    mass = prior[np.ix_(different, allowed)]
+    mass[mass.sum(axis=1) == 0] = 1
+    edges = np.cumsum(mass, axis=1)
+    edges /= edges[:, -1:]
+    # One search for all: client i's edges lie in (i, i + 1].
+    edges += np.arange(len(different))[:, None]
+    found = np.searchsorted(edges.ravel(), row + random.random(len(clients)), side="right")
+    return allowed[np.minimum(found - row * len(allowed), len(allowed) - 1)]
+
+
+def overdrawn(drawn: np.ndarray, pool: np.ndarray) -> int:
+    """The first place in `drawn` that asks for more of its class than `pool` has; its length if there is none."""
+    order = np.argsort(drawn, kind="stable")
+    asked = np.bincount(drawn, minlength=len(pool))
+    earlier = np.arange(len(drawn)) - np.repeat(np.cumsum(asked) - asked, asked)
+    return int(order[earlier >= pool[drawn[order]]].min(initial=len(drawn)))

@@ -1,0 +1,37 @@
+"""The partition of an earlier run, so that another method sees the same clients."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from mpifl.data.partition.base import Partition
+from mpifl.settings import options
+
+
+@options
+class FromRun(Partition):
+    """Every client gets the samples that it had in the run at `path`."""
+
+    name: ClassVar[str] = "run"
+
+    path: str
+    """The run: its folder or its results file."""
+
+    def owners(self, labels, domains, clients, random):
+        from mpifl.store import Run  # read on demand: only this partition needs a run
+
+        indices, offsets = Run.open(self.path).partition()
+        if len(offsets) != clients + 1:
+            found = f"{len(offsets) - 1} in {self.path}"
+            raise self.refused(f"a run of {clients} clients", found, f"set clients = {len(offsets) - 1}")
+        if len(np.unique(indices)) != len(indices) or (len(indices) and indices.min() < 0):
+            found = f"repeated or negative indices in {self.path}"
+            raise self.refused("each sample at most once", found, "name another run")
+        if len(indices) and indices.max() >= len(labels):
+            found = f"sample {indices.max()} in {self.path}"
+            raise self.refused(f"samples below {len(labels)}", found, "use the data of that run")
+        owners = np.full(len(labels), -1, dtype=np.int64)
+        owners[indices] = np.repeat(np.arange(clients), np.diff(offsets))
+        return owners

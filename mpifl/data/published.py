@@ -1,0 +1,76 @@
+"""The published sets that torchvision knows where to fetch and how to read: CIFAR, MNIST, Fashion-MNIST, SVHN.
+
+Of their files only CIFAR's are pickles, and torchvision compares their checksums before it loads one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpifl.data import vision
+from mpifl.data.dataset import Dataset, Split, assemble
+from mpifl.settings import BadInput
+
+ROOT = Path("data")
+"""where files are looked for, and downloaded to, when no root is given"""
+
+DIGITS = tuple(str(digit) for digit in range(10))
+BY_TRAIN = ({"train": True}, {"train": False})
+BY_SPLIT = ({"split": "train"}, {"split": "test"})
+
+
+@dataclass(frozen=True)
+class Published:
+    """One class of `torchvision.datasets`; calling it gives the Dataset of its two parts."""
+
+    name: str
+    maker: str
+    """the class's name"""
+    folder: str
+    """where it keeps its files, below root"""
+    parts: tuple[dict[str, object], dict[str, object]] = BY_TRAIN
+    """the arguments that ask for the training and for the test part"""
+    classes: tuple[str, ...] | None = None
+    """class names, where torchvision has none or numbers them"""
+
+    def __call__(self, root: Path | None = None, download: bool = False) -> Dataset:
+        """The data set from files in `root`; BadInput says where it looked if they are not there or not whole."""
+        root = ROOT if root is None else root
+        try:
+            train, test = (
+                getattr(vision.datasets(), self.maker)(str(root), download=download, **part) for part in self.parts
+            )
+        except ImportError as error:  # SVHN's files are read by scipy
+            raise BadInput(f"data.{self.name}: {error}; `pip install mpifl[demo]`") from error
+        except (RuntimeError, OSError, ValueError) as error:
+            raise BadInput(self._missing(root, download, error)) from error
+        classes = self.classes or tuple(train.classes)
+        return assemble(self.name, _split(train), _split(test), classes, f"torchvision.datasets.{self.maker}")
+
+    def _missing(self, root: Path, download: bool, error: Exception) -> str:
+        where = (root / self.folder).absolute()
+        reason = " ".join(str(error).partition(". You can use")[0].split())
+        remedy = "fetch it elsewhere and copy it there" if download else "add --download, or say where with --root"
+        return f"data.{self.name}: expected {self.maker}'s files in {where}; got {reason!r}; {remedy}"
+
+
+def _split(part) -> Split:
+    images = np.asarray(part.data)
+    if images.ndim == 3:  # grey: n, h, w
+        images = images[:, None]
+    elif images.shape[-1] == 3:  # CIFAR: n, h, w, c; SVHN is n, c, h, w already
+        images = images.transpose(0, 3, 1, 2)
+    labels = part.labels if hasattr(part, "labels") else part.targets
+    return Split(np.ascontiguousarray(images), np.asarray(labels, dtype=np.int64))
+
+
+PUBLISHED = (
+    Published("cifar10", "CIFAR10", "cifar-10-batches-py"),
+    Published("cifar100", "CIFAR100", "cifar-100-python"),
+    Published("mnist", "MNIST", "MNIST/raw", classes=DIGITS),
+    Published("fashionmnist", "FashionMNIST", "FashionMNIST/raw"),
+    Published("svhn", "SVHN", "", parts=BY_SPLIT, classes=DIGITS),
+)

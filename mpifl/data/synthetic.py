@@ -1,0 +1,77 @@
+"""Made-up images of any shape with labels that can be learnt: for tests, timings and machines without data.
+
+An image is grey, plus its class's smooth pattern, plus a smooth pattern of its own, plus noise in each pixel; the
+smooth patterns are sums of a few cosines over the image. A domain scales and shifts each channel.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mpifl.data.dataset import Dataset, Split, assemble
+from mpifl.seeds import generator
+from mpifl.settings import BadInput
+
+WAVES = 3  # per axis: the pattern's coefficients are [WAVES, WAVES]
+
+
+def load(
+    root: Path | None = None,
+    download: bool = False,
+    *,
+    shape: tuple[int, int, int] = (3, 32, 32),
+    classes: int = 10,
+    train: int = 2000,
+    test: int = 500,
+    domains: int = 0,
+    noise: float = 32.0,
+    seed: int = 0,
+) -> Dataset:
+    """`train` and `test` images of `shape` (channels, height, width), labels as even as can be, the same for a seed.
+
+    `noise` is the standard deviation of a pixel in grey levels; a class's pattern has 24.
+    """
+    if len(shape) != 3 or min(classes, train, test, *shape) < 1 or domains < 0 or noise < 0:
+        raise BadInput(
+            "data.synthetic: expected a shape (channels, height, width) and counts of 1 or more; "
+            f"got shape {shape}, classes {classes}, train {train}, test {test}, domains {domains}, noise {noise}"
+        )
+    random = generator(seed, "synthetic patterns")
+    patterns = _smooth(random, classes, shape)
+    tints = random.normal((1.0, 0.0), (0.2, 24.0), (domains, shape[0], 2)) if domains else None
+    splits = [
+        _split(patterns, tints, n, noise, generator(seed, f"synthetic {name}"))
+        for name, n in (("train", train), ("test", test))
+    ]
+    names = [f"class {k}" for k in range(classes)]
+    source = f"synthetic: smooth class patterns, noise {noise:g}, seed {seed}"
+    return assemble("synthetic", *splits, names, source, [f"domain {d}" for d in range(domains)])
+
+
+def _split(patterns: np.ndarray, tints: np.ndarray | None, n: int, noise: float, random: np.random.Generator) -> Split:
+    labels = random.permutation(np.arange(n) % len(patterns))
+    domains = None if tints is None else random.integers(len(tints), size=n)
+    images = np.empty((n, *patterns.shape[1:]), dtype=np.uint8)
+    for start in range(0, n, 1024):  # one block of floats at a time
+        block = slice(start, start + 1024)
+        values = 24 * (patterns[labels[block]] + _smooth(random, len(labels[block]), images.shape[1:]))
+        values += noise * random.standard_normal(values.shape)
+        if tints is not None:
+            gain, shift = tints[domains[block]].transpose(2, 0, 1)[..., None, None]
+            values = gain * values + shift
+        images[block] = np.rint(values + 128).clip(0, 255)
+    return Split(images, labels, domains)
+
+
+def _smooth(random: np.random.Generator, n: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """float64 [n, *shape] of random low-frequency cosine sums, each image with unit mean square."""
+    channels, height, width = shape
+    weights = random.standard_normal((n, channels, WAVES, WAVES))
+    values = _waves(height) @ weights @ _waves(width).T
+    return values / np.sqrt(np.mean(values**2, axis=(1, 2, 3), keepdims=True))
+
+
+def _waves(length: int) -> np.ndarray:
+    return np.cos(np.pi * np.outer((np.arange(length) + 0.5) / length, np.arange(WAVES)))

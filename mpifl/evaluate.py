@@ -1,0 +1,66 @@
+"""Loss and accuracy of a weight vector on a fixed split, in fixed batches that any set of ranks may share."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mpifl.data.batches import Samples
+from mpifl.settings import Count, Fraction, options
+from mpifl.vector import Net
+
+
+@options
+class Evaluation:
+    """When and where the server's weights are tested."""
+
+    every: Count = 1
+    """rounds between evaluations; the last round is always evaluated"""
+    where: Literal["server", "shared"] = "server"
+    """server: rank 0, while the others train; shared: all ranks, before they train"""
+    batch: Count = 500
+    target_accuracy: Fraction = 0.0
+    """stop once the test accuracy reaches this (with the round then under way); 0: never"""
+
+    def batches(self, samples: int) -> int:
+        """How many batches the test of `samples` takes."""
+        return -(-samples // self.batch)
+
+
+class Score(NamedTuple):
+    """Mean cross-entropy and share classified right."""
+
+    loss: float
+    accuracy: float
+
+
+def evaluate(net: Net, samples: Samples, batch: int, share: int = 0, shares: int = 1) -> np.ndarray:
+    """Summed cross-entropy and number right of each batch, float64 `[batches, 2]`, of the net's present weights.
+
+    With several `shares`, every `shares`-th batch from `share` on is done and the other rows stay zero: adding the
+    shares gives the whole, to the bit.
+    """
+    net.module.eval()
+    starts = range(0, len(samples), batch)
+    sums = torch.zeros(len(starts), 2, dtype=torch.float64, device=net.device)
+    with torch.inference_mode():
+        for row in range(share, len(starts), shares):
+            indices = torch.arange(starts[row], min(starts[row] + batch, len(samples)), device=net.device)
+            logits, y = net(samples.pick(indices)).logits, samples.labels[indices]
+            sums[row, 0] = _cross_entropy(logits, y)
+            sums[row, 1] = (logits.argmax(-1) == y).sum()
+    return sums.cpu().numpy()
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.double(), y, reduction="sum")
+
+
+def score(sums: np.ndarray, samples: int) -> Score:
+    """The whole split's score from the rows of `evaluate`, added in their order."""
+    loss, right = np.add.reduce(sums, axis=0)
+    return Score(float(loss) / samples, float(right) / samples)

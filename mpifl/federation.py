@@ -1,0 +1,213 @@
+"""Federation: the communicator of one run, with the few collectives that a round needs. The only importer of mpi4py.
+
+Rank 0 is the server. With more than one rank the others are the workers that play the clients; alone, rank 0 is both.
+Vectors travel as one contiguous buffer: a Bcast down, a Reduce of int64 up.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+from mpi4py import MPI
+from torch import Tensor
+
+from mpifl.settings import BadInput
+from mpifl.summation import Message, WeightedSum
+
+Result = TypeVar("Result")
+
+_LONGEST_NAP = 1e-3  # seconds
+
+
+class Federation(MPI.Intracomm):
+    """All ranks of a run; still an `MPI.Intracomm`.
+
+    Raises BadInput when the launcher started several processes that do not know of each other.
+    """
+
+    def __new__(cls, communicator: MPI.Intracomm | None = None) -> Federation:
+        self = super().__new__(cls, (communicator or MPI.COMM_WORLD).Dup())
+        launched = launched_ranks()
+        if communicator is None and launched and launched != self.size:
+            raise BadInput(
+                f"launcher: expected one job of {launched} ranks; got {launched} separate jobs of {self.size}: this "
+                f"Python uses {library()}, another MPI than the launcher's (`mpifl doctor` says more)"
+            )
+        self.node = self.Split_type(MPI.COMM_TYPE_SHARED)
+        self._windows = []  # keeps shared memory mapped
+        self.bytes_moved = 0
+        return self
+
+    @property
+    def is_server(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def workers(self) -> int:
+        """How many ranks play clients."""
+        return max(1, self.size - 1)
+
+    @property
+    def worker(self) -> int | None:
+        """This rank's number among the workers, or None for a server that has some."""
+        return self.rank - 1 if self.size > 1 and self.rank else (0 if self.size == 1 else None)
+
+    def worker_on_node(self) -> tuple[int | None, int]:
+        """This rank's number among its node's workers (None for a server that has some), and how many they are."""
+        ranks = [rank for rank in self.node.allgather(self.rank) if rank or self.size == 1]
+        return (ranks.index(self.rank) if self.worker is not None else None), len(ranks)
+
+    def agree(self, action: Callable[[], Result]) -> Result:
+        """`action()` on every rank; if it is BadInput on any, then on all, with the first one's line."""
+        result, mistake = None, None
+        try:
+            result = action()
+        except BadInput as error:
+            mistake = str(error)
+        mistakes = [m for m in self.allgather(mistake) if m]
+        if mistakes:
+            raise BadInput(mistakes[0])
+        return result
+
+    def arrive(self) -> None:
+        """Wait for all ranks, asleep between looks, so that a core is free for a client and signal handlers run."""
+        request, nap = self.Ibarrier(), 2e-5
+        while not request.Test():
+            time.sleep(nap)
+            nap = min(_LONGEST_NAP, nap * 1.5)
+
+    def broadcast(self, message: Message) -> Message:
+        """The server's `message` on every rank: vectors `[n]` of one float type, in one Bcast through host memory.
+
+        Every rank passes a message of the same names, sizes and type; the workers' values do not matter.
+        """
+        if self.size == 1:
+            return message
+        vectors = list(message.values())
+        packed = torch.cat([v.reshape(-1) for v in vectors]) if self.is_server else _empty_like(vectors)
+        packed = packed.cpu()
+        self.arrive()
+        self.Bcast(packed.numpy(), root=0)
+        self.bytes_moved += packed.numel() * packed.element_size()
+        pieces = packed.to(vectors[0].device).split([v.numel() for v in vectors])
+        return dict(zip(message, pieces, strict=True))
+
+    def total(self, sums: WeightedSum, rows: np.ndarray) -> tuple[Message, np.ndarray] | None:
+        """The sum of every rank's `sums`, and of `rows` (float64 `[clients, columns]`); on the server, else None.
+
+        Each row is filled by one rank and zero elsewhere, so adding bit patterns as int64 gathers the rows exactly,
+        in the one Reduce that carries the vectors.
+        """
+        own = sums.integers().cpu()
+        if self.size == 1:
+            return sums.values(own), rows
+        packed = np.concatenate([own.numpy(), np.ascontiguousarray(rows, dtype=np.float64).view(np.int64).ravel()])
+        self.arrive()
+        if self.is_server:
+            self.Reduce(MPI.IN_PLACE, packed, op=MPI.SUM, root=0)
+        else:
+            self.Reduce(packed, None, op=MPI.SUM, root=0)
+        self.bytes_moved += packed.nbytes
+        if not self.is_server:
+            return None
+        vectors, rest = packed[: own.numel()], packed[own.numel() :]
+        return sums.values(torch.from_numpy(vectors)), rest.view(np.float64).reshape(rows.shape)
+
+    def everywhere(self, values: np.ndarray) -> np.ndarray:
+        """The element-wise sum over ranks, on every rank; exact where only one rank's element is not zero."""
+        if self.size == 1:
+            return values
+        self.arrive()
+        result = np.empty_like(values)
+        self.Allreduce(np.ascontiguousarray(values), result, op=MPI.SUM)
+        return result
+
+    def move(self, states: dict[int, Message], like: Message, moves: list[tuple[int, int, int]]) -> None:
+        """Move the states of clients between ranks: `moves` of (client, from rank, to rank), the same on all ranks.
+
+        `states` holds what this rank keeps (vectors on the host), `like` names a state's vectors, sizes and types.
+        """
+        requests, arriving = [], []
+        for client, source, target in moves:
+            if self.rank == source:
+                requests += [self.Isend(v.numpy(), target, tag=client) for v in states[client].values()]
+            elif self.rank == target:
+                state = {name: torch.empty_like(vector) for name, vector in like.items()}
+                requests += [self.Irecv(v.numpy(), source, tag=client) for v in state.values()]
+                arriving.append((client, state))
+        MPI.Request.Waitall(requests)
+        for client, source, _ in moves:
+            if self.rank == source:
+                del states[client]
+        states.update(arriving)
+
+    def share(self, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        """One copy a node of the arrays that the node's first rank passes, read by all its ranks.
+
+        The others pass None. Where shared memory is too small, every rank gets a copy of its own.
+        """
+        node = self.node
+        described = node.bcast(arrays and [(k, a.shape, a.dtype.str) for k, a in arrays.items()])
+        size = sum(_aligned(np.dtype(d).itemsize * int(np.prod(s))) for _, s, d in described)
+        if node.size == 1:
+            return arrays
+        if not node.bcast(_shared_memory_free() > size + (64 << 20)):
+            return {k: _received(node, arrays and arrays[k], s, d) for k, s, d in described}
+        window = MPI.Win.Allocate_shared(size if node.rank == 0 else 0, 1, comm=node)
+        memory = np.frombuffer(window.Shared_query(0)[0], dtype=np.uint8)
+        views, offset = {}, 0
+        for name, shape, dtype in described:
+            length = np.dtype(dtype).itemsize * int(np.prod(shape))
+            views[name] = memory[offset : offset + length].view(dtype).reshape(shape)
+            if arrays:
+                views[name][...] = arrays[name]
+            offset += _aligned(length)
+        node.Barrier()
+        self._windows.append(window)
+        return views
+
+    def stop_all(self, code: int = 1) -> None:
+        """End every rank at once; a rank that raised cannot reach the collectives that the others wait in."""
+        self.Abort(code)
+
+
+def launched_ranks() -> int | None:
+    """How many ranks the launcher says it started as one job, from its environment; None when not launched."""
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+        if name in os.environ:
+            return int(os.environ[name])
+    if "SLURM_STEP_ID" in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ:
+        return int(os.environ["SLURM_STEP_NUM_TASKS"])
+    return None
+
+
+def library() -> str:
+    """The MPI library's first line about itself."""
+    return MPI.Get_library_version().replace("\0", "").splitlines()[0].strip().rstrip(",")
+
+
+def _empty_like(vectors: list[Tensor]) -> Tensor:
+    return torch.empty(sum(v.numel() for v in vectors), dtype=vectors[0].dtype)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 64) * 64
+
+
+def _shared_memory_free() -> int:
+    try:
+        status = os.statvfs("/dev/shm")
+    except OSError:
+        return 0
+    return status.f_bavail * status.f_frsize
+
+
+def _received(node: MPI.Intracomm, array: np.ndarray | None, shape: tuple, dtype: str) -> np.ndarray:
+    array = np.ascontiguousarray(array) if node.rank == 0 else np.empty(shape, dtype)
+    node.Bcast(array.view(np.uint8).reshape(-1), root=0)
+    return array

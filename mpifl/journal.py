@@ -1,0 +1,87 @@
+"""What is told of a run while it goes on: a line a round for the terminal, rows and weights for the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from mpifl.clients import COLUMNS
+from mpifl.rounds import Progress, Watcher
+from mpifl.store import Store
+from mpifl.vector import digest
+
+
+class Both(Watcher):
+    """Several watchers as one."""
+
+    def __init__(self, watchers: Iterable[Watcher]) -> None:
+        self.watchers = list(watchers)
+
+    def finished(self, progress: Progress, last: bool) -> None:
+        for watcher in self.watchers:
+            watcher.finished(progress, last)
+
+
+class Recorder(Watcher):
+    """Writes each round into the run's folder."""
+
+    def __init__(self, store: Store, weights_every: int) -> None:
+        self.store, self.weights_every = store, weights_every
+
+    def finished(self, progress: Progress, last: bool) -> None:
+        row = {**progress.figures, "sha256": digest(progress.w, progress.buffers)}
+        if progress.score:
+            row |= {"test_accuracy": progress.score.accuracy, "test_loss": progress.score.loss}
+        rows = dict(zip(COLUMNS, progress.rows.T, strict=True))
+        clients = {name: rows[name] for name in ("loss", "accuracy", "weight", "seconds")}
+        self.store.append(progress.round, row, clients, progress.cohort)
+        if last or (self.weights_every and progress.round % self.weights_every == 0):
+            self.store.weights(progress.round, progress.w.numpy(), progress.buffers.numpy())
+
+
+class Teller(Watcher):
+    """A line a round: round, accuracy, loss, seconds, bytes, and how long the rest will take."""
+
+    def __init__(self, rounds: int, say: Callable[[str], None]) -> None:
+        self.rounds, self.say = rounds, say
+        self.seconds: list[float] = []
+
+    def finished(self, progress: Progress, last: bool) -> None:
+        figures, score = progress.figures, progress.score
+        self.seconds.append(figures["seconds"])
+        loss = progress.rows[:, COLUMNS.index("weight")] @ progress.rows[:, COLUMNS.index("loss")]
+        left = float(np.median(self.seconds[-20:])) * (self.rounds - progress.round)
+        tested = f"accuracy {score.accuracy:7.2%}  loss {score.loss:8.4f}" if score else " " * 31
+        self.say(
+            f"round {progress.round:>{len(str(self.rounds))}}/{self.rounds}  {tested}  training loss {loss:8.4f}  "
+            f"{figures['seconds']:6.2f} s  up {size(figures['bytes_up'])}  down {size(figures['bytes_down'])}"
+            + (f"  left {duration(left)}" if progress.round < self.rounds else "")
+        )
+
+
+def size(number: float) -> str:
+    """Bytes for people.
+
+    >>> size(999), size(2_457_808), size(3.2e9)
+    ('999 B', '2.5 MB', '3.2 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 999.5 or unit == "TB":
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 99.5 else f"{number:.1f} {unit}"
+        number /= 1000
+    raise AssertionError
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(4.2), duration(75), duration(3 * 3600 + 62)
+    ('4 s', '1:15', '3:01:02')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    form = "%H:%M:%S" if seconds >= 3600 else "%M:%S"
+    days = f"{int(seconds // 86400)} d " if seconds >= 86400 else ""
+    return days + time.strftime(form, time.gmtime(seconds)).lstrip("0")

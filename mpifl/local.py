@@ -1,0 +1,148 @@
+"""The one local training loop: what a client does between receiving weights and answering.
+
+One step, in this order: the oracle's gradient, + the algorithm's linear and quadratic terms, clip, + weight decay,
+momentum, descent. The quadratic term may stand after the clip instead (`clip_pull = false`), as the FedDyn family's
+codes have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, NamedTuple
+
+from annotated_types import Ge, Lt
+from torch import Tensor
+
+from mpifl.losses.step import ClientRound, Step
+from mpifl.models.layers import set_tracking
+from mpifl.oracles import Plain
+from mpifl.rates import Constant
+from mpifl.settings import Count, NonNegative, NonNegativeInt, Positive, options
+from mpifl.vector import Net
+
+Loss = Callable[[Step], Tensor]
+
+
+@options
+class Local:
+    """A client's local training."""
+
+    epochs: Count = 1
+    """passes over the client's samples a round (when steps is 0)"""
+    steps: NonNegativeInt = 0
+    """minibatches a round, instead of epochs; 0: go by epochs"""
+    batch: Count = 32
+    drop_last: bool = False
+    """leave out the short last batch of a pass, unless it is the client's only one"""
+    lr: Positive = 0.1
+    schedule: Any = Constant()
+    """factor on lr by round"""
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    nesterov: bool = False
+    momentum_state: Literal["reset", "persist"] = "reset"
+    """reset: zero at the start of a client's round; persist: where the client left it"""
+    weight_decay: NonNegative = 0.0
+    clip: NonNegative = 0.0
+    """largest norm of the gradient; 0: no clipping"""
+    clip_pull: bool = True
+    """whether a quadratic term (prox, FedDyn ...) is clipped with the gradient or added after"""
+    gradient: Any = Plain()
+    """which gradient a step takes"""
+    loss: str = "ce"
+    """terms add, wrappers wrap"""
+
+
+class Trained(NamedTuple):
+    """What a client's local training ended in."""
+
+    y: Tensor
+    """[d]: its weights, a new tensor"""
+    steps: int
+    accumulated: float
+    """a_c: the sum of the weights with which the steps' gradients enter w - y = lr * sum a_k g_k (FedNova)"""
+    lr: float
+    momentum: Tensor | None
+    loss: float
+    """mean of the minibatches' objective, the algorithm's own terms left out"""
+    accuracy: float
+    """share of the training samples classified right, as they were met"""
+
+
+class Minibatch:
+    """`gradient(w)` of one batch: may be asked at several weights, with the same draws each time."""
+
+    def __init__(self, net: Net, loss: Loss, step: Callable[[], Step]) -> None:
+        self._net, self._loss, self._step = net, loss, step
+        self.loss: Tensor | None = None
+        self.correct: Tensor | None = None
+
+    def __call__(self, w: Tensor) -> Tensor:
+        if w is self._net.weights:
+            return self._gradient()
+        kept = self._net.weights.clone()
+        self._net.weights.copy_(w)
+        gradient = self._gradient()
+        self._net.weights.copy_(kept)
+        return gradient
+
+    def _gradient(self) -> Tensor:
+        step, first = self._step(), self.loss is None
+        if not first:
+            set_tracking(self._net.module, False)
+        value = self._loss(step)
+        gradient = self._net.take_gradient(value)
+        if first:
+            self.loss = value.detach()
+            self.correct = (step.out.logits.detach().argmax(-1) == step.y).sum()
+        else:
+            set_tracking(self._net.module, True)
+        return gradient
+
+
+def train(
+    net: Net,
+    loss: Loss,
+    local: Local,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    context: ClientRound,
+    lr: float,
+    w: Tensor,
+    *,
+    momentum: Tensor | None = None,
+    linear: Tensor | None = None,
+    pull: float = 0.0,
+) -> Trained:
+    """Take a step on each of `batches`, from `w [d]`; the net's buffers move along in place.
+
+    The objective is loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`.
+    """
+    net.load(w)
+    net.module.train()
+    v = momentum if momentum is not None or not local.momentum else w.new_zeros(w.shape)
+    losses, correct, samples, steps, accumulated, v_a = 0.0, 0, 0, 0, 0.0, 0.0
+    for number, (x, y) in enumerate(batches):
+        minibatch = Minibatch(net, loss, lambda x=x, y=y, number=number: Step(net, x, y, context, number))
+        g = local.gradient(minibatch, net.weights)
+        if linear is not None:
+            g.add_(linear)
+        if pull and local.clip_pull:
+            g.add_(net.weights - w, alpha=pull)
+        if local.clip:
+            g.mul_((local.clip / (g.norm() + 1e-12)).clamp_(max=1.0))
+        if pull and not local.clip_pull:
+            g.add_(net.weights - w, alpha=pull)
+        if local.weight_decay:
+            g.add_(net.weights, alpha=local.weight_decay)
+        unit = 1.0 - lr * pull * accumulated
+        if v is not None:
+            v.mul_(local.momentum).add_(g)
+            v_a = local.momentum * v_a + unit
+            g = g.add_(v, alpha=local.momentum) if local.nesterov else v
+            unit = unit + local.momentum * v_a if local.nesterov else v_a
+        net.weights.add_(g, alpha=-lr)
+        accumulated += unit
+        losses, correct = losses + minibatch.loss, correct + minibatch.correct
+        samples, steps = samples + len(y), steps + 1
+    return Trained(
+        net.weights.clone(), steps, accumulated, lr, v, float(losses) / steps, float(correct) / samples
+    )

@@ -1,0 +1,53 @@
+"""Learning-rate schedules: the local rate of a round, as a factor on `local.lr`. Constant within a round."""
+
+from __future__ import annotations
+
+import math
+
+from mpifl.settings import Count, Fraction, Share, options
+
+
+@options
+class Constant:
+    """Always 1."""
+
+    def __call__(self, round: int, rounds: int) -> float:
+        return 1.0
+
+
+@options
+class Exponential:
+    """decay^(round - 1): the FedDyn family's 0.998 a round."""
+
+    decay: Share = 0.998
+
+    def __call__(self, round: int, rounds: int) -> float:
+        return self.decay ** (round - 1)
+
+
+@options
+class Milestones:
+    """Multiplied by `factor` after each share of the rounds in `at`: FedNova's 0.1 at 50 % and 75 %."""
+
+    at: tuple[Fraction, ...] = (0.5, 0.75)
+    factor: Share = 0.1
+
+    def __call__(self, round: int, rounds: int) -> float:
+        return self.factor ** sum(round - 1 >= share * rounds for share in self.at)
+
+
+@options
+class Cosine:
+    """From 1 to `floor` along half a cosine, after `warmup` rounds of linear increase."""
+
+    floor: Fraction = 0.0
+    warmup: Count = 1
+
+    def __call__(self, round: int, rounds: int) -> float:
+        if round < self.warmup:
+            return round / self.warmup
+        done = (round - self.warmup) / max(1, rounds - self.warmup)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+
+RATES = {"constant": Constant, "exponential": Exponential, "milestones": Milestones, "cosine": Cosine}

@@ -1,0 +1,69 @@
+"""A file is there whole or not at all: built in memory, written beside its place, synced, renamed.
+
+Whoever opens the path sees the old file or the new one, after a kill, a crash or a full disk too. Neither locks nor
+writes inside libhdf5 are needed: a rename works on every file system, and a refused write is a plain OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+"""Names of files in the making: left behind by a killed writer, safe to remove when no writer lives."""
+
+_NO_SYNC_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
+
+
+def write(path: Path, data: bytes | memoryview, before_rename: Callable[[], None] | None = None) -> None:
+    """Put `data` at `path` atomically; `before_rename` may still refuse by raising.
+
+    Raises OSError that names `path`; what was there before then still is.
+    """
+    with replacing(path, before_rename) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path, before_rename: Callable[[], None] | None = None) -> Iterator[Path]:
+    """A temporary path to fill, renamed to `path` if all goes well and removed if not. Raises as `write` does."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        if before_rename is not None:
+            before_rename()
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException as problem:
+        with suppress(OSError):  # never made, or the file system has gone
+            temporary.unlink()
+        if isinstance(problem, OSError):
+            raise OSError(problem.errno, problem.strerror or str(problem), str(path)) from problem
+        raise
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    rest = memoryview(data).cast("B")
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as problem:
+        if problem.errno not in _NO_SYNC_OF_FOLDERS:
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,178 @@
+"""What the HDF5 files of a run look like, built in memory: `results.h5` and `models/round_*.h5`.
+
+Every array of `results.h5` hangs on netCDF-4 dimension scales of its own group, so that each group opens by itself in
+xarray. Arrays of model files have named dimensions but no scales: they are read through external links, and a scale
+is an object reference, which means nothing in another file.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from mpifl.store.meaning import describe
+from mpifl.store.weights import DIMENSIONS
+
+FORMAT = "mpifl-run"
+MODEL_FORMAT = "mpifl-model"
+FORMAT_VERSION = 1
+_BARE = "This is a netCDF dimension but not a netCDF variable. %10d"
+_TEXT = h5py.string_dtype()
+
+
+class Entry(NamedTuple):
+    """One row of the flat vectors' table of contents."""
+
+    name: str
+    kind: str
+    """`parameter` (in the weights) or `buffer` (in the buffers)"""
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything in `results.h5`: `partition` by array name, `models` the names of the arrays saved by round."""
+
+    attributes: Mapping[str, str | int]
+    provenance: Mapping[str, str | int | float | list]
+    layout: Sequence[Entry]
+    partition: Mapping[str, np.ndarray]
+    rounds: Mapping[str, np.ndarray]
+    clients: Mapping[str, np.ndarray]
+    models: Mapping[int, Sequence[str]]
+
+
+def results_image(results: Results) -> memoryview:
+    """The bytes of `results.h5`."""
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        _set_attributes(file, results.attributes)
+        _set_attributes(file.create_group("provenance"), results.provenance)
+        _add_layout(file, results.layout)
+        _add_partition(file, results.partition)
+        _add_rounds(file, results.rounds)
+        _add_clients(file, results)
+        _add_models(file, results.models)
+    return image.getbuffer()
+
+
+def model_image(attributes: Mapping[str, str | int], arrays: Mapping[str, np.ndarray], layout: Sequence[Entry]):
+    """The bytes of one model file, as a memoryview: raw and contiguous, for packing costs more than it saves."""
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        _set_attributes(file, attributes)
+        for name, array in arrays.items():
+            dataset = file.create_dataset(name, data=array)
+            describe(dataset, name)
+            for axis, dimension in enumerate(DIMENSIONS[name]):
+                dataset.dims[axis].label = dimension
+        _add_layout(file, layout)
+    return image.getbuffer()
+
+
+def model_name(round: int) -> str:
+    """The name of a round's group in /models, and of its file without `.h5`; sorts by round up to a million."""
+    return f"round_{round:06d}"
+
+
+def format_of(path: Path) -> str | None:
+    """The `format` an HDF5 file states, None for any other file or none."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return str(file.attrs.get("format"))
+    except (OSError, RuntimeError, ValueError, KeyError):
+        return None
+
+
+def _add_layout(file: h5py.File, layout: Sequence[Entry]) -> None:
+    group = file.create_group("layout")
+    shapes = np.zeros((len(layout), max([1, *(len(entry.shape) for entry in layout)])), "i8")
+    for row, entry in zip(shapes, layout, strict=True):
+        row[: len(entry.shape)] = entry.shape
+    _dimension(group, "tensor", len(layout))
+    _dimension(group, "axis", shapes.shape[1])
+    _add(group, "shape", shapes, "tensor", "axis")
+    _add(group, "ndim", np.array([len(entry.shape) for entry in layout], "i8"), "tensor")
+    for name in ("size", "offset"):
+        _add(group, name, np.array([getattr(entry, name) for entry in layout], "i8"), "tensor")
+    for name in ("name", "kind"):
+        _add(group, name, np.array([getattr(entry, name) for entry in layout], object), "tensor")
+
+
+def _add_partition(file: h5py.File, partition: Mapping[str, np.ndarray]) -> None:
+    group = file.create_group("partition")
+    clients, labels = partition["label_counts"].shape
+    _dimension(group, "sample", len(partition["indices"]))
+    _dimension(group, "boundary", clients + 1)
+    _scale(group, "client", np.arange(clients))
+    _scale(group, "label", np.arange(labels))
+    _add(group, "indices", partition["indices"], "sample")
+    _add(group, "offsets", partition["offsets"], "boundary")
+    _add(group, "label_counts", partition["label_counts"], "client", "label")
+
+
+def _add_rounds(file: h5py.File, rounds: Mapping[str, np.ndarray]) -> None:
+    group = file.create_group("rounds")
+    _scale(group, "round", rounds["round"])
+    for name, column in rounds.items():
+        if name != "round":
+            _add(group, name, column, "round")
+
+
+def _add_clients(file: h5py.File, results: Results) -> None:
+    group = file.create_group("clients")
+    samples = np.diff(results.partition["offsets"])
+    _scale(group, "round", results.rounds["round"])
+    _scale(group, "client", np.arange(len(samples)))
+    _add(group, "num_samples", samples, "client")
+    for name, column in results.clients.items():
+        _add(group, name, column, "round", "client")
+
+
+def _add_models(file: h5py.File, models: Mapping[int, Sequence[str]]) -> None:
+    group = file.create_group("models")
+    _scale(group, "round", np.array(list(models), "i8"))
+    for round, names in models.items():
+        target = group.create_group(model_name(round))
+        for name in names:  # links to datasets: a link to their group keeps xarray from opening the file as a tree
+            target[name] = h5py.ExternalLink(f"models/{model_name(round)}.h5", f"/{name}")
+
+
+def _scale(group: h5py.Group, name: str, values: np.ndarray) -> None:
+    dataset = group.create_dataset(name, data=values.astype("i8"))
+    describe(dataset, name)
+    dataset.make_scale(name)
+
+
+def _dimension(group: h5py.Group, name: str, size: int) -> None:
+    group.create_dataset(name, (size,), ">f4").make_scale(_BARE % size)  # never written: takes no room
+
+
+def _add(group: h5py.Group, name: str, array: np.ndarray, *scales: str) -> None:
+    dataset = group.create_dataset(name, data=array, dtype=_TEXT if array.dtype == object else None)
+    describe(dataset, name)
+    for axis, scale in enumerate(scales):
+        dataset.dims[axis].attach_scale(group[scale])
+
+
+def _set_attributes(group: h5py.Group, attributes: Mapping[str, str | int | float | list]) -> None:
+    for name, value in attributes.items():
+        if isinstance(value, list):
+            group.attrs[name] = [_storable(item) for item in value] or h5py.Empty("f4")
+        else:
+            group.attrs[name] = _storable(value)
+
+
+def _storable(value: str | int | float) -> str | int | float:
+    """Booleans as 0 and 1, which netCDF knows; text as valid Unicode, which the environment's need not be."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
+    return int(value) if isinstance(value, bool) else value

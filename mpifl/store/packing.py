@@ -1,0 +1,74 @@
+"""pack: a run as one file to send to somebody; whatever reads a run's folder reads that file too."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import h5py
+
+from mpifl.settings import BadInput
+from mpifl.store import files
+from mpifl.store.folder import RESULTS
+from mpifl.store.reader import Run
+
+_ROOM_FOR_HEADERS = 1 << 20
+
+
+def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Path:
+    """Write the run at `run_path` to `out_path`, all of its saved weights inside; memory does not grow with them.
+
+    Raises BadInput for what is no run, for a run whose weights are missing, and for an `out_path` that exists (`force`
+    replaces a file there); OSError naming `out_path` if it cannot be written, and then nothing is left behind.
+    """
+    run, out = Run.open(run_path), Path(out_path)
+    _check_target(run, out, force)
+    image = run.file.read_bytes()
+    sources = _sources(run, image)
+    with files.replacing(out) as temporary:
+        _write_with_room(temporary, image, sum(file.stat().st_size for file in set(sources.values())))
+        # Copying groups would cut arrays from their dimension scales: so the whole image, then each link's array.
+        with h5py.File(temporary, "r+", locking=False) as packed:
+            for path, file in sources.items():
+                with h5py.File(file, "r", locking=False) as source:
+                    del packed[path]
+                    packed.copy(source[Path(path).name], path)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+    return out
+
+
+def _check_target(run: Run, out: Path, force: bool) -> None:
+    if out.is_dir() or not out.parent.is_dir():
+        raise BadInput(f"{out}: expected a file to write in a folder that exists; got none; choose another")
+    if out.name == RESULTS or (out.exists() and out.samefile(run.file)):
+        raise BadInput(f"{out}: expected a file that is no run's own; got one that is; choose another")
+    if out.exists() and not force:
+        raise BadInput(f"{out}: expected a new file; got one that exists; choose another, or force its replacement")
+
+
+def _sources(run: Run, image: bytes) -> dict[str, Path]:
+    """The model file behind each linked array of a results image, each seen to be the run's own."""
+    sources = {}
+    with h5py.File(io.BytesIO(image), "r") as results:
+        for group in (g for g in results["models"].values() if isinstance(g, h5py.Group)):
+            for name in group:
+                link = group.get(name, getlink=True)
+                if isinstance(link, h5py.ExternalLink):
+                    sources[f"{group.name}/{name}"] = run.file.resolve().parent / link.filename
+    for file in set(sources.values()):
+        try:
+            with h5py.File(file, "r", locking=False) as model:
+                if model.attrs["run_id"] != run.run_id:
+                    raise BadInput(f"{file}: expected weights of run {run.run_id}; got another run's")
+        except (OSError, KeyError) as problem:
+            raise BadInput(f"{file}: expected the weights of a round; got none or a damaged file") from problem
+    return sources
+
+
+def _write_with_room(path: Path, image: bytes, room: int) -> None:
+    """Write the image and reserve what follows: a full disk is met here, not inside libhdf5, which may crash on it."""
+    with path.open("xb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, len(image) + room + _ROOM_FOR_HEADERS)
+        stream.write(image)

@@ -1,0 +1,172 @@
+"""Run: everything that a run has stored, read from its folder or its packed file without locking or writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mpifl.settings import BadInput
+from mpifl.store.folder import RESULTS
+from mpifl.store.image import FORMAT, FORMAT_VERSION, MODEL_FORMAT, Entry, model_name
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """One run as it was at one commit. All but the weights is in memory: a live writer changes nothing in it."""
+
+    path: Path
+    """the run folder, or the packed file"""
+    file: Path
+    """the HDF5 file read: the folder's results.h5, or the packed file"""
+    attrs: Mapping[str, str | int]
+    provenance: Mapping[str, str | int | float | list]
+    layout: list[Entry]
+    rounds: Mapping[str, np.ndarray]
+    """`round` and every column, each (R); text as objects"""
+    clients: Mapping[str, np.ndarray]
+    """(R, C) columns: float32, NaN where a client took no part; `participated` of 0 and 1"""
+    indices: np.ndarray
+    offsets: np.ndarray
+    label_counts: np.ndarray
+    """(C, K) i8"""
+    saved_rounds: list[int]
+    """rounds whose weights are kept"""
+
+    @staticmethod
+    def open(path: str | Path) -> Run:
+        """Read a run: its folder, its results.h5 or a packed file. Raises BadInput for anything else."""
+        path = Path(path)
+        file = path / RESULTS if path.is_dir() else path
+        with _opened(file) as content:
+            return _read(file.parent if file.name == RESULTS else file, file, content)
+
+    @property
+    def config(self) -> str:
+        """The run's configuration, as TOML text."""
+        return str(self.attrs["config"])
+
+    @property
+    def status(self) -> str:
+        """running, complete, stopped or failed; `running` is also what a killed run says."""
+        return str(self.attrs["status"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.attrs["seed"])
+
+    @property
+    def run_id(self) -> str:
+        return str(self.attrs["run_id"])
+
+    def partition(self) -> tuple[np.ndarray, np.ndarray]:
+        """`indices (N)` and `offsets (C + 1)`: client c has `indices[offsets[c] : offsets[c + 1]]`."""
+        return self.indices, self.offsets
+
+    def weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Global weights `[d]` and buffers `[b]` after `round` (the last saved). Raises BadInput if not saved."""
+        with self._model(round) as model:
+            return model["global"][...], model["buffers"][...]
+
+    def client_weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids `[k]`, weights `[k, d]` and buffers `[k, b]` of the clients saved with `round`. Raises as `weights`."""
+        with self._model(round) as model:
+            if "client_ids" not in model:
+                raise BadInput(f"{self.path}: expected a round saved with its clients' weights; got one without")
+            return model["client_ids"][...], model["clients"][...], model["client_buffers"][...]
+
+    @contextmanager
+    def _model(self, round: int | None) -> Iterator[h5py.Group]:
+        if not self.saved_rounds:
+            raise BadInput(f"{self.path}: expected a run with saved weights; got none saved (results.weights_every)")
+        round = self.saved_rounds[-1] if round is None else round
+        if round not in self.saved_rounds:
+            raise BadInput(f"{self.path}: expected one of the saved rounds {self.saved_rounds}; got {round}")
+        with _opened(self.file) as content:
+            if content.attrs["run_id"] != self.run_id:
+                raise BadInput(f"{self.path}: expected run {self.run_id}; got another that has taken its place")
+            model = content["models"][model_name(round)]
+            if model["global"].file.attrs["run_id"] != self.run_id:  # libhdf5 looks in the working directory too
+                raise BadInput(f"{self.path}: expected its own weights of round {round}; got another run's")
+            yield model
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[h5py.File]:
+    """The HDF5 file of a run, checked to be one; whatever is wrong with it, now or while it is read, is BadInput."""
+    _check_signature(file)
+    try:
+        # Some network file systems refuse locks. Links are relative to the file, not to a symbolic link to it.
+        with h5py.File(file.resolve(), "r", locking=False) as content:
+            _check_format(file, content.attrs)
+            yield content
+    except BadInput:
+        raise
+    except _DAMAGE as problem:
+        what = " ".join(str(problem).split())
+        raise BadInput(f"{file}: expected a whole run; got a truncated or damaged one ({what})") from problem
+
+
+def _check_signature(file: Path) -> None:
+    try:
+        with file.open("rb") as stream:
+            signature = stream.read(len(_SIGNATURE))
+    except OSError as problem:
+        what = "a run's folder, its results.h5 or a packed file"
+        raise BadInput(f"{file}: expected {what}; got {problem.strerror}") from problem
+    if signature != _SIGNATURE:
+        raise BadInput(f"{file}: expected a run, which is an HDF5 file; got something else")
+
+
+def _check_format(file: Path, attrs: h5py.AttributeManager) -> None:
+    found = attrs.get("format")
+    if found == MODEL_FORMAT:
+        raise BadInput(f"{file}: expected a run; got the weights of one round; give the run's folder")
+    if found != FORMAT:
+        raise BadInput(f"{file}: expected a run (format {FORMAT}); got an HDF5 file of another kind")
+    if attrs["format_version"] > FORMAT_VERSION:
+        got = f"{attrs['format_version']}, written by mpifl {attrs.get('softwareVersion')}"
+        raise BadInput(f"{file}: expected format version {FORMAT_VERSION} or less; got {got}; update mpifl")
+
+
+def _read(path: Path, file: Path, content: h5py.File) -> Run:
+    partition = content["partition"]
+    clients = content["clients"]
+    return Run(
+        path=path,
+        file=file,
+        attrs={name: _plain(value) for name, value in content.attrs.items()},
+        provenance={name: _plain(value) for name, value in content["provenance"].attrs.items()},
+        layout=_layout(content["layout"]),
+        rounds={name: _array(dataset) for name, dataset in content["rounds"].items()},
+        clients={name: _array(clients[name]) for name in clients if clients[name].ndim == 2},
+        indices=partition["indices"][...],
+        offsets=partition["offsets"][...],
+        label_counts=partition["label_counts"][...],
+        saved_rounds=content["models"]["round"][...].tolist(),
+    )
+
+
+def _layout(group: h5py.Group) -> list[Entry]:
+    columns = {name: _array(group[name]).tolist() for name in ("name", "kind", "shape", "ndim", "offset", "size")}
+    return [
+        Entry(name, kind, tuple(shape[:ndim]), offset, size)
+        for name, kind, shape, ndim, offset, size in zip(*columns.values(), strict=True)
+    ]
+
+
+def _array(dataset: h5py.Dataset) -> np.ndarray:
+    return dataset.asstr()[...] if h5py.check_string_dtype(dataset.dtype) else dataset[...]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, h5py.Empty):
+        return []
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

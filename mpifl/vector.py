@@ -1,0 +1,91 @@
+"""Net: a module whose weights, gradients and float buffers are views of flat vectors.
+
+So an algorithm's line is one vector operation, one MPI call moves a model, and a client starts with two copies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Entry(NamedTuple):
+    """One row of a flat vector's table of contents."""
+
+    name: str
+    kind: str
+    """`parameter` (in the weights) or `buffer` (in the buffers)"""
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+
+
+class Net:
+    """A module and its three flat vectors: `weights [d]`, `gradient [d]`, `buffers [b]`, in the module's order.
+
+    Integer buffers stay in the module: they are no part of what clients exchange.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device | str = "cpu", channels_last: bool = False) -> None:
+        self.module = module.to(device)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        parameters = list(module.named_parameters())
+        floating = [(name, b) for name, b in module.named_buffers() if b.is_floating_point()]
+        self.weights = _flatten(parameters)
+        self.gradient = torch.zeros_like(self.weights)
+        self.buffers = _flatten(floating, like=self.weights)
+        self.layout = _entries(parameters, "parameter") + _entries(floating, "buffer")
+        for (_, parameter), entry in zip(parameters, self.layout, strict=False):
+            parameter.data = _view(self.weights, entry)
+            parameter.grad = _view(self.gradient, entry)
+        for (name, _), entry in zip(floating, self.layout[len(parameters) :], strict=True):
+            owner, _, leaf = name.rpartition(".")
+            module.get_submodule(owner)._buffers[leaf] = _view(self.buffers, entry)
+
+    @property
+    def device(self) -> torch.device:
+        return self.weights.device
+
+    def load(self, weights: Tensor, buffers: Tensor | None = None) -> None:
+        """Copy `weights [d]` (and `buffers [b]`) in."""
+        self.weights.copy_(weights)
+        if buffers is not None:
+            self.buffers.copy_(buffers)
+
+    def __call__(self, x: Tensor, **kwargs):
+        return self.module(x.contiguous(memory_format=self.memory_format), **kwargs)
+
+    def take_gradient(self, loss: Tensor) -> Tensor:
+        """The gradient [d] of `loss`, in the net's own gradient vector (overwritten by the next call)."""
+        self.gradient.zero_()
+        loss.backward()
+        return self.gradient
+
+
+def _flatten(tensors: list[tuple[str, Tensor]], like: Tensor | None = None) -> Tensor:
+    if tensors:
+        return torch.cat([t.detach().reshape(-1) for _, t in tensors])
+    return torch.zeros(0) if like is None else like.new_zeros(0)
+
+
+def _entries(tensors: list[tuple[str, Tensor]], kind: str) -> list[Entry]:
+    entries, offset = [], 0
+    for name, t in tensors:
+        entries.append(Entry(name, kind, tuple(t.shape), offset, t.numel()))
+        offset += t.numel()
+    return entries
+
+
+def _view(flat: Tensor, entry: Entry) -> Tensor:
+    return flat[entry.offset : entry.offset + entry.size].view(entry.shape)
+
+
+def digest(*vectors: Tensor) -> str:
+    """SHA-256, in hex, of the vectors' little-endian bytes one after the other."""
+    sha = hashlib.sha256()
+    for vector in vectors:
+        sha.update(vector.detach().cpu().contiguous().numpy())
+    return sha.hexdigest()
