@@ -1,4 +1,4 @@
-"""A run in the terminal: what it is, how far it got, its accuracy curve, where it ran, and the digest of its weights."""
+"""A run in the terminal: what it is, how far it got, its accuracy curve, where it ran, its weights' digest."""
 
 from __future__ import annotations
 

@@ -80,7 +80,9 @@ class Run:
         with self._model(round) as model:
             if "client_ids" not in model:
                 raise BadInput(f"{self.path}: expected a round saved with its clients' weights; got one without")
-            return model["client_ids"][...], model["clients"][...], model["client_buffers"][...]
+            ids = model["client_ids"][...]
+            buffers = model["client_buffers"][...] if "client_buffers" in model else np.zeros((len(ids), 0), "f4")
+            return ids, model["clients"][...], buffers
 
     @contextmanager
     def _model(self, round: int | None) -> Iterator[h5py.Group]:

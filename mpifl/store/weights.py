@@ -47,10 +47,9 @@ def model_arrays(
     arrays = {"global": flat(weights), "buffers": _vector(buffers)}
     if clients is not None:
         arrays["clients"] = flat(clients)
-        count = len(arrays["clients"])
-        empty = np.zeros((count, 0), "f4")
-        arrays["client_buffers"] = empty if client_buffers is None else flat(client_buffers)
-        arrays["client_ids"] = np.asarray(range(count) if client_ids is None else client_ids, "i8")
+        arrays["client_ids"] = np.asarray(range(len(clients)) if client_ids is None else client_ids, "i8")
+    if client_buffers is not None:
+        arrays["client_buffers"] = flat(client_buffers)
     sizes: dict[str, int] = {}
     for name, array in arrays.items():
         for dimension, size in zip(DIMENSIONS[name], array.shape, strict=True):
