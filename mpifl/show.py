@@ -104,9 +104,9 @@ def _partition(run: Run) -> Iterator[tuple[str, str]]:
 
 def _costs(run: Run) -> Iterator[tuple[str, str]]:
     for name, column in run.rounds.items():
-        if name.startswith("seconds_") and np.isfinite(column).any():
+        if name.startswith("seconds") and np.isfinite(column).any():
             yield name.replace("_", " "), f"mean {np.nanmean(column):.3g} a round, {np.nansum(column):.4g} in all"
-        elif name.startswith("bytes_") and (column >= 0).any():
+        elif name.startswith("bytes") and (column >= 0).any():
             known = column[column >= 0]
             yield name.replace("_", " "), f"mean {_bytes(known.mean())} a round, {_bytes(known.sum())} in all"
 

@@ -33,7 +33,7 @@ _MEANINGS = {
     "size": "number of elements of the tensor",
     "offset": "where the tensor begins in its flat vector",
 }
-_UNITS = {"seconds_": "s", "bytes_": "byte"}
+_UNITS = {"seconds": "s", "bytes": "byte"}
 
 
 def describe(dataset: h5py.Dataset, name: str) -> None:

@@ -164,9 +164,10 @@ def test_a_taken_place_is_refused_and_left_as_it_is(tmp_path, create, run):
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_place_without_permission_is_refused_before_anything_is_made(tmp_path, create):
     tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user may write anywhere")
     with pytest.raises(BadInput, match="permission"):
         create(tmp_path / "deep" / "run")
     assert list(tmp_path.iterdir()) == []
