@@ -69,18 +69,19 @@ def _status(run: Run) -> str:
 def _configured(stored: dict) -> Iterator[tuple[str, str]]:
     for key in _TABLES:
         if key in stored:
-            yield key, _line({k: v for k, v in stored[key].items() if k != "loss"})
+            line = _line({k: v for k, v in stored[key].items() if k != "loss"})
+            yield key, line[1:-1] if line.startswith("(") else line
     if "loss" in stored.get("local", {}):
         yield "loss", str(stored["local"]["loss"])
 
 
 def _line(options: object) -> str:
-    """`name (option=value, ...)` of one configured part."""
+    """`name (option=value, ...)` of one configured part, without what is left empty."""
     if not isinstance(options, dict):
         return str(options)
     name = next((str(options[key]) for key in ("name", "kind") if key in options), "")
-    rest = ", ".join(f"{k}={_line(v)}" for k, v in options.items() if k not in ("name", "kind"))
-    return f"{name} ({rest})" if name and rest else name or rest
+    rest = ", ".join(f"{k}={_line(v)}" for k, v in options.items() if k not in ("name", "kind") and v not in ("", {}))
+    return f"{name} ({rest})".strip() if rest else name
 
 
 def _progress(run: Run, stored: dict) -> Iterator[tuple[str, str]]:
@@ -112,7 +113,7 @@ def _costs(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _provenance(run: Run) -> Iterator[tuple[str, str]]:
-    for name, value in run.provenance.items():
+    for name, value in ((name, value) for name, value in run.provenance.items() if value not in ("", [])):
         yield name.replace("_", " "), _counted(value) if isinstance(value, list) else str(value)
 
 

@@ -21,6 +21,9 @@ name = "feddyn"
 alpha = 0.01
 [local]
 lr = 0.05
+path = ""
+gradient = { name = "sam", rho = 0.1 }
+augment = { crop = 0 }
 loss = "ce + man(zeta=0.15)"
 """
 WEIGHTS = np.arange(5, dtype="f4")
@@ -62,6 +65,7 @@ def shown(run: Run, width: int = 80, config: bool = False, **options) -> str:
         "fedavg-man: complete",
         "cnn (norm=group)",
         "feddyn (alpha=0.01)",
+        " lr=0.05, gradient=sam (rho=0.1), augment=(crop=0)",
         "ce + man(zeta=0.15)",
         "fixed (fraction=0.5)",
         "3 of 4",
