@@ -33,7 +33,7 @@ def main() -> None:
 @main.command()
 @click.argument("config")
 @ASSIGNMENTS
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME, the config's name].")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME].")
 @click.option("--resume", is_flag=True, help="Go on where the run in the folder was stopped.")
 @click.option("--force", is_flag=True, help="Replace a run that is in the folder already.")
 def run(config: str, assignments: tuple[str, ...], out: Path | None, resume: bool, force: bool) -> None:

@@ -179,6 +179,6 @@ def _conclude(say, out: Path) -> None:
     table.add_row("best accuracy", f"{accuracy[best]:.2%} (round {figures['round'][best]})")
     table.add_row("last test loss", f"{figures['test_loss'][-1]:.4f}")
     table.add_row("seconds", f"{figures['seconds'].sum():.1f}")
-    table.add_row("sent by the server, by clients", f"{size(figures['bytes_down'].sum())}, {size(figures['bytes_up'].sum())}")
+    table.add_row("sent to clients, by clients", ", ".join(size(figures[f"bytes_{way}"].sum()) for way in ("down", "up")))
     Console(width=100).print(table)
     say(f"written to {out}\nnext: mpifl show {out}")

@@ -1,0 +1,98 @@
+"""Clients whose losses are quadratics, f_c(w) = (w - b_c)' A_c (w - b_c) / 2, in float64: every rule has a closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mpifl.buffers import BufferRule
+from mpifl.clients import Clients
+from mpifl.data.batches import Augmentation, Samples
+from mpifl.evaluate import Evaluation
+from mpifl.federation import Federation
+from mpifl.local import Local
+from mpifl.losses.step import Step
+from mpifl.models.output import Output
+from mpifl.rounds import Experiment, Progress, Watcher, run
+from mpifl.schedule import Participation
+from mpifl.vector import Net
+
+
+class Point(nn.Module):
+    """Weights w [d] and nothing else."""
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.w = nn.Parameter(start.clone())
+
+    def forward(self, x: Tensor) -> Output:
+        logits = self.w.new_zeros(len(x), 2)
+        return Output(logits, logits)
+
+
+class Quadratics:
+    """`clients` random quadratics in `d` dimensions; also the loss that a Step of client c sees."""
+
+    needs = frozenset()
+
+    def __init__(self, clients: int = 4, d: int = 3, seed: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        roots = random.normal(size=(clients, d, d))
+        self.A = torch.from_numpy(roots @ roots.transpose(0, 2, 1) / d + 0.5 * np.eye(d))
+        self.b = torch.from_numpy(random.normal(size=(clients, d)))
+        self.start = torch.from_numpy(random.normal(size=d))
+        self.sizes = random.integers(1, 9, size=clients)
+
+    def __call__(self, step: Step) -> Tensor:
+        c = step.context.client
+        away = step.net.module.w - self.b[c]
+        return away @ self.A[c] @ away / 2
+
+    def gradient(self, c: int, w: Tensor) -> Tensor:
+        return self.A[c] @ (w - self.b[c])
+
+    def optimum(self, p: Tensor) -> Tensor:
+        """argmin of sum p_c f_c."""
+        A = torch.einsum("c,cij->ij", p, self.A)
+        return torch.linalg.solve(A, torch.einsum("c,cij,cj->i", p, self.A, self.b))
+
+    def experiment(
+        self, algorithm, local: Local, rounds: int, participation: Participation = Participation(), **kwargs
+    ) -> Experiment:
+        """A run of `algorithm` on these clients, whose numbers of samples are `sizes`."""
+        n = int(self.sizes.sum())
+        images, labels = np.zeros((n, 1, 1, 1), dtype=np.uint8), np.zeros(n, dtype=np.int64)
+        samples = Samples(images, labels, (0.0,), (1.0,), dtype=torch.float64)
+        net = Net(Point(self.start))
+        clients = Clients(
+            net=net,
+            samples=samples,
+            parts=np.split(np.arange(n), np.cumsum(self.sizes)[:-1]),
+            counts=np.stack([self.sizes, 0 * self.sizes], axis=1),
+            algorithm=algorithm,
+            local=local,
+            loss=self,
+            augmentation=Augmentation(),
+            buffers=BufferRule("average", net.layout),
+            seed=1,
+            rounds=rounds,
+        )
+        return Experiment(clients, samples, participation, Evaluation(), rounds, seed=1, **kwargs)
+
+
+class History(Watcher):
+    """Remembers every round."""
+
+    def __init__(self) -> None:
+        self.rounds: list[Progress] = []
+
+    def finished(self, progress: Progress, last: bool) -> None:
+        self.rounds.append(progress)
+
+
+def weights_by_round(x: Experiment) -> list[Tensor]:
+    """Run `x` on this process alone: the server's weights after each round."""
+    history = History()
+    run(x, Federation(), history)
+    return [progress.w for progress in history.rounds]
