@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+
+from mpifl import seeds
+from mpifl.data.batches import Augmentation, Samples, deal, sequence
+
+
+def samples(n=50, shape=(3, 8, 8)):
+    random = np.random.default_rng(0)
+    images = random.integers(256, size=(n, *shape)).astype(np.uint8)
+    c = shape[0]
+    return Samples(images, np.arange(n), (0.4,) * c, (0.2,) * c)
+
+
+def stream():
+    return seeds.generator(1, "shuffle", 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("n", "drop_last", "lengths"),
+    [(25, False, [10, 10, 5] * 2), (25, True, [10, 10] * 2), (7, True, [7] * 2), (20, True, [10, 10] * 2)],
+)
+def test_epochs_meet_every_sample_once_and_drop_only_a_short_last_batch(n, drop_last, lengths):
+    own = np.arange(100, 100 + n)
+    order, got = sequence(own, 10, 2, None, drop_last, stream())
+    assert got == lengths
+    first = order[: sum(lengths) // 2]
+    assert len(set(first)) == len(first) == sum(lengths) // 2
+    assert set(first) <= set(own)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_steps_take_as_many_batches_as_asked_over_reshuffled_passes(steps):
+    order, lengths = sequence(np.arange(25), 10, 1, steps, False, stream())
+    assert len(lengths) == steps
+    assert len(order) == sum(lengths)
+
+
+def test_a_batch_is_the_normalised_images_of_its_samples():
+    some = samples()
+    order, lengths = sequence(np.arange(5, 30), 10, 1, None, False, stream())
+    at = 0
+    for x, y in deal(some, order, lengths, Augmentation(), None):
+        expected = (some.images[order[at : at + len(y)]].float() / 255 - 0.4) / 0.2
+        assert torch.equal(y, torch.from_numpy(order[at : at + len(y)]))
+        assert torch.allclose(x, expected, atol=1e-6)
+        at += len(y)
+    assert at == len(order)
+
+
+def test_chunks_do_not_change_batches(monkeypatch):
+    some, augmentation = samples(), Augmentation(crop=2, flip=0.5)
+    order, lengths = sequence(np.arange(50), 8, 3, None, False, stream())
+    draws = augmentation.draw(len(order), seeds.generator(1, "augment", 0, 1))
+    whole = list(deal(some, order, lengths, augmentation, draws))
+    monkeypatch.setattr("mpifl.data.batches._CHUNK", 11)
+    parts = list(deal(some, order, lengths, augmentation, draws))
+    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(whole, parts, strict=True))
+
+
+def test_crop_and_flip_equal_the_plain_per_sample_ones():
+    some, augmentation = samples(20), Augmentation(crop=2, flip=0.5)
+    draws = augmentation.draw(20, seeds.generator(1, "augment", 0, 1))
+    got = augmentation.apply(some.images, torch.from_numpy(draws))
+    for image, (row, column, flipped), result in zip(some.images, draws, got, strict=True):
+        padded = torch.nn.functional.pad(image, [2] * 4)
+        expected = padded[:, row : row + 8, column : column + 8]
+        assert torch.equal(result, expected.flip(-1) if flipped else expected)
+    assert 0 < draws[:, 2].sum() < 20
+    assert draws[:, :2].min() == 0
+    assert draws[:, :2].max() == 4
+
+
+def test_uncropped_samples_keep_their_place():
+    augmentation = Augmentation(crop=3, crop_probability=0.5)
+    draws = augmentation.draw(4000, seeds.generator(1, "augment", 0, 1))
+    still = (draws[:, :2] == 3).all(1).mean()
+    assert 0.47 < still - 0.5 / 49 < 0.53
+
+
+def test_no_augmentation_draws_nothing():
+    assert Augmentation().draw(5, None) is None
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+@pytest.mark.parametrize("ambiguous", [False, True])
+def test_one_channel_batches_have_plain_strides_whatever_the_source(augmented, ambiguous):
+    images = np.zeros((9, 8, 8), dtype=np.uint8)
+    images = images[:, None] if ambiguous else images.reshape(9, 1, 8, 8).copy()
+    one = Samples(images, np.arange(9), (0.0,), (1.0,))
+    augmentation = Augmentation(flip=1.0) if augmented else Augmentation()
+    draws = augmentation.draw(9, seeds.generator(1, "augment", 0, 1))
+    draws = None if draws is None else torch.from_numpy(draws)
+    assert one.pick(torch.arange(9), augmentation, draws).stride() == (64, 64, 8, 1)
