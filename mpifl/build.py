@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ from mpifl.data.partition import PARTITIONS, counts
 from mpifl.data.partition.dirichlet import Dirichlet
 from mpifl.data.sources import SOURCES
 from mpifl.evaluate import Evaluation
-from mpifl.federation import Federation
 from mpifl.local import Local
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
@@ -34,7 +34,11 @@ from mpifl.rates import RATES
 from mpifl.rounds import Experiment
 from mpifl.schedule import Participation
 from mpifl.settings import BadInput, Count, NonNegative, NonNegativeInt, options
+from mpifl.store import Run
 from mpifl.vector import Net
+
+if TYPE_CHECKING:  # a plan is made also where there is no MPI library
+    from mpifl.federation import Federation
 
 GENERATED = ("digits", "synthetic")
 """data sets that need no packed file"""
@@ -110,6 +114,15 @@ class Config:
     evaluation: Evaluation = Evaluation()
     results: Results = Results()
     runtime: Runtime = Runtime()
+
+
+def raw(path: str, assignments: Sequence[str]) -> dict:
+    """The raw config of a TOML file, or of a finished run, with overrides applied."""
+    if Path(path).is_dir() or path.endswith(".h5"):
+        stored = configs.parse(Run.open(path).config, path)
+    else:
+        stored = configs.read(Path(path))
+    return configs.override(stored, assignments)
 
 
 def resolve(raw: dict) -> Config:
@@ -223,4 +236,5 @@ def experiment(config: Config, dataset: Dataset, device: torch.device) -> Experi
         seed=config.seed,
         objective=config.objective,
         divergence=config.divergence,
+        clients_every=config.results.clients_every,
     )

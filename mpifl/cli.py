@@ -6,6 +6,8 @@ Heavy imports stand inside the commands, so that `--help` and `--version` answer
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -44,6 +46,60 @@ def run(config: str, assignments: tuple[str, ...], out: Path | None, resume: boo
     from mpifl import session
 
     sys.exit(session.main(config, assignments, out, force))
+
+
+@main.command()
+@click.argument("run")
+@click.option("--config", is_flag=True, help="Print the stored config too: every option that the run had.")
+def show(run: str, config: bool) -> None:
+    """Summarise RUN: its folder, its results.h5, or a packed file."""
+    with _exit_code():
+        from mpifl.show import show as render
+        from mpifl.store import Run
+
+        render(Run.open(run), config=config)
+
+
+@main.command()
+@click.argument("run")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def pack(run: str, out: Path, force: bool) -> None:
+    """Make one self-contained file of RUN, to send to somebody; all that reads a run reads it too."""
+    with _exit_code():
+        from mpifl.store import pack as packed
+
+        click.echo(f"written to {packed(run, out, force)}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write [default: data/NAME.h5].")
+@click.option("--root", type=click.Path(path_type=Path), help="Where the source's files are.")
+@click.option("--download", is_flag=True, help="Let torchvision fetch them into --root first.")
+@click.option("--option", "given", multiple=True, metavar="KEY=VALUE", help="An option of the source, such as size=64.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def data(name: str, out: Path | None, root: Path | None, download: bool, given: tuple[str, ...], force: bool) -> None:
+    """Pack the data set NAME into one HDF5 file, once, for all runs.
+
+    NAME is cifar10, cifar100, mnist, fashionmnist, svhn, images (a folder of image files), digits or synthetic.
+    """
+    with _exit_code():
+        from mpifl.data.command import pack_source
+
+        pack_source(name, out or Path("data") / f"{name}.h5", root, download, given, force)
+
+
+@contextmanager
+def _exit_code() -> Iterator[None]:
+    """Bad input and a refusing file system end in one line and exit code 2."""
+    from mpifl.settings import BadInput
+
+    try:
+        yield
+    except (BadInput, OSError) as error:
+        click.echo(f"mpifl: {error}", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,15 +15,26 @@ from mpifl.buffers import BufferRule
 from mpifl.data.batches import Augmentation, Samples, deal, sequence
 from mpifl.local import Local, Loss, Trained, train
 from mpifl.losses.step import ClientRound
+from mpifl.states import State
 from mpifl.summation import Message
 from mpifl.vector import Net
-
-State = dict[str, Tensor]
 
 COLUMNS = ("weight", "samples", "steps", "loss", "accuracy", "seconds", "failed")
 """of a client's row; failed: 0 fine, 1 its loss is not finite, 2 its reply could not be added"""
 
 _FIXED_COST = 0.5  # a client's work beside its minibatches, in minibatches: loading weights, adding the reply
+
+
+class Played(NamedTuple):
+    """What playing one client ended in."""
+
+    reply: Message
+    state: State
+    """what it remembers, on the host"""
+    row: np.ndarray
+    """float64 [COLUMNS]; the weight is the caller's to fill in"""
+    model: tuple[Tensor, Tensor]
+    """its weights [d] and buffers [b] after training"""
 
 
 @dataclass
@@ -52,9 +63,16 @@ class Clients:
 
     def costs(self, cohort: np.ndarray) -> np.ndarray:
         """The expected work of each client of `cohort`, in minibatches."""
-        local, sizes = self.local, self.sizes[cohort]
-        batches = np.full(len(cohort), local.steps) if local.steps else local.epochs * np.ceil(sizes / local.batch)
-        return batches.astype(np.float64) + _FIXED_COST
+        return self.steps(cohort) + _FIXED_COST
+
+    def steps(self, cohort: np.ndarray) -> np.ndarray:
+        """int64 [cohort]: how many minibatches each client of `cohort` trains on in a round."""
+        local = self.local
+        if local.steps:
+            return np.full(len(cohort), local.steps, dtype=np.int64)
+        full, rest = np.divmod(self.sizes[cohort], local.batch)
+        short = (rest > 0) & ((full == 0) | (not local.drop_last))
+        return local.epochs * (full + short)
 
     def rate(self, round: int) -> float:
         """The local learning rate of `round`."""
@@ -82,8 +100,8 @@ class Clients:
             reply["buffers"] = self.buffers.encode(sent["buffers"])
         return reply
 
-    def play(self, client: int, round: int, sent: Message, own: State) -> tuple[Message, State, np.ndarray]:
-        """One client's round from what was `sent` (on the net's device): its reply, its state, its row's figures."""
+    def play(self, client: int, round: int, sent: Message, own: State) -> Played:
+        """One client's round from what was `sent` (on the net's device)."""
         began, device = time.perf_counter(), self.net.device
         own = {name: vector.to(device) for name, vector in own.items()}
         if "buffers" in sent:
@@ -104,7 +122,8 @@ class Clients:
             reply["buffers"] = self.buffers.encode(self.net.buffers)
         kept = {**own, **kept, **self._remembered(own, result)}
         row = (0.0, self.sizes[client], result.steps, result.loss, result.accuracy, time.perf_counter() - began, 0.0)
-        return reply, {name: vector.cpu() for name, vector in kept.items()}, np.array(row)
+        state = {name: vector.cpu() for name, vector in kept.items()}
+        return Played(reply, state, np.array(row), (result.y, self.net.buffers))
 
     def _remembered(self, own: State, result: Trained) -> State:
         fresh = {"momentum": result.momentum, "previous": result.y, "buffers": self.net.buffers.clone()}

@@ -31,14 +31,21 @@ class Recorder(Watcher):
         self.store, self.weights_every = store, weights_every
 
     def finished(self, progress: Progress, last: bool) -> None:
+        if last or progress.models or (self.weights_every and progress.round % self.weights_every == 0):
+            self._weights(progress)
         row = {**progress.figures, "sha256": digest(progress.w, progress.buffers)}
         if progress.score:
             row |= {"test_accuracy": progress.score.accuracy, "test_loss": progress.score.loss}
         rows = dict(zip(COLUMNS, progress.rows.T, strict=True))
         clients = {name: rows[name] for name in ("loss", "accuracy", "weight", "seconds")}
         self.store.append(progress.round, row, clients, progress.cohort)
-        if last or (self.weights_every and progress.round % self.weights_every == 0):
-            self.store.weights(progress.round, progress.w.numpy(), progress.buffers.numpy())
+
+    def _weights(self, progress: Progress) -> None:
+        clients = {}
+        if progress.models:
+            models, buffers = (np.stack(vectors) for vectors in zip(*progress.models, strict=True))
+            clients = {"clients": models, "client_buffers": buffers, "client_ids": progress.cohort}
+        self.store.weights(progress.round, progress.w.numpy(), progress.buffers.numpy(), **clients)
 
 
 class Teller(Watcher):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, NamedTuple
 
+import torch
 from annotated_types import Ge, Lt
 from torch import Tensor
 
@@ -118,7 +119,7 @@ def train(
     """
     net.load(w)
     net.module.train()
-    v = momentum if momentum is not None or not local.momentum else w.new_zeros(w.shape)
+    v = (torch.zeros_like(w) if momentum is None else momentum.clone()) if local.momentum else None
     losses, correct, samples, steps, accumulated, v_a = 0.0, 0, 0, 0, 0.0, 0.0
     for number, (x, y) in enumerate(batches):
         minibatch = Minibatch(net, loss, lambda x=x, y=y, number=number: Step(net, x, y, context, number))

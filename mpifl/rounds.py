@@ -7,18 +7,19 @@ and one Reduce brings the sum, the clients' figures and the test's figures to ra
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from mpifl.clients import COLUMNS, Clients, State
+from mpifl.clients import COLUMNS, Clients
 from mpifl.data.batches import Samples
 from mpifl.evaluate import Evaluation, Score, evaluate, score
 from mpifl.federation import Federation
 from mpifl.schedule import Participation, assign, weights
+from mpifl.states import ClientStates, State
 from mpifl.summation import Diverged, Message, WeightedSum
 
 _GO, _END, _FAIL = 1.0, 0.0, -1.0
@@ -41,6 +42,8 @@ class Experiment:
     seed: int
     objective: Literal["samples", "uniform"] = "samples"
     divergence: Literal["stop", "skip", "continue"] = "stop"
+    clients_every: int = 0
+    """rounds between those whose clients' models are brought to the server; 0: never"""
 
 
 @dataclass
@@ -58,52 +61,84 @@ class Progress:
     """float64 [cohort, COLUMNS]"""
     figures: dict[str, Any] = field(default_factory=dict)
     """of the round: bytes, seconds ..."""
+    models: list[tuple[Tensor, Tensor]] | None = None
+    """weights and buffers of the cohort's clients after training, in rounds that keep them"""
     score: Score | None = None
     """of `w`, when it was evaluated"""
 
 
 class Watcher:
-    """What is told about a run; the store and the terminal derive from it. Called on rank 0 only."""
+    """What is told about a run, on rank 0; the store and the terminal derive from it."""
 
     def finished(self, progress: Progress, last: bool) -> None:
         """A round is complete, and so is the evaluation of its weights if one was due."""
 
 
-def run(x: Experiment, federation: Federation, watcher: Watcher) -> Progress:
+class Keeper:
+    """Keeps checkpoints, on every rank; this one keeps none."""
+
+    def due(self, progress: Progress) -> bool:
+        """Whether the server wants one now."""
+        return False
+
+    def keep(self, progress: Progress, states: ClientStates, federation: Federation) -> None:
+        """Write one: all ranks together, before the round after `progress`."""
+
+
+@dataclass
+class Start:
+    """Where a run begins: the round it goes on from, and what was kept of it."""
+
+    progress: Progress | None = None
+    """None: from the initial weights"""
+    stored: Callable[[int], State | None] = lambda client: None
+    """a client's state in the checkpoint"""
+
+
+def run(
+    x: Experiment,
+    federation: Federation,
+    watcher: Watcher,
+    keeper: Keeper | None = None,
+    start: Start | None = None,
+) -> Progress:
     """All rounds; returns where the run ended (of which workers know the weights only).
 
     Raises RunFailed on every rank when a client diverges and the policy is to stop.
     """
-    loop = _Loop(x, federation, watcher)
+    loop = _Loop(x, federation, watcher, keeper or Keeper(), start or Start())
     while loop.send() == _GO:
         loop.play()
     return loop.end()
 
 
 class _Loop:
-    def __init__(self, x: Experiment, federation: Federation, watcher: Watcher) -> None:
+    def __init__(self, x: Experiment, federation: Federation, watcher: Watcher, keeper: Keeper, start: Start) -> None:
         w = x.clients.net.weights.cpu().clone()
-        self.x, self.federation, self.watcher = x, federation, watcher
-        self.progress = Progress(w, x.clients.net.buffers.cpu().clone(), x.clients.algorithm.init_server(w))
+        initial = Progress(w, x.clients.net.buffers.cpu().clone(), x.clients.algorithm.init_server(w))
+        self.x, self.federation, self.watcher, self.keeper = x, federation, watcher, keeper
+        self.progress = start.progress or initial
+        self.states = ClientStates(federation, x.clients.initial_state(w), start.stored)
         self.sent: Message = {}
-        self.verdict, self.failure = _GO, ""
-        self.told = True
-        self.unseen = x.clients.initial_state(w)
-        self.states: dict[int, State] = {}
-        self.holder: dict[int, int] = {}
+        self.verdict = _END if self.progress.round >= x.rounds else _GO
+        self.failure = ""
+        self.told = start.progress is None
 
     def send(self) -> float:
         """This round's message to every rank, on its net's device; with it, the server's verdict on going on."""
         p = self.progress
         self.began, self.moved_before = time.perf_counter(), self.federation.bytes_moved
-        message = {**self.x.clients.algorithm.send(p.w, p.server), "verdict": torch.full_like(p.w[:1], self.verdict)}
+        keep = p.round > 0 and self.verdict != _FAIL and (self.keeper.due(p) or self.verdict == _END)
+        message = {**self.x.clients.algorithm.send(p.w, p.server), "control": p.w.new_tensor([self.verdict, keep])}
         if len(p.buffers):
             message["buffers"] = p.buffers
         message = self.federation.broadcast(message)
-        self.verdict = float(message.pop("verdict"))
+        self.verdict, keep = message.pop("control").tolist()
         if not self.federation.is_server:
             p.w, p.buffers = message["w"], message.get("buffers", p.buffers)
         self.sent = {name: vector.to(self.x.clients.net.device) for name, vector in message.items()}
+        if keep:
+            self.keeper.keep(p, self.states, self.federation)
         return self.verdict
 
     def play(self) -> None:
@@ -112,15 +147,16 @@ class _Loop:
         round = p.round + 1
         cohort = x.participation.cohort(x.seed, round, len(x.clients))
         plays = assign(cohort, x.clients.costs(cohort), self.federation.workers)
-        self._fetch_states(plays)
+        self.states.fetch(plays)
         scored = self._evaluate(due=p.round > 0 and p.round % x.evaluation.every == 0)
         try:
-            sums = WeightedSum(x.clients.reply_like(sent, self.unseen), sent)
+            sums = WeightedSum(x.clients.reply_like(sent, self.states.unseen), sent)
         except Diverged as error:
             raise RunFailed(f"round {round}: {error}") from None
-        rows = self._train(round, cohort, plays, sums)
+        rows, models = self._train(round, cohort, plays, sums)
         waiting = time.perf_counter()
         collected = self.federation.total(sums, np.concatenate([rows.ravel(), scored.ravel()]))
+        models = self._collect(models, cohort, plays) if self._keeps_models(round) else None
         if collected is None:
             p.round = round
             return
@@ -130,6 +166,7 @@ class _Loop:
         figures = self._figures(round, mean, cohort, plays, rows)
         self._update(round, mean, cohort, rows)
         now = time.perf_counter()
+        self.progress.models = models
         self.progress.figures = {**figures, "seconds": now - self.began, "seconds_wait": now - waiting}
 
     def end(self) -> Progress:
@@ -142,16 +179,6 @@ class _Loop:
         if self.federation.is_server:
             self._tell(scored, last=True)
         return self.progress
-
-    def _fetch_states(self, plays: list[list[int]]) -> None:
-        """Bring what clients remember to the ranks that play them now, from those that played them last."""
-        if not self.unseen:
-            return
-        first = self.federation.size - self.federation.workers
-        players = {client: first + i for i, play in enumerate(plays) for client in play}
-        moves = [(c, self.holder[c], rank) for c, rank in players.items() if self.holder.get(c, rank) != rank]
-        self.federation.move(self.states, self.unseen, moves)
-        self.holder.update(players)
 
     def _evaluate(self, due: bool) -> np.ndarray:
         """This rank's share of the test of the weights just sent: a row a batch, zeros where others test."""
@@ -167,22 +194,27 @@ class _Loop:
             self._tell(scored)
         return scored
 
-    def _train(self, round: int, cohort: np.ndarray, plays: list[list[int]], sums: WeightedSum) -> np.ndarray:
-        """Play this rank's clients; their rows of `[cohort, COLUMNS]`, zero elsewhere."""
-        x, rows = self.x, np.zeros((len(cohort), len(COLUMNS)))
+    def _train(
+        self, round: int, cohort: np.ndarray, plays: list[list[int]], sums: WeightedSum
+    ) -> tuple[np.ndarray, dict[int, State]]:
+        """Play this rank's clients: their rows of `[cohort, COLUMNS]`, zero elsewhere, and their models if kept."""
+        x, rows, models = self.x, np.zeros((len(cohort), len(COLUMNS))), {}
         shares = weights(x.objective, x.clients.sizes[cohort])
         for client in [] if self.federation.worker is None else plays[self.federation.worker]:
             i = int(np.searchsorted(cohort, client))
             try:
-                reply, own, rows[i] = x.clients.play(client, round, self.sent, self.states.get(client, self.unseen))
+                played = x.clients.play(client, round, self.sent, self.states.of(client))
             except Exception as error:
                 error.add_note(f"rank {self.federation.rank}, round {round}, client {client}")
                 raise
+            rows[i] = played.row
             rows[i, _WEIGHT] = shares[i]
-            rows[i, _FAILED] = self._add(sums, reply, shares[i], rows[i, _LOSS])
-            if self.unseen and not rows[i, _FAILED]:
-                self.states[client] = own
-        return rows
+            rows[i, _FAILED] = self._add(sums, played.reply, shares[i], rows[i, _LOSS])
+            if not rows[i, _FAILED]:
+                self.states.keep(client, played.state)
+            if self._keeps_models(round):
+                models[client] = {"w": played.model[0].cpu(), "buffers": played.model[1].cpu().clone()}
+        return rows, models
 
     def _add(self, sums: WeightedSum, reply: Message, weight: float, loss: float) -> float:
         if not np.isfinite(loss) and self.x.divergence != "continue":
@@ -192,6 +224,17 @@ class _Loop:
         except Diverged:
             return 2.0
         return 0.0
+
+    def _keeps_models(self, round: int) -> bool:
+        every = self.x.clients_every
+        return bool(every) and (round % every == 0 or round == self.x.rounds)
+
+    def _collect(self, models: dict[int, State], cohort: np.ndarray, plays: list[list[int]]) -> list | None:
+        """The cohort's models, in its order, on the server."""
+        first = self.federation.size - self.federation.workers
+        moves = [(c, first + i, 0) for i, play in enumerate(plays) for c in play if first + i]
+        self.federation.move(models, {"w": self.progress.w, "buffers": self.progress.buffers}, moves)
+        return [tuple(models[c].values()) for c in cohort.tolist()] if self.federation.is_server else None
 
     def _update(self, round: int, mean: Message, cohort: np.ndarray, rows: np.ndarray) -> None:
         """The server's step; or, where clients failed, what the policy says."""

@@ -21,7 +21,6 @@ from rich.table import Table
 
 import mpifl
 from mpifl import build, rounds
-from mpifl import config as configs
 from mpifl.federation import Federation, launched_ranks, library
 from mpifl.journal import Both, Recorder, Teller, size
 from mpifl.settings import BadInput
@@ -31,21 +30,17 @@ BAD_INPUT, DIVERGED, BROKEN = 2, 3, 1
 """exit codes; 0 is a complete run"""
 
 
-def raw_config(path: str, assignments: Sequence[str]) -> dict:
-    """The raw config of a TOML file, or of a finished run, with overrides applied."""
-    if Path(path).is_dir() or path.endswith(".h5"):
-        raw = configs.parse(Run.open(path).config, path)
-    else:
-        raw = configs.read(Path(path))
-    return configs.override(raw, assignments)
-
-
 def main(path: str, assignments: Sequence[str], out: Path | None, force: bool) -> int:
-    """Run and return the exit code; an unforeseen exception on any rank ends all ranks with its traceback."""
+    """Run and return the exit code."""
+    return on_all_ranks(lambda federation: _run(federation, path, assignments, out, force))
+
+
+def on_all_ranks(action: Callable[[Federation], int]) -> int:
+    """The exit code of `action`; an unforeseen exception on any rank ends all ranks with its traceback."""
     federation = None
     try:
         federation = Federation()
-        return _run(federation, path, assignments, out, force)
+        return action(federation)
     except BadInput as error:
         return _end(federation, f"mpifl: {error}", BAD_INPUT)
     except rounds.RunFailed as error:
@@ -66,7 +61,7 @@ def _end(federation: Federation | None, line: str, code: int) -> int:
 
 
 def _run(federation: Federation, path: str, assignments: Sequence[str], out: Path | None, force: bool) -> int:
-    config = federation.agree(lambda: build.resolve(raw_config(path, assignments)))
+    config = federation.agree(lambda: build.resolve(build.raw(path, assignments)))
     dataset = build.shared_data(config.data, config.seed, federation)
     device, threads = build.place(config, federation)
     x = federation.agree(lambda: build.experiment(config, dataset, device))
@@ -179,6 +174,7 @@ def _conclude(say, out: Path) -> None:
     table.add_row("best accuracy", f"{accuracy[best]:.2%} (round {figures['round'][best]})")
     table.add_row("last test loss", f"{figures['test_loss'][-1]:.4f}")
     table.add_row("seconds", f"{figures['seconds'].sum():.1f}")
-    table.add_row("sent to clients, by clients", ", ".join(size(figures[f"bytes_{way}"].sum()) for way in ("down", "up")))
+    sent = (size(figures[name].sum()) for name in ("bytes_down", "bytes_up"))
+    table.add_row("sent to clients, by clients", ", ".join(sent))
     Console(width=100).print(table)
     say(f"written to {out}\nnext: mpifl show {out}")

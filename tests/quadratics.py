@@ -1,4 +1,4 @@
-"""Clients whose losses are quadratics, f_c(w) = (w - b_c)' A_c (w - b_c) / 2, in float64: every rule has a closed form."""
+"""Clients with quadratic losses f_c(w) = (w - b_c)' A_c (w - b_c) / 2, in float64: every rule has a closed form."""
 
 from __future__ import annotations
 

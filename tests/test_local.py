@@ -45,7 +45,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("model", "dtype", "bound"), [("cnn", torch.float32, 2e-6), ("resnet20", torch.float64, 1e-10)])
+@pytest.mark.parametrize(
+    ("model", "dtype", "bound"), [("cnn", torch.float32, 2e-6), ("resnet20", torch.float64, 1e-10)]
+)
 def test_equals_torch_sgd_on_the_same_batches_to_rounding(model, dtype, bound, case):
     options, some = CASES[case], batches(dtype=dtype)
     ours = trained(make(model, dtype), some, Local(lr=0.05, **options))
