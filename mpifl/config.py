@@ -57,6 +57,7 @@ def merge(base: dict, over: dict) -> dict:
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
+        old = {"name": old} if isinstance(old, str) and isinstance(value, dict) else old
         if isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name"):
             value = merge(old, value)
         result[key] = value
@@ -66,25 +67,32 @@ def merge(base: dict, over: dict) -> dict:
 def override(raw: dict, assignments: Iterable[str]) -> dict:
     """`raw` with `key.path=value` assignments applied; a value is TOML, or else plain text.
 
-    >>> override({"local": {"lr": 0.1}}, ["local.lr=0.5", "model=resnet56"])
-    {'local': {'lr': 0.5}, 'model': 'resnet56'}
+    >>> override({"local": {"lr": 0.1}}, ["local.lr=0.5", "model=resnet56", "model.norm=group"])
+    {'local': {'lr': 0.5}, 'model': {'name': 'resnet56', 'norm': 'group'}}
     """
+    given: dict = {}
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         keys = path.strip().split(".")
         if not equals or not all(keys):
             raise BadInput(f"command line: expected key.path=value; got {assignment!r}")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
-        for key in reversed(keys[1:]):
-            value = {key: value}
-        old = raw.get(keys[0])
-        if isinstance(old, str) and isinstance(value, dict):  # `model = "cnn"` is short for a table with that name
-            raw = {**raw, keys[0]: {"name": old}}
-        raw = merge(raw, {keys[0]: value})
-    return raw
+        _assign(given, keys, _value(text))
+    return merge(raw, given)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _assign(table: dict, keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        if not isinstance(table.get(key), dict):  # `model=cnn` is short for `model.name=cnn`
+            table[key] = {"name": table[key]} if key in table else {}
+        table = table[key]
+    table[keys[-1]] = value
 
 
 def build(kind: type, raw: Any, tables: Tables, where: str = "") -> Any:

@@ -187,8 +187,9 @@ def launched_ranks() -> int | None:
 
 
 def library() -> str:
-    """The MPI library's first line about itself."""
-    return MPI.Get_library_version().replace("\0", "").splitlines()[0].strip().rstrip(",")
+    """The MPI library's name and version, as it gives them."""
+    first = MPI.Get_library_version().replace("\0", "").splitlines()[0]
+    return " ".join(first.split(",")[0].split())
 
 
 def _empty_like(vectors: list[Tensor]) -> Tensor:
