@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -17,10 +17,12 @@ from torch import Tensor
 from mpifl.clients import COLUMNS, Clients
 from mpifl.data.batches import Samples
 from mpifl.evaluate import Evaluation, Score, evaluate, score
-from mpifl.federation import Federation
 from mpifl.schedule import Participation, assign, weights
 from mpifl.states import ClientStates, State
 from mpifl.summation import Diverged, Message, WeightedSum
+
+if TYPE_CHECKING:
+    from mpifl.federation import Federation
 
 _GO, _END, _FAIL = 1.0, 0.0, -1.0
 _WEIGHT, _LOSS, _SECONDS, _FAILED = (COLUMNS.index(name) for name in ("weight", "loss", "seconds", "failed"))

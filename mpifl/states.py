@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from mpifl.federation import Federation
 from mpifl.summation import Message
+
+if TYPE_CHECKING:
+    from mpifl.federation import Federation
 
 State = Message
 
