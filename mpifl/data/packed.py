@@ -9,10 +9,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -25,6 +22,7 @@ import numpy as np
 from mpifl import __version__
 from mpifl.data.dataset import Dataset, Split, checksum, refuse_misfits, refuse_unnamed
 from mpifl.settings import BadInput
+from mpifl.store import files
 
 Found = TypeVar("Found")
 
@@ -78,7 +76,11 @@ def write(dataset: Dataset, path: Path | str) -> None:
             for part in ("images", "labels", "domains"):
                 if getattr(split, part) is not None:
                     _add(file, f"{name}/{part}", getattr(split, part))
-    _replace(Path(path), buffer.getbuffer())
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        files.write(Path(path), buffer.getbuffer())
+    except OSError as error:
+        raise BadInput(f"data: expected to write {Path(path).absolute()}; got {error}") from error
 
 
 def _attributes(dataset: Dataset) -> dict[str, str | int]:
@@ -96,25 +98,6 @@ def _attributes(dataset: Dataset) -> dict[str, str | int]:
 
 def _add(file: h5py.File, name: str, values: np.ndarray) -> None:
     file.create_dataset(name, data=values).attrs["long_name"] = LONG_NAMES[name.rpartition("/")[2]]
-
-
-def _replace(path: Path, content: memoryview) -> None:
-    # A full disk is then a clean OSError before the old file is touched, where HDF5 writing to disk itself may crash.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            while content:  # one write moves at most 2 GiB
-                content = content[os.write(descriptor, content) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise BadInput(f"data: expected to write {path.absolute()}; got {error}") from error
 
 
 def read(path: Path | str, verify: bool = False) -> Dataset:
@@ -168,10 +151,8 @@ def _dataset(file: h5py.File, verify: bool) -> Dataset:
     mean, std = (tuple(file[part][()].tolist()) for part in ("mean", "std"))
     if not len(mean) == len(std) == train.images.shape[1]:
         raise BadInput(f"it has {len(mean)} means and {len(std)} deviations for {train.images.shape[1]} channels")
-    attributes = file.attrs
-    return Dataset(
-        attributes["name"], train, test, classes, domain_names, mean, std, expected, attributes["source"]
-    )
+    name, source = file.attrs["name"], file.attrs["source"]
+    return Dataset(name, train, test, classes, domain_names, mean, std, expected, source)
 
 
 def _split(group: h5py.Group) -> Split:
