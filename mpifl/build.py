@@ -12,7 +12,7 @@ import torch
 
 from mpifl import config as configs
 from mpifl import seeds
-from mpifl.algorithms import ALGORITHMS
+from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.buffers import BufferRule
 from mpifl.clients import Clients
@@ -28,7 +28,7 @@ from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
 from mpifl.models import MODELS
 from mpifl.models.cnn import Cnn
-from mpifl.oracles import ORACLES
+from mpifl.oracles import ORACLES, Plain
 from mpifl.placement import device_for, settle, threads_of
 from mpifl.rates import RATES
 from mpifl.rounds import Experiment
@@ -47,6 +47,7 @@ TABLES: configs.Tables = {
     "partition": PARTITIONS,
     "model": MODELS,
     "algorithm": ALGORITHMS,
+    "algorithm.server_step": SERVER_STEPS,
     "local.gradient": ORACLES,
     "local.schedule": RATES,
 }
@@ -135,6 +136,11 @@ def resolve(raw: dict) -> Config:
         raise BadInput(
             f"local.loss: {config.local.loss!r} needs a model with {', '.join(sorted(missing))}; got "
             f"{config.model.name}; allowed: {', '.join(able) or 'none'}"
+        )
+    if hasattr(config.algorithm, "gradient") and not isinstance(config.local.gradient, Plain):
+        raise BadInput(
+            f"local.gradient: expected plain, since {type(config.algorithm).__name__} brings its own gradient; got "
+            f"{type(config.local.gradient).__name__.lower()}"
         )
     if config.local.nesterov and not config.local.momentum:
         raise BadInput("local.nesterov: expected a local.momentum above 0 with it; got 0.0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +60,8 @@ class Clients:
 
     def __post_init__(self) -> None:
         self.sizes = np.array([len(part) for part in self.parts], dtype=np.int64)
+        if gradient := getattr(self.algorithm, "gradient", None):  # a rule that brings its own
+            self.local = replace(self.local, gradient=gradient)
 
     def costs(self, cohort: np.ndarray) -> np.ndarray:
         """The expected work of each client of `cohort`, in minibatches."""
@@ -81,13 +83,13 @@ class Clients:
     def initial_state(self, w: Tensor) -> State:
         """What a client remembers before its first round, on the host: empty for rules without memory.
 
-        Besides the algorithm's own: `momentum`, `previous` (its last weights) and `buffers`, as far as asked for.
+        Besides the algorithm's own: `momentum`, `previous` (its last model) and `buffers`, as far as asked for.
         """
         state = dict(self.algorithm.init_client(w))
         if self.local.momentum and self.local.momentum_state == "persist":
             state["momentum"] = torch.zeros_like(w)
         if "previous" in self.loss.needs:
-            state["previous"] = w.clone()
+            state |= {"previous": w.clone(), "previous_buffers": self.net.buffers.cpu().clone(), "met": w.new_zeros(1)}
         if self.buffers.policy == "local" and len(self.net.buffers):
             state["buffers"] = self.net.buffers.cpu().clone()
         return state
@@ -110,7 +112,7 @@ class Clients:
 
         def local_training(w: Tensor, *, linear: Tensor | None = None, pull: float = 0.0) -> Trained:
             nonlocal result
-            context = self._context(client, round, sent["w"], own.get("previous"))
+            context = self._context(client, round, sent, own)
             batches = self._batches(client, round)
             momentum = own.get("momentum")
             terms = {"momentum": momentum, "linear": linear, "pull": pull}
@@ -126,12 +128,16 @@ class Clients:
         return Played(reply, state, np.array(row), (result.y, self.net.buffers))
 
     def _remembered(self, own: State, result: Trained) -> State:
-        fresh = {"momentum": result.momentum, "previous": result.y, "buffers": self.net.buffers.clone()}
+        buffers = self.net.buffers.clone()
+        fresh = {"momentum": result.momentum, "buffers": buffers}
+        fresh |= {"previous": result.y, "previous_buffers": buffers, "met": result.y.new_ones(1)}
         return {name: vector for name, vector in fresh.items() if name in own}
 
-    def _context(self, client: int, round: int, sent: Tensor, previous: Tensor | None) -> ClientRound:
-        counts = self.counts[client]
-        return ClientRound(self.seed, client, round, len(counts), counts, sent, previous)
+    def _context(self, client: int, round: int, sent: Message, own: State) -> ClientRound:
+        counts, met = self.counts[client], bool(own.get("met", False))
+        previous = (own["previous"], own["previous_buffers"]) if met else None
+        model = (sent["w"], sent.get("buffers", self.net.buffers))
+        return ClientRound(self.seed, client, round, len(counts), counts, model, previous)
 
     def _batches(self, client: int, round: int):
         local = self.local

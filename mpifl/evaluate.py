@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -38,11 +38,13 @@ class Score(NamedTuple):
     accuracy: float
 
 
-def evaluate(net: Net, samples: Samples, batch: int, share: int = 0, shares: int = 1) -> np.ndarray:
+def evaluate(
+    net: Net, samples: Samples, batch: int, share: int = 0, shares: int = 1, forward: dict[str, Any] | None = None
+) -> np.ndarray:
     """Summed cross-entropy and number right of each batch, float64 `[batches, 2]`, of the net's present weights.
 
     With several `shares`, every `shares`-th batch from `share` on is done and the other rows stay zero: adding the
-    shares gives the whole, to the bit.
+    shares gives the whole, to the bit. `forward` holds options of the forward pass.
     """
     net.module.eval()
     starts = range(0, len(samples), batch)
@@ -50,7 +52,7 @@ def evaluate(net: Net, samples: Samples, batch: int, share: int = 0, shares: int
     with torch.inference_mode():
         for row in range(share, len(starts), shares):
             indices = torch.arange(starts[row], min(starts[row] + batch, len(samples)), device=net.device)
-            logits, y = net(samples.pick(indices)).logits, samples.labels[indices]
+            logits, y = net(samples.pick(indices), **(forward or {})).logits, samples.labels[indices]
             sums[row, 0] = _cross_entropy(logits, y)
             sums[row, 1] = (logits.argmax(-1) == y).sum()
     return sums.cpu().numpy()

@@ -14,14 +14,13 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor
 
+from mpifl.losses.loss import Loss
 from mpifl.losses.step import ClientRound, Step
 from mpifl.models.layers import set_tracking
 from mpifl.oracles import Plain
 from mpifl.rates import Constant
 from mpifl.settings import Count, NonNegative, NonNegativeInt, Positive, options
 from mpifl.vector import Net
-
-Loss = Callable[[Step], Tensor]
 
 
 @options
@@ -76,6 +75,7 @@ class Minibatch:
         self._net, self._loss, self._step = net, loss, step
         self.loss: Tensor | None = None
         self.correct: Tensor | None = None
+        self.scales = net.scales
 
     def __call__(self, w: Tensor) -> Tensor:
         if w is self._net.weights:
@@ -94,7 +94,7 @@ class Minibatch:
         gradient = self._net.take_gradient(value)
         if first:
             self.loss = value.detach()
-            self.correct = (step.out.logits.detach().argmax(-1) == step.y).sum()
+            self.correct = (step.passes[0].logits.detach().argmax(-1) == step.y).sum()
         else:
             set_tracking(self._net.module, True)
         return gradient
@@ -119,6 +119,7 @@ def train(
     """
     net.load(w)
     net.module.train()
+    pull = pull + loss.pull
     v = (torch.zeros_like(w) if momentum is None else momentum.clone()) if local.momentum else None
     losses, correct, samples, steps, accumulated, v_a = 0.0, 0, 0, 0, 0.0, 0.0
     for number, (x, y) in enumerate(batches):

@@ -190,8 +190,10 @@ class _Loop:
         shared = x.evaluation.where == "shared" and f.size > 1
         if not shared and not f.is_server:
             return np.zeros((x.evaluation.batches(len(x.test)), 2))
-        x.clients.net.load(p.w, p.buffers)
-        scored = evaluate(x.clients.net, x.test, x.evaluation.batch, f.rank if shared else 0, f.size if shared else 1)
+        net, forward = x.clients.net, x.clients.loss.evaluated(x.clients.net.module)
+        net.load(p.w, p.buffers)
+        share, shares = (f.rank, f.size) if shared else (0, 1)
+        scored = evaluate(net, x.test, x.evaluation.batch, share, shares, forward)
         if not shared and self.verdict == _GO:  # complete already: tell now, not at the round's end
             self._tell(scored)
         return scored
@@ -240,7 +242,7 @@ class _Loop:
 
     def _update(self, round: int, mean: Message, cohort: np.ndarray, rows: np.ndarray) -> None:
         """The server's step; or, where clients failed, what the policy says."""
-        x, p, failed = self.x, self.progress, rows[:, _FAILED]
+        x, p, failed, sizes = self.x, self.progress, rows[:, _FAILED], self.x.clients.sizes
         if failed.any():
             kept = rows[failed == 0, _WEIGHT].sum()
             if x.divergence == "stop" or kept == 0:
@@ -248,7 +250,8 @@ class _Loop:
                 return
             mean = {name: vector / kept for name, vector in mean.items()}
         buffers = x.clients.buffers.decode(mean.pop("buffers"), p.w.dtype) if "buffers" in mean else p.buffers
-        w, server = x.clients.algorithm.server(p.w, p.server, mean, len(cohort) / len(x.clients))
+        share = 1.0 / len(x.clients) * len(cohort) if x.objective == "uniform" else sizes[cohort].sum() / sizes.sum()
+        w, server = x.clients.algorithm.server(p.w, p.server, mean, float(share))
         self.progress = Progress(w, buffers, server, round, cohort, rows)
         self.told = False
         if round == x.rounds:

@@ -5,7 +5,9 @@ So an algorithm's line is one vector operation, one MPI call moves a model, and 
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -38,12 +40,21 @@ class Net:
         self.gradient = torch.zeros_like(self.weights)
         self.buffers = _flatten(floating, like=self.weights)
         self.layout = _entries(parameters, "parameter") + _entries(floating, "buffer")
+        self._twins: dict[str, tuple[Net, tuple[Tensor, Tensor]]] = {}
         for (_, parameter), entry in zip(parameters, self.layout, strict=False):
             parameter.data = _view(self.weights, entry)
             parameter.grad = _view(self.gradient, entry)
         for (name, _), entry in zip(floating, self.layout[len(parameters) :], strict=True):
             owner, _, leaf = name.rpartition(".")
             module.get_submodule(owner)._buffers[leaf] = _view(self.buffers, entry)
+
+    @cached_property
+    def scales(self) -> Tensor:
+        """[d]: 1 where a parameter is a weight (a matrix, a kernel, a norm's scale), 0 where it is not (a bias)."""
+        return torch.cat([_view(self.weights, e).new_full((e.size,), e.name.endswith("weight")) for e in self._own()])
+
+    def _own(self) -> list[Entry]:
+        return [entry for entry in self.layout if entry.kind == "parameter"]
 
     @property
     def device(self) -> torch.device:
@@ -57,6 +68,20 @@ class Net:
 
     def __call__(self, x: Tensor, **kwargs):
         return self.module(x.contiguous(memory_format=self.memory_format), **kwargs)
+
+    def twin(self, name: str, model: tuple[Tensor, Tensor]) -> Net:
+        """A frozen copy of the net, in evaluation mode, with the weights and buffers of `model`; kept under `name`.
+
+        It is loaded when `model` is another tuple than the last time.
+        """
+        twin, loaded = self._twins.get(name, (None, None))
+        if twin is None:
+            module = copy.deepcopy(self.module).requires_grad_(False).eval()
+            twin = Net(module, self.device, self.memory_format is torch.channels_last)
+        if loaded is not model:
+            twin.load(*model)
+        self._twins[name] = (twin, model)
+        return twin
 
     def take_gradient(self, loss: Tensor) -> Tensor:
         """The gradient [d] of `loss`, in the net's own gradient vector (overwritten by the next call)."""

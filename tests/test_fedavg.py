@@ -3,6 +3,7 @@ import torch
 from quadratics import Quadratics, weights_by_round
 
 from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.fedopt import Sgd
 from mpifl.local import Local
 from mpifl.schedule import Participation, weights
 
@@ -57,5 +58,5 @@ def test_server_rate_scales_the_mean_step():
     q = Quadratics()
     local = Local(steps=3, batch=100, lr=LR)
     (whole,) = weights_by_round(q.experiment(FedAvg(), local, rounds=1))
-    (half,) = weights_by_round(q.experiment(FedAvg(server_lr=0.5), local, rounds=1))
+    (half,) = weights_by_round(q.experiment(FedAvg(server_step=Sgd(lr=0.5)), local, rounds=1))
     assert (half - (q.start + whole) / 2).abs().max() < 1e-13

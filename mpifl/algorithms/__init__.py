@@ -1,5 +1,22 @@
-"""Federated rules: one paper, one file; pure functions with explicit state. See `fedavg.py` for the protocol."""
+"""Federated rules: one paper, one file; pure functions with explicit state. `rule.py` has the protocol."""
 
 from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.feddc import FedDC
+from mpifl.algorithms.feddyn import FedDyn
+from mpifl.algorithms.fednova import FedNova
+from mpifl.algorithms.fedopt import SERVER_STEPS
+from mpifl.algorithms.fedprox import FedProx
+from mpifl.algorithms.fedspeed import FedSpeed
+from mpifl.algorithms.scaffold import Scaffold
 
-ALGORITHMS = {"fedavg": FedAvg}
+__all__ = ["ALGORITHMS", "SERVER_STEPS"]
+
+ALGORITHMS = {
+    "fedavg": FedAvg,
+    "fedprox": FedProx,
+    "scaffold": Scaffold,
+    "feddyn": FedDyn,
+    "feddc": FedDC,
+    "fedspeed": FedSpeed,
+    "fednova": FedNova,
+}

@@ -5,16 +5,16 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
 from mpifl.settings import Fraction, options
 
 
 @options
-class CrossEntropy:
+class CrossEntropy(Loss):
     """Mean over the batch of -log softmax(logits)[y]; smoothing s puts s/K of the target on each of K classes."""
 
     smoothing: Fraction = 0.0
-    needs = frozenset()
 
     def __call__(self, step: Step) -> Tensor:
         return functional.cross_entropy(step.out.logits, step.y, label_smoothing=self.smoothing)

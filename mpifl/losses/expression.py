@@ -5,27 +5,11 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from torch import Tensor
-
 from mpifl.config import build, suggestion
-from mpifl.losses.step import Step
+from mpifl.losses.loss import Sum, Wrapper
 from mpifl.settings import BadInput
 
 WHERE = "local.loss"
-
-
-class Sum:
-    """The sum of several terms."""
-
-    def __init__(self, terms: list) -> None:
-        self.terms = terms
-        self.needs = frozenset().union(*(term.needs for term in terms))
-
-    def __call__(self, step: Step) -> Tensor:
-        total = self.terms[0](step)
-        for term in self.terms[1:]:
-            total = total + term(step)
-        return total
 
 
 def parse(text: str, table: dict[str, type]) -> Any:
@@ -34,6 +18,10 @@ def parse(text: str, table: dict[str, type]) -> Any:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _mistake(f"got {text!r}") from None
+    return _whole(tree, table)
+
+
+def _whole(tree: ast.expr, table: dict[str, type]) -> Any:
     terms = [_term(node, table) for node in _terms(tree)]
     return terms[0] if len(terms) == 1 else Sum(terms)
 
@@ -51,12 +39,17 @@ def _term(node: ast.expr, table: dict[str, type]) -> Any:
     name = call.func.id
     if name not in table:
         raise BadInput(f"{WHERE}: unknown loss {name!r}{suggestion(name, table)}")
-    return build(table[name], _arguments(call), {}, f"{WHERE}: {name}")
+    options = _arguments(call)
+    if issubclass(table[name], Wrapper):
+        if len(call.args) != 1:
+            raise _mistake(f"got {ast.unparse(node)!r}, but {name} wraps one loss: {name}(ce)")
+        options["loss"] = _whole(call.args[0], table)
+    elif call.args:
+        raise _mistake(f"got {ast.unparse(node)!r}, whose options lack names")
+    return build(table[name], options, {}, f"{WHERE}: {name}")
 
 
 def _arguments(call: ast.Call) -> dict:
-    if call.args:
-        raise _mistake(f"got {ast.unparse(call)!r}, whose options lack names")
     try:
         return {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     except ValueError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -23,10 +24,10 @@ class ClientRound:
     classes: int
     counts: np.ndarray
     """int64 [classes]: the client's own training samples of each class"""
-    sent: Tensor
-    """[d]: the weights that the client was sent"""
-    previous: Tensor | None = None
-    """[d]: the client's own weights at the end of its last round, or None before its first"""
+    sent: tuple[Tensor, Tensor]
+    """weights [d] and buffers [b] that the client was sent"""
+    previous: tuple[Tensor, Tensor] | None = None
+    """the client's own at the end of its last round; None where no loss asks, and before its first"""
 
 
 @dataclass
@@ -39,11 +40,26 @@ class Step:
     context: ClientRound
     number: int
     """counts the client's steps of this round from 0"""
+    forward: dict[str, Any] = field(default_factory=dict)
+    """options of the forward pass, such as gates"""
+    passes: list[Output] = field(default_factory=list)
+    """the forward passes made so far, those of derived steps included"""
 
     @cached_property
     def out(self) -> Output:
         """The forward pass of `x`: made once, when first asked for."""
-        return self.net(self.x)
+        self.passes.append(self.net(self.x, **self.forward))
+        return self.passes[-1]
+
+    def derived(self, **changes: Any) -> Step:
+        """This step with other images or another forward pass."""
+        return replace(self, **changes)
+
+    def relabelled(self, y: Tensor) -> Step:
+        """This step with other labels, and the same forward pass."""
+        step = replace(self, y=y)
+        step.__dict__["out"] = self.out
+        return step
 
     def random(self, purpose: str) -> np.random.Generator:
         """The stream for `purpose` at this step: the same draws however often, and in whatever order, it is asked for.

@@ -1,0 +1,48 @@
+"""FedDC (Gao et al. 2022, algorithm 1): FedDyn's drift variable and SCAFFOLD's control variate together.
+
+    f_c(y) + (alpha/2)||y + h_c - w||^2 + <y, c - c_c>;   h_c <- h_c + y_c - w;   c_c as in SCAFFOLD
+    w <- mean_S y_c + mean_all h_c;   c <- c + sum_S p_c (c_c+ - c_c)
+
+Completing the square shows that h_c is FedDyn's dual: without the controls this is FedDyn.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mpifl.algorithms.rule import Rule, State, Train
+from mpifl.algorithms.scaffold import renewed
+from mpifl.settings import NonNegative, options
+
+
+@options
+class FedDC(Rule):
+    """alpha = 0 is SCAFFOLD, control = false is FedDyn, both are FedAvg."""
+
+    alpha: NonNegative = 0.01
+    control: bool = True
+    """whether the term <y, c - c_c> is there"""
+
+    def init_server(self, w: Tensor) -> State:
+        return {"drift": torch.zeros_like(w), "c": torch.zeros_like(w)}
+
+    def init_client(self, w: Tensor) -> State:
+        return {"drift": torch.zeros_like(w), "c": torch.zeros_like(w)}
+
+    def send(self, w: Tensor, server: State) -> State:
+        return {"w": w, "c": server["c"]}
+
+    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+        w, c, h, c_c = sent["w"], sent["c"], own["drift"], own["c"]
+        linear = self.alpha * h + (c - c_c) if self.control else self.alpha * h
+        trained = train(w, linear=linear, pull=self.alpha)
+        c_new = renewed(c_c, c, w, trained) if self.control else c_c
+        return {"w": trained.y, "c": c_new - c_c}, {"drift": h + (trained.y - w), "c": c_new}
+
+    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+        c = server["c"] + share * mean["c"]
+        if self.alpha == 0:
+            return mean["w"], {**server, "c": c}
+        drift = server["drift"] + share * (mean["w"] - w)
+        return mean["w"] + drift, {"drift": drift, "c": c}

@@ -1,0 +1,41 @@
+"""FedDyn (Acar et al. 2021, algorithm 1): dynamic regularisation, which makes local optima agree at the global one.
+
+In accumulated form, with the client's dual l_c = -g_c / alpha and the server's h_bar = -h / alpha:
+
+    y_c ~ argmin f_c(y) + alpha <l_c, y> + (alpha/2)||y - w||^2;   l_c <- l_c + y_c - w
+    h_bar <- h_bar + sum_S p_c (y_c - w);   w <- mean_S y_c + h_bar
+
+h_bar is the weighted mean of l_c over all clients, those that did not take part included.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mpifl.algorithms.rule import Rule, State, Train
+from mpifl.settings import NonNegative, options
+
+
+@options
+class FedDyn(Rule):
+    """alpha = 0 is FedAvg."""
+
+    alpha: NonNegative = 0.01
+
+    def init_server(self, w: Tensor) -> State:
+        return {"dual": torch.zeros_like(w)}
+
+    def init_client(self, w: Tensor) -> State:
+        return {"dual": torch.zeros_like(w)}
+
+    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+        w, dual = sent["w"], own["dual"]
+        y = train(w, linear=self.alpha * dual, pull=self.alpha).y
+        return {"w": y}, {"dual": dual + (y - w)}
+
+    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+        if self.alpha == 0:
+            return mean["w"], server
+        dual = server["dual"] + share * (mean["w"] - w)
+        return mean["w"] + dual, {"dual": dual}

@@ -1,0 +1,36 @@
+"""FedNova (Wang et al. 2020, eq. 8): steps normalised, so that clients that take more do not pull the optimum theirs.
+
+    d_c = (w - y_c) / a_c;   w <- w - tau sum_S p_c d_c;   tau = sum_S p_c a_c
+
+a_c is the sum of the weights of the steps' gradients in (w - y_c) / lr, for any mix of momentum and proximal term.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.rule import Rule, State, Train
+from mpifl.settings import NonNegative, options
+
+
+@options
+class FedNova(Rule):
+    """With equal steps everywhere it is FedAvg, to rounding."""
+
+    mu: NonNegative = 0.0
+    """strength of a proximal term (mu/2)||y - w||^2"""
+    server_step: Any = Sgd()
+
+    def init_server(self, w: Tensor) -> State:
+        return self.server_step.init(w)
+
+    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+        w = sent["w"]
+        trained = train(w, pull=self.mu)
+        return {"d": (w - trained.y) / trained.accumulated, "a": w.new_tensor([trained.accumulated])}, own
+
+    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+        return self.server_step(w, w - mean["a"] * mean["d"], server)

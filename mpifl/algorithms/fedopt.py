@@ -1,0 +1,89 @@
+"""Server optimisers (Reddi et al. 2021, algorithm 2; Hsu et al. 2019 for momentum): a step along D = target - w.
+
+Any rule whose server moves to a target, such as the mean of the clients' models, can take one. They see weights only,
+never BatchNorm's buffers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Lt
+from torch import Tensor
+
+from mpifl.settings import Positive, options
+
+State = dict[str, Tensor]
+Decay = Annotated[float, Ge(0), Lt(1)]
+
+
+@options
+class Sgd:
+    """m <- beta m + D;  w <- w + lr m.  With lr 1 and no momentum it is the target itself, bit for bit."""
+
+    lr: Positive = 1.0
+    momentum: Decay = 0.0
+
+    def init(self, w: Tensor) -> State:
+        return {"m": torch.zeros_like(w)} if self.momentum else {}
+
+    def __call__(self, w: Tensor, target: Tensor, state: State) -> tuple[Tensor, State]:
+        if not self.momentum:
+            return (target if self.lr == 1.0 else w + self.lr * (target - w)), state
+        m = self.momentum * state["m"] + (target - w)
+        return w + self.lr * m, {**state, "m": m}
+
+
+@options
+class Adaptive(ABC):
+    """m <- beta1 m + (1 - beta1) D;  v by the optimiser, from tau^2 on;  w <- w + lr m / (sqrt(v) + tau)."""
+
+    lr: Positive = 0.1
+    beta1: Decay = 0.9
+    tau: Positive = 1e-3
+
+    def init(self, w: Tensor) -> State:
+        return {"m": torch.zeros_like(w), "v": torch.full_like(w, self.tau**2)}
+
+    @abstractmethod
+    def second_moment(self, v: Tensor, squares: Tensor) -> Tensor:
+        """The next v from v and D^2."""
+
+    def __call__(self, w: Tensor, target: Tensor, state: State) -> tuple[Tensor, State]:
+        delta = target - w
+        m = self.beta1 * state["m"] + (1 - self.beta1) * delta
+        v = self.second_moment(state["v"], delta.square())
+        return w + self.lr * m / (v.sqrt() + self.tau), {**state, "m": m, "v": v}
+
+
+@options
+class Adagrad(Adaptive):
+    """v <- v + D^2."""
+
+    def second_moment(self, v: Tensor, squares: Tensor) -> Tensor:
+        return v + squares
+
+
+@options
+class Adam(Adaptive):
+    """v <- beta2 v + (1 - beta2) D^2."""
+
+    beta2: Decay = 0.99
+
+    def second_moment(self, v: Tensor, squares: Tensor) -> Tensor:
+        return self.beta2 * v + (1 - self.beta2) * squares
+
+
+@options
+class Yogi(Adaptive):
+    """v <- v - (1 - beta2) D^2 sign(v - D^2)."""
+
+    beta2: Decay = 0.99
+
+    def second_moment(self, v: Tensor, squares: Tensor) -> Tensor:
+        return v - (1 - self.beta2) * squares * (v - squares).sign()
+
+
+SERVER_STEPS = {"sgd": Sgd, "adagrad": Adagrad, "adam": Adam, "yogi": Yogi}

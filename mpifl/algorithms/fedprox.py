@@ -1,0 +1,28 @@
+"""FedProx (Li et al. 2020, algorithm 2): FedAvg with clients held near what they were sent, by (mu/2)||y - w||^2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.rule import Rule, State, Train
+from mpifl.settings import NonNegative, options
+
+
+@options
+class FedProx(Rule):
+    """f_c(y) + (mu/2)||y - w||^2; mu = 0 is FedAvg."""
+
+    mu: NonNegative = 1e-4
+    server_step: Any = Sgd()
+
+    def init_server(self, w: Tensor) -> State:
+        return self.server_step.init(w)
+
+    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+        return {"w": train(sent["w"], pull=self.mu).y}, own
+
+    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+        return self.server_step(w, mean["w"], server)

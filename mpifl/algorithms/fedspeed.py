@@ -1,0 +1,49 @@
+"""FedSpeed (Sun et al. 2023, algorithm 1): FedDyn's dual with a gradient blended from a perturbed point.
+
+    y <- y - lr ((1 - mix) g(y) + mix g(y + rho g(y)) - ghat_c + (y - w)/lambda);   ghat_c <- ghat_c - (y - w)/lambda
+
+With alpha = 1/lambda and the dual l_c = -lambda ghat_c that is FedDyn under the `blend` gradient. The server's rule is
+FedDyn's too, as in the authors' code: averaging the sampled clients' duals only does not converge when some stay away.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mpifl.algorithms.feddyn import FedDyn
+from mpifl.algorithms.rule import Rule, State, Train
+from mpifl.oracles import Blend
+from mpifl.settings import Fraction, NonNegative, options
+
+
+@options
+class FedSpeed(Rule):
+    """rho = 0 or mix = 0 is FedDyn. It brings its own gradient, so `local.gradient` stays plain."""
+
+    alpha: NonNegative = 0.1
+    """1 / lambda"""
+    rho: NonNegative = 0.1
+    mix: Fraction = 1.0
+    """the paper's alpha: weight of the perturbed gradient"""
+    normalise: bool = True
+    """perturb by rho g/||g|| (the code) or by rho g (the paper)"""
+
+    @property
+    def gradient(self) -> Blend:
+        """The gradient of its local steps."""
+        return Blend(rho=self.rho, mix=self.mix, normalise=self.normalise)
+
+    def _dyn(self) -> FedDyn:
+        return FedDyn(alpha=self.alpha)
+
+    def init_server(self, w: Tensor) -> State:
+        return self._dyn().init_server(w)
+
+    def init_client(self, w: Tensor) -> State:
+        return self._dyn().init_client(w)
+
+    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+        return self._dyn().client(sent, own, train)
+
+    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+        return self._dyn().server(w, server, mean, share)

@@ -1,0 +1,50 @@
+"""SCAFFOLD (Karimireddy et al. 2020, algorithm 1, option II): local steps corrected by control variates.
+
+    y <- y - lr (g - c_c + c);   c_c+ = c_c - c + (w - y) / (lr a_c);   c <- c + sum_S p_c (c_c+ - c_c)
+
+a_c is the sum of the weights of the steps' gradients in w - y: the number of steps without momentum. With local
+momentum the number of steps in its place makes the controls diverge.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.rule import Rule, State, Train
+from mpifl.local import Trained
+from mpifl.settings import options
+
+
+def renewed(control: Tensor, shared: Tensor, w: Tensor, trained: Trained) -> Tensor:
+    """A client's next control variate, the mean gradient that it met on its way: c_c - c + (w - y) / (lr a_c)."""
+    return control - shared + (w - trained.y) / (trained.lr * trained.accumulated)
+
+
+@options
+class Scaffold(Rule):
+    """The controls' weighted mean over all clients is the server's, after every round."""
+
+    server_step: Any = Sgd()
+
+    def init_server(self, w: Tensor) -> State:
+        return {"c": torch.zeros_like(w), **self.server_step.init(w)}
+
+    def init_client(self, w: Tensor) -> State:
+        return {"c": torch.zeros_like(w)}
+
+    def send(self, w: Tensor, server: State) -> State:
+        return {"w": w, "c": server["c"]}
+
+    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+        w, c, c_c = sent["w"], sent["c"], own["c"]
+        trained = train(w, linear=c - c_c)
+        c_new = renewed(c_c, c, w, trained)
+        return {"w": trained.y, "c": c_new - c_c}, {"c": c_new}
+
+    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+        w, server = self.server_step(w, mean["w"], server)
+        return w, {**server, "c": server["c"] + share * mean["c"]}

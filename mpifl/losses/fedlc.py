@@ -1,0 +1,30 @@
+"""FedLC (Zhang et al. 2022, eq. 8): cross-entropy on logits lowered by tau n_k^(-1/4), n_k its samples of class k."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mpifl.losses.loss import Loss
+from mpifl.losses.step import Step
+from mpifl.settings import NonNegative, options
+
+
+@options
+class FedLC(Loss):
+    """In place of `ce`, in training only. A class the client lacks leaves the softmax; tau = 0 is cross-entropy.
+
+    A client that has one class only has loss 0 and learns nothing: so the paper's formula.
+    """
+
+    tau: NonNegative = 1.0
+
+    def __call__(self, step: Step) -> Tensor:
+        if self.tau == 0:
+            return functional.cross_entropy(step.out.logits, step.y)
+        counts, logits = step.context.counts, step.out.logits
+        margin = torch.from_numpy(self.tau * np.maximum(counts, 1.0) ** -0.25).to(logits)
+        absent = torch.from_numpy(counts == 0).to(logits.device)
+        return functional.cross_entropy((logits - margin).masked_fill(absent, -1e9), step.y)

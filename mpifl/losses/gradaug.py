@@ -1,0 +1,54 @@
+"""GradAug (Yang et al. 2020, eq. 3) as FedAlign runs it: narrow sub-networks learn the full one's predictions.
+
+    mu sum_i KL(softmax(full logits, detached) || softmax(logits of sub-network i on resized images))
+
+One sub-network always has the least width, the others' widths are uniform in [width, 1]; each sees the images at a
+random resolution. Sub-networks use batch statistics and leave the running ones alone.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from mpifl.losses.loss import Loss
+from mpifl.losses.step import Step
+from mpifl.models.layers import set_tracking
+from mpifl.settings import Count, NonNegative, Share, options
+
+
+@options
+class GradAug(Loss):
+    """The strength is the paper's for n = 2; 2.0 for n = 1, 1.5 for n = 3, 1.25 for n = 4."""
+
+    mu: NonNegative = 1.75
+    n: Count = 2
+    """sub-networks a step"""
+    width: Share = 0.8
+    """the least"""
+    resolutions: tuple[Share, ...] = (1.0, 0.875, 0.75, 0.625)
+    """of which one is drawn for each sub-network, as shares of the image's side"""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"width"})
+
+    def __call__(self, step: Step) -> Tensor:
+        target = step.out.logits.detach()
+        if self.mu == 0:
+            return target.new_zeros(())
+        random = step.random("gradaug")
+        widths = [self.width, *random.uniform(self.width, 1.0, self.n - 1)]
+        terms = [self._divergence(step, target, width, random) for width in sorted(widths, reverse=True)]
+        return self.mu * sum(terms)
+
+    def _divergence(self, step: Step, target: Tensor, width: float, random: np.random.Generator) -> Tensor:
+        x, side = step.x, step.x.shape[-1]
+        pixels = max(1, round(side * random.choice(self.resolutions)))
+        if pixels != side:
+            x = functional.interpolate(x, size=(pixels, pixels), mode="bilinear", align_corners=True)
+        set_tracking(step.net.module, False)
+        narrow = step.net(x, width=width).logits
+        set_tracking(step.net.module, True)
+        return functional.kl_div(narrow.log_softmax(-1), target.softmax(-1), reduction="batchmean")

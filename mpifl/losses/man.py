@@ -1,0 +1,62 @@
+"""MAN (Yashwanth et al. 2024): minimise the activations' norm, an upper bound on the layers' Hessian eigenvalues.
+
+    R(y) = (zeta/2) sum_l ||a_l||_F^2 / (B m_l)
+
+a_l are the outputs of the hidden ReLUs that feed a weight layer, before pooling, logits excluded; m_l is the number of
+elements a sample has there, B the batch.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+from torch.nn import functional
+
+from mpifl.losses.loss import Loss
+from mpifl.losses.step import Step
+from mpifl.models.output import Output
+from mpifl.settings import NonNegative, options
+
+
+@options
+class Man(Loss):
+    """The defaults are the authors' code for CIFAR; zeta is 0.15 for CIFAR-100 and 0.1 for Tiny-ImageNet."""
+
+    zeta: NonNegative = 0.15
+    layers: Literal["hidden", "hidden and logits", "blocks"] = "hidden"
+    """blocks: a residual network's stage outputs only"""
+    pooled: bool = False
+    """take convolutions after a 2x2 max-pool"""
+    power: Literal[1, 2] = 2
+    """2: squared norms; 1: norms"""
+    reduction: Literal["mean", "sample", "sum"] = "mean"
+    """over elements and batch; over the batch only (the theory's E||a||^2; zeta shrinks by m_l); none"""
+    across: Literal["sum", "mean"] = "sum"
+    """over layers"""
+    tiny_paper_bug: bool = False
+    """the released Tiny-ImageNet code: conv1, conv2, fc1, fc2 and the batch variance of fc2 in place of conv3"""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"activations"})
+
+    def __call__(self, step: Step) -> Tensor:
+        if self.zeta == 0:
+            return step.out.logits.new_zeros(())
+        terms = [self._size(a) for a in self._sites(step.out)]
+        if self.tiny_paper_bug:
+            terms.append(step.out.activations[-1].var(0).mean())
+        total = sum(terms) / (len(terms) if self.across == "mean" else 1)
+        return self.zeta / 2 * total
+
+    def _sites(self, out: Output) -> list[Tensor]:
+        sites = list(out.stages if self.layers == "blocks" else out.activations)
+        if self.tiny_paper_bug:
+            del sites[2]
+        if self.pooled:
+            sites = [functional.max_pool2d(a, 2) if a.dim() == 4 else a for a in sites]
+        return [*sites, out.logits] if self.layers == "hidden and logits" else sites
+
+    def _size(self, a: Tensor) -> Tensor:
+        flat = a.permute(0, 2, 3, 1).reshape(-1) if a.dim() == 4 else a.reshape(-1)  # no copy in channels-last
+        norm = (flat @ flat) if self.power == 2 else (flat @ flat + 1e-12).sqrt()
+        return norm / {"mean": a.numel(), "sample": len(a), "sum": 1}[self.reduction]

@@ -1,0 +1,29 @@
+"""Mixup (Zhang et al. 2018, eq. 1): a loss on convex combinations of pairs of the batch's samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mpifl.losses.loss import Wrapper
+from mpifl.losses.step import Step
+from mpifl.settings import NonNegative, options
+
+
+@options
+class Mixup(Wrapper):
+    """lam loss(x~, y) + (1 - lam) loss(x~, y'), x~ = lam x + (1 - lam) x', one lam ~ Beta(gamma, gamma) a batch.
+
+    x', y' are the batch in another order. gamma = 0 leaves the loss as it is.
+    """
+
+    gamma: NonNegative = 0.1
+
+    def __call__(self, step: Step) -> Tensor:
+        if self.gamma == 0:
+            return self.loss(step)
+        random = step.random("mixup")
+        lam = random.beta(self.gamma, self.gamma)
+        order = torch.from_numpy(random.permutation(len(step.y))).to(step.y.device)
+        mixed = step.derived(x=lam * step.x + (1 - lam) * step.x[order])
+        return lam * self.loss(mixed) + (1 - lam) * self.loss(mixed.relabelled(step.y[order]))

@@ -1,0 +1,23 @@
+"""The proximal term of FedProx (Li et al. 2020, eq. 2) as a term that any objective can take: (mu/2)||y - w||^2."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mpifl.losses.loss import Loss
+from mpifl.losses.step import Step
+from mpifl.settings import NonNegative, options
+
+
+@options
+class Prox(Loss):
+    """Acts in weight space only, as a pull on the gradient; it adds nothing to the value that is logged."""
+
+    mu: NonNegative = 1e-4
+
+    @property
+    def pull(self) -> float:
+        return self.mu
+
+    def __call__(self, step: Step) -> Tensor:
+        return step.out.logits.new_zeros(())

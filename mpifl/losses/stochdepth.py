@@ -1,0 +1,40 @@
+"""Stochastic depth (Huang et al. 2016, section 3): residual blocks are skipped at random in training.
+
+Block l of L survives a minibatch with probability rho_l = 1 - (l - 1)/(L - 1) (1 - keep), as FedAlign's code has it:
+the first block always, the last with `keep`. In evaluation its branch is scaled by rho_l.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from mpifl.losses.loss import Wrapper
+from mpifl.losses.step import Step
+from mpifl.settings import Share, options
+
+
+@options
+class StochDepth(Wrapper):
+    """keep = 1 leaves the loss as it is."""
+
+    keep: Share = 0.9
+
+    own_needs: ClassVar[frozenset[str]] = frozenset({"gates"})
+
+    def __call__(self, step: Step) -> Tensor:
+        if self.keep == 1:
+            return self.loss(step)
+        survival = self.survival(step.net.module.blocks)
+        gates = (step.random("stochdepth").random(len(survival)) < survival).astype(float)
+        return self.loss(step.derived(forward={**step.forward, "gates": gates.tolist()}))
+
+    def evaluated(self, module: nn.Module) -> dict[str, Any]:
+        gates = {} if self.keep == 1 else {"gates": self.survival(module.blocks).tolist()}
+        return {**self.loss.evaluated(module), **gates}
+
+    def survival(self, blocks: int) -> np.ndarray:
+        """rho_l of each block, float64 [blocks]."""
+        return 1 - np.arange(blocks) / max(1, blocks - 1) * (1 - self.keep)
