@@ -23,17 +23,30 @@ class Rounds:
     [nan, 0.5]
     """
 
-    def __init__(self) -> None:
-        self._rows: dict[int, dict[str, Value]] = {}
+    def __init__(self, columns: Mapping[str, np.ndarray] | None = None) -> None:
+        """Empty, or from what `columns()` gave."""
+        given = dict(columns or {"round": np.zeros(0, "i8")})
+        self._rows: dict[int, dict[str, Value]] = {round: {} for round in given.pop("round").tolist()}
         self._kinds: dict[str, type] = {}
+        for name, column in given.items():
+            kind = next(kind for kind, dtype in _DTYPES.items() if dtype == column.dtype)
+            for row, value in zip(self._rows.values(), column.tolist(), strict=True):
+                if value == value and value != _MISSING[kind]:
+                    row[name] = value
+                    self._kinds[name] = kind
 
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def last(self) -> int:
+        """The last round appended; 0 before any."""
+        return next(reversed(self._rows), 0)
+
     def append(self, round: int, row: Mapping[str, Value]) -> None:
         """Add a round later than all before. Raises ValueError or TypeError, and then nothing has changed."""
-        if self._rows and round <= next(reversed(self._rows)):
-            raise ValueError(f"rounds: expected one after {next(reversed(self._rows))}; got {round}")
+        if self._rows and round <= self.last:
+            raise ValueError(f"rounds: expected one after {self.last}; got {round}")
         self._rows[round] = self._checked(row)
 
     def amend(self, round: int, row: Mapping[str, Value]) -> None:
@@ -60,10 +73,15 @@ class Rounds:
 class Clients:
     """Arrays (R, C), float32 and NaN where a client took no part, and `participated` (R, C) of 0 and 1."""
 
-    def __init__(self, clients: int) -> None:
+    def __init__(self, clients: int, columns: Mapping[str, np.ndarray] | None = None) -> None:
+        """Empty, or from what `columns(rows)` gave."""
+        given = columns or {}
         self.clients = clients
-        self._capacity = _FIRST_CAPACITY
+        self._capacity = max([_FIRST_CAPACITY, *map(len, given.values())])
         self._arrays = {"participated": self._blank("participated")}
+        for name, column in given.items():
+            if name == "participated" or not np.isnan(column).all():
+                self._arrays.setdefault(name, self._blank(name))[: len(column)] = column
 
     def put(self, index: int, values: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
         """Write row `index`: each value (k) belongs to the client of the same place in `ids` (k)."""

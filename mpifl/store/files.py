@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 """Names of files in the making: left behind by a killed writer, safe to remove when no writer lives."""
 
+_BLOCK = 1 << 20
 _NO_SYNC_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 
 
@@ -50,6 +52,31 @@ def replacing(path: Path, before_rename: Callable[[], None] | None = None) -> It
         if isinstance(problem, OSError):
             raise OSError(problem.errno, problem.strerror or str(problem), str(path)) from problem
         raise
+
+
+def write_with_room(path: Path, data: bytes | memoryview, room: int) -> None:
+    """Make `path` of `data` and reserve `room` bytes after it, for libhdf5 to fill.
+
+    A full disk is then met here as an OSError, not inside libhdf5, which may crash on it.
+    """
+    with path.open("xb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, len(data) + room)
+        stream.write(data)
+
+
+def sync(path: Path) -> None:
+    """Wait until the file's contents are on the disk."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def crc32(path: Path) -> int:
+    """CRC-32 of a file's bytes, read in pieces: 2 to 3 times faster than SHA-256, and enough against accidents."""
+    crc, block = 0, memoryview(bytearray(_BLOCK))
+    with path.open("rb", buffering=0) as stream:
+        while size := stream.readinto(block):
+            crc = zlib.crc32(block[:size], crc)
+    return crc
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:

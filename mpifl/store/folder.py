@@ -6,7 +6,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,11 @@ OWNER = "owner.json"
 MODELS = "models"
 CHECKPOINT = "checkpoint"
 HESSIAN = "hessian.h5"
+MANIFEST = "manifest.json"
+_MANIFEST = re.compile(re.escape(MANIFEST))
 _MODEL_FILE = re.compile(r"round_\d{6,}\.h5")
+CHECKPOINT_FILE = re.compile(r"round_(\d{6,})\.(?:server|rank_\d{4,})\.h5")
+"""a file of a checkpoint, and its round"""
 
 
 class Superseded(RuntimeError):
@@ -73,16 +76,23 @@ def is_run(folder: Path) -> bool:
 
 def remove_run(folder: Path) -> None:
     """Remove what a run and its analysis write, by name; anything else in the folder stays."""
-    for name in (RESULTS, HESSIAN):
-        (folder / name).unlink(missing_ok=True)
-    _remove_matching(folder, files.TEMPORARY)
     for name in (MODELS, CHECKPOINT):
         if (folder / name).is_symlink():  # what it points to may serve others
             (folder / name).unlink()
-    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
-    if (folder / MODELS).is_dir():
-        _remove_matching(folder / MODELS, files.TEMPORARY)
-        _remove_matching(folder / MODELS, _MODEL_FILE)
+    for name in (RESULTS, HESSIAN):
+        (folder / name).unlink(missing_ok=True)
+    clear_unfinished(folder)
+    _remove_matching(folder / MODELS, _MODEL_FILE)
+    _remove_matching(folder / CHECKPOINT, _MANIFEST)
+    _remove_matching(folder / CHECKPOINT, CHECKPOINT_FILE)
+    with suppress(OSError):  # absent, or it holds what is not ours
+        (folder / CHECKPOINT).rmdir()
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove the files that killed writers were making."""
+    for place in (folder, folder / MODELS, folder / CHECKPOINT):
+        _remove_matching(place, files.TEMPORARY)
 
 
 def abandon(folder: Path) -> None:
@@ -93,7 +103,7 @@ def abandon(folder: Path) -> None:
 
 
 def _remove_matching(folder: Path, pattern: re.Pattern[str]) -> None:
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         if pattern.fullmatch(path.name):
             path.unlink(missing_ok=True)
 

@@ -48,6 +48,8 @@ class Results:
     rounds: Mapping[str, np.ndarray]
     clients: Mapping[str, np.ndarray]
     models: Mapping[int, Sequence[str]]
+    resumes: Sequence[Mapping[str, str | int | float | list]] = ()
+    """what each resume adds to the provenance"""
 
 
 def results_image(results: Results) -> memoryview:
@@ -55,7 +57,7 @@ def results_image(results: Results) -> memoryview:
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         _set_attributes(file, results.attributes)
-        _set_attributes(file.create_group("provenance"), results.provenance)
+        _add_provenance(file, results)
         _add_layout(file, results.layout)
         _add_partition(file, results.partition)
         _add_rounds(file, results.rounds)
@@ -90,6 +92,13 @@ def format_of(path: Path) -> str | None:
             return str(file.attrs.get("format"))
     except (OSError, RuntimeError, ValueError, KeyError):
         return None
+
+
+def _add_provenance(file: h5py.File, results: Results) -> None:
+    group = file.create_group("provenance")
+    _set_attributes(group, results.provenance)
+    for number, resume in enumerate(results.resumes, 1):
+        _set_attributes(group.create_group(f"resume_{number:04d}"), resume)
 
 
 def _add_layout(file: h5py.File, layout: Sequence[Entry]) -> None:

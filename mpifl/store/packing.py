@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import h5py
@@ -27,15 +26,15 @@ def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Pat
     image = run.file.read_bytes()
     sources = _sources(run, image)
     with files.replacing(out) as temporary:
-        _write_with_room(temporary, image, sum(file.stat().st_size for file in set(sources.values())))
+        linked = sum(file.stat().st_size for file in set(sources.values()))
+        files.write_with_room(temporary, image, linked + _ROOM_FOR_HEADERS)
         # Copying groups would cut arrays from their dimension scales: so the whole image, then each link's array.
         with h5py.File(temporary, "r+", locking=False) as packed:
             for path, file in sources.items():
                 with h5py.File(file, "r", locking=False) as source:
                     del packed[path]
                     packed.copy(source[Path(path).name], path)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        files.sync(temporary)
     return out
 
 
@@ -65,10 +64,3 @@ def _sources(run: Run, image: bytes) -> dict[str, Path]:
         except (OSError, KeyError) as problem:
             raise BadInput(f"{file}: expected the weights of a round; got none or a damaged file") from problem
     return sources
-
-
-def _write_with_room(path: Path, image: bytes, room: int) -> None:
-    """Write the image and reserve what follows: a full disk is met here, not inside libhdf5, which may crash on it."""
-    with path.open("xb") as stream:
-        os.posix_fallocate(stream.fileno(), 0, len(image) + room + _ROOM_FOR_HEADERS)
-        stream.write(image)

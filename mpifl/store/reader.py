@@ -39,6 +39,10 @@ class Run:
     """(C, K) i8"""
     saved_rounds: list[int]
     """rounds whose weights are kept"""
+    saved_arrays: Mapping[int, tuple[str, ...]]
+    """which arrays are kept of each of them"""
+    resumes: list[Mapping[str, str | int | float | list]]
+    """for each time that the run was resumed: `time`, the last `round` before, and the provenance then"""
 
     @staticmethod
     def open(path: str | Path) -> Run:
@@ -141,19 +145,26 @@ def _check_format(file: Path, attrs: h5py.AttributeManager) -> None:
 def _read(path: Path, file: Path, content: h5py.File) -> Run:
     partition = content["partition"]
     clients = content["clients"]
+    models = {round: content["models"][model_name(round)] for round in content["models"]["round"][...].tolist()}
     return Run(
         path=path,
         file=file,
-        attrs={name: _plain(value) for name, value in content.attrs.items()},
-        provenance={name: _plain(value) for name, value in content["provenance"].attrs.items()},
+        attrs=_attributes(content),
+        provenance=_attributes(content["provenance"]),
         layout=_layout(content["layout"]),
         rounds={name: _array(dataset) for name, dataset in content["rounds"].items()},
         clients={name: _array(clients[name]) for name in clients if clients[name].ndim == 2},
         indices=partition["indices"][...],
         offsets=partition["offsets"][...],
         label_counts=partition["label_counts"][...],
-        saved_rounds=content["models"]["round"][...].tolist(),
+        saved_rounds=list(models),
+        saved_arrays={round: tuple(group) for round, group in models.items()},
+        resumes=[_attributes(group) for group in content["provenance"].values()],
     )
+
+
+def _attributes(group: h5py.Group) -> dict[str, str | int | float | list]:
+    return {name: _plain(value) for name, value in group.attrs.items()}
 
 
 def _layout(group: h5py.Group) -> list[Entry]:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mpifl import __version__
 from mpifl.settings import BadInput
-from mpifl.store import files
+from mpifl.store import checkpoint, facts, files, manifest, resuming
 from mpifl.store.columns import Clients, Rounds, Value
-from mpifl.store.folder import MODELS, RESULTS, Owner, abandon, check_free, remove_run
+from mpifl.store.folder import MODELS, RESULTS, Owner, abandon, check_free, clear_unfinished, remove_run
 from mpifl.store.image import (
-    FORMAT,
     FORMAT_VERSION,
     MODEL_FORMAT,
     Entry,
@@ -27,20 +22,10 @@ from mpifl.store.image import (
     model_name,
     results_image,
 )
+from mpifl.store.manifest import Part
 from mpifl.store.weights import model_arrays
 
 _LEAST_WORK_PER_COMMIT = 20  # seconds of run for a second of commit: at most 5 % is spent in commits
-
-
-class Partition(NamedTuple):
-    """Who has which samples: client c has `indices[offsets[c] : offsets[c + 1]]`."""
-
-    indices: np.ndarray
-    """(N) i8"""
-    offsets: np.ndarray
-    """(C + 1) i8"""
-    label_counts: np.ndarray
-    """(C, K) i8"""
 
 
 class Store:
@@ -53,12 +38,12 @@ class Store:
 
     def __init__(self, folder: Path, owner: Owner, results: Results, commit_seconds: float) -> None:
         self.folder = folder
-        self._owner = owner
+        self.owner = owner
         self._attributes = dict(results.attributes)
         self._fixed = results
-        self._rounds = Rounds()
-        self._clients = Clients(len(results.partition["offsets"]) - 1)
-        self._models: dict[int, tuple[str, ...]] = {}
+        self._rounds = Rounds(results.rounds)
+        self._clients = Clients(len(results.partition["offsets"]) - 1, results.clients)
+        self._models = {round: tuple(arrays) for round, arrays in results.models.items()}
         self._commit_seconds = commit_seconds
         self._next_commit = 0.0
         self._open = True
@@ -84,9 +69,8 @@ class Store:
         """
         folder = Path(folder)
         check_free(folder, force)
-        results = Results(
-            _attributes(config, seed), dict(provenance), layout, _checked(partition, clients), {}, {}, {}
-        )
+        about = facts.attributes(config, seed)
+        results = Results(about, dict(provenance), layout, facts.checked(partition, clients), {}, {}, {})
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
@@ -98,6 +82,31 @@ class Store:
         except BaseException:
             abandon(folder)
             raise
+        return store
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Path,
+        *,
+        config: str,
+        layout: Sequence[Entry],
+        round: int,
+        provenance: Mapping[str, str | int | float | list],
+        commit_seconds: float = 5.0,
+    ) -> Store:
+        """Take over a run to go on after `round`, that of its checkpoint; `config` and `provenance` as they are now.
+
+        Later rows are dropped, to be done again. Raises BadInput, before anything is touched, unless the folder holds
+        this run: the same layout, and a config that differs in what may change only (see `binding`).
+        """
+        folder = resuming.opened(Path(folder), config, layout, round).path
+        owner = Owner.claim(folder)
+        run = resuming.opened(folder, config, layout, round)  # with what the writer before did until now
+        store = cls(folder, owner, resuming.kept(run, config, round, provenance), commit_seconds)
+        manifest.forget_after(folder, round, owner.check)
+        clear_unfinished(folder)
+        store.commit()
         return store
 
     @property
@@ -137,16 +146,28 @@ class Store:
             raise ValueError(f"weights: expected a round not saved before; got {round}")
         arrays = model_arrays(weights, buffers, clients, client_buffers, client_ids)
         about = {"format": MODEL_FORMAT, "format_version": FORMAT_VERSION, "run_id": self.run_id, "round": round}
-        image = model_image({**_software(), **about}, arrays, self._fixed.layout)
+        image = model_image({**facts.software(), **about}, arrays, self._fixed.layout)
         (self.folder / MODELS).mkdir(exist_ok=True)
-        files.write(self.folder / MODELS / f"{model_name(round)}.h5", image, self._owner.check)
+        files.write(self.folder / MODELS / f"{model_name(round)}.h5", image, self.owner.check)
         self._models[round] = tuple(arrays)
+
+    def checkpoint(self, round: int, server: Mapping[str, np.ndarray], parts: Sequence[Part]) -> None:
+        """Make a checkpoint of `server` and every rank's `checkpoint.write_part`, and commit the rows that go with it.
+
+        Call it after `append(round, ...)`: what is not in the row by then, a resumed run will not know.
+        """
+        self._check()
+        if self._rounds.last < round:
+            raise ValueError(f"checkpoint: expected round {self._rounds.last} or before; got {round}")
+        self.commit()
+        given = {"run_id": self.run_id, "config": str(self._attributes["config"]), "check": self.owner.check}
+        checkpoint.commit(self.folder, round, server, parts, **given)
 
     def commit(self) -> None:
         """Rewrite `results.h5` now."""
         self._check()
         start = time.monotonic()
-        self._attributes["updated"] = _now()
+        self._attributes["updated"] = facts.now()
         results = Results(
             self._attributes,
             self._fixed.provenance,
@@ -155,8 +176,9 @@ class Store:
             self._rounds.columns(),
             self._clients.columns(len(self._rounds)),
             dict(sorted(self._models.items())),
+            self._fixed.resumes,
         )
-        files.write(self.folder / RESULTS, results_image(results), self._owner.check)
+        files.write(self.folder / RESULTS, results_image(results), self.owner.check)
         end = time.monotonic()
         pause = max(self._commit_seconds, _LEAST_WORK_PER_COMMIT * (end - start))
         self._next_commit = end + (pause if self._commit_seconds else 0.0)
@@ -173,33 +195,4 @@ class Store:
     def _check(self) -> None:
         if not self._open:
             raise RuntimeError(f"{self.folder}: this run is closed")
-        self._owner.check()
-
-
-def _attributes(config: str, seed: int) -> dict[str, str | int]:
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        **_software(),
-        "created": _now(),
-        "run_id": str(uuid.uuid4()),
-        "status": "running",
-        "seed": seed,
-        "config": config,
-    }
-
-
-def _software() -> dict[str, str]:
-    return {"software": "mpifl", "softwareVersion": __version__}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _checked(partition: tuple[np.ndarray, np.ndarray, np.ndarray], clients: int) -> dict[str, np.ndarray]:
-    indices, offsets, label_counts = (np.asarray(array, "i8") for array in partition)
-    if offsets.shape != (clients + 1,) or len(label_counts) != clients or offsets[-1] != len(indices):
-        got = f"{indices.shape}, {offsets.shape}, {label_counts.shape}"
-        raise ValueError(f"partition: expected (N), ({clients + 1}) ending with N, ({clients}, K); got {got}")
-    return {"indices": indices, "offsets": offsets, "label_counts": label_counts}
+        self.owner.check()

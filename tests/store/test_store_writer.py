@@ -175,10 +175,15 @@ def test_a_place_without_permission_is_refused_before_anything_is_made(tmp_path,
 
 def test_force_removes_the_run_and_its_analysis_but_nothing_else(tmp_path, create, run):
     (run / "checkpoint").mkdir()
-    for name in ("notes.md", "hessian.h5", "checkpoint/state", ".results.h5.0123abcd.tmp", "models/mine.h5"):
+    parts = ("manifest.json", "round_000003.server.h5", "round_000003.rank_0001.h5", ".round_000003.h5.0123abcd.tmp")
+    mine = {"notes.md", "models/mine.h5", "checkpoint/mine.h5"}
+    for name in ("hessian.h5", ".results.h5.0123abcd.tmp", *mine, *(f"checkpoint/{part}" for part in parts)):
         (run / name).write_text("x")
     create(run, force=True)
-    assert set(snapshot(run)) == {"results.h5", "owner.json", "notes.md", "models/mine.h5"}
+    assert set(snapshot(run)) == {"results.h5", "owner.json"} | mine
+    (run / "checkpoint" / "mine.h5").unlink()
+    create(run, force=True)
+    assert not (run / "checkpoint").exists()
     assert Run.open(run).saved_rounds == []
 
 
