@@ -22,6 +22,7 @@ from mpifl.summation import Message, WeightedSum
 Result = TypeVar("Result")
 
 _LONGEST_NAP = 1e-3  # seconds
+_LARGEST_MESSAGE = 1 << 30  # bytes: Open MPI refuses to count to 2^31
 
 
 class Federation(MPI.Intracomm):
@@ -156,7 +157,7 @@ class Federation(MPI.Intracomm):
         size = sum(_aligned(np.dtype(d).itemsize * int(np.prod(s))) for _, s, d in described)
         if node.size == 1:
             return arrays
-        if not node.bcast(_shared_memory_free() > size + (64 << 20)):
+        if not node.bcast(shared_memory_free() > size + (64 << 20)):
             return {k: _received(node, arrays and arrays[k], s, d) for k, s, d in described}
         window = MPI.Win.Allocate_shared(size if node.rank == 0 else 0, 1, comm=node)
         memory = np.frombuffer(window.Shared_query(0)[0], dtype=np.uint8)
@@ -186,6 +187,18 @@ def launched_ranks() -> int | None:
     return None
 
 
+def begin() -> int:
+    """How many ranks there are; starts MPI, where MPI4PY_RC_INITIALIZE=0 put that off."""
+    if not MPI.Is_initialized():
+        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+    return MPI.COMM_WORLD.size
+
+
+def standard() -> str:
+    """The version of the MPI standard that the library implements."""
+    return ".".join(map(str, MPI.Get_version()))
+
+
 def library() -> str:
     """The MPI library's name and version, as it gives them."""
     first = MPI.Get_library_version().replace("\0", "").splitlines()[0]
@@ -200,7 +213,8 @@ def _aligned(size: int) -> int:
     return -(-size // 64) * 64
 
 
-def _shared_memory_free() -> int:
+def shared_memory_free() -> int:
+    """Bytes left in /dev/shm, where a node's one copy of the data set goes."""
     try:
         status = os.statvfs("/dev/shm")
     except OSError:
@@ -210,5 +224,7 @@ def _shared_memory_free() -> int:
 
 def _received(node: MPI.Intracomm, array: np.ndarray | None, shape: tuple, dtype: str) -> np.ndarray:
     array = np.ascontiguousarray(array) if node.rank == 0 else np.empty(shape, dtype)
-    node.Bcast(array.view(np.uint8).reshape(-1), root=0)
+    content = array.reshape(-1).view(np.uint8)
+    for start in range(0, content.size, _LARGEST_MESSAGE):
+        node.Bcast(content[start : start + _LARGEST_MESSAGE], root=0)
     return array

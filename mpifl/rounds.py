@@ -206,16 +206,16 @@ class _Loop:
         shares = weights(x.objective, x.clients.sizes[cohort])
         for client in [] if self.federation.worker is None else plays[self.federation.worker]:
             i = int(np.searchsorted(cohort, client))
+            before = self.states.of(client)
             try:
-                played = x.clients.play(client, round, self.sent, self.states.of(client))
+                played = x.clients.play(client, round, self.sent, before)
             except Exception as error:
                 error.add_note(f"rank {self.federation.rank}, round {round}, client {client}")
                 raise
             rows[i] = played.row
             rows[i, _WEIGHT] = shares[i]
             rows[i, _FAILED] = self._add(sums, played.reply, shares[i], rows[i, _LOSS])
-            if not rows[i, _FAILED]:
-                self.states.keep(client, played.state)
+            self.states.keep(client, before if rows[i, _FAILED] else played.state)
             if self._keeps_models(round):
                 models[client] = {"w": played.model[0].cpu(), "buffers": played.model[1].cpu().clone()}
         return rows, models
@@ -250,7 +250,8 @@ class _Loop:
                 return
             mean = {name: vector / kept for name, vector in mean.items()}
         buffers = x.clients.buffers.decode(mean.pop("buffers"), p.w.dtype) if "buffers" in mean else p.buffers
-        share = 1.0 / len(x.clients) * len(cohort) if x.objective == "uniform" else sizes[cohort].sum() / sizes.sum()
+        replied = cohort[failed == 0]
+        share = len(replied) / len(x.clients) if x.objective == "uniform" else sizes[replied].sum() / sizes.sum()
         w, server = x.clients.algorithm.server(p.w, p.server, mean, float(share))
         self.progress = Progress(w, buffers, server, round, cohort, rows)
         self.told = False

@@ -1,0 +1,84 @@
+"""Python programs under a real mpirun, of the MPICH or the Open MPI that `make test` installs, or without any."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MPIS = ("mpich", "openmpi")
+ALONE = "alone"
+"""in the place of an MPI: one process, no mpirun"""
+
+# What a launcher tells its ranks; a test run that was itself launched must not hand it on.
+_OF_A_LAUNCHER = re.compile(r"PMI|HYDI?_|MPI_LOCAL|MPI4PY_|SLURM_|OMPI_(COMM|UNIVERSE|APP|FILE|NUM|FIRST)_")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_PREFIX = Path(sys.prefix)
+
+
+def launch(
+    mpi: str,
+    ranks: int,
+    *argv: str | Path,
+    timeout: float = 60,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+) -> subprocess.CompletedProcess:
+    """`python argv` on `ranks` ranks of `mpi`, to its end; stdout and stderr as plain text.
+
+    Fails the test when there is no such mpirun, and after `timeout` seconds, with all ranks ended.
+    """
+    command = [*_mpirun(mpi, ranks), sys.executable, *map(str, argv)]
+    pipe, group = subprocess.PIPE, {"start_new_session": True}
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment(mpi, env), cwd=cwd, **group) as process:
+        try:
+            stdout, stderr = map(_plain, process.communicate(timeout=timeout))
+        except subprocess.TimeoutExpired:
+            stdout, stderr = map(_plain, _end(process))
+            pytest.fail(f"not ended after {timeout} s: {command}\n{stdout}\n{stderr}")
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def environment(mpi: str, extra: dict[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without what a launcher left in it, and with what `mpi` needs here."""
+    kept = {name: value for name, value in os.environ.items() if not _OF_A_LAUNCHER.match(name)}
+    kept |= {"OMP_NUM_THREADS": "1", "TERM": "dumb"}  # Open MPI gives its ranks a terminal: no escape codes
+    if mpi == "openmpi":
+        kept |= {
+            "MPI4PY_LIBMPI": str(_PREFIX / "openmpi/lib/libmpi.so.40"),
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            "OMPI_MCA_osc": "^ucx",  # else it complains of itself on every window
+            "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+            "PRTE_MCA_hwloc_default_binding_policy": "none",
+        }
+    return kept | (extra or {})
+
+
+def _mpirun(mpi: str, ranks: int) -> list[str]:
+    if mpi == ALONE:
+        return []
+    path = _PREFIX / {"mpich": "bin/mpirun", "openmpi": "openmpi/bin/mpirun"}[mpi]
+    if not path.is_file():
+        pytest.fail(f"expected {mpi}'s mpirun at {path}; got nothing there; `make test` installs it and runs the tests")
+    return [str(path), "-n", str(ranks)]
+
+
+def _end(process: subprocess.Popen) -> tuple[bytes, bytes]:
+    """Ask mpirun to end its ranks, for Open MPI's outlive a killed one; then make sure."""
+    process.terminate()
+    try:
+        return process.communicate(timeout=5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()
+
+
+def _plain(output: bytes) -> str:
+    """Text of what a program wrote: Open MPI's mpirun mixes in NUL bytes, and carriage returns."""
+    return _ESCAPES.sub("", output.decode(errors="replace").replace("\0", "").replace("\r\n", "\n"))

@@ -1,0 +1,150 @@
+"""What a Federation promises, checked on every rank of one launch; prints each check that held, on rank 0."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from mpi4py import MPI
+
+from mpifl import federation as module
+from mpifl.federation import Federation
+from mpifl.settings import BadInput
+from mpifl.summation import WeightedSum
+
+
+def roles_are_those_of_the_rank(f: Federation) -> None:
+    assert isinstance(f, MPI.Intracomm)
+    assert (f.is_server, f.workers) == (f.rank == 0, max(1, f.size - 1))
+    assert f.worker == (0 if f.size == 1 else None if f.rank == 0 else f.rank - 1)
+    assert f.worker_on_node() == (f.worker, f.workers)
+
+
+def broadcast_brings_the_servers_vectors(f: Federation) -> None:
+    for dtype in (torch.float32, torch.float64):
+        ours = {"w": torch.full((5,), f.rank + 0.1, dtype=dtype), "c": torch.arange(3, dtype=dtype) - f.rank}
+        moved = f.bytes_moved
+        got = f.broadcast(ours)
+        assert list(got) == ["w", "c"]
+        assert torch.equal(got["w"], torch.full((5,), 0.1, dtype=dtype))
+        assert torch.equal(got["c"], torch.arange(3, dtype=dtype))
+        assert f.bytes_moved - moved == (0 if f.size == 1 else 8 * got["w"].element_size())
+
+
+def total_adds_vectors_exactly_and_gathers_rows_as_they_are(f: Federation) -> None:
+    sent, clients = {"w": torch.tensor([1.0, -3.0, 0.5])}, 7
+    replies = [{"w": torch.randn(3, generator=torch.Generator().manual_seed(c))} for c in range(clients)]
+    rows = np.array([[0.1 * c, np.nan if c == 2 else -0.0, np.inf, 5e-324] for c in range(clients)])
+    alone, sums, own = WeightedSum(sent, sent), WeightedSum(sent, sent), np.zeros_like(rows)
+    for c, reply in enumerate(replies):
+        alone.add(reply, 1 / clients)
+        if c % f.size == f.rank:
+            sums.add(reply, 1 / clients)
+            own[c] = rows[c]
+    result = f.total(sums, own)
+    assert (result is None) == (not f.is_server)
+    if result:
+        mean, gathered = result
+        assert torch.equal(mean["w"], alone.values(alone.integers())["w"])
+        assert gathered.tobytes() == rows.tobytes()
+
+
+def everywhere_adds_up_on_all_ranks(f: Federation) -> None:
+    own = np.zeros((f.size, 2))
+    own[f.rank] = f.rank + 0.1, np.pi
+    assert np.array_equal(f.everywhere(own), np.array([[r + 0.1, np.pi] for r in range(f.size)]))
+
+
+def move_takes_states_where_they_are_needed(f: Federation) -> None:
+    like = {"h": torch.zeros(4), "n": torch.zeros(2, dtype=torch.float64)}
+    clients = range(2 * f.size)
+    start, goal = {c: c % f.size for c in clients}, {c: (c // 2 + 1) % f.size for c in clients}
+    states = {c: state(c) for c in clients if start[c] == f.rank}
+    f.move(states, like, [(c, start[c], goal[c]) for c in clients if start[c] != goal[c]])
+    assert set(states) == {c for c in clients if goal[c] == f.rank}
+    for c, moved in states.items():
+        assert all(torch.equal(moved[name], vector) for name, vector in state(c).items())
+
+
+def state(client: int) -> dict[str, torch.Tensor]:
+    return {"h": torch.full((4,), client + 0.1), "n": torch.full((2,), client + 0.2, dtype=torch.float64)}
+
+
+def arrays() -> dict[str, np.ndarray]:
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2)
+    return {"images": pixels, "labels": np.array([3, -1, 2**40]), "domains": np.zeros(0)}
+
+
+def share_gives_the_node_one_copy(f: Federation) -> None:
+    got = f.share(arrays() if f.node.rank == 0 else None)
+    for name, array in arrays().items():
+        assert got[name].dtype == array.dtype
+        assert np.array_equal(got[name], array)
+    f.Barrier()
+    if f.rank == f.size - 1:
+        got["labels"][1] = 77
+    f.Barrier()
+    assert got["labels"][1] == 77
+
+
+def share_gives_each_rank_a_copy_where_shared_memory_is_too_small(f: Federation) -> None:
+    with patch.multiple(module, _shared_memory_free=lambda: 0, _LARGEST_MESSAGE=10):
+        got = f.share(arrays() if f.node.rank == 0 else None)
+    assert all(np.array_equal(got[name], array) for name, array in arrays().items())
+    f.Barrier()
+    got["labels"][1] = f.rank
+    f.Barrier()
+    assert got["labels"][1] == f.rank
+
+
+def agree_gives_results_or_the_first_ranks_mistake_to_all(f: Federation) -> None:
+    assert f.agree(lambda: f.rank + 1) == f.rank + 1
+    try:
+        f.agree(lambda: mistaken(f"rank {f.rank}: expected sense") if f.rank >= f.size - 2 else None)
+    except BadInput as error:
+        assert str(error) == f"rank {max(0, f.size - 2)}: expected sense"
+    else:
+        raise AssertionError("no rank's mistake came here")
+
+
+def mistaken(line: str) -> None:
+    raise BadInput(line)
+
+
+def arrive_waits_asleep(f: Federation) -> None:
+    f.arrive()
+    began, busy = time.perf_counter(), time.process_time()
+    if f.rank == f.size - 1:
+        time.sleep(1.0)
+    f.arrive()
+    waited, busy = time.perf_counter() - began, time.process_time() - busy
+    assert waited > 0.9, waited
+    assert busy < 0.3, busy
+
+
+CHECKS = [
+    roles_are_those_of_the_rank,
+    broadcast_brings_the_servers_vectors,
+    total_adds_vectors_exactly_and_gathers_rows_as_they_are,
+    everywhere_adds_up_on_all_ranks,
+    move_takes_states_where_they_are_needed,
+    share_gives_the_node_one_copy,
+    share_gives_each_rank_a_copy_where_shared_memory_is_too_small,
+    agree_gives_results_or_the_first_ranks_mistake_to_all,
+    arrive_waits_asleep,
+]
+
+if __name__ == "__main__":
+    federation = Federation()
+    for check in CHECKS:
+        try:
+            check(federation)
+        except BaseException:
+            traceback.print_exc()
+            federation.stop_all()
+        federation.Barrier()
+        if federation.rank == 0:
+            print(check.__name__, flush=True)

@@ -1,0 +1,65 @@
+"""`failing.py HOW CONFIG OUT [key=value]...`: `mpifl run`, where things go wrong in round 2, for client 3, by HOW.
+
+`raise`: training raises. `nan`: the loss is not finite. `server`: the server's evaluation raises.
+Each rank writes its process id into OUT.pids/, and the time of what went wrong into OUT.time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from mpifl import rounds, session
+from mpifl.losses import LOSSES
+from mpifl.losses.cross_entropy import CrossEntropy
+from mpifl.settings import options
+
+ROUND, CLIENT = 2, 3
+
+
+@options
+class FailingAt(CrossEntropy):
+    """Cross-entropy, but for one client in one round."""
+
+    how: str
+    out: str
+
+    def __call__(self, step):
+        value = super().__call__(step)
+        if (step.context.round, step.context.client) == (ROUND, CLIENT):
+            note_time(self.out)
+            if self.how == "raise":
+                raise RuntimeError("as asked for")
+            if self.how == "nan":
+                return value * float("nan")
+        return value
+
+
+def note_time(out: str) -> None:
+    Path(f"{out}.time").write_text(str(time.time()))
+
+
+def failing_evaluation(out: str) -> None:
+    whole = rounds.evaluate
+
+    def evaluate(*given):
+        if Path(out).is_dir():
+            note_time(out)
+            raise RuntimeError("as asked for")
+        return whole(*given)
+
+    rounds.evaluate = evaluate
+
+
+if __name__ == "__main__":
+    how, config, out, *assignments = sys.argv[1:]
+    pids = Path(f"{out}.pids")
+    pids.mkdir(exist_ok=True)
+    (pids / str(os.getpid())).touch()
+    LOSSES["failing"] = FailingAt
+    if how == "server":
+        failing_evaluation(out)
+    loss = f"local.loss=failing(how={how!r}, out={out!r})"
+    sys.exit(session.main(config, [loss, *assignments], Path(out), force=False))

@@ -1,0 +1,107 @@
+"""What goes wrong on one rank ends all of them, at once, with a status and a text that say what it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from mpi.launch import ALONE, MPIS, launch
+
+from mpifl.store import Run
+
+PROGRAM = Path(__file__).parent / "programs" / "failing.py"
+SECONDS = 5
+"""in which all ranks must have ended"""
+
+CONFIG = {
+    "seed": 10,
+    "rounds": 6,
+    "clients": 6,
+    "participation": {"kind": "bernoulli", "fraction": 0.7},
+    "data": {"name": "digits", "train_limit": 300},
+    "partition": {"name": "iid"},
+    "model": {"name": "mlp", "hidden": [16]},
+    "local": {"lr": 0.05, "batch": 16, "momentum": 0.9, "momentum_state": "persist"},
+    "results": {"commit_seconds": 0},
+}
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(tomli_w.dumps(CONFIG))
+    return path
+
+
+def run_failing(mpi: str, ranks: int, how: str, config: Path, *assignments: str) -> subprocess.CompletedProcess:
+    return launch(mpi, ranks, PROGRAM, how, config, config.parent / "run", *assignments)
+
+
+def assert_all_ranks_ended(folder: Path, ranks: int) -> None:
+    """Within SECONDS of the failure the launch was over, and no rank has outlived it."""
+    assert time.time() - float((folder / "run.time").read_text()) < SECONDS
+    pids = [int(path.name) for path in (folder / "run.pids").iterdir()]
+    assert len(pids) == ranks
+    assert [pid for pid in pids if runs(pid)] == []
+
+
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def lines_of_mpifl(stderr: str) -> list[str]:
+    """Without what mpirun itself says of a job that failed."""
+    return [line for line in stderr.splitlines() if line.startswith("mpifl:")]
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_an_exception_in_training_ends_all_ranks_and_names_rank_round_and_client(config, mpi):
+    done = run_failing(mpi, 3, "raise", config)
+    assert_all_ranks_ended(config.parent, 3)
+    assert done.returncode != 0
+    assert "RuntimeError: as asked for" in done.stderr
+    assert "rank 1, round 2, client 3" in done.stderr or "rank 2, round 2, client 3" in done.stderr
+    assert len(lines_of_mpifl(done.stderr)) == 1
+
+
+def test_an_exception_on_the_server_ends_all_ranks(config):
+    done = run_failing("mpich", 3, "server", config)
+    assert_all_ranks_ended(config.parent, 3)
+    assert done.returncode != 0
+    assert lines_of_mpifl(done.stderr)[0].startswith("mpifl: rank 0 on ")
+    assert Run.open(config.parent / "run").status == "failed"
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_a_diverging_run_ends_with_one_line_and_a_code_of_its_own(config, mpi):
+    out = config.parent / "run"
+    done = launch(mpi, 3, "-m", "mpifl", "run", config, "local.lr=1e6", "--out", out)
+    assert done.returncode == 3, done.stderr
+    [line] = lines_of_mpifl(done.stderr)
+    assert line.startswith("mpifl: round 1, client ")
+    assert "Traceback" not in done.stderr
+    run = Run.open(out)
+    assert run.status == "failed"
+    assert len(run.rounds["round"]) == 0
+
+
+def test_a_client_that_diverges_can_be_left_out_of_its_round(config):
+    runs = []
+    for mpi, ranks, divergence in ((ALONE, 1, "skip"), ("mpich", 3, "skip"), ("mpich", 3, "continue")):
+        out = config.parent / f"{mpi}-{divergence}"
+        done = launch(mpi, ranks, PROGRAM, "nan", config, out, f"divergence={divergence}")
+        assert done.returncode == 0, done.stderr
+        runs.append(Run.open(out))
+    assert runs[0].status == "complete"
+    assert np.isfinite(runs[0].rounds["test_loss"]).all()
+    assert runs[0].clients["participated"][:, 3].tolist() == [0, 1, 1, 0, 1, 1]  # with what it remembered before
+    assert len({tuple(run.rounds["sha256"]) for run in runs}) == 1

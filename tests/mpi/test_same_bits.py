@@ -1,0 +1,111 @@
+"""A run's weights and scores do not depend on the number of ranks, on the MPI library, or on there being one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from mpi.launch import ALONE, launch
+
+from mpifl.store import Run
+
+PROGRAM = Path(__file__).parent / "programs" / "runs.py"
+
+DIGITS = {
+    "seed": 3,
+    "rounds": 3,
+    "clients": 8,
+    "participation": {"fraction": 0.5},
+    "data": {"name": "digits", "train_limit": 400},
+    "partition": {"name": "dirichlet", "alpha": 0.5},
+    "local": {"lr": 0.05, "batch": 16},
+}
+MLP = DIGITS | {"model": {"name": "mlp", "hidden": [32]}}
+BATCH_NORM = {
+    "seed": 4,
+    "rounds": 2,
+    "clients": 6,
+    "participation": {"fraction": 0.8},
+    "data": {
+        "name": "synthetic",
+        "options": {"shape": [3, 8, 8], "train": 120, "test": 40},
+        "augment": {"crop": 2, "flip": 0.5},
+    },
+    "partition": {"name": "dirichlet", "alpha": 0.5, "minimum": 4},
+    "model": {"name": "resnet20", "norm": "batch"},
+    "local": {"lr": 0.05, "batch": 16, "momentum": 0.9},
+}
+PERSIST = {"momentum": 0.9, "momentum_state": "persist"}
+BERNOULLI = {"kind": "bernoulli", "fraction": 0.5}
+
+CASES = {
+    "cnn": DIGITS | {"model": {"name": "cnn"}},
+    "buffers_averaged": BATCH_NORM | {"buffers": "average"},
+    "buffers_pooled": BATCH_NORM | {"buffers": "pooled"},
+    "buffers_local": BATCH_NORM | {"buffers": "local", "rounds": 3},
+    "clients_that_remember": MLP | {"rounds": 8, "participation": BERNOULLI, "local": DIGITS["local"] | PERSIST},
+    "evaluation_shared": MLP | {"evaluation": {"where": "shared", "batch": 50}},
+    "stops_at_a_target": MLP | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6}},
+    "stops_at_a_target_shared": MLP
+    | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "shared"}},
+}
+LAUNCHES = [("mpich", 1), ("mpich", 2), ("mpich", 3), ("mpich", 5), ("openmpi", 2), ("openmpi", 5)]
+OF_ROUNDS = ("round", "sha256", "test_accuracy", "test_loss")
+OF_CLIENTS = ("participated", "loss", "accuracy", "weight")
+
+
+def run_all(folder: Path, mpi: str, ranks: int) -> None:
+    """Every case, run as the launch of one program."""
+    folder.mkdir(parents=True)
+    for name, config in CASES.items():
+        (folder / f"{name}.toml").write_text(tomli_w.dumps({"name": name, **config}))
+    done = launch(mpi, ranks, PROGRAM, folder, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def figures(folder: Path) -> dict[str, list]:
+    """What must be the same, to the bit: per round, and per round and client."""
+    run = Run.open(folder)
+    columns = {name: run.rounds[name] for name in OF_ROUNDS} | {name: run.clients[name] for name in OF_CLIENTS}
+    return {name: [str(value) for value in column.tolist()] for name, column in columns.items()}  # str: nan == nan
+
+
+@pytest.fixture(scope="session")
+def reference(once) -> Path:
+    """The folder of every case run without mpirun."""
+    return once("same-bits", lambda folder: run_all(folder, ALONE, 1))
+
+
+@pytest.mark.parametrize(("mpi", "ranks"), LAUNCHES)
+def test_a_run_has_the_same_bits_on_any_number_of_ranks_under_any_mpi(reference, tmp_path, mpi, ranks):
+    run_all(tmp_path / "runs", mpi, ranks)
+    assert Run.open(tmp_path / "runs" / "cnn").provenance["ranks"] == ranks
+    got = {name: figures(tmp_path / "runs" / name) for name in CASES}
+    assert got == {name: figures(reference / name) for name in CASES}
+
+
+def test_the_cases_are_what_they_are_named_for(reference):
+    runs = {name: Run.open(reference / name) for name in CASES}
+    assert all(len(set(run.rounds["sha256"])) == len(run.rounds["round"]) for run in runs.values())
+    for name, run in runs.items():
+        if name.startswith("stops_at"):
+            rounds, accuracy = run.rounds["round"], run.rounds["test_accuracy"]
+            assert 2 < rounds[-1] < 30
+            assert np.isfinite(accuracy[rounds % 2 == 0]).all()
+            assert accuracy[-2:].max() >= 0.6
+    cohorts = [set(np.flatnonzero(row)) for row in runs["clients_that_remember"].clients["participated"]]
+    assert len({len(cohort) for cohort in cohorts}) > 1
+    averaged, pooled, local = (runs[f"buffers_{rule}"].rounds["sha256"][1] for rule in ("averaged", "pooled", "local"))
+    assert len({averaged, pooled, local}) == 3
+
+
+@pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
+def test_the_command_line_gives_those_bits_too(reference, tmp_path, mpi):
+    config = reference / "cnn.toml"
+    done = launch(mpi, 3, "-m", "mpifl", "run", config, "rounds=2", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "round 2/2" in done.stdout
+    expected = figures(reference / "cnn")
+    assert figures(tmp_path / "run") == {name: column[:2] for name, column in expected.items()}

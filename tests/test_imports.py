@@ -1,0 +1,95 @@
+"""The layers of the package: imports go down only. Read from the syntax tree, so lazy imports count too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+PACKAGE = REPOSITORY / "mpifl"
+
+LAYERS = [
+    "__init__",
+    "settings seeds",
+    "config vector summation schedule oracles rates placement launching",
+    "federation store models buffers",
+    "data states wires",
+    "losses",
+    "local evaluate curvature",
+    "algorithms clients",
+    "rounds",
+    "journal build",
+    "outline",
+    "calibration",
+    "costs",
+    "plan show session",
+    "doctor",
+    "cli",
+    "__main__",
+]
+"""From the bottom up: a part (a file or a folder of mpifl/) imports from the lines above its own, and from itself."""
+
+LAYER = {part: number for number, line in enumerate(LAYERS) for part in line.split()}
+
+MATHEMATICS = {"federation", "store", "data", "build", "placement", "config"}
+FORBIDDEN = {"losses": MATHEMATICS, "algorithms": MATHEMATICS}
+"""parts that know nothing of MPI, files, devices or config, though they stand above them"""
+EXCEPTIONS = {("losses/expression.py", "config")}
+
+SINGLE_IMPORTERS = {"mpi4py": ("federation.py",), "h5py": ("store/", "data/packed.py")}
+"""each library behind one door"""
+
+SOURCES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+ANALYSES = sorted((REPOSITORY / "analysis").glob("*.py"))
+
+
+def part_of(source: str) -> str:
+    """`rounds` of rounds.py, `data` of data/partition/iid.py."""
+    return source.split("/")[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted name of everything that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}, line {node.lineno}: expected an absolute import; got a relative one"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_imported(path: Path) -> set[str]:
+    """The parts of mpifl that a file imports from; a name of mpifl itself counts as `__init__`."""
+    names = [name.split(".") for name in imports(path)]
+    inside = {name[1] if len(name) > 1 else "__init__" for name in names if name[0] == "mpifl"}
+    return {part if (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").is_file() else "__init__" for part in inside}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_file_imports_only_from_layers_below_its_own(source):
+    part = part_of(source)
+    assert part in LAYER, f"mpifl/{source} has no layer yet: add {part!r} to LAYERS in tests/{Path(__file__).name}"
+    for imported in parts_imported(PACKAGE / source) - {part}:
+        assert imported in LAYER, f"mpifl/{imported} has no layer yet: add it to LAYERS in tests/{Path(__file__).name}"
+        assert LAYER[imported] < LAYER[part], f"mpifl/{source} imports {imported}, which is not below {part}"
+
+
+@pytest.mark.parametrize("source", [source for source in SOURCES if part_of(source) in FORBIDDEN])
+def test_the_mathematics_knows_nothing_of_mpi_files_devices_or_config(source):
+    known = parts_imported(PACKAGE / source) & FORBIDDEN[part_of(source)]
+    assert {part for part in known if (source, part) not in EXCEPTIONS} == set()
+
+
+@pytest.mark.parametrize("library", SINGLE_IMPORTERS)
+def test_a_library_has_a_single_importer(library):
+    found = [s for s in SOURCES if any(name.split(".")[0] == library for name in imports(PACKAGE / s))]
+    assert [source for source in found if not source.startswith(SINGLE_IMPORTERS[library])] == []
+    assert found, f"nothing imports {library}: is the rule still needed?"
+
+
+def test_an_analysis_reads_runs_and_trains_nothing():
+    training = {"federation", "rounds", "clients", "algorithms", "local"}
+    assert {path.name: known for path in ANALYSES if (known := parts_imported(path) & training)} == {}
