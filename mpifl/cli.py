@@ -49,6 +49,22 @@ def run(config: str, assignments: tuple[str, ...], out: Path | None, resume: boo
 
 
 @main.command()
+@click.argument("config")
+@ASSIGNMENTS
+@click.option("--ranks", type=click.IntRange(1), help="How many MPI ranks to plan for [default: a range of them].")
+@click.option("--no-timing", is_flag=True, help="Do not measure a few steps here: no estimate of the time.")
+def plan(config: str, assignments: tuple[str, ...], ranks: int | None, no_timing: bool) -> None:
+    """Say what a run of CONFIG would be and cost: its options, partition, messages, memory and time.
+
+    Nothing is written and no MPI is needed. What is wrong with the config is said as `run` would say it.
+    """
+    with _exit_code():
+        from mpifl.plan import plan
+
+        plan(config, assignments, ranks, not no_timing)
+
+
+@main.command()
 @click.argument("run")
 @click.option("--config", is_flag=True, help="Print the stored config too: every option that the run had.")
 def show(run: str, config: bool) -> None:
@@ -88,6 +104,21 @@ def data(name: str, out: Path | None, root: Path | None, download: bool, given: 
         from mpifl.data.command import pack_source
 
         pack_source(name, out or Path("data") / f"{name}.h5", root, download, given, force)
+
+
+@main.command()
+@click.argument("config", required=False)
+@ASSIGNMENTS
+@click.option("--mb", type=click.FloatRange(1e-5), default=4, show_default=True, help="The largest message, in MB.")
+def doctor(config: str | None, assignments: tuple[str, ...], mb: float) -> None:
+    """Examine the job: are the ranks one job, where does each run, how fast do messages travel.
+
+    Start it as you would start a run: mpirun -n 3 mpifl doctor. With CONFIG also at the size of its model. It exits
+    with 2 when the launcher and the MPI library do not belong together.
+    """
+    from mpifl import doctor
+
+    sys.exit(doctor.main(config, assignments, mb))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor
 Message = dict[str, Tensor]
 
 FRACTION_BITS = 46
-_BLOCK = 1 << 17  # elements a pass: the float64 scratch of one block stays in the cache
+BLOCK = 1 << 17  # elements a pass: the float64 scratch of one block stays in the cache
 # Added to |v| < 2^51 this rounds v to the nearest integer, which then stands in the low bits of the float64's pattern:
 # the pattern itself is added as int64, and the constant's own pattern is taken off once, in `integers`.
 _MAGIC = 1.5 * 2.0**52
@@ -50,7 +50,7 @@ class WeightedSum:
         coarsest = max(exponents.values(), default=-FRACTION_BITS)
         device = next(iter(like.values())).device
         self._total = torch.zeros(sum(v.numel() for v in like.values()), dtype=torch.int64, device=device)
-        self._scratch = torch.empty(min(_BLOCK, self._total.numel()), dtype=torch.float64, device=device)
+        self._scratch = torch.empty(min(BLOCK, self._total.numel()), dtype=torch.float64, device=device)
         self._parts = {}
         self._owed = dict.fromkeys(like, 0)
         offset = 0
@@ -68,7 +68,7 @@ class WeightedSum:
         for name, (vector, scale) in scaled.items():
             fast = reach[name] < _FAST_LIMIT
             self._owed[name] += fast
-            for values, sums in zip(vector.split(_BLOCK), self._parts[name][0].split(_BLOCK), strict=True):
+            for values, sums in zip(vector.split(BLOCK), self._parts[name][0].split(BLOCK), strict=True):
                 scratch = self._scratch[: values.numel()]
                 scratch.copy_(values)
                 scratch.mul_(scale)

@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "mpifl"
 
 LAYERS = [
     "__init__",
-    "settings seeds",
+    "settings seeds tables",
     "config vector summation schedule oracles rates placement launching",
     "federation store models buffers",
     "data states wires",

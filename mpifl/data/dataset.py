@@ -155,8 +155,16 @@ def limited(dataset: Dataset, train: int | None, test: int | None, seed: int) ->
 
 
 def _limit(name: str, split: Split, n: int | None, seed: int) -> Split:
-    if n is None:
-        return split
-    if not 1 <= n <= len(split):
-        raise BadInput(f"data.{name}: expected 1 to {len(split)} samples, which is all there are; got {n}")
-    return split.take(stratified(split.labels, n, generator(seed, f"limit {name}")))
+    return split if n is None else split.take(chosen(name, split.labels, n, seed))
+
+
+def chosen(name: str, labels: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Ascending int64 indices of the n samples that a limit leaves of the split `name`; BadInput if it has fewer."""
+    refuse_beyond(name, n, len(labels))
+    return stratified(labels, n, generator(seed, f"limit {name}"))
+
+
+def refuse_beyond(name: str, n: int, samples: int) -> None:
+    """BadInput where a limit asks for more than the `samples` of a split."""
+    if not 1 <= n <= samples:
+        raise BadInput(f"data.{name}: expected 1 to {samples} samples, which is all there are; got {n}")

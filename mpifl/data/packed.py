@@ -105,6 +105,14 @@ def read(path: Path | str, verify: bool = False) -> Dataset:
     return _opened(Path(path), lambda file: _dataset(file, verify))
 
 
+def head(path: Path | str, samples: int) -> Dataset:
+    """The first `samples` of each split at `path`, or all if there are fewer, unverified; BadInput as for `read`.
+
+    Mean, deviation, checksum and source are the whole file's.
+    """
+    return _opened(Path(path), lambda file: _dataset(file, False, slice(samples)))
+
+
 def describe(path: Path | str) -> Description:
     """What `path` holds, without reading its images; BadInput as for `read`."""
     return _opened(Path(path), _description)
@@ -141,8 +149,8 @@ def _refuse_foreign(file: h5py.File) -> None:
         raise BadInput(f"its format_version is {version}; this mpifl reads {VERSION}")
 
 
-def _dataset(file: h5py.File, verify: bool) -> Dataset:
-    train, test = (_split(file[name]) for name in ("train", "test"))
+def _dataset(file: h5py.File, verify: bool, part: slice = slice(None)) -> Dataset:
+    train, test = (_split(file[name], part) for name in ("train", "test"))
     classes, domain_names = _strings(file["classes"]), _strings(file["domain_names"])
     refuse_misfits(train, test, classes, domain_names)
     expected = file.attrs["checksum"]
@@ -155,8 +163,8 @@ def _dataset(file: h5py.File, verify: bool) -> Dataset:
     return Dataset(name, train, test, classes, domain_names, mean, std, expected, source)
 
 
-def _split(group: h5py.Group) -> Split:
-    return Split(group["images"][()], group["labels"][()], group["domains"][()] if "domains" in group else None)
+def _split(group: h5py.Group, part: slice) -> Split:
+    return Split(*(group[name][part] if name in group else None for name in ("images", "labels", "domains")))
 
 
 def _strings(dataset: h5py.Dataset) -> tuple[str, ...]:

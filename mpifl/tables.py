@@ -1,0 +1,45 @@
+"""How reports look in a terminal and in a pipe: titles, tables of numbers, and tables of names and what they are."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH = 100  # columns where there is no terminal
+
+
+def console_for(stream: TextIO) -> Console:
+    """A console as wide as the terminal, or of a fixed width where there is none; plain text, never escape codes.
+
+    Open MPI's mpirun gives its ranks a terminal of no width, so whether there is one says nothing of where output goes.
+    """
+    width = shutil.get_terminal_size((_WIDTH, 0)).columns
+    return Console(file=stream, width=width, color_system=None, markup=False, highlight=False)
+
+
+def table(*columns: str, texts: int = 1) -> Table:
+    """An empty table with these column names: the first `texts` hold text, the others numbers."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="left" if i < texts else "right", overflow="fold")
+    return made
+
+
+def facts() -> Table:
+    """An empty table of names and what they are."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(overflow="fold")
+    made.add_column(overflow="fold")
+    return made
+
+
+def show(console: Console, title: str, made: Table) -> None:
+    """Print a table under its title."""
+    console.print(title)
+    console.print(made)
+    if made.box is None:
+        console.print()
