@@ -9,11 +9,13 @@ BIN := $(VENV)/bin
 MPIRUN := $(if $(filter system,$(MPI)),mpirun,$(BIN)/mpirun)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 FILES := setup.cfg pyproject.toml constraints.txt Makefile
-# Root, and more ranks than cores: Open MPI's mpirun refuses both until it is told. Others do not read these.
+# Root, and more ranks than cores: Open MPI's mpirun (5, and 4) refuses both until told. Others do not read these.
 export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 export PRTE_MCA_rmaps_default_mapping_policy ?= :oversubscribe
 export PRTE_MCA_hwloc_default_binding_policy ?= none
+export OMPI_MCA_rmaps_base_oversubscribe ?= 1
+export OMPI_MCA_hwloc_base_binding_policy ?= none
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench clean

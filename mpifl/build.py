@@ -79,6 +79,10 @@ class Results:
     """rounds between stored weights of the round's clients; 0: never"""
     commit_seconds: NonNegative = 5.0
     """least time between two commits of results.h5"""
+    checkpoint_rounds: NonNegativeInt = 0
+    """rounds between checkpoints, from which --resume goes on; 0: by minutes only, and at the end"""
+    checkpoint_minutes: NonNegative = 10.0
+    """minutes between checkpoints; 0: by rounds only, and at the end"""
 
 
 @options
@@ -115,6 +119,8 @@ class Config:
     evaluation: Evaluation = Evaluation()
     results: Results = Results()
     runtime: Runtime = Runtime()
+    published: dict[str, Any] = field(default_factory=dict)
+    """numbers that a paper gives for this run, to compare with; nothing is made of them"""
 
 
 def raw(path: str, assignments: Sequence[str]) -> dict:
@@ -220,6 +226,11 @@ def experiment(config: Config, dataset: Dataset, device: torch.device) -> Experi
     parts = partition(config, dataset.train.labels, dataset.train.domains)
     net = network(config, dataset.shape, len(dataset.classes), device)
     normal = (dataset.mean, dataset.std)
+    if empty := [c for c, part in enumerate(parts) if not len(part)]:
+        raise BadInput(
+            f"partition: expected samples for each of {config.clients} clients; got none for {len(empty)} of them "
+            f"(client {empty[0]} first); raise partition.minimum or partition.alpha, or lower clients"
+        )
     clients = Clients(
         net=net,
         samples=Samples(dataset.train.images, dataset.train.labels, *normal, device),

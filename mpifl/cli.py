@@ -45,7 +45,7 @@ def run(config: str, assignments: tuple[str, ...], out: Path | None, resume: boo
     """
     from mpifl import session
 
-    sys.exit(session.main(config, assignments, out, force))
+    sys.exit(session.main(config, assignments, out, resume=resume, force=force))
 
 
 @main.command()

@@ -7,7 +7,6 @@ and one Reduce brings the sum, the clients' figures and the test's figures to ra
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -93,8 +92,10 @@ class Start:
 
     progress: Progress | None = None
     """None: from the initial weights"""
-    stored: Callable[[int], State | None] = lambda client: None
-    """a client's state in the checkpoint"""
+    states: dict[int, State] = field(default_factory=dict)
+    """what clients remember that this rank holds"""
+    holders: dict[int, int] = field(default_factory=dict)
+    """client -> rank, the same on all ranks"""
 
 
 def run(
@@ -109,9 +110,11 @@ def run(
     Raises RunFailed on every rank when a client diverges and the policy is to stop.
     """
     loop = _Loop(x, federation, watcher, keeper or Keeper(), start or Start())
-    while loop.send() == _GO:
+    while (verdict := loop.send()) == _GO:
         loop.play()
-    return loop.end()
+    if verdict == _FAIL:
+        raise RunFailed(loop.failure)
+    return loop.progress
 
 
 class _Loop:
@@ -120,11 +123,11 @@ class _Loop:
         initial = Progress(w, x.clients.net.buffers.cpu().clone(), x.clients.algorithm.init_server(w))
         self.x, self.federation, self.watcher, self.keeper = x, federation, watcher, keeper
         self.progress = start.progress or initial
-        self.states = ClientStates(federation, x.clients.initial_state(w), start.stored)
+        self.states = ClientStates(federation, x.clients.initial_state(w), start.states, start.holders)
         self.sent: Message = {}
         self.verdict = _END if self.progress.round >= x.rounds else _GO
         self.failure = ""
-        self.told = start.progress is None
+        self.told = self.settled = True
 
     def send(self) -> float:
         """This round's message to every rank, on its net's device; with it, the server's verdict on going on."""
@@ -135,13 +138,14 @@ class _Loop:
         if len(p.buffers):
             message["buffers"] = p.buffers
         message = self.federation.broadcast(message)
-        self.verdict, keep = message.pop("control").tolist()
+        verdict, keep = message.pop("control").tolist()
         if not self.federation.is_server:
             p.w, p.buffers = message["w"], message.get("buffers", p.buffers)
         self.sent = {name: vector.to(self.x.clients.net.device) for name, vector in message.items()}
         if keep:
+            self._settle(last=verdict == _END)
             self.keeper.keep(p, self.states, self.federation)
-        return self.verdict
+        return verdict
 
     def play(self) -> None:
         """Train and evaluate, collect, update."""
@@ -150,7 +154,8 @@ class _Loop:
         cohort = x.participation.cohort(x.seed, round, len(x.clients))
         plays = assign(cohort, x.clients.costs(cohort), self.federation.workers)
         self.states.fetch(plays)
-        scored = self._evaluate(due=p.round > 0 and p.round % x.evaluation.every == 0)
+        scored = self._evaluate(due=not self.settled and p.round % x.evaluation.every == 0)
+        self.settled = False
         try:
             sums = WeightedSum(x.clients.reply_like(sent, self.states.unseen), sent)
         except Diverged as error:
@@ -171,18 +176,18 @@ class _Loop:
         self.progress.models = models
         self.progress.figures = {**figures, "seconds": now - self.began, "seconds_wait": now - waiting}
 
-    def end(self) -> Progress:
-        """Evaluate the last weights, on all ranks if they share it, and tell; or raise what made the run fail."""
-        if self.verdict == _FAIL:
-            raise RunFailed(self.failure)
-        scored = self._evaluate(due=True)
+    def _settle(self, last: bool) -> None:
+        """Complete the last round before the next one begins: evaluate if due, and tell."""
+        if self.settled:
+            return
+        scored = self._evaluate(last or self.progress.round % self.x.evaluation.every == 0, last)
         if self.x.evaluation.where == "shared":
             scored = self.federation.everywhere(scored)
+        self.settled = True
         if self.federation.is_server:
-            self._tell(scored, last=True)
-        return self.progress
+            self._tell(scored, last)
 
-    def _evaluate(self, due: bool) -> np.ndarray:
+    def _evaluate(self, due: bool, last: bool = False) -> np.ndarray:
         """This rank's share of the test of the weights just sent: a row a batch, zeros where others test."""
         x, p, f = self.x, self.progress, self.federation
         if not due:
@@ -194,7 +199,7 @@ class _Loop:
         net.load(p.w, p.buffers)
         share, shares = (f.rank, f.size) if shared else (0, 1)
         scored = evaluate(net, x.test, x.evaluation.batch, share, shares, forward)
-        if not shared and self.verdict == _GO:  # complete already: tell now, not at the round's end
+        if not shared and not last:  # complete already: tell now, not at the round's end
             self._tell(scored)
         return scored
 

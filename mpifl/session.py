@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,19 @@ from rich.table import Table
 
 import mpifl
 from mpifl import build, rounds
+from mpifl.checkpoints import Checkpoints, start_from
 from mpifl.federation import Federation, launched_ranks, library
 from mpifl.journal import Both, Recorder, Teller, size
 from mpifl.settings import BadInput
-from mpifl.store import Run, Store
+from mpifl.store import Checkpoint, Run, Store, Superseded, checkpoint
 
 BAD_INPUT, DIVERGED, BROKEN = 2, 3, 1
 """exit codes; 0 is a complete run"""
 
 
-def main(path: str, assignments: Sequence[str], out: Path | None, force: bool) -> int:
+def main(path: str, assignments: Sequence[str], out: Path | None, *, resume: bool, force: bool) -> int:
     """Run and return the exit code."""
-    return on_all_ranks(lambda federation: _run(federation, path, assignments, out, force))
+    return on_all_ranks(lambda federation: _run(federation, path, assignments, out, resume, force))
 
 
 def on_all_ranks(action: Callable[[Federation], int]) -> int:
@@ -41,7 +43,7 @@ def on_all_ranks(action: Callable[[Federation], int]) -> int:
     try:
         federation = Federation()
         return action(federation)
-    except BadInput as error:
+    except (BadInput, Superseded) as error:
         return _end(federation, f"mpifl: {error}", BAD_INPUT)
     except rounds.RunFailed as error:
         return _end(federation, f"mpifl: {error}", DIVERGED)
@@ -60,33 +62,68 @@ def _end(federation: Federation | None, line: str, code: int) -> int:
     return code
 
 
-def _run(federation: Federation, path: str, assignments: Sequence[str], out: Path | None, force: bool) -> int:
+def _run(
+    federation: Federation, path: str, assignments: Sequence[str], out: Path | None, resume: bool, force: bool
+) -> int:
+    if resume and force:
+        raise BadInput("command line: expected --resume or --force; got both")
     config = federation.agree(lambda: build.resolve(build.raw(path, assignments)))
     dataset = build.shared_data(config.data, config.seed, federation)
     device, threads = build.place(config, federation)
     x = federation.agree(lambda: build.experiment(config, dataset, device))
     table = federation.gather(_place(federation, device, threads))
-    out = out or Path("runs") / config.name
-    store = federation.agree(lambda: _create(out, config, x, dataset, table, force) if table else None)
+    folder = out or Path("runs") / config.name
+    opened = federation.agree(lambda: _open(folder, config, x, dataset, table, resume, force) if table else None)
+    store, found = opened or (None, None)
+    found, owner = federation.bcast((found, store and store.owner))
     watchers: list[rounds.Watcher] = []
     if store:
-        say = _say(federation)
-        _announce(say, config, x, dataset, table)
-        watchers = [Recorder(store, config.results.weights_every), Teller(config.rounds, say)]
+        _announce(config, x, dataset, table)
+        if found:
+            click.echo(found.warning + "\n" * bool(found.warning) + f"going on after round {found.round}")
+        watchers = [Recorder(store, config.results.weights_every), Teller(config.rounds, click.echo)]
+    every, minutes = config.results.checkpoint_rounds, config.results.checkpoint_minutes
+    keeper = Checkpoints(folder, store, owner.check, every, minutes)
     try:
-        rounds.run(x, federation, Both(watchers))
+        rounds.run(x, federation, Both(watchers), keeper, start_from(found, federation))
     except BaseException:
         if store:
-            store.close("failed")
+            _close_failed(store)
         raise
     if store:
         store.close("complete")
-        _conclude(say, out)
+        _conclude(folder)
     return 0
 
 
-def _say(federation: Federation) -> Callable[[str], None]:
-    return lambda line: click.echo(line)
+def _open(
+    folder: Path, config: build.Config, x: rounds.Experiment, dataset, table: list[dict], resume: bool, force: bool
+) -> tuple[Store, Checkpoint | None]:
+    """The run's store, new or gone on with, and the checkpoint to go on from."""
+    facts = {"config": build.text(config), "layout": x.clients.net.layout, "provenance": _provenance(dataset, table)}
+    if resume and folder.exists():
+        found = checkpoint.latest(folder)
+        round = found.round if found else 0
+        store = Store.resume(folder, round=round, commit_seconds=config.results.commit_seconds, **facts)
+        return store, found
+    parts = x.clients.parts
+    offsets = np.concatenate([[0], np.cumsum(x.clients.sizes)]).astype(np.int64)
+    store = Store.create(
+        folder,
+        seed=config.seed,
+        clients=config.clients,
+        partition=(np.concatenate(parts), offsets, x.clients.counts),
+        force=force,
+        commit_seconds=config.results.commit_seconds,
+        **facts,
+    )
+    return store, None
+
+
+def _close_failed(store: Store) -> None:
+    """Say in the folder that the run failed, where that is still possible; the failure itself is told elsewhere."""
+    with suppress(OSError, Superseded):
+        store.close("failed")
 
 
 def _place(federation: Federation, device: torch.device, threads: int) -> dict[str, Any]:
@@ -100,22 +137,6 @@ def _place(federation: Federation, device: torch.device, threads: int) -> dict[s
         "device": f"{device} ({name})",
         "threads": threads,
     }
-
-
-def _create(out: Path, config: build.Config, x: rounds.Experiment, dataset, table: list[dict], force: bool) -> Store:
-    parts = x.clients.parts
-    offsets = np.concatenate([[0], np.cumsum(x.clients.sizes)]).astype(np.int64)
-    return Store.create(
-        out,
-        config=build.text(config),
-        seed=config.seed,
-        layout=x.clients.net.layout,
-        clients=config.clients,
-        partition=(np.concatenate(parts), offsets, x.clients.counts),
-        provenance=_provenance(dataset, table),
-        force=force,
-        commit_seconds=config.results.commit_seconds,
-    )
 
 
 def _provenance(dataset, table: list[dict]) -> dict[str, Any]:
@@ -147,7 +168,7 @@ def _git_commit() -> str:
         return ""
 
 
-def _announce(say, config: build.Config, x: rounds.Experiment, dataset, table: list[dict]) -> None:
+def _announce(config: build.Config, x: rounds.Experiment, dataset, table: list[dict]) -> None:
     net, sizes = x.clients.net, x.clients.sizes
     ranks = Table(*table[0], title=f"mpifl {mpifl.__version__}, {library()}", title_justify="left")
     for row in table:
@@ -155,7 +176,7 @@ def _announce(say, config: build.Config, x: rounds.Experiment, dataset, table: l
     console = Console(width=100)
     console.print(ranks)
     classes = (x.clients.counts > 0).sum(1)
-    say(
+    click.echo(
         f"{config.name}: {type(config.algorithm).__name__}, loss {config.local.loss}, {config.model.name} "
         f"({len(net.weights):,} parameters), {dataset.name} ({len(dataset.train):,} training, "
         f"{len(dataset.test):,} test samples)\n{len(sizes)} clients of {sizes.min()} to {sizes.max()} samples and "
@@ -163,7 +184,7 @@ def _announce(say, config: build.Config, x: rounds.Experiment, dataset, table: l
     )
 
 
-def _conclude(say, out: Path) -> None:
+def _conclude(out: Path) -> None:
     run = Run.open(out)
     figures = run.rounds
     accuracy = figures.get("test_accuracy", np.array([np.nan]))
@@ -177,4 +198,4 @@ def _conclude(say, out: Path) -> None:
     sent = (size(figures[name].sum()) for name in ("bytes_down", "bytes_up"))
     table.add_row("sent to clients, by clients", ", ".join(sent))
     Console(width=100).print(table)
-    say(f"written to {out}\nnext: mpifl show {out}")
+    click.echo(f"written to {out}\nnext: mpifl show {out}")
