@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mpifl
-from mpifl import build, rounds
+from mpifl import build, launching, rounds
 from mpifl.checkpoints import Checkpoints, start_from
 from mpifl.federation import Federation, launched_ranks, library
 from mpifl.journal import Both, Recorder, Teller, size
@@ -32,7 +32,7 @@ BAD_INPUT, DIVERGED, BROKEN = 2, 3, 1
 """exit codes; 0 is a complete run"""
 
 
-def main(path: str, assignments: Sequence[str], out: Path | None, *, resume: bool, force: bool) -> int:
+def main(path: str, assignments: Sequence[str], out: Path | None, *, resume: bool = False, force: bool = False) -> int:
     """Run and return the exit code."""
     return on_all_ranks(lambda federation: _run(federation, path, assignments, out, resume, force))
 
@@ -57,7 +57,7 @@ def on_all_ranks(action: Callable[[Federation], int]) -> int:
 
 
 def _end(federation: Federation | None, line: str, code: int) -> int:
-    if federation is None or federation.is_server:
+    if federation.is_server if federation else launching.first():
         click.echo(line, err=True)
     return code
 

