@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import ClientRound, Step
-from mpifl.models.layers import set_tracking
+from mpifl.models.layers import untracked
 from mpifl.oracles import Plain
 from mpifl.rates import Constant
 from mpifl.settings import Count, NonNegative, NonNegativeInt, Positive, options
@@ -75,7 +75,11 @@ class Minibatch:
         self._net, self._loss, self._step = net, loss, step
         self.loss: Tensor | None = None
         self.correct: Tensor | None = None
-        self.scales = net.scales
+
+    @property
+    def scales(self) -> Tensor:
+        """`Net.scales`: made only for the oracles that ask."""
+        return self._net.scales
 
     def __call__(self, w: Tensor) -> Tensor:
         if w is self._net.weights:
@@ -87,17 +91,14 @@ class Minibatch:
         return gradient
 
     def _gradient(self) -> Tensor:
-        step, first = self._step(), self.loss is None
-        if not first:
-            set_tracking(self._net.module, False)
+        if self.loss is not None:
+            with untracked(self._net.module):
+                return self._net.take_gradient(self._loss(self._step()))
+        step = self._step()
         value = self._loss(step)
-        gradient = self._net.take_gradient(value)
-        if first:
-            self.loss = value.detach()
-            self.correct = (step.passes[0].logits.detach().argmax(-1) == step.y).sum()
-        else:
-            set_tracking(self._net.module, True)
-        return gradient
+        self.loss = value.detach()
+        self.correct = (step.passes[0].logits.detach().argmax(-1) == step.y).sum()
+        return self._net.take_gradient(value)
 
 
 def train(
@@ -118,7 +119,8 @@ def train(
     The objective is loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`.
     """
     net.load(w)
-    net.module.train()
+    if not net.module.training:  # the walk over all modules costs as much as a small one's step
+        net.module.train()
     pull = pull + loss.pull
     v = (torch.zeros_like(w) if momentum is None else momentum.clone()) if local.momentum else None
     losses, correct, samples, steps, accumulated, v_a = 0.0, 0, 0, 0, 0.0, 0.0
