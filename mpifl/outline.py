@@ -36,12 +36,16 @@ class Outline:
     @property
     def sent(self) -> Message:
         """What a client is sent in the first round, on the net's device."""
-        clients, algorithm = self.trial.clients, self.config.algorithm
-        w = clients.net.weights.cpu()
-        message = algorithm.send(w, algorithm.init_server(w))
+        clients = self.trial.clients
+        message = self.config.algorithm.send(clients.net.weights.cpu(), self.server)
         if len(clients.net.buffers):
             message = {**message, "buffers": clients.net.buffers}
         return {name: vector.to(clients.net.device) for name, vector in message.items()}
+
+    @property
+    def server(self) -> State:
+        """What the server remembers before the first round, beside the weights."""
+        return self.config.algorithm.init_server(self.trial.clients.net.weights.cpu())
 
     @property
     def state(self) -> State:

@@ -96,7 +96,7 @@ def _messages(console: Console, outlined: Outline, load: costs.Load) -> None:
     made.add_row("MPI, a rank", f"{size(sent.broadcast)} in a Bcast, {size(sent.reduce)} in a Reduce; alone nothing")
     made.add_row("a client remembers", f"{size(costs.size_of(state))}: {', '.join(state)}" if state else "nothing")
     made.add_row("on disk", f"{size(written)} of weights, of {kept} round{_s(kept)}")
-    show(console, f"messages of a round of {load.cohort:g} clients", made)
+    show(console, f"messages of a round of {_mean(load.cohort)} clients", made)
 
 
 def _memory(console: Console, outlined: Outline, measured, ranks: int, process: int | None, peak: int | None) -> None:
@@ -109,14 +109,17 @@ def _memory(console: Console, outlined: Outline, measured, ranks: int, process: 
         rows.append(("what else the peak here held: a test's batch, workspaces (measured)", rest))
     one = sum(count for _, count in rows)
     data, states = outlined.data.bytes, costs.size_of(outlined.state) * len(outlined.clients)
+    server = costs.size_of(outlined.server)
     made = facts()
     for name, count in rows:
         made.add_row(name, size(count))
     made.add_row("a rank" + ("" if measured else ", without activations"), size(one))
     made.add_row("the data set, once a node (and on every GPU)", size(data))
+    if server:
+        made.add_row("what the server remembers", size(server))
     if states:
         made.add_row("what all clients remember, spread over the nodes", size(states))
-    made.add_row(f"a node of {ranks} rank{_s(ranks)}", size(ranks * one + data + states))
+    made.add_row(f"a node of {ranks} rank{_s(ranks)}", size(ranks * one + data + server + states))
     show(console, "memory", made)
 
 
@@ -125,13 +128,13 @@ def _rounds(console: Console, outlined: Outline, measured: Calibration | None, l
     times = ("a round", f"{rounds:,} rounds") if measured else ()
     made = table("ranks", "workers", "its clients", "its steps", *times)
     for load in loads:
-        row = [str(load.ranks), str(max(1, load.ranks - 1)), f"{load.clients:.3g}", f"{load.longest:,.0f}"]
+        row = [str(load.ranks), str(max(1, load.ranks - 1)), _mean(load.clients), f"{load.longest:,.0f}"]
         if measured:
             one, whole = costs.seconds(outlined, measured, load)
             row += [f"{one:.3g} s", duration(whole)]
         made.add_row(*row)
     load = loads[0]
-    show(console, f"a round: {load.cohort:g} clients, {load.steps:,.0f} steps; and the worker with the most", made)
+    show(console, f"a round: {_mean(load.cohort)} clients, {load.steps:,.0f} steps; and the worker with the most", made)
 
 
 def _notes(outlined: Outline, measured, device: torch.device, missing: bool, loads: list) -> Iterator[str]:
@@ -141,14 +144,15 @@ def _notes(outlined: Outline, measured, device: torch.device, missing: bool, loa
     if measured:
         yield (
             f"Measured here, on {device} with {threads} thread{_s(threads)}: {_short(measured.step)} a step of "
-            f"{measured.batch} samples, {_short(measured.client)} a client beside its steps, "
+            f"{measured.batch} sample{_s(measured.batch)}, {_short(measured.client)} a client beside its steps, "
             f"{_short(measured.evaluation)} a batch of the test's {batches}. The times are made of these: "
             "without MPI and the disk, and with a core or a GPU for every rank."
         )
     waiting = [load.ranks for load in loads if measured and costs.server_is_last(outlined, measured, load)]
     if waiting:
         yield (
-            f"From {waiting[0]} ranks on, workers wait for the server's test of {batches} batches: a larger "
+            f"From {waiting[0]} ranks on, workers wait for the server's test of {batches} batch"
+            f"{'es' * (batches > 1)}: a larger "
             'evaluation.every or evaluation.where="shared" would shorten the round.'
         )
     if measured and device.type == "cpu" and loads[-1].ranks * threads > cores:
@@ -164,6 +168,10 @@ def _notes(outlined: Outline, measured, device: torch.device, missing: bool, loa
 
 def _short(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 0.9995 else f"{1000 * seconds:.3g} ms"
+
+
+def _mean(clients: float) -> str:
+    return f"{clients:,.0f}" if clients >= 100 else f"{clients:.3g}"
 
 
 def _s(count: int) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from mpifl.federation import Federation
+from typing import TYPE_CHECKING
+
 from mpifl.summation import Message
+
+if TYPE_CHECKING:  # clients are planned also where there is no MPI library
+    from mpifl.federation import Federation
 
 State = Message
 
