@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 
 from mpifl import config as configs
 from mpifl import seeds
@@ -103,7 +104,7 @@ class Config:
     name: str = "run"
     seed: NonNegativeInt = 0
     rounds: Count = 10
-    clients: Count = 10
+    clients: Annotated[int, Ge(1), Le(10**7)] = 10
     objective: Literal["samples", "uniform"] = "samples"
     """how clients weigh: by their samples, or all alike"""
     buffers: Literal["average", "pooled", "local"] = "average"
@@ -135,6 +136,8 @@ def raw(path: str, assignments: Sequence[str]) -> dict:
 def resolve(raw: dict) -> Config:
     """The checked config of `raw`; raises BadInput at the first mistake that can be seen without the data."""
     config = configs.build(Config, raw, TABLES)
+    if config.name in ("", ".", "..") or not {"/", "\0"}.isdisjoint(config.name):
+        raise BadInput(f"name: expected a name that a folder can have, without /; got {config.name!r}")
     config.participation.cohort(config.seed, 1, config.clients)
     loss = parse_loss(config.local.loss, LOSSES)
     if missing := loss.needs - config.model.capabilities - {"previous"}:
@@ -143,6 +146,8 @@ def resolve(raw: dict) -> Config:
             f"local.loss: {config.local.loss!r} needs a model with {', '.join(sorted(missing))}; got "
             f"{config.model.name}; allowed: {', '.join(able) or 'none'}"
         )
+    if config.evaluation.models and config.evaluation.where == "shared":
+        raise BadInput("evaluation.where: expected server, where evaluation.models are tested; got shared")
     if hasattr(config.algorithm, "gradient") and not isinstance(config.local.gradient, Plain):
         raise BadInput(
             f"local.gradient: expected plain, since {type(config.algorithm).__name__} brings its own gradient; got "
@@ -243,6 +248,7 @@ def experiment(config: Config, dataset: Dataset, device: torch.device) -> Experi
         buffers=BufferRule(config.buffers, net.layout),
         seed=config.seed,
         rounds=config.rounds,
+        means=config.evaluation.models,
     )
     return Experiment(
         clients=clients,

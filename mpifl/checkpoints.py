@@ -14,7 +14,7 @@ from mpifl.rounds import Keeper, Progress, Start
 from mpifl.states import ClientStates
 from mpifl.store import Checkpoint, Store, checkpoint
 
-_SERVER = "server."
+_SERVER, _MEANS = "server.", "means."
 
 
 class Checkpoints(Keeper):
@@ -42,6 +42,7 @@ class Checkpoints(Keeper):
         self._last = time.monotonic()
         if self.store:
             server = {_SERVER + name: v.numpy() for name, v in progress.server.items()}
+            server |= {_MEANS + name: v.numpy() for name, v in progress.means.items()}
             server |= {"w": progress.w.numpy(), "buffers": progress.buffers.numpy()}
             self.store.checkpoint(progress.round, server, [p for p in parts if p])
 
@@ -51,8 +52,11 @@ def start_from(found: Checkpoint | None, federation: Federation) -> Start:
     if found is None:
         return Start()
     vectors = {name: _tensor(v) for name, v in found.server.items()}
-    server = {name.removeprefix(_SERVER): v for name, v in vectors.items() if name.startswith(_SERVER)}
-    progress = Progress(vectors["w"], vectors["buffers"], server, found.round)
+    server, means = (
+        {name.removeprefix(prefix): v for name, v in vectors.items() if name.startswith(prefix)}
+        for prefix in (_SERVER, _MEANS)
+    )
+    progress = Progress(vectors["w"], vectors["buffers"], server, found.round, means=means)
     first = federation.size - federation.workers
     holders = {client: first + i % federation.workers for i, client in enumerate(sorted(found.clients_held()))}
     mine = [client for client, rank in holders.items() if rank == federation.rank]

@@ -19,8 +19,11 @@ from mpifl.states import State
 from mpifl.summation import Message
 from mpifl.vector import Net
 
-COLUMNS = ("weight", "samples", "steps", "loss", "accuracy", "seconds", "failed")
+COLUMNS = ("weight", "samples", "steps", "loss", "accuracy", "seconds", "failed", "test_accuracy")
 """of a client's row; failed: 0 fine, 1 its loss is not finite, 2 its reply could not be added"""
+
+MEAN_OF = "mean of "
+"""before a name in `Clients.means`: the part of a reply from which the server makes that mean of local models"""
 
 _FIXED_COST = 0.5  # a client's work beside its minibatches, in minibatches: loading weights, adding the reply
 
@@ -54,6 +57,8 @@ class Clients:
     buffers: BufferRule
     seed: int
     rounds: int
+    means: tuple[str, ...] = ()
+    """means of local models that the server wants beside its own: cohort, all"""
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -83,13 +88,16 @@ class Clients:
     def initial_state(self, w: Tensor) -> State:
         """What a client remembers before its first round, on the host: empty for rules without memory.
 
-        Besides the algorithm's own: `momentum`, `previous` (its last model) and `buffers`, as far as asked for.
+        Besides the algorithm's own: `momentum`, `previous` (its last model), `latest` (its last weights) and `buffers`,
+        as far as asked for.
         """
         state = dict(self.algorithm.init_client(w))
         if self.local.momentum and self.local.momentum_state == "persist":
             state["momentum"] = torch.zeros_like(w)
         if "previous" in self.loss.needs:
             state |= {"previous": w.clone(), "previous_buffers": self.net.buffers.cpu().clone(), "met": w.new_zeros(1)}
+        if "all" in self.means:
+            state["latest"] = w.clone()
         if self.buffers.policy == "local" and len(self.net.buffers):
             state["buffers"] = self.net.buffers.cpu().clone()
         return state
@@ -98,6 +106,7 @@ class Clients:
         """A reply's names, shapes and types, without training anybody."""
         untrained = Trained(sent["w"], 1, 1.0, 1.0, None, 0.0, 0.0)
         reply, _ = self.algorithm.client(sent, own, lambda w, **_: untrained)
+        reply |= self._for_means(sent["w"], sent["w"])
         if "buffers" in sent:
             reply["buffers"] = self.buffers.encode(sent["buffers"])
         return reply
@@ -120,16 +129,22 @@ class Clients:
             return result
 
         reply, kept = self.algorithm.client(sent, own, local_training)
+        reply |= self._for_means(result.y, own.get("latest"))
         if "buffers" in sent:
             reply["buffers"] = self.buffers.encode(self.net.buffers)
         kept = {**own, **kept, **self._remembered(own, result)}
-        row = (0.0, self.sizes[client], result.steps, result.loss, result.accuracy, time.perf_counter() - began, 0.0)
+        figures = (result.steps, result.loss, result.accuracy, time.perf_counter() - began)
+        row = (0.0, self.sizes[client], *figures, 0.0, np.nan)
         state = {name: vector.cpu() for name, vector in kept.items()}
         return Played(reply, state, np.array(row), (result.y, self.net.buffers))
 
+    def _for_means(self, y: Tensor, latest: Tensor | None) -> Message:
+        parts = {"cohort": lambda: y, "all": lambda: y - latest}
+        return {MEAN_OF + name: parts[name]() for name in self.means}
+
     def _remembered(self, own: State, result: Trained) -> State:
         buffers = self.net.buffers.clone()
-        fresh = {"momentum": result.momentum, "buffers": buffers}
+        fresh = {"momentum": result.momentum, "buffers": buffers, "latest": result.y}
         fresh |= {"previous": result.y, "previous_buffers": buffers, "met": result.y.new_ones(1)}
         return {name: vector for name, vector in fresh.items() if name in own}
 

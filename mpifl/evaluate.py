@@ -23,6 +23,10 @@ class Evaluation:
     where: Literal["server", "shared"] = "server"
     """server: rank 0, while the others train; shared: all ranks, before they train"""
     batch: Count = 500
+    models: tuple[Literal["cohort", "all"], ...] = ()
+    """also test the mean of the round's local models (cohort), of every client's latest (all); with where = server"""
+    clients: bool = False
+    """also test each client's own model after its training"""
     target_accuracy: Fraction = 0.0
     """stop once the test accuracy reaches this (with the round then under way); 0: never"""
 

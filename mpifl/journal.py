@@ -36,8 +36,11 @@ class Recorder(Watcher):
         row = {**progress.figures, "sha256": digest(progress.w, progress.buffers)}
         if progress.score:
             row |= {"test_accuracy": progress.score.accuracy, "test_loss": progress.score.loss}
+        for name, scored in progress.scores.items():
+            row |= {f"test_accuracy_{name}": scored.accuracy, f"test_loss_{name}": scored.loss}
         rows = dict(zip(COLUMNS, progress.rows.T, strict=True))
-        clients = {name: rows[name] for name in ("loss", "accuracy", "weight", "seconds")}
+        tested = () if np.isnan(rows["test_accuracy"]).all() else ("test_accuracy",)
+        clients = {name: rows[name] for name in ("loss", "accuracy", "weight", "seconds", *tested)}
         self.store.append(progress.round, row, clients, progress.cohort)
 
     def _weights(self, progress: Progress) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from torch import Tensor
 
-from mpifl.clients import COLUMNS, Clients
+from mpifl.clients import COLUMNS, MEAN_OF, Clients
 from mpifl.data.batches import Samples
 from mpifl.evaluate import Evaluation, Score, evaluate, score
 from mpifl.schedule import Participation, assign, weights
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mpifl.federation import Federation
 
 _GO, _END, _FAIL = 1.0, 0.0, -1.0
-_WEIGHT, _LOSS, _SECONDS, _FAILED = (COLUMNS.index(name) for name in ("weight", "loss", "seconds", "failed"))
+_WEIGHT, _LOSS, _SECONDS = map(COLUMNS.index, ("weight", "loss", "seconds"))
+_FAILED, _TESTED = map(COLUMNS.index, ("failed", "test_accuracy"))
 
 
 class RunFailed(RuntimeError):
@@ -66,6 +67,10 @@ class Progress:
     """weights and buffers of the cohort's clients after training, in rounds that keep them"""
     score: Score | None = None
     """of `w`, when it was evaluated"""
+    means: dict[str, Tensor] = field(default_factory=dict)
+    """weights [d] that are means of local models, to be tested too"""
+    scores: dict[str, Score] = field(default_factory=dict)
+    """of `means`"""
 
 
 class Watcher:
@@ -125,6 +130,7 @@ class _Loop:
         self.progress = start.progress or initial
         self.states = ClientStates(federation, x.clients.initial_state(w), start.states, start.holders)
         self.sent: Message = {}
+        self.initial = w
         self.verdict = _END if self.progress.round >= x.rounds else _GO
         self.failure = ""
         self.told = self.settled = True
@@ -219,6 +225,8 @@ class _Loop:
                 raise
             rows[i] = played.row
             rows[i, _WEIGHT] = shares[i]
+            if x.evaluation.clients:
+                rows[i, _TESTED] = self._score(played.model[0]).accuracy
             rows[i, _FAILED] = self._add(sums, played.reply, shares[i], rows[i, _LOSS])
             self.states.keep(client, before if rows[i, _FAILED] else played.state)
             if self._keeps_models(round):
@@ -254,14 +262,21 @@ class _Loop:
                 self.verdict, self.failure = _FAIL, _why(round, cohort, failed)
                 return
             mean = {name: vector / kept for name, vector in mean.items()}
-        buffers = x.clients.buffers.decode(mean.pop("buffers"), p.w.dtype) if "buffers" in mean else p.buffers
         replied = cohort[failed == 0]
         share = len(replied) / len(x.clients) if x.objective == "uniform" else sizes[replied].sum() / sizes.sum()
+        means = self._means({name: mean.pop(MEAN_OF + name) for name in x.clients.means}, float(share))
+        buffers = x.clients.buffers.decode(mean.pop("buffers"), p.w.dtype) if "buffers" in mean else p.buffers
         w, server = x.clients.algorithm.server(p.w, p.server, mean, float(share))
-        self.progress = Progress(w, buffers, server, round, cohort, rows)
+        self.progress = Progress(w, buffers, server, round, cohort, rows, means=means)
         self.told = False
         if round == x.rounds:
             self.verdict = _END
+
+    def _means(self, parts: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+        """The cohort's mean as it came; the mean over all clients moved by the cohort's part of it."""
+        if "all" in parts:
+            parts["all"] = self.progress.means.get("all", self.initial) + share * parts["all"]
+        return parts
 
     def _tell(self, scored: np.ndarray, last: bool = False) -> None:
         """Report the last round, with its score if it was evaluated; once."""
@@ -269,11 +284,18 @@ class _Loop:
             return
         if len(scored):
             self.progress.score = score(scored, len(self.x.test))
+            self.progress.scores = {name: self._score(w) for name, w in self.progress.means.items()}
         self.told = True
         self.watcher.finished(self.progress, last)
         target = self.x.evaluation.target_accuracy
         if target and self.progress.score and self.progress.score.accuracy >= target:
             self.verdict = _END
+
+    def _score(self, w: Tensor) -> Score:
+        net = self.x.clients.net
+        net.load(w)
+        forward = self.x.clients.loss.evaluated(net.module)
+        return score(evaluate(net, self.x.test, self.x.evaluation.batch, forward=forward), len(self.x.test))
 
     def _figures(self, round: int, mean: Message, cohort: np.ndarray, plays: list, rows: np.ndarray) -> dict:
         """What the round cost: bytes as a real federation would send them, and as MPI moved them; seconds."""
@@ -282,7 +304,7 @@ class _Loop:
         return {
             "lr": self.x.clients.rate(round),
             "bytes_down": sum(v.numel() for v in self.sent.values()) * number * len(cohort),
-            "bytes_up": sum(v.numel() for v in mean.values()) * number * len(cohort),
+            "bytes_up": sum(v.numel() for k, v in mean.items() if not k.startswith(MEAN_OF)) * number * len(cohort),
             "bytes_mpi": self.federation.bytes_moved - self.moved_before,
             "seconds_train": max(sum(seconds[c] for c in play) for play in plays),
         }

@@ -24,7 +24,7 @@ CONFIG = {
     "model": {"name": "cnn"},
     "algorithm": {"name": "scaffold", "server_step": {"name": "sgd", "momentum": 0.5}},
     "local": {"lr": 0.05, "batch": 16, "momentum": 0.5, "momentum_state": "persist"},
-    "evaluation": {"every": 3},
+    "evaluation": {"every": 3, "models": ["cohort", "all"]},
     "results": {"checkpoint_rounds": 2, "commit_seconds": 0.0},
 }
 
@@ -53,7 +53,7 @@ def _done(out: Path) -> int:
 
 def columns(out: Path) -> dict[str, list]:
     rounds = Run.open(out).rounds
-    return {name: rounds[name].tolist() for name in ("round", "sha256", "test_accuracy", "bytes_up", "lr")}
+    return {name: rounds[name].tolist() for name in ("round", "sha256", "test_accuracy", "test_accuracy_all", "bytes_up", "lr")}
 
 
 def test_a_killed_run_resumes_on_other_ranks_with_the_same_bits(tmp_path):
