@@ -159,5 +159,7 @@ class Clients:
         shuffle = seeds.generator(self.seed, "shuffle", client, round)
         own, steps = self.parts[client], local.steps or None
         order, lengths = sequence(own, local.batch, local.epochs, steps, local.drop_last, shuffle)
-        draws = self.augmentation.draw(len(order), seeds.generator(self.seed, "augment", client, round))
-        return deal(self.samples, order, lengths, self.augmentation, draws)
+        augmentation, draws = self.augmentation, None
+        if not augmentation.is_nothing:  # making a stream would take a tenth of a tiny step
+            draws = augmentation.draw(len(order), seeds.generator(self.seed, "augment", client, round))
+        return deal(self.samples, order, lengths, augmentation, draws)

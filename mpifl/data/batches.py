@@ -28,9 +28,14 @@ class Augmentation:
     flip: Fraction = 0.0
     """probability of a left-right flip"""
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether images stay as they are."""
+        return not self.crop and not self.flip
+
     def draw(self, n: int, random: np.random.Generator) -> np.ndarray | None:
         """Offsets and flips, int64 `[n, 3]` (row, column, flipped), for `n` samples; None when nothing is done."""
-        if not self.crop and not self.flip:
+        if self.is_nothing:
             return None
         draws = np.empty((n, 3), dtype=np.int64)
         cropped = random.random(n) < self.crop_probability
