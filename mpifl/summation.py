@@ -16,7 +16,7 @@ from torch import Tensor
 Message = dict[str, Tensor]
 
 FRACTION_BITS = 46
-BLOCK = 1 << 17  # elements a pass: the float64 scratch of one block stays in the cache
+BLOCK = 1 << 18  # elements a pass: the float64 scratch of one block stays in the cache
 # Added to |v| < 2^51 this rounds v to the nearest integer, which then stands in the low bits of the float64's pattern:
 # the pattern itself is added as int64, and the constant's own pattern is taken off once, in `integers`.
 _MAGIC = 1.5 * 2.0**52
