@@ -123,7 +123,7 @@ def _facts(job: Federation, device: torch.device, threads: int) -> dict[str, Any
     on_gpu = device.type == "cuda"
     return {
         "rank": str(job.rank),
-        "role": "server" if job.worker is None else "worker" if job.size > 1 else "server and worker",
+        "role": "server" if job.worker is None else "worker" if job.size > 1 else "both",
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
         "device": f"{device} ({torch.cuda.get_device_name(device)})" if on_gpu else str(device),
