@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from mpifl.settings import Fraction, NonNegative, options
@@ -52,7 +53,7 @@ class Asam:
         g = gradient(w)
         if not self.rho:
             return g
-        t = 1 + gradient.scales * (w.abs() + self.eta - 1)
+        t = torch.where(gradient.scales > 0, w.abs() + self.eta, 1.0)
         tg = t * g
         return gradient(w + t * tg * (self.rho / _norm(tg)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -85,18 +87,40 @@ class Quadratics:
         return Experiment(clients, samples, participation, Evaluation(), rounds, seed=1, **kwargs)
 
 
-class History(Watcher):
-    """Remembers every round."""
+class Moment(NamedTuple):
+    """A run after one of its rounds."""
 
-    def __init__(self) -> None:
-        self.rounds: list[Progress] = []
+    w: Tensor
+    server: dict[str, Tensor]
+    clients: list[dict[str, Tensor]]
+    """what each client remembers, those that did not take part included"""
+    cohort: np.ndarray
+
+
+class History(Watcher):
+    """Remembers every round; `x.clients.play` tells it what clients remember."""
+
+    def __init__(self, x: Experiment) -> None:
+        self.moments: list[Moment] = []
+        self._clients = [x.clients.initial_state(x.clients.net.weights) for _ in range(len(x.clients))]
+        self._play, x.clients.play = x.clients.play, self._listen
+
+    def _listen(self, client: int, *told):
+        played = self._play(client, *told)
+        self._clients[client] = played.state
+        return played
 
     def finished(self, progress: Progress, last: bool) -> None:
-        self.rounds.append(progress)
+        self.moments.append(Moment(progress.w, progress.server, list(self._clients), progress.cohort))
+
+
+def moments(x: Experiment) -> list[Moment]:
+    """Run `x` on this process alone: what it was after each round."""
+    history = History(x)
+    run(x, Federation(), history)
+    return history.moments
 
 
 def weights_by_round(x: Experiment) -> list[Tensor]:
     """Run `x` on this process alone: the server's weights after each round."""
-    history = History()
-    run(x, Federation(), history)
-    return [progress.w for progress in history.rounds]
+    return [moment.w for moment in moments(x)]

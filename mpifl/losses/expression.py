@@ -13,12 +13,19 @@ WHERE = "local.loss"
 
 
 def parse(text: str, table: dict[str, type]) -> Any:
-    """The loss that `text` describes; raises BadInput for anything but names, calls with options, and `+`."""
+    """The loss that `text` describes: names, calls with options, and `+`; raises BadInput for anything else.
+
+    And for a sum of regularisers only, for nothing would be learnt.
+    """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _mistake(f"got {text!r}") from None
-    return _whole(tree, table)
+    loss = _whole(tree, table)
+    if loss.regulariser:
+        able = ", ".join(n for n, kind in table.items() if not issubclass(kind, Wrapper) and not kind.regulariser)
+        raise BadInput(f"{WHERE}: expected a term that looks at the labels, one of {able}; got {text!r}")
+    return loss
 
 
 def _whole(tree: ast.expr, table: dict[str, type]) -> Any:
@@ -51,9 +58,12 @@ def _term(node: ast.expr, table: dict[str, type]) -> Any:
 
 def _arguments(call: ast.Call) -> dict:
     try:
-        return {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except ValueError:
+        options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (ValueError, TypeError):
         raise _mistake(f"got {ast.unparse(call)!r}, whose options are not plain values") from None
+    if len(options) < len(call.keywords):
+        raise _mistake(f"got {ast.unparse(call)!r}, which gives an option twice")
+    return options
 
 
 def _mistake(got: str) -> BadInput:

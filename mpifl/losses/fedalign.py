@@ -29,10 +29,11 @@ class FedAlign(Loss):
     iterations: Count = 10
 
     needs: ClassVar[frozenset[str]] = frozenset({"stages", "width"})
+    regulariser: ClassVar[bool] = True
 
     def __call__(self, step: Step) -> Tensor:
         if self.mu == 0:
-            return step.out.logits.new_zeros(())
+            return step.x.new_zeros(())
         entering, leaving = (f.detach() for f in step.out.stages[-2:])
         part = entering[:, : rounded(entering.shape[1], self.width)]
         narrow = lipschitz(part, step.net.module.last_stage(part, self.width), self.iterations)

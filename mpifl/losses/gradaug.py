@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
-from mpifl.models.layers import set_tracking
+from mpifl.models.layers import untracked
 from mpifl.settings import Count, NonNegative, Share, options
 
 
@@ -30,25 +30,25 @@ class GradAug(Loss):
     width: Share = 0.8
     """the least"""
     resolutions: tuple[Share, ...] = (1.0, 0.875, 0.75, 0.625)
-    """of which one is drawn for each sub-network, as shares of the image's side"""
+    """of which one is drawn for each sub-network, as shares of the image's sides"""
 
     needs: ClassVar[frozenset[str]] = frozenset({"width"})
+    regulariser: ClassVar[bool] = True
 
     def __call__(self, step: Step) -> Tensor:
-        target = step.out.logits.detach()
         if self.mu == 0:
-            return target.new_zeros(())
+            return step.x.new_zeros(())
+        target = step.out.logits.detach()
         random = step.random("gradaug")
         widths = [self.width, *random.uniform(self.width, 1.0, self.n - 1)]
         terms = [self._divergence(step, target, width, random) for width in sorted(widths, reverse=True)]
         return self.mu * sum(terms)
 
     def _divergence(self, step: Step, target: Tensor, width: float, random: np.random.Generator) -> Tensor:
-        x, side = step.x, step.x.shape[-1]
-        pixels = max(1, round(side * random.choice(self.resolutions)))
-        if pixels != side:
-            x = functional.interpolate(x, size=(pixels, pixels), mode="bilinear", align_corners=True)
-        set_tracking(step.net.module, False)
-        narrow = step.net(x, width=width).logits
-        set_tracking(step.net.module, True)
+        x, share = step.x, random.choice(self.resolutions)
+        pixels = [max(1, round(side * share)) for side in x.shape[-2:]]
+        if pixels != [*x.shape[-2:]]:
+            x = functional.interpolate(x, size=pixels, mode="bilinear", align_corners=True)
+        with untracked(step.net.module):
+            narrow = step.net(x, width=width).logits
         return functional.kl_div(narrow.log_softmax(-1), target.softmax(-1), reduction="batchmean")

@@ -19,6 +19,8 @@ class Loss(ABC):
     """what it asks of the model (activations, stages, width, gates, projection) and of the client (previous)"""
     pull: ClassVar[float] = 0.0
     """strength of a quadratic term (pull/2)||y - w||^2, which is kept out of perturbations"""
+    regulariser: ClassVar[bool] = False
+    """whether it looks at no label, so that a term that does must stand beside it"""
 
     @abstractmethod
     def __call__(self, step: Step) -> Tensor:
@@ -45,6 +47,10 @@ class Wrapper(Loss):
     def pull(self) -> float:
         return self.loss.pull
 
+    @property
+    def regulariser(self) -> bool:
+        return self.loss.regulariser
+
     def evaluated(self, module: nn.Module) -> dict[str, Any]:
         return self.loss.evaluated(module)
 
@@ -56,6 +62,7 @@ class Sum:
         self.terms = terms
         self.needs = frozenset().union(*(term.needs for term in terms))
         self.pull = sum(term.pull for term in terms)
+        self.regulariser = all(term.regulariser for term in terms)
 
     def __call__(self, step: Step) -> Tensor:
         total = self.terms[0](step)

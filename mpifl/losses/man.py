@@ -25,32 +25,38 @@ class Man(Loss):
 
     zeta: NonNegative = 0.15
     layers: Literal["hidden", "hidden and logits", "blocks"] = "hidden"
-    """blocks: a residual network's stage outputs only"""
+    """blocks: the outputs of a residual network's stages, and no others"""
     pooled: bool = False
     """take convolutions after a 2x2 max-pool"""
     power: Literal[1, 2] = 2
-    """2: squared norms; 1: norms"""
+    """2: squared norms; 1: their roots, of what the reduction leaves"""
     reduction: Literal["mean", "sample", "sum"] = "mean"
-    """over elements and batch; over the batch only (the theory's E||a||^2; zeta shrinks by m_l); none"""
+    """of squares: over elements and batch; over the batch only (the theory's E||a||^2; zeta shrinks by m_l); none"""
     across: Literal["sum", "mean"] = "sum"
     """over layers"""
     tiny_paper_bug: bool = False
     """the released Tiny-ImageNet code: conv1, conv2, fc1, fc2 and the batch variance of fc2 in place of conv3"""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"activations"})
+    regulariser: ClassVar[bool] = True
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"stages" if self.layers == "blocks" else "activations"})
 
     def __call__(self, step: Step) -> Tensor:
         if self.zeta == 0:
-            return step.out.logits.new_zeros(())
+            return step.x.new_zeros(())
         terms = [self._size(a) for a in self._sites(step.out)]
-        if self.tiny_paper_bug:
+        if self.tiny_paper_bug and len(step.y) > 1:
             terms.append(step.out.activations[-1].var(0).mean())
         total = sum(terms) / (len(terms) if self.across == "mean" else 1)
         return self.zeta / 2 * total
 
     def _sites(self, out: Output) -> list[Tensor]:
-        sites = list(out.stages if self.layers == "blocks" else out.activations)
+        sites = list(out.stages[1:] if self.layers == "blocks" else out.activations)
         if self.tiny_paper_bug:
+            if [a.dim() for a in sites] != [4, 4, 4, 2, 2]:
+                raise ValueError("man.tiny_paper_bug: expected three convolutions and two hidden layers, as in tiny_cnn")
             del sites[2]
         if self.pooled:
             sites = [functional.max_pool2d(a, 2) if a.dim() == 4 else a for a in sites]
@@ -58,5 +64,5 @@ class Man(Loss):
 
     def _size(self, a: Tensor) -> Tensor:
         flat = a.permute(0, 2, 3, 1).reshape(-1) if a.dim() == 4 else a.reshape(-1)  # no copy in channels-last
-        norm = (flat @ flat) if self.power == 2 else (flat @ flat + 1e-12).sqrt()
-        return norm / {"mean": a.numel(), "sample": len(a), "sum": 1}[self.reduction]
+        square = (flat @ flat) / {"mean": a.numel(), "sample": len(a), "sum": 1}[self.reduction]
+        return square if self.power == 2 else (square + 1e-12).sqrt()

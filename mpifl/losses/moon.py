@@ -29,13 +29,13 @@ class Moon(Loss):
     tau: Positive = 0.5
 
     needs: ClassVar[frozenset[str]] = frozenset({"projection", "previous"})
+    regulariser: ClassVar[bool] = True
 
     def __call__(self, step: Step) -> Tensor:
-        context, logits = step.context, step.out.logits
         if self.mu == 0:
-            return logits.new_zeros(())
-        if context.previous is None:
-            return logits.new_tensor(self.mu * math.log(2))
+            return step.x.new_zeros(())
+        if step.context.previous is None:
+            return step.x.new_tensor(self.mu * math.log(2))
         sent, previous = (self._likeness(step, name) for name in ("sent", "previous"))
         return self.mu * functional.softplus((previous - sent) / self.tau).mean()
 

@@ -5,6 +5,8 @@ A narrower pass uses the first channels of every layer: its outputs are asked fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -131,11 +133,17 @@ def norm(kind: NormKind, channels: int, *, groups: int = 2, affine: bool = True)
     return GroupNorm(channels, groups, affine)
 
 
-def set_tracking(module: nn.Module, flag: bool) -> None:
-    """Whether training passes of `module` move the running statistics of its batch norms."""
-    for part in module.modules():
-        if isinstance(part, BatchNorm):
-            part.track = flag
+@contextmanager
+def untracked(module: nn.Module) -> Iterator[None]:
+    """Within it, training passes of `module` leave the running statistics of its batch norms alone."""
+    norms = [part for part in module.modules() if isinstance(part, BatchNorm) and part.track]
+    for part in norms:
+        part.track = False
+    try:
+        yield
+    finally:
+        for part in norms:
+            part.track = True
 
 
 def feature_norm(f: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """Sliceable layers and norms: at full width they are torch's, cut they are the first channels' own network."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mpifl.models.layers import BatchNorm, Conv, Linear, feature_norm, norm, rounded, set_tracking
+from mpifl.models.layers import BatchNorm, Conv, Linear, feature_norm, norm, rounded, untracked
 from mpifl.settings import BadInput
 
 
@@ -57,17 +59,18 @@ def test_running_statistics_move_a_tenth_towards_those_pooled_over_batch_and_pix
 def test_batch_norm_uses_the_batch_and_leaves_running_statistics_alone_when(how):
     layer, x = BatchNorm(16), 5 + images(4, 8 if how == "cut" else 16, 3, 3)
     before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
-    set_tracking(layer, how != "not tracked")
-    y = layer(x, sub=how != "not tracked")
+    with untracked(layer) if how == "not tracked" else nullcontext():
+        y = layer(x, sub=how != "not tracked")
     torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(x.shape[1]), atol=1e-5, rtol=0)
     assert all(torch.equal(before[name], buffer) for name, buffer in layer.named_buffers())
 
 
-def test_tracking_is_switched_for_every_batch_norm_inside():
+def test_no_batch_norm_inside_tracks_until_the_outermost_untracked_ends():
     net = nn.Sequential(BatchNorm(2), nn.Sequential(BatchNorm(2), nn.ReLU()))
-    set_tracking(net, False)
-    assert [net[0].track, net[1][0].track] == [False, False]
-    set_tracking(net, True)
+    with untracked(net):
+        with untracked(net):
+            pass
+        assert [net[0].track, net[1][0].track] == [False, False]
     assert [net[0].track, net[1][0].track] == [True, True]
 
 

@@ -5,7 +5,7 @@ import torch
 
 from mpifl.data.vision import torchvision
 from mpifl.models import MODELS
-from mpifl.models.layers import set_tracking
+from mpifl.models.layers import untracked
 
 NORMS = ["batch", "group", "layer", "none"]
 
@@ -170,11 +170,10 @@ def test_gates_must_be_as_many_as_blocks():
 def test_an_untracked_training_pass_is_the_tracked_one_without_its_traces():
     net, x = build(), batch(4, 3, 8, 8)
     before = buffers(net)
-    set_tracking(net, False)
-    untracked = net(x).logits
+    with untracked(net):
+        logits = net(x).logits
     assert same(before, buffers(net))
-    set_tracking(net, True)
-    assert torch.equal(net(x).logits, untracked)
+    assert torch.equal(net(x).logits, logits)
     assert not same(before, buffers(net))
 
 
