@@ -1,0 +1,203 @@
+"""The configs that come with mpifl: each resolves, does what its name says, and carries what its paper says of it."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from collections import Counter, defaultdict
+from functools import cache
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mpifl import build, config
+from mpifl.losses import LOSSES
+from mpifl.models.resnet56 import ResNet56
+from mpifl.plan import plan
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+INDEX = runpy.run_path(str(CONFIGS / "index.py"))
+
+FILES = sorted(CONFIGS.rglob("*.toml"))
+FOLDERS = INDEX["folders"]()
+RUNS = [path for folder in FOLDERS for path in INDEX["runs"](folder)]
+
+IMAGES = {
+    "cifar10": ((3, 32, 32), 10, 5000),
+    "cifar100": ((3, 32, 32), 100, 500),
+    "tinyimagenet": ((3, 64, 64), 200, 500),
+    "imagenet200": ((3, 224, 224), 200, 500),
+}
+"""shape, classes, and training images of each"""
+
+HESSIAN = ("top1_acc", "lambda_max", "H_T", "H_N", "H_D")
+TO_60 = ("rounds_to_60pct", "MFLOPs_to_60pct", "comm_Gbit_to_60pct")
+COUNTS = {
+    ("fedalign", "Table 1"): dict.fromkeys(HESSIAN, 6),
+    ("fedalign", "Table 2"): {"top1_acc": 12},  # of 24: the others are not known
+    ("fedalign", "Table 3"): {"top1_acc": 18},
+    ("fedalign", "Table 4"): {"top1_acc": 30},
+    ("fedalign", "Table 5"): dict.fromkeys(("top1_acc", "MFLOPs", "stored_params_M", "seconds_per_round"), 10),
+    ("fedalign", "Table 6"): {"top1_acc": 9},
+    ("fedalign", "Table 7"): {"top1_acc": 32, "MFLOPs": 8, "GFLOPs": 8, "stored_params_M": 16},
+    ("fedalign", "Table 8"): dict.fromkeys(TO_60, 8),
+    ("fedalign", "Table 9"): dict.fromkeys(HESSIAN, 8),
+    ("fedalign", "Table 10"): {"top1_acc": 5},  # of 6 cells: the paper prints mu = 0.45, width = 0.25 twice
+    ("fedln", "text"): {"top1_acc_gain_over_fedavg": 1},
+    ("man", "README"): {
+        "top1_acc": 60,
+        "lambda_max": 12,
+        "H_T": 12,
+        "rounds_to_target": 24,
+        "rounds_to_target_censored_at": 12,
+    },
+    ("man", "benchmark list"): {"top1_acc": 6},
+    ("man", "text"): {"top1_acc_gain_over_feddc": 1, "rounds_saved_over_feddc": 1},
+}
+"""numbers of each quantity that each table of each paper has, deviations left out"""
+
+UNKNOWN = {
+    f"fedalign/cifar100-{partition}-16clients/{method}"
+    for partition in ("dir0.1", "iid")
+    for method in ("fedavg", "moon", "mixup", "gradaug-n2")
+} | {"fedln/cifar10-1class-10clients/fedavg", "fedln/cifar10-1class-10clients/fedfn"}
+"""runs of the papers of which no number is known"""
+
+METHODS = {
+    "fedavg": ("FedAvg", "Plain", {"ce"}),
+    "fedprox": ("FedProx", "Plain", {"ce"}),
+    "moon": ("FedAvg", "Plain", {"ce", "moon"}),
+    "mixup": ("FedAvg", "Plain", {"ce", "mixup"}),
+    "stochdepth": ("FedAvg", "Plain", {"ce", "stochdepth"}),
+    "gradaug": ("FedAvg", "Plain", {"ce", "gradaug"}),
+    "fedalign": ("FedAvg", "Plain", {"ce", "fedalign"}),
+    "fedsam": ("FedAvg", "Sam", {"ce"}),
+    "feddyn": ("FedDyn", "Plain", {"ce"}),
+    "feddc": ("FedDC", "Plain", {"ce"}),
+    "fedspeed": ("FedSpeed", "Plain", {"ce"}),
+    "fedln": ("FedAvg", "Plain", {"ce"}),
+    "fedfn": ("FedAvg", "Plain", {"ce"}),
+}
+"""algorithm, gradient and terms of the loss of what a file's name begins with; -man adds a term"""
+
+
+def of(path: Path) -> str:
+    """The name of a config within configs/, to know it by."""
+    return str(path.relative_to(CONFIGS)).removesuffix(".toml")
+
+
+@cache
+def resolved(path: Path) -> build.Config:
+    return build.resolve(config.read(path))
+
+
+def published(path: Path) -> dict[str, dict[str, float]]:
+    return INDEX["tables"](resolved(path).published)
+
+
+@pytest.mark.parametrize("path", FILES, ids=of)
+def test_a_config_resolves_and_its_text_gives_it_again(path):
+    once = resolved(path)
+    assert build.resolve(config.parse(build.text(once), "text")) == once
+
+
+@pytest.mark.parametrize("name", ["demo", "debug"])
+def test_what_needs_no_data_can_be_planned(name, capsys):
+    plan(str(CONFIGS / f"{name}.toml"), [], timing=False)
+    assert "clients" in capsys.readouterr().out
+
+
+def test_every_run_is_named_by_its_place():
+    assert {of(path): resolved(path).name for path in RUNS} == {of(path): of(path).replace("/", "-") for path in RUNS}
+
+
+@pytest.mark.parametrize("path", RUNS, ids=of)
+def test_what_is_published_is_numbers(path):
+    section = resolved(path).published
+    assert all(isinstance(section.get(word, ""), str) for word in ("paper", "table", "note")) and section["paper"]
+    for numbers in published(path).values():
+        for key, value in numbers.items():
+            assert type(value) in (int, float) and isfinite(value) and value > 0
+            assert not key.endswith("_std") or key.removesuffix("_std") in numbers
+
+
+def test_every_number_of_every_table_is_there():
+    found = defaultdict(Counter)
+    for path in RUNS:
+        for table, numbers in published(path).items():
+            found[path.parent.parent.name, table].update(key for key in numbers if not key.endswith("_std"))
+    assert {key: dict(counter) for key, counter in found.items() if counter} == COUNTS
+
+
+def test_only_runs_known_to_lack_numbers_lack_them():
+    assert {of(path) for path in RUNS if not any(published(path).values())} == UNKNOWN
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=of)
+def test_a_folder_is_named_by_its_setting(folder):
+    setting, paper = resolved(folder / "base.toml"), resolved(folder.parent / "base.toml")
+    parts = [Path(setting.data.path).stem, partition_named(setting)]
+    if folder.parent.name != "man":  # where clients are always the same
+        chosen = "" if (share := setting.participation.fraction) == 1 else f"{round(share * setting.clients)}of"
+        parts.append(f"{chosen}{setting.clients}clients")
+    if setting.local.epochs != paper.local.epochs:
+        parts.append(f"{setting.local.epochs}epochs")
+    if setting.evaluation.target_accuracy:
+        parts.append(f"to{round(100 * setting.evaluation.target_accuracy)}percent")
+    elif setting.rounds != paper.rounds:
+        parts.append(f"{setting.rounds}rounds")
+    assert folder.name == "-".join(parts)
+
+
+def partition_named(setting: build.Config) -> str:
+    dealt = setting.partition
+    words = {"iid": "iid", "classes": f"{getattr(dealt, 'per_client', 0)}class"}
+    return words.get(dealt.name, f"dir{getattr(dealt, 'alpha', 0):g}")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=of)
+def test_a_setting_fits_its_data(folder):
+    setting = resolved(folder / "base.toml")
+    shape, classes, each = IMAGES[Path(setting.data.path).stem]
+    parts = build.partition(setting, np.repeat(np.arange(classes), each), None)
+    assert len(parts) == setting.clients and sum(map(len, parts)) == classes * each
+    module = build.network(setting, shape, classes, torch.device("cpu")).module.eval()
+    with torch.inference_mode():
+        assert module(torch.zeros(1, *shape)).logits.shape == (1, classes)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=of)
+def test_a_run_does_what_its_name_says(path):
+    run, base = resolved(path), resolved(path.parent / "base.toml")
+    method, *variant = path.stem.split("-")
+    algorithm, gradient, terms = METHODS[method]
+    terms = terms | {"man"} if variant == ["man"] else terms
+    assert (type(run.algorithm).__name__, type(run.local.gradient).__name__) == (algorithm, gradient)
+    assert set(re.findall(r"\w+", run.local.loss)) & LOSSES.keys() == terms
+    for option, value in re.findall(r"(n|mu|width)([\d.]+)", " ".join(variant)):
+        assert f"{option}={value}," in f"{run.local.loss},".replace(")", ",")
+    assert (run.data, run.partition, run.clients, run.rounds, run.participation, run.seed) == (
+        base.data, base.partition, base.clients, base.rounds, base.participation, base.seed
+    )  # fmt: skip
+
+
+def test_gradaug_is_as_strong_as_the_paper_has_it_for_each_number_of_sub_networks():
+    losses = [resolved(path).local.loss for path in RUNS if path.stem.startswith("gradaug")]
+    strengths = {re.search(r"gradaug\(n=(\d), mu=([\d.]+)", loss).groups() for loss in losses}
+    assert strengths == {("1", "2.0"), ("2", "1.75"), ("3", "1.5"), ("4", "1.25")}
+
+
+def test_the_papers_parameters_are_the_models():
+    run = CONFIGS / "fedalign/cifar100-dir0.5-16clients/fedavg.toml"
+    numbers = published(run)["Table 5"]
+    net = build.network(resolved(run), (3, 32, 32), 100, torch.device("cpu"))
+    assert isinstance(resolved(run).model, ResNet56)
+    assert len(net.weights) / 1e6 == pytest.approx(numbers["stored_params_M"], abs=0.005)
+
+
+def test_the_readme_is_in_step():
+    text = INDEX["README"].read_text(encoding="utf-8")
+    assert INDEX["renewed"](text) == text, "run `python configs/index.py`"
