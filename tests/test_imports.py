@@ -21,7 +21,7 @@ LAYERS = [
     "local evaluate curvature",
     "algorithms clients",
     "rounds",
-    "journal build",
+    "journal build checkpoints",
     "outline",
     "calibration",
     "costs",

@@ -91,7 +91,7 @@ def share_gives_the_node_one_copy(f: Federation) -> None:
 
 
 def share_gives_each_rank_a_copy_where_shared_memory_is_too_small(f: Federation) -> None:
-    with patch.multiple(module, _shared_memory_free=lambda: 0, _LARGEST_MESSAGE=10):
+    with patch.multiple(module, shared_memory_free=lambda: 0, _LARGEST_MESSAGE=10):
         got = f.share(arrays() if f.node.rank == 0 else None)
     assert all(np.array_equal(got[name], array) for name, array in arrays().items())
     f.Barrier()

@@ -1,0 +1,189 @@
+"""The command line: what is wrong is told in one line, with exit code 2, before any file is made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+from click.testing import CliRunner, Result
+from mpi.launch import environment, launch
+
+from mpifl.cli import main
+from mpifl.store import Run
+
+CONFIG = """
+name = "small"
+rounds = 1
+clients = 4
+[data]
+name = "digits"
+train_limit = 200
+[partition]
+name = "dirichlet"
+alpha = 0.5
+[model]
+name = "mlp"
+hidden = [8]
+"""
+
+
+@pytest.fixture
+def folder(elsewhere) -> Path:
+    """The working directory, with a good config, broken ones, and files that are something else."""
+    (elsewhere / "good.toml").write_text(CONFIG)
+    (elsewhere / "syntax.toml").write_text("rounds = \nclients = 4")
+    (elsewhere / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    (elsewhere / "here.toml").write_text('extends = "there.toml"')
+    (elsewhere / "there.toml").write_text('extends = "here.toml"')
+    (elsewhere / "orphan.toml").write_text('extends = "nowhere.toml"')
+    (elsewhere / "text.h5").write_text("no data")
+    with h5py.File(elsewhere / "other.h5", "w") as file:
+        file["x"] = 1
+    (elsewhere / "mine").mkdir()
+    (elsewhere / "mine" / "notes.txt").touch()
+    return elsewhere
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["run", *arguments])
+
+
+def content(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+OPTIONS = {
+    "lokal.lr=1": "lokal: unknown key; did you mean local?",
+    "local.epoch=1": "local.epoch: unknown key; did you mean epochs?",
+    "model.widht=3": "model.widht: unknown key; ",
+    "data.augment.flop=0.5": "data.augment.flop: unknown key; did you mean flip?",
+    "local.lr=fast": "local.lr: expected a valid number; got 'fast'",
+    "local.lr=nan": "local.lr: expected a finite number; got nan",
+    "rounds=1.5": "rounds: expected a valid integer; got 1.5",
+    "rounds=0": "rounds: expected greater than or equal to 1; got 0",
+    "rounds.x=3": "rounds: expected a valid integer; got {'x': 3}",
+    "local=3": "local: expected a table of options; got 3",
+    "seed=-1": "seed: expected greater than or equal to 0; got -1",
+    "seed=99999999999999999999": "seed: expected less than ",
+    "clients=99999999999999999999": "clients: expected less than or equal to ",
+    "clients=201": "partition.dirichlet: expected a sample for each of 201 clients; got 200 samples; lower clients",
+    "partition.alpha=0": "partition.alpha: expected greater than or equal to ",
+    "partition.alpha=-1": "partition.alpha: expected greater than or equal to ",
+    "participation.fraction=0": "participation.fraction: expected greater than 0; got 0",
+    "participation.fraction=0.2": "participation.fraction: expected to pick at least one of 4 clients; got 0.2, which",
+    'participation={kind="bernoulli", fraction=1e-9}': "participation.fraction: expected to pick at least one of 4",
+    "data.path=nowhere.h5": "data.path: expected a data file; got nothing at ",
+    "data.path=text.h5": "data.path: expected a data file packed by `mpifl data`; got ",
+    "data.path=other.h5": "data.path: expected a data file packed by `mpifl data`; got ",
+    "data.path=mine": "data.path: expected a data file packed by `mpifl data`; got ",
+    "data.name=mnist": "data.path: expected a file packed by `mpifl data NAME --out FILE`, or data.name one of digits,",
+    "data.train_limit=5000": "data.train: expected 1 to 1438 samples",
+    "model.classes=100": "model.classes: expected 10, as many as the data has; got 100",
+    "model.norm=bach": "model.norm: expected 'batch', 'group', 'layer' or 'none'; got 'bach'",
+    "model=resnet65": "model.name: unknown name 'resnet65'; did you mean resnet56? allowed: ",
+    "model.name=3": "model.name: unknown name 3; allowed: ",
+    "algorithm=scafold": "algorithm.name: unknown name 'scafold'; did you mean scaffold? allowed: ",
+    "partition=dirichlett": "partition.name: unknown name 'dirichlett'; did you mean dirichlet? allowed: ",
+    "local.gradient=smas": "local.gradient.name: unknown name 'smas'",
+    "local.loss=mann": "local.loss: unknown loss 'mann'; did you mean man? allowed: ce, ",
+    "local.loss=ce +": "local.loss: expected terms such as 'ce' or 'ce(smoothing=0.1)', joined by +; got 'ce +'",
+    "local.loss=ce - ce": "local.loss: expected terms such as ",
+    "local.loss=ce(0.1)": "local.loss: expected terms such as ",
+    "local.loss=ce(smoothing=2.0)": "local.loss: ce.smoothing: expected less than or equal to 1; got 2.0",
+    "local.nesterov=true": "local.nesterov: expected a local.momentum above 0 with it; got 0.0",
+    "name=../away": "name: expected ",
+    "name=": "name: expected ",
+    "rounds": "command line: expected key.path=value; got 'rounds'",
+    "=3": "command line: expected key.path=value; got '=3'",
+    "local..lr=3": "command line: expected key.path=value; got 'local..lr=3'",
+}
+CONFIGS = {
+    "nowhere.toml": "nowhere.toml: expected a config file; got No such file or directory",
+    "orphan.toml": "nowhere.toml: expected a config file; got No such file or directory",
+    "here.toml": "here.toml: expected a chain of `extends` that ends; got a circle",
+    "syntax.toml": "syntax.toml: expected TOML; got: Invalid value (at line 1, column 10)",
+    "bytes.toml": "bytes.toml: expected TOML text in UTF-8; got other bytes",
+    "mine": "mine/results.h5: expected a run's folder, its results.h5 or a packed file; got No such file",
+    "text.h5": "text.h5: expected a run, which is an HDF5 file; got something else",
+}
+PLACES = {
+    "mine": "mine: expected an empty or new folder; got one with other files; choose another",
+    "text.h5": "text.h5: expected a folder for the run; got something that is not a folder; choose another",
+    "text.h5/run": "text.h5/run: expected a path through folders; got ",
+    "/proc/run": "/proc/run: expected a place to write; got ",
+}
+MISTAKES = [
+    *((["good.toml", option], line) for option, line in OPTIONS.items()),
+    *(([config], line) for config, line in CONFIGS.items()),
+    *((["good.toml", "--out", place], line) for place, line in PLACES.items()),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), MISTAKES, ids=[" ".join(arguments) for arguments, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_exit_code_2_and_makes_no_file(folder, arguments, line):
+    before = content(folder)
+    result = run(*arguments)
+    assert result.stderr.startswith(f"mpifl: {line}")
+    assert result.stderr.count("\n") == 1
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert content(folder) == before
+
+
+def test_a_run_is_replaced_only_by_force_and_can_be_run_again_from_its_folder(folder):
+    assert run("good.toml").exit_code == 0
+    first = Run.open("runs/small")
+    refused = run("good.toml")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("mpifl: runs/small: expected an empty or new folder; got a run; ")
+    assert Run.open("runs/small").run_id == first.run_id
+    assert run("good.toml", "--force").exit_code == 0
+    assert Run.open("runs/small").run_id != first.run_id
+    assert run("runs/small", "--out", "again").exit_code == 0
+    assert Run.open("again").rounds["sha256"].tolist() == first.rounds["sha256"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("mpi", "arguments", "line"),
+    [
+        ("mpich", ["good.toml", "local.epoch=1"], "local.epoch: unknown key"),
+        ("openmpi", ["good.toml", "--out", "mine"], "mine: expected an empty or new folder"),
+    ],
+)
+def test_many_ranks_tell_a_mistake_once(folder, mpi, arguments, line):
+    before = content(folder)
+    done = launch(mpi, 3, "-m", "mpifl", "run", *arguments, cwd=folder)
+    assert done.returncode == 2
+    [told] = [line for line in done.stderr.splitlines() if "expected" in line or "unknown" in line]
+    assert told.startswith(f"mpifl: {line}")
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count("\n") < 20  # MPICH's mpirun says there that the job failed
+    assert content(folder) == before
+
+
+def test_a_launcher_of_another_mpi_is_told_and_nothing_is_run(folder):
+    before = content(folder)
+    library = environment("openmpi")["MPI4PY_LIBMPI"]
+    done = launch("mpich", 2, "-m", "mpifl", "run", "good.toml", cwd=folder, env={"MPI4PY_LIBMPI": library})
+    assert done.returncode == 2
+    [told] = [line for line in done.stderr.splitlines() if line.startswith("mpifl:")]
+    assert told.startswith("mpifl: launcher: expected one job of 2 ranks; got 2 separate jobs of 1: ")
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_answer_at_once_without_torch_or_mpi(option):
+    program = (
+        "import sys; from mpifl.cli import main; main([sys.argv[1]], standalone_mode=False);"
+        "print({'torch', 'mpi4py', 'h5py', 'numpy'} & set(sys.modules))"
+    )
+    seconds = []
+    while not seconds or (min(seconds) > 1 and len(seconds) < 5):  # the machine may be busy
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - began)
+    assert done.stdout.endswith("\nset()\n")
+    assert min(seconds) < 1
