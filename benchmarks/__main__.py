@@ -1,0 +1,50 @@
+"""`python -m benchmarks [NAME]...`: run the named benchmarks, or all of them, and print a table for each."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from benchmarks import memory_format, order_free_sum, overhead, report, resnet, waiting
+
+BENCHMARKS = {
+    "overhead": overhead.overhead,
+    "small": overhead.small,
+    "resnet": resnet.resnet,
+    "waiting": waiting.waiting,
+    "sum": order_free_sum.order_free_sum,
+    "conv": memory_format.memory_format,
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+@click.option("--list", "listing", is_flag=True, help="Say what there is, and run nothing.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Append a line for each benchmark to this file.")
+def main(names: tuple[str, ...], listing: bool, path: Path | None) -> None:
+    """Time mpifl against bare alternatives, side by side; a ratio under 1 means that mpifl is faster."""
+    if listing:
+        for name, benchmark in BENCHMARKS.items():
+            click.echo(f"{name:10} {benchmark.__doc__}")
+    elif len(names) == 1:
+        _run(names[0], path)
+    else:  # each in a process of its own, so that none inherits another's heap
+        arguments = ["--json", str(path)] if path else []
+        commands = [[sys.executable, "-m", "benchmarks", name, *arguments] for name in names or BENCHMARKS]
+        sys.exit(max(subprocess.run(command, check=False).returncode for command in commands))
+
+
+def _run(name: str, path: Path | None) -> None:
+    rows = BENCHMARKS[name]()
+    report.show(f"\n{name}: {BENCHMARKS[name].__doc__}", rows)
+    if path:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"benchmark": name, "rows": report.plain(rows)}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

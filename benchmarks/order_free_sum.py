@@ -1,0 +1,33 @@
+"""What the order-free sum over clients costs: one client's weighted reply added as int64, against float32's add."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.pairs import interleave
+from benchmarks.report import Row
+from mpifl.placement import settle
+from mpifl.summation import WeightedSum
+
+SIZES = (600_000, 1_626_442, 11_000_000)
+
+
+def order_free_sum() -> list[Row]:
+    """one client's weighted reply into the order-free int64 sum, against a float32 sum"""
+    settle(torch.device("cpu"), 1)
+    return [_row(d) for d in SIZES]
+
+
+def _row(d: int) -> Row:
+    random = torch.Generator().manual_seed(0)
+    reply = {"w": torch.randn(d, generator=random)}
+    ours, other = WeightedSum(reply, reply), torch.zeros(d)
+    elsewhere = torch.randn(8_000_000, generator=random)  # what training leaves in the caches: not the sums
+
+    def integers() -> None:
+        ours.add(reply, 0.02)
+
+    def floats() -> None:
+        other.add_(reply["w"], alpha=0.02)
+
+    return Row.of(f"{d:,} parameters", interleave(integers, floats, 40, before=lambda: elsewhere.neg_()))

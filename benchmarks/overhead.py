@@ -1,0 +1,81 @@
+"""A whole round of mpifl against its local steps alone, run bare: what everything that is not training costs.
+
+Ours is a federation of one rank, with all that a user's run has: cohort, streams, order-free sum, server step, SHA-256
+of each round's weights, a store on disk; only the test is left out. The other is `bare.Bare`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks import bare, workloads
+from benchmarks.pairs import Pairs, Stopwatch
+from benchmarks.report import Row
+from mpifl import rounds
+from mpifl.federation import Federation
+from mpifl.journal import Recorder
+from mpifl.rounds import Progress, Watcher
+from mpifl.store import Store
+
+
+class Interleaved(Watcher):
+    """Records each finished round; then stops the clock, plays a bare round of as many steps, and starts it again."""
+
+    def __init__(self, recorder: Recorder, other: bare.Bare) -> None:
+        self.recorder, self.other = recorder, other
+        self.pairs, self.watch = Pairs(), Stopwatch()
+
+    def finished(self, progress: Progress, last: bool) -> None:
+        self.recorder.finished(progress, last)
+        # The first report comes while round 2 is under way, the last one soon after: neither spans one round.
+        ours, measured = self.watch.lap(), progress.round > 1 and not last
+        batches = [self.other.batches(client, progress.round) for client in progress.cohort]
+        self.watch.lap()
+        for each in batches:
+            self.other.play(progress.w, each)
+        if measured:
+            self.pairs.ours.append(ours)
+            self.pairs.other.append(self.watch.lap())
+        self.watch.lap()
+
+
+def compare(raw: dict, module: nn.Module, measured: int) -> Pairs:
+    """Rounds of the workload `raw` against bare ones on `module`, in turn."""
+    x = workloads.experiment(raw, measured + 2)
+    other = bare.Bare(module, x.clients)
+    _refuse_different_work(x, other)
+    with tempfile.TemporaryDirectory() as folder:
+        watcher = Interleaved(Recorder(_store(Path(folder) / "run", x), weights_every=10), other)
+        rounds.run(x, Federation(), watcher)
+    return watcher.pairs
+
+
+def _store(folder: Path, x: rounds.Experiment) -> Store:
+    layout, clients = x.clients.net.layout, len(x.clients)
+    offsets = [0, *x.clients.sizes.cumsum()]
+    partition = (torch.cat([torch.from_numpy(part) for part in x.clients.parts]).numpy(), offsets, x.clients.counts)
+    return Store.create(
+        folder, config="", seed=x.seed, layout=layout, clients=clients, partition=partition, provenance={}
+    )
+
+
+def _refuse_different_work(x: rounds.Experiment, other: bare.Bare) -> None:
+    w = x.clients.net.weights.clone()
+    ours = x.clients.play(0, 1, {"w": w}, {}).reply["w"]
+    other.play(w, other.batches(0, 1))
+    if not torch.equal(ours, other.weights):
+        raise AssertionError("the bare loop ended in other weights than mpifl: they did not do the same work")
+
+
+def overhead() -> list[Row]:
+    """many small clients: a whole round against its 250 local steps, bare; what is added must stay under 5 %"""
+    return [Row.of("round / bare steps", compare(workloads.MANY_CLIENTS, bare.pfl_cnn(), 12), bar=1.05)]
+
+
+def small() -> list[Row]:
+    """next to no arithmetic: a round of 64 one-step clients against the bare loop"""
+    return [Row.of("round / bare steps", compare(workloads.TINY_STEPS, bare.mlp(), 300))]

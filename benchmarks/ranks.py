@@ -1,0 +1,67 @@
+"""The program that `waiting` starts under mpirun on three ranks; rank 0 prints what was measured as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from benchmarks import workloads
+from benchmarks.pairs import Stopwatch, Times
+from mpifl import rounds
+from mpifl.federation import Federation
+from mpifl.rounds import Experiment, Progress, Watcher
+
+CLIENTS = 6
+"""that each worker plays in a turn"""
+
+
+class Seconds(Watcher):
+    """Each round's seconds, and those that its slowest worker trained."""
+
+    def __init__(self) -> None:
+        self.rounds: list[tuple[float, float]] = []
+
+    def finished(self, progress: Progress, last: bool) -> None:
+        self.rounds.append((progress.figures["seconds"], progress.figures["seconds_train"]))
+
+
+def turn(federation: Federation, x: Experiment, server: str, expected: float) -> tuple[Times, Times]:
+    """The workers train while rank 0 waits in `arrive`, waits in a plain barrier, or sleeps: slowest worker, server."""
+    federation.arrive()
+    watch = Stopwatch()
+    if federation.is_server:
+        if server == "away":
+            time.sleep(expected)
+    else:
+        sent = {"w": x.clients.net.weights.clone()}
+        for client in range(CLIENTS):
+            x.clients.play(federation.rank * CLIENTS + client, 1, sent, {})
+    trained = watch.lap()
+    if server == "spinning":
+        federation.Barrier()
+    else:
+        federation.arrive()
+    waited = watch.lap()
+    times = federation.allgather(waited if federation.is_server else trained)
+    return max(times[1:]), times[0]
+
+
+def main(turns: int) -> None:
+    """All turns, in turn; then whole rounds."""
+    federation = Federation()
+    x = workloads.experiment(workloads.MANY_CLIENTS, rounds=5)
+    slowest, measured = Times(0.0, 0.0), {"arrive": [], "away": [], "spinning": []}
+    for number in range(turns + 1):
+        for server, found in measured.items():
+            slowest, waited = turn(federation, x, server, slowest.wall)
+            if number:
+                found.append((slowest, waited))
+    seconds = Seconds()
+    rounds.run(x, federation, seconds)
+    if federation.is_server:
+        print(json.dumps({**measured, "rounds": seconds.rounds[1:]}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,52 @@
+"""ResNet-56's local steps against the usual PyTorch loop: does the model, or the flat vectors, cost anything?
+
+The other is a torchvision-like network on channels-last memory, `torch.optim.SGD`, `deepcopy` of the global model for
+each client: what one writes first. Both play the same client from the same weights.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks import workloads
+from benchmarks.bare import Bare
+from benchmarks.pairs import interleave
+from benchmarks.plain_resnet import PlainResNet56, with_weights
+from benchmarks.report import Row
+from mpifl.clients import Clients
+
+
+def resnet() -> list[Row]:
+    """one client of ResNet-56 with BatchNorm and momentum, against a plain module, torch.optim.SGD and deepcopy"""
+    x = workloads.experiment(workloads.RESNET, rounds=1)
+    clients, client = x.clients, int(np.argsort(x.clients.sizes)[len(x.clients) // 2])
+    w = clients.net.weights.clone()
+    sent = {"w": w, "buffers": clients.net.buffers.clone()}
+    model = with_weights(PlainResNet56(10), w).to(memory_format=torch.channels_last)
+    batches = Bare(nn.Linear(1, 1), clients).batches(client, 1)
+    reply, usual = clients.play(client, 1, sent, {}).reply["w"], _flat(_usual(model, clients, batches))
+    if not torch.allclose(reply, usual, atol=1e-4):
+        raise AssertionError(f"the plain loop ended {float((reply - usual).abs().max()):.1e} away: not the same work")
+    times = interleave(lambda: clients.play(client, 1, sent, {}), lambda: _usual(model, clients, batches), 12)
+    return [Row.of(f"{len(batches)} steps of one client", times)]
+
+
+def _usual(model: nn.Module, clients: Clients, batches: list[Tensor]) -> nn.Module:
+    own = copy.deepcopy(model).train()
+    local, samples = clients.local, clients.samples
+    optimizer = torch.optim.SGD(own.parameters(), lr=local.lr, momentum=local.momentum)
+    for indices in batches:
+        x = samples.pick(indices).contiguous(memory_format=torch.channels_last)
+        optimizer.zero_grad()
+        functional.cross_entropy(own(x), samples.labels[indices]).backward()
+        optimizer.step()
+    return own
+
+
+def _flat(module: nn.Module) -> Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in module.parameters()])
