@@ -104,6 +104,7 @@ class Clients:
 
     def reply_like(self, sent: Message, own: State) -> Message:
         """A reply's names, shapes and types, without training anybody."""
+        own = {name: vector.to(self.net.device) for name, vector in own.items()}
         untrained = Trained(sent["w"], 1, 1.0, 1.0, None, 0.0, 0.0)
         reply, _ = self.algorithm.client(sent, own, lambda w, **_: untrained)
         reply |= self._for_means(sent["w"], sent["w"])

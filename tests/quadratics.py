@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mpifl.buffers import BufferRule
-from mpifl.clients import Clients
+from mpifl.clients import Clients, Played
 from mpifl.data.batches import Augmentation, Samples
 from mpifl.evaluate import Evaluation
 from mpifl.federation import Federation
@@ -17,7 +17,7 @@ from mpifl.local import Local
 from mpifl.losses.step import Step
 from mpifl.models.output import Output
 from mpifl.rounds import Experiment, Progress, Watcher, run
-from mpifl.schedule import Participation
+from mpifl.schedule import Participation, weights
 from mpifl.vector import Net
 
 
@@ -55,6 +55,10 @@ class Quadratics:
     def evaluated(self, module: nn.Module) -> dict:
         return {}
 
+    def share(self, objective: str) -> Tensor:
+        """p_c [clients]: how much each weighs in the objective."""
+        return torch.from_numpy(weights(objective, self.sizes))
+
     def gradient(self, c: int, w: Tensor) -> Tensor:
         return self.A[c] @ (w - self.b[c])
 
@@ -87,6 +91,15 @@ class Quadratics:
         return Experiment(clients, samples, participation, Evaluation(), rounds, seed=1, **kwargs)
 
 
+def mean(p: Tensor, states: list[dict[str, Tensor]], name: str) -> Tensor:
+    """sum p_c of the clients' vectors `name`."""
+    return sum(p[c] * state[name] for c, state in enumerate(states))
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())
+
+
 class Moment(NamedTuple):
     """A run after one of its rounds."""
 
@@ -94,7 +107,8 @@ class Moment(NamedTuple):
     server: dict[str, Tensor]
     clients: list[dict[str, Tensor]]
     """what each client remembers, those that did not take part included"""
-    cohort: np.ndarray
+    models: list[Tensor]
+    """the weights with which each client's last training ended"""
 
 
 class History(Watcher):
@@ -102,16 +116,17 @@ class History(Watcher):
 
     def __init__(self, x: Experiment) -> None:
         self.moments: list[Moment] = []
-        self._clients = [x.clients.initial_state(x.clients.net.weights) for _ in range(len(x.clients))]
+        w = x.clients.net.weights.clone()
+        self._clients, self._models = [x.clients.initial_state(w)] * len(x.clients), [w] * len(x.clients)
         self._play, x.clients.play = x.clients.play, self._listen
 
-    def _listen(self, client: int, *told):
+    def _listen(self, client: int, *told) -> Played:
         played = self._play(client, *told)
-        self._clients[client] = played.state
+        self._clients[client], self._models[client] = played.state, played.model[0]
         return played
 
     def finished(self, progress: Progress, last: bool) -> None:
-        self.moments.append(Moment(progress.w, progress.server, list(self._clients), progress.cohort))
+        self.moments.append(Moment(progress.w, progress.server, list(self._clients), list(self._models)))
 
 
 def moments(x: Experiment) -> list[Moment]:

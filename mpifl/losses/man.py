@@ -56,7 +56,7 @@ class Man(Loss):
         sites = list(out.stages[1:] if self.layers == "blocks" else out.activations)
         if self.tiny_paper_bug:
             if [a.dim() for a in sites] != [4, 4, 4, 2, 2]:
-                raise ValueError("man.tiny_paper_bug: expected three convolutions and two hidden layers, as in tiny_cnn")
+                raise ValueError("man.tiny_paper_bug: expected three convolutions and two hidden layers: tiny_cnn")
             del sites[2]
         if self.pooled:
             sites = [functional.max_pool2d(a, 2) if a.dim() == 4 else a for a in sites]

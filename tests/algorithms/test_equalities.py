@@ -1,0 +1,69 @@
+"""Rules that are other rules at some of their options: to the bit, with momentum and half of the clients at a time."""
+
+import pytest
+import torch
+from quadratics import Quadratics, moments
+
+from mpifl.algorithms import ALGORITHMS
+from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.feddc import FedDC
+from mpifl.algorithms.feddyn import FedDyn
+from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.fedprox import FedProx
+from mpifl.algorithms.fedspeed import FedSpeed
+from mpifl.algorithms.scaffold import Scaffold
+from mpifl.local import Local
+from mpifl.schedule import Participation
+from mpifl.vector import Net
+
+EQUAL = {
+    "fedprox without its term": (FedProx(mu=0.0), FedAvg()),
+    "feddyn without its strength": (FedDyn(alpha=0.0), FedAvg()),
+    "feddc without strength and controls": (FedDC(alpha=0.0, control=False), FedAvg()),
+    "feddc without controls": (FedDC(alpha=0.3, control=False), FedDyn(alpha=0.3)),
+    "feddc without strength": (FedDC(alpha=0.0), Scaffold()),
+    "fedspeed without strength and radius": (FedSpeed(alpha=0.0, rho=0.0), FedAvg()),
+    "fedspeed without radius": (FedSpeed(alpha=0.3, rho=0.0), FedDyn(alpha=0.3)),
+    "fedspeed without its second gradient": (FedSpeed(alpha=0.3, mix=0.0), FedDyn(alpha=0.3)),
+    "fedavg with the plain server step": (FedAvg(server_step=Sgd(lr=1.0, momentum=0.0)), FedAvg()),
+}
+
+
+@pytest.mark.parametrize("case", EQUAL)
+@pytest.mark.parametrize("objective", ["samples", "uniform"])
+def test_equal_to_the_bit(case, objective):
+    local, half = Local(steps=3, batch=100, lr=0.05, momentum=0.9), Participation(fraction=0.5)
+    a, b = (moments(Quadratics().experiment(rule, local, 5, half, objective=objective)) for rule in EQUAL[case])
+    assert all(torch.equal(one.w, other.w) for one, other in zip(a, b, strict=True))
+    assert not torch.equal(a[-1].w, a[-2].w)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_rule_changes_nothing_that_it_is_given(name):
+    q, rule = Quadratics(), ALGORITHMS[name]()
+    x = q.experiment(rule, Local(steps=2, batch=100, lr=0.1), 3)
+    w = q.start.clone()
+    server, own = rule.init_server(w), rule.init_client(w)
+    for round in (1, 2):  # in the second one states are not zero
+        sent = rule.send(w, server)
+        given = [vector for state in (sent, own, server) for vector in state.values()]
+        before = [vector.clone() for vector in given]
+        played = x.clients.play(0, round, sent, own)
+        replies = [vector.clone() for vector in played.reply.values()]
+        w, server = rule.server(w, server, played.reply, 0.25)
+        assert all(map(torch.equal, given, before))
+        assert all(map(torch.equal, played.reply.values(), replies))
+        live = x.clients.net.weights.untyped_storage().data_ptr()
+        assert all(v.untyped_storage().data_ptr() != live for v in (*played.reply.values(), *played.state.values()))
+        own = played.state
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_shape_of_a_reply_is_known_on_whatever_device_the_net_is(name):
+    x = Quadratics().experiment(ALGORITHMS[name](), Local(), 1)
+    unseen = x.clients.initial_state(x.clients.net.weights)
+    sent = x.clients.algorithm.send(x.clients.net.weights, x.clients.algorithm.init_server(x.clients.net.weights))
+    here = x.clients.reply_like(sent, unseen)
+    x.clients.net = Net(x.clients.net.module, "meta")
+    there = x.clients.reply_like({name: vector.to("meta") for name, vector in sent.items()}, unseen)
+    assert {k: (v.shape, v.dtype) for k, v in here.items()} == {k: (v.shape, v.dtype) for k, v in there.items()}

@@ -1,0 +1,31 @@
+"""FedProx: its first step, its local fixed point, and its equality with the term `prox` of a loss."""
+
+import torch
+from quadratics import Quadratics, distance, weights_by_round
+
+from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.fedprox import FedProx
+from mpifl.local import Local
+
+MU = 0.8
+
+
+def test_many_local_steps_reach_the_proximal_point():
+    q = Quadratics()
+    (got,) = weights_by_round(q.experiment(FedProx(mu=MU), Local(steps=200, batch=100, lr=0.3), 1))
+    w, p, eye = q.start, q.share("samples"), torch.eye(3).double()
+    points = [torch.linalg.solve(q.A[c] + MU * eye, q.A[c] @ q.b[c] + MU * w) for c in range(4)]
+    assert distance(got, sum(p[c] * points[c] for c in range(4))) < 1e-12
+
+
+def test_the_first_step_of_a_round_does_not_feel_it():
+    q, local = Quadratics(), Local(steps=1, batch=100, lr=0.2)
+    ours, fedavg = (weights_by_round(q.experiment(rule, local, 5)) for rule in (FedProx(mu=MU), FedAvg()))
+    assert all(map(torch.equal, ours, fedavg))
+
+
+def test_as_a_term_of_the_loss_it_does_the_same():
+    q, local = Quadratics(), Local(steps=4, batch=100, lr=0.2)
+    rule = weights_by_round(q.experiment(FedProx(mu=MU), local, 5))
+    q.pull = MU
+    assert all(map(torch.equal, rule, weights_by_round(q.experiment(FedAvg(), local, 5))))

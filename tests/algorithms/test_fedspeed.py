@@ -1,0 +1,56 @@
+"""FedSpeed against its authors' code, and where it goes: to the optimum of the perturbed gradients."""
+
+import pytest
+import torch
+from quadratics import Quadratics, distance, moments, weights_by_round
+
+from mpifl.algorithms.fedspeed import FedSpeed
+from mpifl.local import Local
+from mpifl.schedule import Participation
+
+LR, ALPHA, RHO, MIX = 0.2, 0.5, 0.3, 0.6
+LOCAL = Local(steps=5, batch=100, lr=LR)
+HALF = Participation(fraction=0.5)
+
+
+def blended(q, c, y, normalise):
+    g = q.gradient(c, y)
+    ascent = RHO * g / g.norm() if normalise else RHO * g
+    return (1 - MIX) * g + MIX * q.gradient(c, y + ascent)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_every_round_is_the_papers_local_algorithm_under_feddyns_server(normalise):
+    q, n = Quadratics(), 4
+    rule = FedSpeed(alpha=ALPHA, rho=RHO, mix=MIX, normalise=normalise)
+    x = q.experiment(rule, LOCAL, 6, HALF, objective="uniform")
+    w, ghat = q.start, [torch.zeros(3).double()] * n
+    for round, moment in enumerate(moments(x), start=1):
+        cohort, y = HALF.cohort(1, round, n), {}
+        for c in cohort:
+            y[c] = w
+            for _ in range(LOCAL.steps):
+                y[c] = y[c] - LR * (blended(q, c, y[c], normalise) - ghat[c] + ALPHA * (y[c] - w))
+            ghat[c] = ghat[c] - ALPHA * (y[c] - w)
+        w = sum(y.values()) / len(cohort) - sum(ghat) / n / ALPHA
+        assert distance(moment.w, w) < 1e-12
+        assert all(distance(-ALPHA * moment.clients[c]["dual"], ghat[c]) < 1e-12 for c in range(n))
+
+
+@pytest.mark.parametrize("objective", ["samples", "uniform"])
+@pytest.mark.parametrize(("participation", "rounds"), [(Participation(), 80), (HALF, 100)])
+def test_reaches_where_the_perturbed_gradients_vanish_in_the_mean(objective, participation, rounds):
+    """g + rho A g is linear on a quadratic, so that point has a closed form."""
+    q = Quadratics(d=2)
+    rule = FedSpeed(alpha=2.0, rho=0.1, normalise=False)
+    last = weights_by_round(q.experiment(rule, LOCAL, rounds, participation, objective=objective))[-1]
+    sharpened = q.A + 0.1 * q.A @ q.A
+    p = q.share(objective)
+    left, right = torch.einsum("c,cij->ij", p, sharpened), torch.einsum("c,cij,cj->i", p, sharpened, q.b)
+    assert distance(last, torch.linalg.solve(left, right)) < 1e-10
+
+
+def test_without_a_perturbation_it_reaches_the_optimum_with_half_of_the_clients():
+    q = Quadratics(d=2)
+    last = weights_by_round(q.experiment(FedSpeed(alpha=2.0, rho=0.0), LOCAL, 100, HALF))[-1]
+    assert distance(last, q.optimum(q.share("samples"))) < 1e-10

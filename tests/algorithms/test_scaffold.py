@@ -1,0 +1,100 @@
+"""SCAFFOLD against its paper's text, its invariant, and the optimum that it promises."""
+
+import pytest
+import torch
+from quadratics import Quadratics, distance, mean, moments, weights_by_round
+
+from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.scaffold import Scaffold
+from mpifl.local import Local
+from mpifl.schedule import Participation
+from mpifl.settings import options
+
+LR, STEPS = 0.2, 3
+LOCAL = Local(steps=STEPS, batch=100, lr=LR)
+HALF = Participation(fraction=0.5)
+MOMENTUM = {"plain": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
+
+
+@options
+class ByStepCount(Scaffold):
+    """SCAFFOLD as it would be with the number of steps in its denominator."""
+
+    def client(self, sent, own, train):
+        def counted(w, **terms):
+            trained = train(w, **terms)
+            return trained._replace(accumulated=float(trained.steps))
+
+        return super().client(sent, own, counted)
+
+
+def test_every_round_is_the_papers_algorithm_with_option_two():
+    q, n, rounds = Quadratics(), 4, 6
+    x = q.experiment(Scaffold(), LOCAL, rounds, HALF, objective="uniform")
+    w, c, c_i = q.start, torch.zeros(3).double(), [torch.zeros(3).double()] * n
+    for round, moment in enumerate(moments(x), start=1):
+        cohort, y, delta = HALF.cohort(1, round, n), {}, {}
+        for i in cohort:
+            y[i] = w
+            for _ in range(STEPS):
+                y[i] = y[i] - LR * (q.gradient(i, y[i]) - c_i[i] + c)
+            renewed = c_i[i] - c + (w - y[i]) / (STEPS * LR)
+            delta[i], c_i[i] = renewed - c_i[i], renewed
+        w = w + sum(y[i] - w for i in cohort) / len(cohort)
+        c = c + sum(delta.values()) / n
+        assert distance(moment.w, w) < 1e-12
+        assert distance(moment.server["c"], c) < 1e-12
+        assert all(distance(moment.clients[i]["c"], c_i[i]) < 1e-12 for i in range(n))
+
+
+@pytest.mark.parametrize("objective", ["samples", "uniform"])
+@pytest.mark.parametrize("participation", [Participation(), HALF, Participation(kind="bernoulli", fraction=0.5)])
+def test_the_servers_control_is_the_mean_of_the_clients_after_every_round(objective, participation):
+    q = Quadratics()
+    for moment in moments(q.experiment(Scaffold(), LOCAL, 20, participation, objective=objective)):
+        assert distance(moment.server["c"], mean(q.share(objective), moment.clients, "c")) < 1e-12
+
+
+@pytest.mark.parametrize("objective", ["samples", "uniform"])
+@pytest.mark.parametrize(("participation", "rounds"), [(Participation(), 110), (HALF, 160)])
+def test_reaches_the_optimum_of_the_objective_where_fedavg_does_not(objective, participation, rounds):
+    q = Quadratics()
+    optimum = q.optimum(q.share(objective))
+    last = moments(q.experiment(Scaffold(), LOCAL, rounds, participation, objective=objective))[-1]
+    assert distance(last.w, optimum) < 1e-10
+    assert all(distance(last.clients[c]["c"], q.gradient(c, optimum)) < 1e-9 for c in range(4))
+    fedavg = weights_by_round(q.experiment(FedAvg(), LOCAL, 60, objective=objective))[-1]
+    assert distance(fedavg, optimum) > 1e-3
+
+
+@pytest.mark.parametrize("objective", ["samples", "uniform"])
+def test_one_step_of_everybody_is_fedavg(objective):
+    q, local = Quadratics(), Local(steps=1, batch=100, lr=LR)
+    ours, fedavg = (
+        weights_by_round(q.experiment(rule, local, 8, objective=objective)) for rule in (Scaffold(), FedAvg())
+    )
+    assert max(map(distance, ours, fedavg)) < 1e-12
+
+
+def test_a_single_client_trains_as_if_alone():
+    q = Quadratics(clients=1)
+    ours, alone = (weights_by_round(q.experiment(rule, LOCAL, 8)) for rule in (Scaffold(), FedAvg()))
+    assert max(map(distance, ours, alone)) < 1e-12
+
+
+@pytest.mark.parametrize("kind", MOMENTUM)
+def test_with_local_momentum_the_weights_of_the_steps_stand_in_for_their_number(kind):
+    q, local = Quadratics(), Local(steps=6, batch=100, lr=0.05, **MOMENTUM[kind])
+    optimum = q.optimum(q.share("uniform"))
+    last = moments(q.experiment(Scaffold(), local, 60, objective="uniform"))[-1]
+    assert distance(last.w, optimum) < 1e-10
+    assert all(distance(last.clients[c]["c"], q.gradient(c, optimum)) < 1e-9 for c in range(4))
+    counted = weights_by_round(q.experiment(ByStepCount(), local, 20, objective="uniform"))
+    assert distance(counted[-1], optimum) > 10
+
+
+def test_a_server_step_of_its_own_changes_the_way_and_not_the_goal():
+    q = Quadratics()
+    x = q.experiment(Scaffold(server_step=Sgd(lr=0.7, momentum=0.3)), LOCAL, 110, objective="uniform")
+    assert distance(weights_by_round(x)[-1], q.optimum(q.share("uniform"))) < 1e-10
