@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,7 +27,7 @@ from mpifl.evaluate import Evaluation
 from mpifl.local import Local
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
-from mpifl.models import MODELS
+from mpifl.models import MODELS, Model
 from mpifl.models.cnn import Cnn
 from mpifl.oracles import ORACLES, Plain
 from mpifl.placement import device_for, settle, threads_of
@@ -139,13 +139,7 @@ def resolve(raw: dict) -> Config:
     if config.name in ("", ".", "..") or not {"/", "\0"}.isdisjoint(config.name):
         raise BadInput(f"name: expected a name that a folder can have, without /; got {config.name!r}")
     config.participation.cohort(config.seed, 1, config.clients)
-    loss = parse_loss(config.local.loss, LOSSES)
-    if missing := loss.needs - config.model.capabilities - {"previous"}:
-        able = [name for name, kind in MODELS.items() if missing <= kind().capabilities]
-        raise BadInput(
-            f"local.loss: {config.local.loss!r} needs a model with {', '.join(sorted(missing))}; got "
-            f"{config.model.name}; allowed: {', '.join(able) or 'none'}"
-        )
+    _refuse_misfit(config.local.loss, config.model)
     if config.evaluation.models and config.evaluation.where == "shared":
         raise BadInput("evaluation.where: expected server, where evaluation.models are tested; got shared")
     if hasattr(config.algorithm, "gradient") and not isinstance(config.local.gradient, Plain):
@@ -161,6 +155,22 @@ def resolve(raw: dict) -> Config:
             f"{', '.join(GENERATED)}; got no path and the name {config.data.name!r}"
         )
     return config
+
+
+def _refuse_misfit(text: str, model: Model) -> None:
+    """BadInput where the loss asks for what the model lacks, or has not switched on."""
+    missing = parse_loss(text, LOSSES).needs - model.capabilities - {"previous"}
+    if not missing:
+        return
+    options = {name: {option.name for option in fields(kind)} for name, kind in MODELS.items()}
+    if missing <= options[model.name]:
+        [name] = missing
+        raise BadInput(f"model.{name}: expected more than 0, such as 256, for {text!r} needs a {name} head; got 0")
+    able = [name for name, kind in MODELS.items() if missing <= kind().capabilities | options[name]]
+    raise BadInput(
+        f"local.loss: {text!r} needs a model with {', '.join(sorted(missing))}; got {model.name}; allowed: "
+        f"{', '.join(able) or 'none'}"
+    )
 
 
 def text(config: Config) -> str:

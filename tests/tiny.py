@@ -1,0 +1,101 @@
+"""Tiny nets, minibatches and whole runs on made-up images: real parts, small enough for many tests."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpifl import build
+from mpifl.config import merge
+from mpifl.federation import Federation
+from mpifl.losses import LOSSES
+from mpifl.losses.expression import parse
+from mpifl.losses.loss import Sum
+from mpifl.losses.step import ClientRound, Step
+from mpifl.models import MODELS
+from mpifl.rounds import Experiment, Progress, Watcher, run
+from mpifl.vector import Net, digest
+
+SHAPE, CLASSES = (3, 8, 8), 4
+
+RUN = {
+    "seed": 5,
+    "rounds": 2,
+    "clients": 3,
+    "participation": {"fraction": 0.67},
+    "data": {"name": "synthetic", "options": {"shape": list(SHAPE), "classes": CLASSES, "train": 36, "test": 12}},
+    "partition": {"name": "iid"},
+    "local": {"lr": 0.05, "batch": 7, "momentum": 0.9},
+}
+
+
+def net(model: str = "cnn", shape: tuple[int, int, int] = SHAPE, dtype=torch.float64, **options) -> Net:
+    """A net with weights of its own, in float64."""
+    torch.manual_seed(0)
+    return Net(MODELS[model](**options).build(shape, CLASSES).to(dtype))
+
+
+def batch(n: int = 6, shape: tuple[int, int, int] = SHAPE, dtype=torch.float64, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Images and labels."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(n, *shape, generator=random, dtype=dtype), torch.randint(CLASSES, (n,), generator=random)
+
+
+def step(of: Net, n: int = 6, number: int = 0, images: tuple[Tensor, Tensor] | None = None, **context) -> Step:
+    """A training step of client 1 in round 2, which has ten samples of each class."""
+    x, y = batch(n, dtype=of.weights.dtype) if images is None else images
+    known = {"counts": np.full(CLASSES, 10), "sent": (of.weights.clone(), of.buffers.clone())} | context
+    of.module.train()
+    return Step(of, x, y, ClientRound(1, 1, 2, CLASSES, **known), number)
+
+
+def loss(text: str):
+    """The loss of an expression, of regularisers alone too."""
+    _, *terms = parse(f"ce + {text}", LOSSES).terms
+    return terms[0] if len(terms) == 1 else Sum(terms)
+
+
+class Result(NamedTuple):
+    """Of a loss at one step."""
+
+    value: Tensor
+    gradient: Tensor
+
+
+def taken(of: Net, term, at: Step) -> Result:
+    """The value and the gradient [d] of a loss, by itself."""
+    value = term(at)
+    if not value.requires_grad:
+        return Result(value, torch.zeros_like(of.weights))
+    return Result(value.detach(), of.take_gradient(value).clone())
+
+
+def slices(of: Net, flat: Tensor) -> dict[str, Tensor]:
+    """A flat vector [d] as one tensor for each parameter's name."""
+    return {e.name: flat[e.offset : e.offset + e.size].view(e.shape) for e in of.layout if e.kind == "parameter"}
+
+
+def experiment(raw: dict) -> Experiment:
+    """What `RUN`, overlaid with `raw`, describes; raises BadInput."""
+    config = build.resolve(merge(RUN, raw))
+    return build.experiment(config, build.load_data(config.data, config.seed), torch.device("cpu"))
+
+
+class Digests(Watcher):
+    """The digest of weights and buffers, and the clients' losses, of every round."""
+
+    def __init__(self) -> None:
+        self.rounds: list[tuple[str, list[float]]] = []
+
+    def finished(self, progress: Progress, last: bool) -> None:
+        self.rounds.append((digest(progress.w, progress.buffers), progress.rows[:, :5].tolist()))
+
+
+def digests(raw: dict) -> list[tuple[str, list[float]]]:
+    """Run `RUN`, overlaid with `raw`, on this process alone: what identifies each of its rounds."""
+    watcher = Digests()
+    run(experiment(raw), Federation(), watcher)
+    return watcher.rounds
