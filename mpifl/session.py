@@ -173,7 +173,7 @@ def _announce(config: build.Config, x: rounds.Experiment, dataset, table: list[d
     ranks = Table(*table[0], title=f"mpifl {mpifl.__version__}, {library()}", title_justify="left")
     for row in table:
         ranks.add_row(*map(str, row.values()))
-    console = Console(width=100)
+    console = Console(width=100, color_system=None)  # Open MPI gives ranks a terminal, even into a file
     console.print(ranks)
     classes = (x.clients.counts > 0).sum(1)
     click.echo(
@@ -197,5 +197,5 @@ def _conclude(out: Path) -> None:
     table.add_row("seconds", f"{figures['seconds'].sum():.1f}")
     sent = (size(figures[name].sum()) for name in ("bytes_down", "bytes_up"))
     table.add_row("sent to clients, by clients", ", ".join(sent))
-    Console(width=100).print(table)
+    Console(width=100, color_system=None).print(table)
     click.echo(f"written to {out}\nnext: mpifl show {out}")

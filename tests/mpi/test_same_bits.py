@@ -107,5 +107,6 @@ def test_the_command_line_gives_those_bits_too(reference, tmp_path, mpi):
     done = launch(mpi, 3, "-m", "mpifl", "run", config, "rounds=2", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "round 2/2" in done.stdout
+    assert "\x1b" not in done.stdout  # though Open MPI gives ranks a terminal, whatever the output goes to
     expected = figures(reference / "cnn")
     assert figures(tmp_path / "run") == {name: column[:2] for name, column in expected.items()}
