@@ -1,0 +1,147 @@
+"""MAN in closed form: gradient, terms, options, and the bound on the Hessian that it is made from."""
+
+import pytest
+import tiny
+import torch
+from torch.autograd.functional import hessian
+from torch.nn import functional
+
+from mpifl.losses.man import Man
+from mpifl.models.layers import Conv, Linear
+
+WEIGHT_LAYERS = {"mlp": 3, "lenet": 5, "cnn": 5, "pfl_cnn": 4, "tiny_cnn": 6, "fedln_cnn": 5}
+OPTIONS = {"mlp": {"hidden": (9, 7)}}
+
+
+@pytest.mark.parametrize("zeta", [0.15, 2.0])
+def test_the_gradient_of_an_active_linear_layer_is_closed(zeta):
+    """a = X W', so R = zeta/(2 B m) ||X W'||^2 and dR/dW = zeta/(B m) W X'X."""
+    net = tiny.net("mlp", hidden=(5,))
+    weight = net.module.dense[0].layer.weight
+    with torch.no_grad():
+        weight.abs_()
+        net.module.dense[0].layer.bias.zero_()
+    x, y = tiny.batch()
+    x.abs_()
+    got = tiny.taken(net, Man(zeta=zeta), tiny.step(net, images=(x, y)))
+    X, W = x.flatten(1), weight.detach()
+    assert got.value.item() == pytest.approx(zeta / 2 * (X @ W.T).square().mean().item(), rel=1e-13)
+    gradient = tiny.slices(net, got.gradient)["dense.0.layer.weight"]
+    torch.testing.assert_close(gradient, zeta / (len(X) * len(W)) * W @ X.T @ X, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("model", WEIGHT_LAYERS)
+def test_a_plain_network_of_some_weight_layers_has_one_term_less(model):
+    net = tiny.net(model, shape=(3, 16, 16), **OPTIONS.get(model, {}))
+    layers = sum(isinstance(part, Conv | Linear) for part in net.module.modules())
+    step = tiny.step(net, images=tiny.batch(3, shape=(3, 16, 16)))
+    assert layers == WEIGHT_LAYERS[model]
+    assert len(step.out.activations) == layers - 1
+    expected = 0.15 / 2 * sum(a.square().mean() for a in step.out.activations)
+    torch.testing.assert_close(Man()(step), expected, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "terms"),
+    [("resnet20", {}, 1 + 3 * 6), ("resnet18", {}, 1 + 2 * 8), ("vit", {"depth": 3, "dim": 8}, 3)],
+)
+def test_residual_and_attention_networks_have_a_term_for_every_nonlinearity(model, options, terms):
+    net = tiny.net(model, **options)
+    step = tiny.step(net, n=2)
+    got = tiny.taken(net, Man(), step)
+    assert len(step.out.activations) == terms
+    assert got.value.item() == pytest.approx(
+        0.075 * sum(a.square().mean().item() for a in step.out.activations), rel=1e-12
+    )
+    behind = ("head", "norm.norm", f"encoders.{terms - 1}.down")  # nothing is penalised behind these
+    for name, g in tiny.slices(net, got.gradient).items():
+        assert g.any() != name.startswith(behind), name
+
+
+def test_the_mean_over_half_batches_is_that_of_the_whole():
+    net, (x, y) = tiny.net(), tiny.batch(6)
+    whole, *halves = (Man()(tiny.step(net, images=part)) for part in ((x, y), (x[:3], y[:3]), (x[3:], y[3:])))
+    torch.testing.assert_close(sum(halves) / 2, whole, rtol=1e-12, atol=0)
+
+
+def test_it_bounds_the_last_layers_hessian_and_its_trace_is_closed():
+    """For CE, lambda_max <= E||a||^2 / 2 = R of the one hidden layer at zeta 1; trace = E[(1 - ||p||^2) ||a||^2]."""
+    net = tiny.net("mlp", hidden=(3,))
+    step = tiny.step(net, n=8)
+    bound = Man(zeta=1.0, reduction="sample")(step).item()
+
+    a, p = step.out.features.detach(), step.out.logits.detach().softmax(-1)
+    weight, bias = (parameter.detach() for parameter in net.module.head.classifier.parameters())
+    H = hessian(lambda V: functional.cross_entropy(a @ V.T + bias, step.y), weight).reshape(weight.numel(), -1)
+    trace = ((1 - p.square().sum(1)) * a.square().sum(1)).mean()
+    largest = torch.linalg.eigvalsh(H)[-1].item()
+    torch.testing.assert_close(H.trace(), trace, rtol=1e-10, atol=0)
+    assert 0.1 * bound < largest <= bound
+
+
+def mean_square(a):
+    return a.square().mean()
+
+
+CASES = {
+    "power 1": ({"power": 1}, lambda out: sum((mean_square(a) + 1e-12).sqrt() for a in out.activations)),
+    "a sample": ({"reduction": "sample"}, lambda out: sum(a.square().sum() / len(a) for a in out.activations)),
+    "sum": ({"reduction": "sum"}, lambda out: sum(a.square().sum() for a in out.activations)),
+    "power 1 of the sum": (
+        {"power": 1, "reduction": "sum"},
+        lambda out: sum((a.square().sum() + 1e-12).sqrt() for a in out.activations),
+    ),
+    "mean across": (
+        {"across": "mean"},
+        lambda out: sum(map(mean_square, out.activations)) / len(out.activations),
+    ),
+    "logits": (
+        {"layers": "hidden and logits"},
+        lambda out: sum(map(mean_square, (*out.activations, out.logits))),
+    ),
+    "pooled": (
+        {"pooled": True},
+        lambda out: sum(mean_square(functional.max_pool2d(a, 2) if a.dim() == 4 else a) for a in out.activations),
+    ),
+}
+
+
+@pytest.mark.parametrize("model", ["cnn", "tiny_cnn"])
+@pytest.mark.parametrize("case", CASES)
+def test_an_option_is_its_formula(case, model):
+    options, formula = CASES[case]
+    step = tiny.step(tiny.net(model))
+    torch.testing.assert_close(Man(zeta=0.4, **options)(step), 0.2 * formula(step.out), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("model", "stages"), [("resnet20", 3), ("resnet18", 4)])
+def test_blocks_are_a_residual_networks_stages_only(model, stages):
+    step = tiny.step(tiny.net(model), n=2)
+    *_, last = outputs = step.out.stages[1:]
+    assert len(outputs) == stages
+    torch.testing.assert_close(last.mean((2, 3)), step.out.features)
+    got = Man(zeta=2.0, layers="blocks")(step)
+    torch.testing.assert_close(got, sum(map(mean_square, outputs)), rtol=1e-12, atol=0)
+
+
+def test_the_released_tiny_code_swaps_the_third_convolution_for_a_variance():
+    step = tiny.step(tiny.net("tiny_cnn"))
+    one, two, _, four, five = step.out.activations
+    expected = sum(map(mean_square, (one, two, four, five))) + five.var(0).mean()
+    torch.testing.assert_close(Man(zeta=2.0, tiny_paper_bug=True)(step), expected, rtol=1e-12, atol=0)
+
+
+def test_the_released_tiny_code_stands_a_batch_of_one_and_no_other_model():
+    assert Man(tiny_paper_bug=True)(tiny.step(tiny.net("tiny_cnn"), n=1)).isfinite()
+    with pytest.raises(ValueError, match="three convolutions"):
+        Man(tiny_paper_bug=True)(tiny.step(tiny.net("cnn")))
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_silent_layers_give_no_nan(power):
+    net = tiny.net("mlp", hidden=(4,))
+    with torch.no_grad():
+        net.module.dense[0].layer.bias.fill_(-1e3)
+    got = tiny.taken(net, Man(power=power), tiny.step(net))
+    assert got.value < 1e-6
+    assert not got.gradient.any()
