@@ -73,9 +73,9 @@ def taken(of: Net, term, at: Step) -> Result:
     return Result(value.detach(), of.take_gradient(value).clone())
 
 
-def slices(of: Net, flat: Tensor) -> dict[str, Tensor]:
-    """A flat vector [d] as one tensor for each parameter's name."""
-    return {e.name: flat[e.offset : e.offset + e.size].view(e.shape) for e in of.layout if e.kind == "parameter"}
+def slices(of: Net, flat: Tensor, kind: str = "parameter") -> dict[str, Tensor]:
+    """A flat vector, [d] or for `buffer` [b], as one tensor a name."""
+    return {e.name: flat[e.offset : e.offset + e.size].view(e.shape) for e in of.layout if e.kind == kind}
 
 
 def experiment(raw: dict) -> Experiment:
