@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
-from benchmarks import memory_format, order_free_sum, overhead, report, resnet, waiting
+from benchmarks import memory_format, methods, order_free_sum, overhead, report, resnet, waiting
 
 BENCHMARKS = {
     "overhead": overhead.overhead,
     "small": overhead.small,
     "resnet": resnet.resnet,
+    "methods": methods.methods,
     "waiting": waiting.waiting,
     "sum": order_free_sum.order_free_sum,
     "conv": memory_format.memory_format,

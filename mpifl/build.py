@@ -113,7 +113,7 @@ class Config:
     """what a client whose loss is not finite does to the run"""
     participation: Participation = Participation()
     data: Data = Data(name="digits")
-    partition: Any = Dirichlet(alpha=0.3)
+    partition: Any = Dirichlet()
     model: Any = Cnn()
     algorithm: Any = FedAvg()
     local: Local = Local()

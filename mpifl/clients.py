@@ -94,11 +94,14 @@ class Clients:
         state = dict(self.algorithm.init_client(w))
         if self.local.momentum and self.local.momentum_state == "persist":
             state["momentum"] = torch.zeros_like(w)
+        keeps_buffers = self.buffers.policy == "local" and len(self.net.buffers) > 0
+        if keeps_buffers or "previous" in self.loss.needs:
+            state["met"] = w.new_zeros(1)
         if "previous" in self.loss.needs:
-            state |= {"previous": w.clone(), "previous_buffers": self.net.buffers.cpu().clone(), "met": w.new_zeros(1)}
+            state |= {"previous": w.clone(), "previous_buffers": self.net.buffers.cpu().clone()}
         if "all" in self.means:
             state["latest"] = w.clone()
-        if self.buffers.policy == "local" and len(self.net.buffers):
+        if keeps_buffers:
             state["buffers"] = self.net.buffers.cpu().clone()
         return state
 
@@ -117,7 +120,7 @@ class Clients:
         began, device = time.perf_counter(), self.net.device
         own = {name: vector.to(device) for name, vector in own.items()}
         if "buffers" in sent:
-            self.net.buffers.copy_(own.get("buffers", sent["buffers"]))
+            self.net.buffers.copy_(own["buffers"] if "buffers" in own and own["met"] else sent["buffers"])
         result: Trained | None = None
 
         def local_training(w: Tensor, *, linear: Tensor | None = None, pull: float = 0.0) -> Trained:

@@ -107,6 +107,8 @@ def build(kind: type, raw: Any, tables: Tables, where: str = "") -> Any:
         if key not in fields:
             raise BadInput(f"{at}: unknown key{suggestion(key, fields)}")
         if at in tables:
+            if isinstance(value, dict) and "name" not in value:
+                value = {"name": _name(fields[key].default, tables[at]), **value}
             values[key] = _named(tables[at], value, tables, at)
         elif dataclasses.is_dataclass(types[key]):
             values[key] = build(types[key], value, tables, at)
@@ -116,6 +118,11 @@ def build(kind: type, raw: Any, tables: Tables, where: str = "") -> Any:
         return kind(**values)
     except ValidationError as error:
         raise BadInput(_line(error, where)) from None
+
+
+def _name(instance: Any, table: dict[str, type]) -> str:
+    """The name that `table` has for the class of `instance`."""
+    return next(name for name, kind in table.items() if type(instance) is kind)
 
 
 def _named(table: dict[str, type], raw: Any, tables: Tables, where: str) -> Any:
@@ -158,7 +165,7 @@ def _plain(value: Any, tables: Tables, where: str) -> Any:
         return value
     result = {}
     if where in tables:
-        result["name"] = next(name for name, kind in tables[where].items() if type(value) is kind)
+        result["name"] = _name(value, tables[where])
     for field in dataclasses.fields(value):
         at = f"{where}.{field.name}" if where else field.name
         result[field.name] = _plain(getattr(value, field.name), tables, at)

@@ -13,7 +13,10 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from mpi4py import MPI
+
+os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # else Open MPI's wheel complains of itself on every shared window
+
+from mpi4py import MPI  # noqa: E402
 from torch import Tensor
 
 from mpifl.settings import BadInput

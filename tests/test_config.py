@@ -16,7 +16,7 @@ def write(folder, **files):
 def test_every_default_stands_in_the_text_and_the_text_gives_the_config_again():
     text = build.text(resolve("seed = 7"))
     assert "smoothing" not in text
-    for key in ("alpha = 0.3", "[algorithm.server_step]", "nesterov = false", 'kind = "fixed"', 'name = "constant"'):
+    for key in ("alpha = 0.5", "[algorithm.server_step]", "nesterov = false", 'kind = "fixed"', 'name = "constant"'):
         assert key in text
     assert build.text(resolve(text)) == text
 

@@ -31,7 +31,18 @@ class Source:
         if unknown := sorted(options.keys() - self.options.keys()):
             allowed = ", ".join(self.options) or "none"
             raise BadInput(f"data: expected an option among {allowed}; got {unknown[0]!r}")
+        for name, value in options.items():
+            if not _alike(value, self.options[name]):
+                raise BadInput(f"data: {name}: expected something like {self.options[name]!r}; got {value!r}")
         return self.loader(None if root is None else Path(root), download, **options)
+
+
+def _alike(value: object, default: object) -> bool:
+    """Whether a value is of its default's kind; a whole number will do for a fraction."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(_alike(v, default[0]) for v in value)
+    kinds = (int, float) if isinstance(default, float) else type(default)
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 SUMMARIES = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -63,6 +64,20 @@ class Man(Loss):
         return [*sites, out.logits] if self.layers == "hidden and logits" else sites
 
     def _size(self, a: Tensor) -> Tensor:
-        flat = a.permute(0, 2, 3, 1).reshape(-1) if a.dim() == 4 else a.reshape(-1)  # no copy in channels-last
-        square = (flat @ flat) / {"mean": a.numel(), "sample": len(a), "sum": 1}[self.reduction]
+        square = SquaredNorm.apply(a) / {"mean": a.numel(), "sample": len(a), "sum": 1}[self.reduction]
         return square if self.power == 2 else (square + 1e-12).sqrt()
+
+
+class SquaredNorm(torch.autograd.Function):
+    """||a||^2 of a whole tensor, one pass forward and one back; autograd's own product of a with a takes three back."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor) -> Tensor:
+        ctx.save_for_backward(a)
+        flat = a.permute(0, 2, 3, 1).reshape(-1) if a.dim() == 4 else a.reshape(-1)  # no copy in channels-last
+        return flat @ flat
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (a,) = ctx.saved_tensors
+        return a * (2 * gradient)

@@ -53,7 +53,8 @@ def _done(out: Path) -> int:
 
 def columns(out: Path) -> dict[str, list]:
     rounds = Run.open(out).rounds
-    return {name: rounds[name].tolist() for name in ("round", "sha256", "test_accuracy", "test_accuracy_all", "bytes_up", "lr")}
+    names = ("round", "sha256", "test_accuracy", "test_accuracy_all", "bytes_up", "lr")
+    return {name: rounds[name].tolist() for name in names}
 
 
 def test_a_killed_run_resumes_on_other_ranks_with_the_same_bits(tmp_path):

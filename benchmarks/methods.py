@@ -1,0 +1,53 @@
+"""What a method costs: a local step with it against a plain one, ResNet-56, batch 64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.pairs import interleave
+from benchmarks.report import Row
+from benchmarks.workloads import RESNET, experiment
+from mpifl.rounds import Experiment
+
+HEAD = {"model": {"name": "resnet56", "projection": 256}}
+
+METHODS = {
+    "man": ({"local": {"loss": "ce + man"}}, 1.05, "paper: negligible"),
+    "fedalign": ({"local": {"loss": "ce + fedalign", "clip": 10.0}}, 1.15, "paper: 1.21"),
+    "moon": ({"local": {"loss": "ce + moon"}, **HEAD}, 2.0, "paper: 3.0; both have the head"),
+    "gradaug n=2": ({"local": {"loss": "ce + gradaug(n=2)"}}, 2.0, "paper: 2.36"),
+    "stochdepth": ({"local": {"loss": "stochdepth(ce)"}}, 1.0, "paper: 1.00"),
+    "mixup": ({"local": {"loss": "mixup(ce)"}}, 1.05, "paper: 1.00"),
+    "sam": ({"local": {"gradient": "sam"}}, 2.05, ""),
+    "asam": ({"local": {"gradient": "asam"}}, 2.05, ""),
+}
+"""name -> what the config changes, the bar, what was published of seconds a round"""
+
+_STEPS = 2
+
+
+def methods() -> list[Row]:
+    """a local step with each loss and gradient : a plain step, ResNet-56, batch 64"""
+    plain, headed = (_steps(changes) for changes in ({}, HEAD))
+    rows = []
+    for name, (changes, bar, note) in METHODS.items():
+        pairs = interleave(_steps(changes), headed if "model" in changes else plain, 7)
+        rows.append(Row.of(name, pairs, bar, note))
+    return rows
+
+
+def _steps(changes: dict) -> Callable[[], object]:
+    """A few local steps of one client that has met before, on one batch size throughout."""
+    raw = {**RESNET, **changes, "partition": {"name": "iid"}}
+    raw["local"] = {**RESNET["local"], "steps": _STEPS, **changes.get("local", {})}
+    x = experiment(raw, 2)
+    sent = {"w": x.clients.net.weights.clone(), "buffers": x.clients.net.buffers.clone()}
+    state = _met(x, x.clients.initial_state(sent["w"]))
+    return lambda: x.clients.play(0, 2, sent, state)
+
+
+def _met(x: Experiment, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state after an earlier round, for the methods that do nothing in a client's first."""
+    return {name: torch.ones_like(v) if name == "met" else v for name, v in state.items()}
