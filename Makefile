@@ -21,7 +21,7 @@ export OMPI_MCA_rmaps_base_oversubscribe ?= 1
 export OMPI_MCA_hwloc_base_binding_policy ?= none
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test matrix lint bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +32,9 @@ demo: $(VENV)/demo.installed  ## set up, then 16 federated clients on handwritte
 test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2
+
+matrix: $(VENV)/test.installed  ## train every rule with every loss, gradient, norm and kind of model: ten minutes
+	$(BIN)/python -m pytest -n 2 -m long tests/test_matrix.py
 
 lint: $(VENV)/test.installed  ## check the code's style
 	$(BIN)/ruff check .

@@ -1,0 +1,170 @@
+"""Every rule with every loss, gradient, norm and model: pair by pair here, all at once in `make matrix`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from mpifl import build
+from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
+from mpifl.config import merge
+from mpifl.federation import Federation
+from mpifl.losses import LOSSES
+from mpifl.models import MODELS
+from mpifl.oracles import ORACLES
+from mpifl.rounds import Watcher, run
+from mpifl.settings import BadInput
+
+Choice = dict[str, str]
+"""A value's name for each factor, or for some"""
+
+HEADED = ("cnn", "fedln_cnn", "lenet", "pfl_cnn", "resnet18", "resnet20", "resnet56", "tiny_cnn")
+RESIDUAL = ("resnet18", "resnet20", "resnet56")
+OPTIONS = {"mlp": {"hidden": [8]}, "vit": {"dim": 8, "depth": 2, "heads": 2}}
+
+SMALL = ("mlp", "lenet", "fedln_cnn", "resnet20", "vit")
+"""one of each family"""
+
+FACTORS: dict[str, dict[str, Any]] = {
+    "algorithm": {name: {"name": name} for name in ALGORITHMS}
+    | {f"fedavg, {name}": {"name": "fedavg", "server_step": name} for name in SERVER_STEPS if name != "sgd"}
+    | {"scaffold, momentum": {"name": "scaffold", "server_step": {"name": "sgd", "momentum": 0.5}}},
+    "loss": {
+        text: text
+        for text in (
+            "ce",
+            "ce(smoothing=0.1) + prox(mu=0.1)",
+            "fedlc",
+            "ce + man",
+            "ce + man(layers='blocks')",
+            "ce + moon",
+            "ce + fedalign",
+            "ce + gradaug",
+            "mixup(ce)",
+            "stochdepth(ce, keep=0.5)",
+            "mixup(ce) + man",
+            "mixup(stochdepth(fedlc + man, keep=0.5) + gradaug(n=1)) + moon",
+        )
+    },
+    "gradient": {name: name for name in ORACLES},
+    "norm": {name: name for name in ("batch", "group", "layer", "none")},
+    "model": {name: name for name in SMALL},
+}
+
+MODELS_OF = {"moon": HEADED, "fedalign": RESIDUAL, "gradaug": RESIDUAL, "stochdepth": RESIDUAL, "blocks": RESIDUAL}
+"""which models a loss with this word in it can have"""
+
+
+def impossible(choice: Choice) -> bool:
+    """The rule: FedSpeed brings its own gradient, and some losses ask for what only some models have."""
+    loss, model = choice.get("loss", ""), choice.get("model")
+    if choice.get("algorithm") == "fedspeed" and choice.get("gradient", "plain") != "plain":
+        return True
+    return model is not None and any(word in loss and model not in able for word, able in MODELS_OF.items())
+
+
+def pairs(choice: Choice) -> set[frozenset]:
+    return {frozenset(pair) for pair in combinations(choice.items(), 2)}
+
+
+def all_pairs() -> list[Choice]:
+    """Every two values of different factors, in a fixed order."""
+    return [
+        {a: one, b: other} for a, b in combinations(FACTORS, 2) for one, other in product(FACTORS[a], FACTORS[b])
+    ]
+
+
+def cover() -> Iterator[Choice]:
+    """Greedily, combinations in which every possible pair occurs: each begins with the first pair that is missing."""
+    missing = {frozenset(pair.items()): pair for pair in all_pairs() if not impossible(pair)}
+    while missing:
+        choice = dict(next(iter(missing.values())))
+        for factor in (name for name in FACTORS if name not in choice):
+            candidates = [{**choice, factor: value} for value in FACTORS[factor]]
+            possible = [candidate for candidate in candidates if not impossible(candidate)]
+            choice = max(possible, key=lambda candidate: len(pairs(candidate) & missing.keys()))
+        for pair in pairs(choice):
+            missing.pop(pair, None)
+        yield {factor: choice[factor] for factor in FACTORS}
+
+
+def raw(choice: Choice) -> dict:
+    values = {factor: FACTORS[factor].get(name, name) for factor, name in choice.items()}
+    model = {"name": choice.get("model", "lenet"), **OPTIONS.get(choice.get("model"), {})}
+    if "norm" in values:
+        model["norm"] = values["norm"]
+    if "moon" in values.get("loss", "") and model["name"] in HEADED:
+        model["projection"] = 4
+    local = {name: values[name] for name in ("loss", "gradient") if name in values}
+    return {
+        "clients": 2,
+        "participation": {"fraction": 1.0},
+        "data": {"options": {"train": 13, "test": 4}},
+        "model": model,
+        "algorithm": values.get("algorithm", {"name": "fedavg"}),
+        "local": {"lr": 0.01, "batch": 3, "clip": 10.0, **local},
+    }
+
+
+def train(choice: Choice, rounds: int = 2) -> None:
+    """A few steps of two clients in each round: every number stays finite, and the weights move."""
+    x = tiny.experiment({"rounds": rounds, **raw(choice)})
+    before = x.clients.net.weights.clone()
+    progress = run(x, Federation(), Watcher())
+    assert all(vector.isfinite().all() for vector in (progress.w, progress.buffers, *progress.server.values()))
+    assert np.isfinite(progress.rows[:, :5]).all()
+    assert np.isfinite(progress.score.loss)
+    assert not torch.equal(progress.w, before)
+
+
+COVER = list(cover())
+
+
+def test_every_name_that_a_config_may_give_is_in_the_matrix():
+    assert set(FACTORS["gradient"]) == set(ORACLES)
+    assert {value["name"] for value in FACTORS["algorithm"].values()} == set(ALGORITHMS)
+    assert all(any(name in text for text in FACTORS["loss"]) for name in LOSSES)
+
+
+def test_the_cover_has_every_possible_pair_and_no_impossible_one():
+    covered = set().union(*map(pairs, COVER))
+    assert covered == {frozenset(pair.items()) for pair in all_pairs() if not impossible(pair)}
+    assert len(COVER) < 1.6 * len(FACTORS["loss"]) * len(FACTORS["algorithm"])
+
+
+@pytest.mark.parametrize("choice", COVER, ids=lambda choice: "; ".join(choice.values()))
+def test_a_combination_trains(choice):
+    train(choice)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_with_all_that_it_can(model):
+    loss = "mixup(ce + man) + moon" if model in HEADED else "mixup(ce + man)"
+    if model in RESIDUAL:
+        loss = f"stochdepth({loss} + fedalign) + gradaug(n=1)"
+    train({"loss": loss, "norm": "batch", "model": model}, rounds=1)
+
+
+IMPOSSIBLE = [pair for pair in all_pairs() if impossible(pair)]
+
+
+@pytest.mark.parametrize("pair", IMPOSSIBLE, ids=lambda pair: "; ".join(pair.values()))
+def test_an_impossible_pair_is_refused_with_one_line(pair):
+    with pytest.raises(BadInput) as error:
+        build.resolve(merge(tiny.RUN, raw(pair)))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("algorithm", "loss"), list(product(FACTORS["algorithm"], FACTORS["loss"])))
+def test_all_combinations_train(algorithm, loss):
+    for gradient, norm, model in product(FACTORS["gradient"], FACTORS["norm"], FACTORS["model"]):
+        choice = {"algorithm": algorithm, "loss": loss, "gradient": gradient, "norm": norm, "model": model}
+        if not impossible(choice):
+            train(choice)
