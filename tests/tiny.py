@@ -85,7 +85,7 @@ def experiment(raw: dict) -> Experiment:
 
 
 class Digests(Watcher):
-    """The digest of weights and buffers, and the clients' losses, of every round."""
+    """The digest of weights and buffers, and the clients' figures, of every round."""
 
     def __init__(self) -> None:
         self.rounds: list[tuple[str, list[float]]] = []
@@ -94,8 +94,8 @@ class Digests(Watcher):
         self.rounds.append((digest(progress.w, progress.buffers), progress.rows[:, :5].tolist()))
 
 
-def digests(raw: dict) -> list[tuple[str, list[float]]]:
-    """Run `RUN`, overlaid with `raw`, on this process alone: what identifies each of its rounds."""
+def digests(raw: dict, federation: Federation | None = None) -> list[tuple[str, list[float]]]:
+    """Run `RUN`, overlaid with `raw`: what identifies each of its rounds, on the server."""
     watcher = Digests()
-    run(experiment(raw), Federation(), watcher)
+    run(experiment(raw), federation or Federation(), watcher)
     return watcher.rounds

@@ -1,0 +1,54 @@
+"""`rules.py`: every rule that remembers something, in one launch; the server prints what identifies each round."""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where tiny.py is
+
+import tiny
+
+from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
+from mpifl.federation import Federation
+
+PARTLY = {
+    "rounds": 5,
+    "clients": 5,
+    "participation": {"kind": "bernoulli", "fraction": 0.5},
+    "data": {"options": {"train": 41}},
+    "partition": {"name": "dirichlet", "alpha": 1.0, "minimum": 3},
+    "model": {"name": "mlp", "hidden": [8]},
+}
+PERSIST = {"momentum": 0.9, "momentum_state": "persist"}
+HEADED = {"model": {"name": "lenet", "norm": "batch", "projection": 4}}
+
+CASES = {name: {"algorithm": {"name": name}} for name in ALGORITHMS}
+CASES |= {f"{name}, uniform": {"algorithm": {"name": name}, "objective": "uniform"} for name in ("scaffold", "feddc")}
+CASES |= {f"fedavg, {name}": {"algorithm": {"name": "fedavg", "server_step": name}} for name in SERVER_STEPS}
+CASES |= {
+    "fedavg, moon": {**HEADED, "local": {"loss": "ce + moon"}},
+    "feddc, moon, momentum, buffers": {
+        **HEADED,
+        "algorithm": {"name": "feddc"},
+        "buffers": "local",
+        "local": {"loss": "mixup(ce + man) + moon", "gradient": "sam", **PERSIST},
+    },
+    "scaffold, all": {
+        "rounds": 3,
+        "algorithm": {"name": "scaffold", "server_step": {"name": "yogi"}},
+        "model": {"name": "resnet20", "norm": "batch", "projection": 4},
+        "buffers": "pooled",
+        "local": {"loss": "mixup(stochdepth(fedlc + man) + gradaug) + moon", "gradient": "asam", "clip": 10.0},
+    },
+}
+
+if __name__ == "__main__":
+    federation = Federation()
+    try:
+        results = {name: tiny.digests({**PARTLY, **case}, federation) for name, case in CASES.items()}
+    except BaseException:
+        traceback.print_exc()
+        federation.stop_all()
+    if federation.is_server:
+        print(json.dumps(results))
