@@ -1,8 +1,8 @@
 """The one local training loop: what a client does between receiving weights and answering.
 
 One step, in this order: the oracle's gradient, + the algorithm's linear and quadratic terms, clip, + weight decay,
-momentum, descent. The quadratic term may stand after the clip instead (`clip_pull = false`), as the FedDyn family's
-codes have it.
+momentum, descent. The quadratic term's own half, pull y of pull (y - w), may stand after the clip instead
+(`clip_pull = false`), as in the FedDyn family's codes, which leave it to the optimiser's weight decay.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Local:
     clip: NonNegative = 0.0
     """largest norm of the gradient; 0: no clipping"""
     clip_pull: bool = True
-    """whether a quadratic term (prox, FedDyn ...) is clipped with the gradient or added after"""
+    """whether a quadratic term (prox, FedDyn ...) is clipped with the gradient; else pull y is added after the clip"""
     gradient: Any = Plain()
     """which gradient a step takes"""
     loss: str = "ce"
@@ -122,6 +122,7 @@ def train(
     if not net.module.training:  # the walk over all modules costs as much as a small one's step
         net.module.train()
     pull = pull + loss.pull
+    together = local.clip_pull or not local.clip
     v = (torch.zeros_like(w) if momentum is None else momentum.clone()) if local.momentum else None
     losses, correct, samples, steps, accumulated, v_a = 0.0, 0, 0, 0, 0.0, 0.0
     for number, (x, y) in enumerate(batches):
@@ -129,12 +130,12 @@ def train(
         g = local.gradient(minibatch, net.weights)
         if linear is not None:
             g.add_(linear)
-        if pull and local.clip_pull:
-            g.add_(net.weights - w, alpha=pull)
+        if pull:
+            g.add_(net.weights - w if together else -w, alpha=pull)
         if local.clip:
             g.mul_((local.clip / (g.norm() + 1e-12)).clamp_(max=1.0))
-        if pull and not local.clip_pull:
-            g.add_(net.weights - w, alpha=pull)
+        if pull and not together:
+            g.add_(net.weights, alpha=pull)
         if local.weight_decay:
             g.add_(net.weights, alpha=local.weight_decay)
         unit = 1.0 - lr * pull * accumulated

@@ -80,15 +80,22 @@ def test_first_step_with_a_pull_is_the_plain_one_bit_for_bit():
 
 
 @pytest.mark.parametrize("clip_pull", [True, False])
-def test_a_pull_stands_before_the_clip_or_after_it(clip_pull):
-    some, net = batches(2, dtype=torch.float64), make(dtype=torch.float64)
+def test_a_pull_stands_before_the_clip_or_its_half_after_it(clip_pull):
+    some, net, pull = batches(2, dtype=torch.float64), make(dtype=torch.float64), 5.0
     w, local = net.weights.clone(), Local(lr=0.1, clip=0.3, clip_pull=clip_pull)
-    got = trained(net, some, local, w, pull=50.0).y
-    y = trained(make(dtype=torch.float64), some[:1], local, w).y
-    net.load(y)
-    g = net.take_gradient(nn.functional.cross_entropy(net(some[1][0]).logits, some[1][1])).clone()
-    g = clipped(g + 50 * (y - w)) if clip_pull else clipped(g) + 50 * (y - w)
-    assert (got - (y - 0.1 * g)).abs().max() < 1e-12
+    got = trained(net, some, local, w, pull=pull).y
+    y = w
+    for x, label in some:
+        net.load(y)
+        g = net.take_gradient(nn.functional.cross_entropy(net(x).logits, label)).clone()
+        y = y - 0.1 * (clipped(g + pull * (y - w)) if clip_pull else clipped(g - pull * w) + pull * y)
+    assert (got - y).abs().max() < 1e-12
+
+
+def test_where_nothing_is_clipped_the_pulls_place_changes_no_bit():
+    some = batches(3)
+    before, after = (trained(make(), some, Local(lr=0.1, clip_pull=flag), pull=2.0).y for flag in (True, False))
+    assert torch.equal(before, after)
 
 
 def clipped(g, limit=0.3):
