@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mpifl.buffers import BufferRule
-from mpifl.clients import Clients, Played
+from mpifl.clients import COLUMNS, Clients, Played
 from mpifl.data.batches import Augmentation, Samples
 from mpifl.evaluate import Evaluation
 from mpifl.federation import Federation
@@ -109,6 +109,8 @@ class Moment(NamedTuple):
     """what each client remembers, those that did not take part included"""
     models: list[Tensor]
     """the weights with which each client's last training ended"""
+    failed: bool
+    """whether some client of the round was left out"""
 
 
 class History(Watcher):
@@ -122,11 +124,13 @@ class History(Watcher):
 
     def _listen(self, client: int, *told) -> Played:
         played = self._play(client, *told)
-        self._clients[client], self._models[client] = played.state, played.model[0]
+        if np.isfinite(played.row[COLUMNS.index("loss")]):
+            self._clients[client], self._models[client] = played.state, played.model[0]
         return played
 
     def finished(self, progress: Progress, last: bool) -> None:
-        self.moments.append(Moment(progress.w, progress.server, list(self._clients), list(self._models)))
+        failed = bool(progress.rows[:, COLUMNS.index("failed")].any())
+        self.moments.append(Moment(progress.w, progress.server, list(self._clients), list(self._models), failed))
 
 
 def moments(x: Experiment) -> list[Moment]:

@@ -3,7 +3,8 @@
     f_c(y) + (alpha/2)||y + h_c - w||^2 + <y, c - c_c>;   h_c <- h_c + y_c - w;   c_c as in SCAFFOLD
     w <- mean_S y_c + mean_all h_c;   c <- c + sum_S p_c (c_c+ - c_c)
 
-Completing the square shows that h_c is FedDyn's dual: without the controls this is FedDyn.
+Completing the square shows that h_c is FedDyn's dual: without the controls this is FedDyn. In c_c the steps are weighed
+as in SCAFFOLD, with momentum and the quadratic term in a_c; the authors' code has the number of steps there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mpifl.settings import NonNegative, options
 
 @options
 class FedDC(Rule):
-    """alpha = 0 is SCAFFOLD, control = false is FedDyn, both are FedAvg."""
+    """alpha = 0 is SCAFFOLD, control = false is FedDyn, both together are FedAvg."""
 
     alpha: NonNegative = 0.01
     control: bool = True

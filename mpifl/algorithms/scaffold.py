@@ -2,8 +2,8 @@
 
     y <- y - lr (g - c_c + c);   c_c+ = c_c - c + (w - y) / (lr a_c);   c <- c + sum_S p_c (c_c+ - c_c)
 
-a_c is the sum of the weights of the steps' gradients in w - y: the number of steps without momentum. With local
-momentum the number of steps in its place makes the controls diverge.
+a_c is the sum of the weights of the steps' gradients in w - y: the number of steps where there is neither momentum nor
+a quadratic term. With local momentum the number of steps in its place makes the controls diverge.
 """
 
 from __future__ import annotations
