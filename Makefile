@@ -4,13 +4,14 @@
 
 PYTHON ?= python3
 MPI ?= mpich
+# The tests bring their own libraries, both.
+ifneq (,$(filter test lint bench matrix,$(MAKECMDGOALS)))
+override MPI := mpich
+endif
 VENV := .venv$(if $(filter-out mpich,$(MPI)),-$(MPI))
 BIN := $(VENV)/bin
 MPIRUN := $(if $(filter system,$(MPI)),mpirun,$(BIN)/mpirun)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-ifneq (,$(filter test lint bench,$(MAKECMDGOALS)))
-override MPI := mpich  # these bring their own libraries, both
-endif
 FILES := setup.cfg pyproject.toml constraints.txt Makefile
 # Root, and more ranks than cores: Open MPI's mpirun (5, and 4) refuses both until told. Others do not read these.
 export OMPI_ALLOW_RUN_AS_ROOT := 1

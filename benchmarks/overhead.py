@@ -73,7 +73,7 @@ def _refuse_different_work(x: rounds.Experiment, other: bare.Bare) -> None:
 
 def overhead() -> list[Row]:
     """many small clients: a whole round against its 250 local steps, bare; what is added must stay under 5 %"""
-    return [Row.of("round / bare steps", compare(workloads.MANY_CLIENTS, bare.pfl_cnn(), 12), bar=1.05)]
+    return [Row.of("round / bare steps", compare(workloads.MANY_CLIENTS, bare.pfl_cnn(), 8), bar=1.05)]
 
 
 def small() -> list[Row]:

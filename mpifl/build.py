@@ -20,7 +20,7 @@ from mpifl.clients import Clients
 from mpifl.data import packed
 from mpifl.data.batches import Augmentation, Samples
 from mpifl.data.dataset import Dataset, Split, limited
-from mpifl.data.partition import PARTITIONS, counts
+from mpifl.data.partition import PARTITIONS, FromRun, counts
 from mpifl.data.partition.dirichlet import Dirichlet
 from mpifl.data.sources import SOURCES
 from mpifl.evaluate import Evaluation
@@ -216,6 +216,17 @@ def partition(config: Config, labels: np.ndarray, domains: np.ndarray | None) ->
     return config.partition.split(labels, domains, config.clients, seeds.generator(config.seed, "partition"))
 
 
+def _refuse_other_data(config: Config, checksum: str) -> None:
+    """BadInput where another run's partition is asked for, but that run had other data."""
+    if isinstance(config.partition, FromRun):
+        theirs = Run.open(config.partition.path).provenance.get("data_checksum", checksum)
+        if theirs != checksum:
+            raise BadInput(
+                f"partition.path: expected a run on this data (checksum {checksum[:16]}); got one on other data "
+                f"({str(theirs)[:16]}); name another run, or set data as that run had it"
+            )
+
+
 def network(config: Config, shape: tuple[int, int, int], classes: int, device: torch.device) -> Net:
     """The model with its initial weights, which depend on the seed only."""
     if config.model.classes not in (0, classes):
@@ -238,6 +249,7 @@ def place(config: Config, federation: Federation) -> tuple[torch.device, int]:
 
 def experiment(config: Config, dataset: Dataset, device: torch.device) -> Experiment:
     """All that `rounds.run` needs; raises BadInput where config and data do not fit."""
+    _refuse_other_data(config, dataset.checksum)
     parts = partition(config, dataset.train.labels, dataset.train.domains)
     net = network(config, dataset.shape, len(dataset.classes), device)
     normal = (dataset.mean, dataset.std)

@@ -28,7 +28,8 @@ def main() -> None:
     mpifl plan configs/demo.toml                       what it would do and cost; touches nothing
     mpifl show runs/demo                               what came of it
 
-    Exit codes: 0 done, 1 an unforeseen error (its traceback names rank, round and client), 2 bad input, 3 diverged.
+    Exit codes: 0 done, 1 an unforeseen error (its traceback names rank, round and client), 2 bad input, 3 diverged,
+    4 another process took the run's folder over.
     """
 
 

@@ -28,6 +28,10 @@ _LONGEST_NAP = 1e-3  # seconds
 _LARGEST_MESSAGE = 1 << 30  # bytes: Open MPI refuses to count to 2^31
 
 
+class AgreedBadInput(BadInput):
+    """Bad input that every rank knows of: all raise it, so all can end in order."""
+
+
 class Federation(MPI.Intracomm):
     """All ranks of a run; still an `MPI.Intracomm`.
 
@@ -73,9 +77,10 @@ class Federation(MPI.Intracomm):
             result = action()
         except BadInput as error:
             mistake = str(error)
+        self.arrive()
         mistakes = [m for m in self.allgather(mistake) if m]
         if mistakes:
-            raise BadInput(mistakes[0])
+            raise AgreedBadInput(mistakes[0])
         return result
 
     def arrive(self) -> None:

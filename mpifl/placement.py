@@ -30,13 +30,13 @@ def gpu_of(worker_on_node: int | None, workers_on_node: int, gpus: int) -> int |
     return (workers_on_node if worker_on_node is None else worker_on_node) % gpus
 
 
-def threads_of(asked: int, granted: str | None = os.environ.get("SLURM_CPUS_PER_TASK")) -> int:
+def threads_of(asked: int, granted: str | None = None) -> int:
     """Threads for one rank: what the config asks, else what Slurm grants each task, else one.
 
     >>> threads_of(0, None), threads_of(0, "4"), threads_of(2, "4")
     (1, 4, 2)
     """
-    return asked or int(granted or 1)
+    return asked or int(granted or os.environ.get("SLURM_CPUS_PER_TASK", 1))
 
 
 def device_for(asked: str, worker_on_node: int | None, workers_on_node: int) -> torch.device:

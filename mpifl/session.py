@@ -23,12 +23,12 @@ from rich.table import Table
 import mpifl
 from mpifl import build, launching, rounds
 from mpifl.checkpoints import Checkpoints, start_from
-from mpifl.federation import Federation, launched_ranks, library
+from mpifl.federation import AgreedBadInput, Federation, launched_ranks, library
 from mpifl.journal import Both, Recorder, Teller, size
 from mpifl.settings import BadInput
 from mpifl.store import Checkpoint, Run, Store, Superseded, checkpoint
 
-BAD_INPUT, DIVERGED, BROKEN = 2, 3, 1
+BAD_INPUT, DIVERGED, TAKEN, BROKEN = 2, 3, 4, 1
 """exit codes; 0 is a complete run"""
 
 
@@ -43,10 +43,17 @@ def on_all_ranks(action: Callable[[Federation], int]) -> int:
     try:
         federation = Federation()
         return action(federation)
-    except (BadInput, Superseded) as error:
+    except AgreedBadInput as error:
         return _end(federation, f"mpifl: {error}", BAD_INPUT)
     except rounds.RunFailed as error:
         return _end(federation, f"mpifl: {error}", DIVERGED)
+    except (BadInput, Superseded) as error:  # this rank's alone: the others would wait for it for ever
+        code = TAKEN if isinstance(error, Superseded) else BAD_INPUT
+        if federation is None or federation.size == 1:
+            return _end(federation, f"mpifl: {error}", code)
+        click.echo(f"mpifl: rank {federation.rank}: {error}", err=True)
+        federation.stop_all(code)
+        return code
     except BaseException:
         rank = federation.rank if federation else "unknown"
         print(f"mpifl: rank {rank} on {socket.gethostname()} failed:\n{traceback.format_exc()}", file=sys.stderr)
@@ -66,7 +73,7 @@ def _run(
     federation: Federation, path: str, assignments: Sequence[str], out: Path | None, resume: bool, force: bool
 ) -> int:
     if resume and force:
-        raise BadInput("command line: expected --resume or --force; got both")
+        raise AgreedBadInput("command line: expected --resume or --force; got both")
     config = federation.agree(lambda: build.resolve(build.raw(path, assignments)))
     dataset = build.shared_data(config.data, config.seed, federation)
     device, threads = build.place(config, federation)
@@ -153,7 +160,7 @@ def _provenance(dataset, table: list[dict]) -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda or "",
     }
-    facts |= {f"version_{name}": version(name) for name in ("mpifl", "torch", "numpy", "h5py", "mpi4py")}
+    facts |= {f"version_{name}": version(name) for name in ("mpifl", "torch", "torchvision", "numpy", "h5py", "mpi4py")}
     facts |= {key: [str(row[key]) for row in table] for key in ("host", "device", "threads")}
     facts |= {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}
     return facts

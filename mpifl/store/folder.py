@@ -65,7 +65,10 @@ def check_free(folder: Path, force: bool) -> None:
     if taken and not is_run(folder):
         raise BadInput(f"{folder}: expected an empty or new folder; got one with other files; choose another")
     if taken and not force:
-        raise BadInput(f"{folder}: expected an empty or new folder; got a run; choose another, or force its removal")
+        raise BadInput(
+            f"{folder}: expected an empty or new folder; got a run; allowed: another --out, --resume to go on with it, "
+            "--force to replace it"
+        )
     _check_writable(folder)
 
 

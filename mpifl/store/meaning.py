@@ -33,11 +33,24 @@ _MEANINGS = {
     "size": "number of elements of the tensor",
     "offset": "where the tensor begins in its flat vector",
 }
+_MEANINGS |= {
+    f"test_{what}_{which}": f"{words} of {model} on the test set"
+    for what, words in (("accuracy", "accuracy"), ("loss", "mean cross-entropy"))
+    for which, model in (("cohort", "the mean of the round's local models"), ("all", "the mean of all clients' latest"))
+}
+_MEANINGS |= {
+    "lr": "local learning rate of the round",
+    "bytes_mpi": "bytes of the buffers that the server's Bcast and Reduce moved",
+    "seconds": "duration",
+    "seconds_train": "training of the clients; in rounds, of the busiest worker",
+    "seconds_wait": "what the server waited for after its own work",
+    "clients/test_accuracy": "accuracy of the client's own model, after its training, on the test set",
+}
 _UNITS = {"seconds": "s", "bytes": "byte"}
 
 
 def describe(dataset: h5py.Dataset, name: str) -> None:
     """Set `long_name`, and `units` where the values are numbers."""
-    dataset.attrs["long_name"] = _MEANINGS.get(name, name.replace("_", " "))
+    dataset.attrs["long_name"] = _MEANINGS.get(dataset.name[1:], _MEANINGS.get(name, name.replace("_", " ")))
     if h5py.check_string_dtype(dataset.dtype) is None:
         dataset.attrs["units"] = next((u for prefix, u in _UNITS.items() if name.startswith(prefix)), "1")

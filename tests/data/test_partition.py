@@ -77,7 +77,7 @@ def test_more_clients_than_samples_is_refused(case):
         split(name, LABELS[:20], clients=30, **options)
 
 
-@pytest.mark.parametrize("name", PARTITIONS.keys() - {"run", "domains", "dirichlet"})
+@pytest.mark.parametrize("name", sorted(PARTITIONS.keys() - {"run", "domains", "dirichlet"}))
 def test_one_client_has_everything(name):
     options = {"per_client": 10} if name == "classes" else {}
     assert sizes(split(name, clients=1, **options)).tolist() == [2400]

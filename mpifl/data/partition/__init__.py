@@ -13,4 +13,4 @@ PARTITIONS: dict[str, type[Partition]] = {
     kind.name: kind for kind in (Iid, Dirichlet, DirichletClients, Classes, Domains, Quantity, FromRun)
 }
 
-__all__ = ["PARTITIONS", "Partition", "counts"]
+__all__ = ["PARTITIONS", "FromRun", "Partition", "counts"]
