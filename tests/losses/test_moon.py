@@ -78,6 +78,13 @@ def test_the_frozen_models_get_no_gradient_and_stay_in_evaluation():
         assert torch.equal(twin.buffers, model[1])
 
 
+def test_the_next_clients_step_contrasts_its_own_models():
+    shared, x = build(), tiny.batch()
+    for seed in (1, 3):
+        known = {"images": x, "sent": other(shared, seed), "previous": other(shared, seed + 1)}
+        assert torch.equal(Moon()(tiny.step(shared, **known)), Moon()(tiny.step(build(), **known)))
+
+
 class Listening:
     """A loss that notes each client's previous model at the first step of its round."""
 
