@@ -154,7 +154,7 @@ class Clients:
 
     def _context(self, client: int, round: int, sent: Message, own: State) -> ClientRound:
         counts, met = self.counts[client], bool(own.get("met", False))
-        previous = (own["previous"], own["previous_buffers"]) if met else None
+        previous = (own["previous"], own["previous_buffers"]) if met and "previous" in own else None
         model = (sent["w"], sent.get("buffers", self.net.buffers))
         return ClientRound(self.seed, client, round, len(counts), counts, model, previous)
 
