@@ -1,4 +1,4 @@
-"""A whole run of one client is plain stochastic gradient descent: nothing is added on the way to and from the server."""
+"""A whole run of one client is plain stochastic gradient descent: nothing is added on the way."""
 
 import pytest
 import torch
