@@ -14,11 +14,11 @@ import torch
 from mpifl import build
 from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
 from mpifl.config import merge
-from mpifl.federation import Federation
 from mpifl.losses import LOSSES
 from mpifl.models import MODELS
 from mpifl.oracles import ORACLES
-from mpifl.rounds import Watcher, run
+from mpifl.progress import Watcher
+from mpifl.rounds import run
 from mpifl.settings import BadInput
 
 Choice = dict[str, str]
@@ -116,7 +116,7 @@ def train(choice: Choice, rounds: int = 2) -> None:
     """A few steps of two clients in each round: every number stays finite, and the weights move."""
     x = tiny.experiment({"rounds": rounds, **raw(choice)})
     before = x.clients.net.weights.clone()
-    progress = run(x, Federation(), Watcher())
+    progress = run(x, tiny.alone(), Watcher())
     assert all(vector.isfinite().all() for vector in (progress.w, progress.buffers, *progress.server.values()))
     assert np.isfinite(progress.rows[:, :5]).all()
     assert np.isfinite(progress.score.loss)
