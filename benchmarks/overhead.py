@@ -49,7 +49,7 @@ def compare(raw: dict, module: nn.Module, measured: int) -> Pairs:
     other = bare.Bare(module, x.clients)
     _refuse_different_work(x, other)
     with tempfile.TemporaryDirectory() as folder:
-        watcher = Interleaved(Recorder(_store(Path(folder) / "run", x), weights_every=10), other)
+        watcher = Interleaved(Recorder(_store(Path(folder) / "run", x), range(0, x.rounds + 1, 10)), other)
         rounds.run(x, Federation(), watcher)
     return watcher.pairs
 

@@ -77,13 +77,24 @@ class Results:
     weights_every: NonNegativeInt = 10
     """rounds between stored global weights; 0: only the last, which is always stored"""
     clients_every: NonNegativeInt = 0
-    """rounds between stored weights of the round's clients; 0: never"""
+    """rounds between stored weights of the round's clients, with those that they were sent; 0: never"""
     commit_seconds: NonNegative = 5.0
     """least time between two commits of results.h5"""
     checkpoint_rounds: NonNegativeInt = 0
     """rounds between checkpoints, from which --resume goes on; 0: by minutes only, and at the end"""
     checkpoint_minutes: NonNegative = 10.0
     """minutes between checkpoints; 0: by rounds only, and at the end"""
+
+    def clients_rounds(self, rounds: int) -> frozenset[int]:
+        """The rounds, of `rounds`, whose clients' weights are kept."""
+        every = self.clients_every
+        return frozenset({rounds, *range(every, rounds + 1, every)}) if every else frozenset()
+
+    def weights_rounds(self, rounds: int) -> frozenset[int]:
+        """The rounds whose global weights are kept: those that clients' weights began from too."""
+        clients, every = self.clients_rounds(rounds), self.weights_every
+        regular = range(every, rounds + 1, every) if every else ()
+        return frozenset({rounds, *regular, *clients, *(round - 1 for round in clients if round > 1)})
 
 
 @options

@@ -133,9 +133,6 @@ def stored(outline: Outline) -> tuple[int, int]:
     """How many rounds' weights a run keeps, and bytes of all the weights on disk."""
     keep, rounds, net = outline.config.results, outline.config.rounds, outline.clients.net
     model = net.weights.nbytes + net.buffers.nbytes
-    kept = {rounds} | set(range(keep.weights_every, rounds + 1, keep.weights_every) if keep.weights_every else ())
-    clients = set()
-    if keep.clients_every:
-        clients = {rounds} | set(range(keep.clients_every, rounds + 1, keep.clients_every))
+    kept, clients = keep.weights_rounds(rounds), keep.clients_rounds(rounds)
     cohort = len(outline.config.participation.cohort(outline.config.seed, 1, outline.config.clients))
-    return len(kept | clients), len(kept | clients) * model + len(clients) * cohort * model
+    return len(kept), len(kept) * model + len(clients) * cohort * model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import numpy as np
 
@@ -27,11 +27,12 @@ class Both(Watcher):
 class Recorder(Watcher):
     """Writes each round into the run's folder."""
 
-    def __init__(self, store: Store, weights_every: int) -> None:
-        self.store, self.weights_every = store, weights_every
+    def __init__(self, store: Store, keep: Container[int]) -> None:
+        """`keep`: the rounds whose weights are stored, besides the last and those whose clients' are."""
+        self.store, self.keep = store, keep
 
     def finished(self, progress: Progress, last: bool) -> None:
-        if last or progress.models or (self.weights_every and progress.round % self.weights_every == 0):
+        if last or progress.models or progress.round in self.keep:
             self._weights(progress)
         row = {**progress.figures, "sha256": digest(progress.w, progress.buffers)}
         if progress.score:

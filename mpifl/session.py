@@ -88,7 +88,7 @@ def _run(
         _announce(config, x, dataset, table)
         if found:
             click.echo(found.warning + "\n" * bool(found.warning) + f"going on after round {found.round}")
-        watchers = [Recorder(store, config.results.weights_every), Teller(config.rounds, click.echo)]
+        watchers = [Recorder(store, config.results.weights_rounds(config.rounds)), Teller(config.rounds, click.echo)]
     every, minutes = config.results.checkpoint_rounds, config.results.checkpoint_minutes
     keeper = Checkpoints(folder, store, owner.check, every, minutes)
     try:
