@@ -59,7 +59,7 @@ def plan(config: str, assignments: tuple[str, ...], ranks: int | None, no_timing
 
     Nothing is written and no MPI is needed. What is wrong with the config is said as `run` would say it.
     """
-    with _exit_code():
+    with exit_code():
         from mpifl.plan import plan
 
         plan(config, assignments, ranks, not no_timing)
@@ -70,7 +70,7 @@ def plan(config: str, assignments: tuple[str, ...], ranks: int | None, no_timing
 @click.option("--config", is_flag=True, help="Print the stored config too: every option that the run had.")
 def show(run: str, config: bool) -> None:
     """Summarise RUN: its folder, its results.h5, or a packed file."""
-    with _exit_code():
+    with exit_code():
         from mpifl.show import show as render
         from mpifl.store import Run
 
@@ -83,7 +83,7 @@ def show(run: str, config: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def pack(run: str, out: Path, force: bool) -> None:
     """Make one self-contained file of RUN, to send to somebody; all that reads a run reads it too."""
-    with _exit_code():
+    with exit_code():
         from mpifl.store import pack as packed
 
         click.echo(f"written to {packed(run, out, force)}")
@@ -101,7 +101,7 @@ def data(name: str, out: Path | None, root: Path | None, download: bool, given: 
 
     NAME is cifar10, cifar100, mnist, fashionmnist, svhn, images (a folder of image files), digits or synthetic.
     """
-    with _exit_code():
+    with exit_code():
         from mpifl.data.command import pack_source
 
         pack_source(name, out or Path("data") / f"{name}.h5", root, download, given, force)
@@ -123,7 +123,7 @@ def doctor(config: str | None, assignments: tuple[str, ...], mb: float) -> None:
 
 
 @contextmanager
-def _exit_code() -> Iterator[None]:
+def exit_code() -> Iterator[None]:
     """Bad input and a refusing file system end in one line and exit code 2."""
     from mpifl.settings import BadInput
 
