@@ -1,4 +1,4 @@
-"""The command line: `mpifl run`, `plan`, `data`, `show`, `pack`, `doctor`.
+"""The command line: `mpifl run`, `plan`, `sweep`, `data`, `show`, `pack`, `doctor`.
 
 Heavy imports stand inside the commands, so that `--help` and `--version` answer at once.
 """
@@ -120,6 +120,35 @@ def doctor(config: str | None, assignments: tuple[str, ...], mb: float) -> None:
     from mpifl import doctor
 
     sys.exit(doctor.main(config, assignments, mb))
+
+
+@main.command()
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.option("--task", type=click.IntRange(0), metavar="N", help="Run number N, go on with it, or find it done.")
+@click.option("--missing", is_flag=True, help="Print the numbers of runs that are not done, as an array range.")
+@click.option("--list", "listed", is_flag=True, help="Print number, state and folder between tabs; with --task of one.")
+def sweep(sweep: Path, task: int | None, missing: bool, listed: bool) -> None:
+    """List the runs of SWEEP, a grid in a TOML file, as done, partial or missing; or run one of them.
+
+    \b
+    mpifl sweep grid.toml                              a table of its runs
+    mpirun -n 3 mpifl sweep grid.toml --task 0         one of them; the same again goes on, or does nothing
+    sbatch --array=$(mpifl sweep grid.toml --missing) jobs/sweep.sbatch grid.toml
+    """
+    if task is not None and not (listed or missing):
+        from mpifl import task as tasks
+
+        sys.exit(tasks.main(sweep, task))
+    with exit_code():
+        from mpifl import sweep as sweeps
+        from mpifl.settings import BadInput
+
+        if missing and (listed or task is not None):
+            raise BadInput("command line: expected --missing alone; got it with --list or --task")
+        if listed:
+            sweeps.lines(sweep, task)
+        else:
+            sweeps.missing(sweep) if missing else sweeps.overview(sweep)
 
 
 @contextmanager

@@ -25,8 +25,9 @@ LAYERS = [
     "outline",
     "calibration",
     "costs",
-    "plan show session",
-    "doctor",
+    "plan show session grid",
+    "doctor sweep",
+    "task",
     "cli",
     "__main__",
 ]
