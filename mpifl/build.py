@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field, fields
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,6 +27,7 @@ from mpifl.evaluate import Evaluation
 from mpifl.local import Local
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
+from mpifl.losses.expression import render
 from mpifl.models import MODELS, Model
 from mpifl.models.cnn import Cnn
 from mpifl.oracles import ORACLES, Plain
@@ -185,8 +186,9 @@ def _refuse_misfit(text: str, model: Model) -> None:
 
 
 def text(config: Config) -> str:
-    """The config as TOML in which every option stands."""
-    return configs.text(config, TABLES)
+    """The config as TOML in which every option stands, the loss's too."""
+    loss = render(parse_loss(config.local.loss, LOSSES), LOSSES)
+    return configs.text(replace(config, local=replace(config.local, loss=loss)), TABLES)
 
 
 def load_data(data: Data, seed: int) -> Dataset:

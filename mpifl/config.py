@@ -6,16 +6,14 @@ What the sections are is not known here: `build` passes the classes, and tables 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import tomli_w
-from pydantic import ValidationError
 
-from mpifl.settings import BadInput
+from mpifl.settings import BadInput, instance, refuse_unknown, suggestion
 
 Tables = dict[str, dict[str, type]]
 """dotted path of a named section -> the classes that its `name` may choose"""
@@ -102,10 +100,9 @@ def build(kind: type, raw: Any, tables: Tables, where: str = "") -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     types = get_type_hints(kind)
     values = {}
+    refuse_unknown(raw, fields, where)
     for key, value in raw.items():
         at = f"{where}.{key}" if where else key
-        if key not in fields:
-            raise BadInput(f"{at}: unknown key{suggestion(key, fields)}")
         if at in tables:
             if isinstance(value, dict) and "name" not in value:
                 value = {"name": _name(fields[key].default, tables[at]), **value}
@@ -114,10 +111,7 @@ def build(kind: type, raw: Any, tables: Tables, where: str = "") -> Any:
             values[key] = build(types[key], value, tables, at)
         else:
             values[key] = tuple(value) if isinstance(value, list) else value
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        raise BadInput(_line(error, where)) from None
+    return instance(kind, values, where)
 
 
 def _name(instance: Any, table: dict[str, type]) -> str:
@@ -133,24 +127,6 @@ def _named(table: dict[str, type], raw: Any, tables: Tables, where: str) -> Any:
     if not isinstance(raw["name"], str) or raw["name"] not in table:
         raise BadInput(f"{where}.name: unknown name {raw['name']!r}{suggestion(raw['name'], table)}")
     return build(table[raw["name"]], rest, tables, where)
-
-
-def suggestion(got: Any, allowed: Iterable[str]) -> str:
-    """The end of an error line: the nearest allowed name, and all of them."""
-    allowed = list(allowed)
-    near = difflib.get_close_matches(str(got), allowed, n=1)
-    return (f"; did you mean {near[0]}?" if near else ";") + f" allowed: {', '.join(allowed) or 'none'}"
-
-
-def _line(error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    at = ".".join(part for part in (where, *map(str, first["loc"])) if part)
-    if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return f"{at}: expected a value; got none"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    message = message if message.startswith("expected") else f"expected otherwise: {message}"
-    got = "" if "; got" in message else f"; got {first['input']!r}"
-    return f"{at}: {message}{got}"
 
 
 def text(config: Any, tables: Tables) -> str:

@@ -1,14 +1,24 @@
-"""Learning-rate schedules: the local rate of a round, as a factor on `local.lr`. Constant within a round."""
+"""Schedules: a factor by round, on the local learning rate or on a loss's strength. Constant within a round."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 from mpifl.settings import Count, Fraction, Share, options
 
 
 @options
-class Constant:
+class Schedule(ABC):
+    """What a strength is multiplied by."""
+
+    @abstractmethod
+    def __call__(self, round: int, rounds: int) -> float:
+        """The factor of `round`, counted from 1, of a run of `rounds`."""
+
+
+@options
+class Constant(Schedule):
     """Always 1."""
 
     def __call__(self, round: int, rounds: int) -> float:
@@ -16,7 +26,7 @@ class Constant:
 
 
 @options
-class Exponential:
+class Exponential(Schedule):
     """decay^(round - 1): the FedDyn family's 0.998 a round."""
 
     decay: Share = 0.998
@@ -26,7 +36,7 @@ class Exponential:
 
 
 @options
-class Milestones:
+class Milestones(Schedule):
     """Multiplied by `factor` after each share of the rounds in `at`: FedNova's 0.1 at 50 % and 75 %."""
 
     at: tuple[Fraction, ...] = (0.5, 0.75)
@@ -37,7 +47,7 @@ class Milestones:
 
 
 @options
-class Cosine:
+class Cosine(Schedule):
     """From 1 to `floor` along half a cosine, after `warmup` rounds of linear increase."""
 
     floor: Fraction = 0.0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import difflib
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
 Count = Annotated[int, Ge(1), Lt(2**31)]
@@ -32,3 +35,38 @@ options = dataclass(
         arbitrary_types_allowed=True,
     ),
 )
+
+
+def instance(kind: type, values: dict[str, Any], where: str = "") -> Any:
+    """An instance of the options `kind`; raises BadInput that names the first mistake's place, below `where`."""
+    refuse_unknown(values, (field.name for field in fields(kind)), where)
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise BadInput(_line(error, where)) from None
+
+
+def refuse_unknown(keys: Iterable[str], allowed: Iterable[str], where: str = "") -> None:
+    """BadInput at the first of `keys` that is not allowed."""
+    allowed = list(allowed)
+    for key in keys:
+        if key not in allowed:
+            raise BadInput(f"{f'{where}.{key}' if where else key}: unknown key{suggestion(key, allowed)}")
+
+
+def suggestion(got: Any, allowed: Iterable[str]) -> str:
+    """The end of an error line: the nearest allowed name, and all of them."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(str(got), allowed, n=1)
+    return (f"; did you mean {near[0]}?" if near else ";") + f" allowed: {', '.join(allowed) or 'none'}"
+
+
+def _line(error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    at = ".".join(part for part in (where, *map(str, first["loc"])) if part)
+    if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"{at}: expected a value; got none"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = message if message.startswith("expected") else f"expected otherwise: {message}"
+    got = "" if "; got" in message else f"; got {first['input']!r}"
+    return f"{at}: {message}{got}"

@@ -38,7 +38,6 @@ LAYER = {part: number for number, line in enumerate(LAYERS) for part in line.spl
 MATHEMATICS = {"federation", "store", "data", "build", "placement", "config"}
 FORBIDDEN = {"losses": MATHEMATICS, "algorithms": MATHEMATICS}
 """parts that know nothing of MPI, files, devices or config, though they stand above them"""
-EXCEPTIONS = {("losses/expression.py", "config")}
 
 SINGLE_IMPORTERS = {"mpi4py": ("federation.py",), "h5py": ("store/", "data/packed.py")}
 """each library behind one door"""
@@ -80,8 +79,7 @@ def test_a_file_imports_only_from_layers_below_its_own(source):
 
 @pytest.mark.parametrize("source", [source for source in SOURCES if part_of(source) in FORBIDDEN])
 def test_the_mathematics_knows_nothing_of_mpi_files_devices_or_config(source):
-    known = parts_imported(PACKAGE / source) & FORBIDDEN[part_of(source)]
-    assert {part for part in known if (source, part) not in EXCEPTIONS} == set()
+    assert parts_imported(PACKAGE / source) & FORBIDDEN[part_of(source)] == set()
 
 
 @pytest.mark.parametrize("library", SINGLE_IMPORTERS)

@@ -13,7 +13,7 @@ from mpifl import config
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset
 from mpifl.data.sources import SOURCES
-from mpifl.settings import BadInput
+from mpifl.settings import BadInput, suggestion
 
 
 def pack_source(
@@ -21,7 +21,7 @@ def pack_source(
 ) -> None:
     """Load `name`, write it to `out`, and print a summary; raises BadInput."""
     if name not in SOURCES:
-        raise BadInput(f"data: unknown data set {name!r}{config.suggestion(name, SOURCES)}")
+        raise BadInput(f"data: unknown data set {name!r}{suggestion(name, SOURCES)}")
     if out.exists() and not force:
         raise BadInput(f"{out}: expected a file that does not exist yet; got one; allowed: another --out, or --force")
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.override({}, given).items()}

@@ -1,13 +1,17 @@
-"""A config's loss text -> one loss: terms add, wrappers wrap, as in `mixup(ce, gamma=0.1) + man(zeta=0.15)`."""
+"""A config's loss text <-> one loss: terms add, wrappers wrap, as in `mixup(ce, gamma=0.1) + man(zeta=0.15)`.
+
+Options are plain values, `true` and `false` among them, or a schedule: `man(schedule=cosine(warmup=20))`.
+"""
 
 from __future__ import annotations
 
 import ast
+from dataclasses import fields
 from typing import Any
 
-from mpifl.config import build, suggestion
-from mpifl.losses.loss import Sum, Wrapper
-from mpifl.settings import BadInput
+from mpifl.losses.loss import Loss, Sum, Wrapper
+from mpifl.rates import RATES, Schedule
+from mpifl.settings import BadInput, instance, suggestion
 
 WHERE = "local.loss"
 
@@ -28,6 +32,28 @@ def parse(text: str, table: dict[str, type]) -> Any:
     return loss
 
 
+def render(loss: Loss | Sum, table: dict[str, type]) -> str:
+    """The text that gives `loss` again, every option in it."""
+    if isinstance(loss, Sum):
+        return " + ".join(render(term, table) for term in loss.terms)
+    return _call(loss, table, [render(loss.loss, table)] if isinstance(loss, Wrapper) else [])
+
+
+def _call(part: Any, table: dict[str, type], inner: list[str]) -> str:
+    name = next(name for name, kind in table.items() if type(part) is kind)
+    options = {field.name: getattr(part, field.name) for field in fields(part)}
+    if isinstance(part, Wrapper):
+        del options["loss"]
+    arguments = ", ".join([*inner, *(f"{name}={_literal(value)}" for name, value in options.items())])
+    return f"{name}({arguments})" if arguments else name
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, Schedule):
+        return _call(value, RATES, [])
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
 def _whole(tree: ast.expr, table: dict[str, type]) -> Any:
     terms = [_term(node, table) for node in _terms(tree)]
     return terms[0] if len(terms) == 1 else Sum(terms)
@@ -40,30 +66,51 @@ def _terms(node: ast.expr) -> list[ast.expr]:
 
 
 def _term(node: ast.expr, table: dict[str, type]) -> Any:
-    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+    call = _as_call(node)
     if not isinstance(call.func, ast.Name):
         raise _mistake(f"got {ast.unparse(node)!r}")
     name = call.func.id
     if name not in table:
         raise BadInput(f"{WHERE}: unknown loss {name!r}{suggestion(name, table)}")
-    options = _arguments(call)
+    where = f"{WHERE}: {name}"
+    options = _options(call, where)
     if issubclass(table[name], Wrapper):
         if len(call.args) != 1:
             raise _mistake(f"got {ast.unparse(node)!r}, but {name} wraps one loss: {name}(ce)")
         options["loss"] = _whole(call.args[0], table)
     elif call.args:
         raise _mistake(f"got {ast.unparse(node)!r}, whose options lack names")
-    return build(table[name], options, {}, f"{WHERE}: {name}")
+    return instance(table[name], options, where)
 
 
-def _arguments(call: ast.Call) -> dict:
+def _as_call(node: ast.expr) -> ast.Call:
+    return node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+
+
+def _options(call: ast.Call, where: str) -> dict[str, Any]:
     try:
-        options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (ValueError, TypeError):
-        raise _mistake(f"got {ast.unparse(call)!r}, whose options are not plain values") from None
+        options = {keyword.arg: _value(keyword.value, f"{where}.{keyword.arg}") for keyword in call.keywords}
+    except (ValueError, TypeError) as error:
+        if isinstance(error, BadInput):
+            raise
+        what = f"plain values, nor schedules ({', '.join(RATES)})"
+        raise _mistake(f"got {ast.unparse(call)!r}, whose options are not {what}") from None
     if len(options) < len(call.keywords):
         raise _mistake(f"got {ast.unparse(call)!r}, which gives an option twice")
     return options
+
+
+def _value(node: ast.expr, where: str) -> Any:
+    call = _as_call(node)
+    name = call.func.id if isinstance(call.func, ast.Name) else None
+    if name in RATES:
+        if call.args:
+            raise _mistake(f"got {ast.unparse(call)!r}, whose options lack names")
+        return instance(RATES[name], _options(call, where), where)
+    if name in ("true", "false") and node is call.func:
+        return name == "true"
+    value = ast.literal_eval(node)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _mistake(got: str) -> BadInput:

@@ -1,10 +1,13 @@
 """A config's loss text: what it builds, and the line that a mistake gets."""
 
+import re
+from dataclasses import fields
+
 import pytest
 
 from mpifl.losses import LOSSES
 from mpifl.losses.cross_entropy import CrossEntropy
-from mpifl.losses.expression import parse
+from mpifl.losses.expression import parse, render
 from mpifl.losses.gradaug import GradAug
 from mpifl.losses.man import Man
 from mpifl.losses.mixup import Mixup
@@ -41,10 +44,32 @@ def test_a_single_loss_is_itself(text, loss):
         ("ce + gradaug(resolutions=(1.0, 0.5))", [CrossEntropy(), GradAug(resolutions=(1.0, 0.5))]),
         ("ce + gradaug(resolutions=[1.0, 0.5])", [CrossEntropy(), GradAug(resolutions=(1.0, 0.5))]),
         ('ce + man(layers="blocks", pooled=True)', [CrossEntropy(), Man(layers="blocks", pooled=True)]),
+        ("ce + man(pooled=true) + man(pooled=false)", [CrossEntropy(), Man(pooled=True), Man()]),
     ],
 )
 def test_terms_add_in_their_order(text, terms):
     assert read(text).terms == terms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ce",
+        "ce(smoothing=0.1) + man(pooled=true, power=1) + prox(mu=1e-5)",
+        "mixup(stochdepth(fedlc + man(layers='blocks'), keep=0.5) + gradaug(resolutions=(1.0,)), gamma=0.3) + fedalign",
+    ],
+)
+def test_a_rendered_loss_has_every_option_and_reads_as_the_same_loss(text):
+    once = render(read(text), LOSSES)
+    assert render(read(once), LOSSES) == once
+    for name in set(re.findall(r"\w+", text)) & LOSSES.keys():
+        options = (option.name for option in fields(LOSSES[name]) if option.name != "loss")
+        assert all(f"{option}=" in once for option in options)
+
+
+def test_a_rendered_loss_reads_as_it_was_written():
+    got = render(read("mixup(ce) + moon(tau=1)"), LOSSES)
+    assert got == "mixup(ce(smoothing=0.0), gamma=0.1) + moon(mu=1.0, tau=1.0)"
 
 
 def test_a_wrapper_takes_a_whole_sum():
@@ -82,6 +107,9 @@ MISTAKES = {
     "ce + man(zeta=nan)": "whose options are not plain values",
     "ce + man(zeta=__import__('os'))": "whose options are not plain values",
     "ce + man(zeta={[]: 1})": "whose options are not plain values",
+    "ce + man(pooled=True())": "whose options are not plain values",
+    "ce + man(pooled=truth)": "whose options are not plain values, nor schedules (constant, exponential,",
+    "ce + man(pooled='true')": "man.pooled: expected a valid boolean; got 'true'",
     "ce + man(zeta=1, zeta=2)": "which gives an option twice",
     "ce + man(**{'zeta': 1})": "unknown key",
     "stochdepth(ce, keep=0.0)": "stochdepth.keep: expected greater than 0; got 0.0",
