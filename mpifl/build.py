@@ -154,7 +154,7 @@ def resolve(raw: dict) -> Config:
     _refuse_misfit(config.local.loss, config.model)
     if config.evaluation.models and config.evaluation.where == "shared":
         raise BadInput("evaluation.where: expected server, where evaluation.models are tested; got shared")
-    if hasattr(config.algorithm, "gradient") and not isinstance(config.local.gradient, Plain):
+    if config.algorithm.gradient is not None and not isinstance(config.local.gradient, Plain):
         raise BadInput(
             f"local.gradient: expected plain, since {type(config.algorithm).__name__} brings its own gradient; got "
             f"{type(config.local.gradient).__name__.lower()}"

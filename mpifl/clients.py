@@ -65,8 +65,8 @@ class Clients:
 
     def __post_init__(self) -> None:
         self.sizes = np.array([len(part) for part in self.parts], dtype=np.int64)
-        if gradient := getattr(self.algorithm, "gradient", None):  # a rule that brings its own
-            self.local = replace(self.local, gradient=gradient)
+        if self.algorithm.gradient is not None:
+            self.local = replace(self.local, gradient=self.algorithm.gradient)
 
     def costs(self, cohort: np.ndarray) -> np.ndarray:
         """The expected work of each client of `cohort`, in minibatches."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from mpifl.settings import Fraction, NonNegative, options
 
 Gradient = Callable[[Tensor], Tensor]
+Oracle = Callable[[Gradient, Tensor], Tensor]
 
 _TINY = 1e-12
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor
 
 from mpifl.local import Trained
+from mpifl.oracles import Oracle
 from mpifl.settings import options
 
 State = dict[str, Tensor]
@@ -21,6 +23,9 @@ Train = Callable[..., Trained]
 @options
 class Rule(ABC):
     """The five functions of a rule; those that most rules share are here."""
+
+    gradient: ClassVar[Oracle | None] = None
+    """the gradient of its local steps, for a rule that brings its own; `local.gradient` must then stay plain"""
 
     def init_server(self, w: Tensor) -> State:
         """What the server remembers before the first round."""
