@@ -1,0 +1,63 @@
+"""Curvature of a net's loss at given weights: operators, and estimators that say how far off they are.
+
+    objective = Objective(net, Fixed(samples, indices, batch=100))   # what: the mean cross-entropy of which samples
+    H = Curvature(objective, w)                                      # the Hessian at w [d]; `H(v)` is a product with v
+    ends = lanczos(H, top=10, bottom=1)                              # eigenpairs
+    found = diagonal(H, ends.basis, sizes=H.sizes)                   # trace, diagonal, traces by tensor
+    density = spectrum(H)                                            # the spectrum as a whole
+
+Each works on any `Symmetric`, a dense `Matrix` among them. Nothing here knows of federated learning, MPI or files.
+"""
+
+from mpifl.curvature.diagonal import Diagonal, Estimate, diagonal
+from mpifl.curvature.disagreement import Disagreement, as_released, disagreement
+from mpifl.curvature.krylov import Basis
+from mpifl.curvature.lanczos import Eigenpairs, Ends, lanczos
+from mpifl.curvature.layers import LayerTop, layer_tops, layer_traces, layers
+from mpifl.curvature.memory import Memory, memory
+from mpifl.curvature.objective import Objective
+from mpifl.curvature.operator import Curvature, gauss_newton, hessian
+from mpifl.curvature.power import Dominant, deflated, power
+from mpifl.curvature.samples import Fixed, Fresh
+from mpifl.curvature.sharpness import Sharpness, sharpness
+from mpifl.curvature.spectrum import Spectrum, spectrum
+from mpifl.curvature.symmetric import Matrix, Symmetric, dense
+from mpifl.curvature.trace import Trace, running_trace, trace
+
+__all__ = [
+    "Basis",
+    "Curvature",
+    "Diagonal",
+    "Disagreement",
+    "Dominant",
+    "Eigenpairs",
+    "Ends",
+    "Estimate",
+    "Fixed",
+    "Fresh",
+    "LayerTop",
+    "Matrix",
+    "Memory",
+    "Objective",
+    "Sharpness",
+    "Spectrum",
+    "Symmetric",
+    "Trace",
+    "as_released",
+    "deflated",
+    "dense",
+    "diagonal",
+    "disagreement",
+    "gauss_newton",
+    "hessian",
+    "lanczos",
+    "layer_tops",
+    "layer_traces",
+    "layers",
+    "memory",
+    "power",
+    "running_trace",
+    "sharpness",
+    "spectrum",
+    "trace",
+]

@@ -1,0 +1,83 @@
+"""How far Hessians of several models disagree (Mendieta et al. 2022, section 3), by their diagonals' norm and angle.
+
+    H_N = mean over pairs (||diag H_k|| - ||diag H_j||)^2,     H_D = mean over pairs cos(diag H_k, diag H_j)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mpifl.curvature.diagonal import Diagonal, Estimate
+from mpifl.settings import BadInput
+
+
+@dataclass(frozen=True, eq=False)
+class Disagreement:
+    """H_N and H_D of K models, and of each pair of them."""
+
+    H_N: Estimate
+    H_D: Estimate
+    differences: Tensor
+    """[K, K], float64: H_N of each pair"""
+    cosines: Tensor
+    """[K, K], float64: H_D of each pair, 1 on the diagonal"""
+
+
+def disagreement(diagonals: Sequence[Diagonal]) -> Disagreement:
+    """H_N and H_D over the pairs of different models, from diagonals estimated with probes of their own each.
+
+    Norms are free of the bias that averages of noise have; H_N still has the sum of two norms' variances in it, which
+    is counted in its error. Raises BadInput for fewer than two models, and where a norm is lost in noise.
+    """
+    _refuse_one(len(diagonals))
+    norms = [diagonal.norm for diagonal in diagonals]
+    if any(norm.value <= norm.error for norm in norms):
+        raise BadInput("diagonals: expected norms above their errors; got one that is lost in noise; use more probes")
+    n, spread = (torch.tensor([getattr(e, part) for e in norms], dtype=torch.float64) for part in ("value", "error"))
+    units = torch.stack([d.mean for d in diagonals]) / n[:, None].to(diagonals[0].mean)
+    cosines = (units @ units.T).double().fill_diagonal_(1.0)
+    differences = (n[:, None] - n).square()
+    pairs = len(n) * (len(n) - 1)
+    pull = 4 * (n * len(n) - n.sum()) / pairs  # the derivative of the mean by each norm
+    error_n = (pull * spread).square().sum().sqrt() + 2 * spread.square().sum() / len(n)
+    error_d = _angle_error(units, cosines, n, diagonals)
+    H_N, H_D = differences.sum() / pairs, (cosines.sum() - len(n)) / pairs
+    return Disagreement(
+        Estimate(H_N.item(), error_n.item()), Estimate(H_D.item(), error_d), differences, cosines.cpu()
+    )
+
+
+def as_released(vectors: Tensor) -> Disagreement:
+    """H_N and H_D of `vectors [K, n]` as FedAlign's released code has them: over all K^2 ordered pairs, k = j too.
+
+    So H_N is (K - 1)/K of the mean over different models and H_D nearer to 1. No errors are known (NaN).
+    """
+    _refuse_one(len(vectors))
+    vectors = vectors.double()
+    n = vectors.norm(dim=1)
+    cosines = (vectors @ vectors.T) / (n[:, None] * n).clamp(min=torch.finfo(n.dtype).tiny)
+    differences = (n[:, None] - n).square()
+    nan = float("nan")
+    return Disagreement(
+        Estimate(differences.mean().item(), nan), Estimate(cosines.mean().item(), nan), differences, cosines
+    )
+
+
+def _angle_error(units: Tensor, cosines: Tensor, n: Tensor, diagonals: Sequence[Diagonal]) -> float:
+    """Standard error of the mean cosine: only what moves a diagonal across its own direction turns it."""
+    total, variance = units.sum(0), 0.0
+    for k, diagonal in enumerate(diagonals):
+        along = (cosines[k].sum() - 1).item()
+        across = (total - units[k] - along * units[k]).double()
+        variance += 2 * (across.square() * diagonal.variance.double()).sum().item() / n[k].item() ** 2
+    pairs = len(diagonals) * (len(diagonals) - 1)
+    return 2 * variance**0.5 / pairs
+
+
+def _refuse_one(models: int) -> None:
+    if models < 2:
+        raise BadInput(f"disagreement: expected at least two models to compare; got {models}")

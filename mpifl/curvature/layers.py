@@ -1,0 +1,60 @@
+"""Curvature layer by layer: the largest eigenvalue and the trace of each layer's diagonal block of the Hessian.
+
+MAN's theory (Yashwanth et al. 2024) bounds the first by the activations that enter the layer. A layer is a module
+that has parameters of its own: a weight and its bias together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mpifl.curvature.diagonal import Diagonal, Estimate
+from mpifl.curvature.lanczos import lanczos
+from mpifl.curvature.objective import Objective
+from mpifl.curvature.operator import Curvature
+from mpifl.vector import Entry
+
+
+@dataclass(frozen=True)
+class LayerTop:
+    """The largest eigenvalue of a layer's block."""
+
+    layer: str
+    value: float
+    error: float
+    products: int
+    """each cheaper than one of the whole net"""
+
+
+def layers(layout: list[Entry]) -> dict[str, list[str]]:
+    """The parameters' names of each layer, in the net's order.
+
+    >>> layers([Entry("a.weight", "parameter", (2,), 0, 2), Entry("a.bias", "parameter", (1,), 2, 1)])
+    {'a': ['a.weight', 'a.bias']}
+    """
+    found: dict[str, list[str]] = {}
+    for entry in layout:
+        if entry.kind == "parameter":
+            found.setdefault(entry.name.rpartition(".")[0] or entry.name, []).append(entry.name)
+    return found
+
+
+def layer_tops(
+    objective: Objective, w: Tensor, *, tolerance: float = 0.03, most: int = 30, seed: int = 0
+) -> Iterator[LayerTop]:
+    """Each layer's largest eigenvalue, one after the other, by Lanczos on its block."""
+    for layer, names in layers(objective.net.layout).items():
+        block = Curvature(objective, w, only=names, check=False)
+        ends = lanczos(block, 1, tolerance=tolerance, most=min(most, block.dimension), seed=seed)
+        yield LayerTop(layer, float(ends.top.values[0]), float(ends.top.errors[0]), ends.products)
+
+
+def layer_traces(diagonal: Diagonal, layout: list[Entry]) -> dict[str, Estimate]:
+    """Each layer's trace, from a diagonal that was estimated with the parameters' `sizes`: no product more."""
+    names = [entry.name for entry in layout if entry.kind == "parameter"]
+    column = {name: number for number, name in enumerate(names)}
+    groups = layers(layout).items()
+    return {layer: diagonal.trace_of([column[name] for name in members]) for layer, members in groups}

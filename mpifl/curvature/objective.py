@@ -1,0 +1,170 @@
+"""The objective whose curvature is measured: the mean cross-entropy over fixed samples, in evaluation mode.
+
+Each sample counts alike, so batches may differ in size. No regulariser, no augmentation, no weight decay. The data may
+be shared out over processes: each has a part, and `total` adds a vector up over all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mpifl.settings import BadInput
+from mpifl.vector import Net, digest
+
+Data = Iterable[tuple[Tensor, Tensor]]
+"""gives the same batches (x, y) each time it is iterated"""
+Total = Callable[[Tensor], Tensor]
+"""the sum of a flat vector over the processes that share the data, on all of them"""
+
+
+UNUSED = {"allow_unused": True, "materialize_grads": True}
+"""options of `torch.autograd.grad`: a parameter that has no part in the loss has gradient zero"""
+
+
+def alone(vector: Tensor) -> Tensor:
+    """The `total` of one process."""
+    return vector
+
+
+class Objective:
+    """f(w) = sum over the samples of cross-entropy / n, of a net with fixed `buffers [b]` (its present ones).
+
+    `forward` holds options of the forward pass. The net is borrowed: its weights, buffers, modes and gradient are put
+    back after each use. Raises BadInput where there is no sample.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        data: Data,
+        buffers: Tensor | None = None,
+        total: Total = alone,
+        forward: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.net, self.data, self.total, self.forward = net, data, total, dict(forward or {})
+        self.buffers = (net.buffers if buffers is None else buffers).detach().clone()
+        self.parameters = list(net.module.parameters())
+
+    @contextmanager
+    def at(self, w: Tensor) -> Iterator[None]:
+        """Within it the net has weights `w [d]` and the objective's buffers, and is in evaluation mode."""
+        net = self.net
+        before, modes = (net.weights.clone(), net.buffers.clone()), [(m, m.training) for m in net.module.modules()]
+        net.load(w, self.buffers)
+        net.module.eval()
+        try:
+            with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+                yield
+        finally:
+            net.load(*before)
+            for module, training in modes:
+                module.training = training
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The logits [n, classes] of a batch; within `at`."""
+        return self.net(x, **self.forward).logits
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The summed cross-entropy of a batch; within `at`."""
+        return F.cross_entropy(self.logits(x), y, reduction="sum")
+
+    def score(self, w: Tensor) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy at `w [d]`."""
+        sums = torch.zeros(3, dtype=torch.float64)
+        with self.at(w), torch.no_grad():
+            for x, y in self.data:
+                logits = self.logits(x)
+                right = (logits.argmax(-1) == y).sum().item()
+                loss = F.cross_entropy(logits.double(), y, reduction="sum").item()
+                sums += torch.tensor([loss, right, len(y)], dtype=torch.float64)
+        loss, right, n = self._shared(sums)
+        return loss / n, right / n
+
+    def gradient(self, w: Tensor) -> tuple[float, Tensor]:
+        """f(w) and its gradient [d]."""
+        packed = w.new_zeros(len(w) + 2)
+        with self.at(w), torch.enable_grad():
+            for x, y in self.data:
+                loss = self.loss(x, y)
+                packed[:-2] += flat(torch.autograd.grad(loss, self.parameters, **UNUSED))
+                packed[-2] += loss.detach()
+                packed[-1] += len(y)
+        packed = self.total(packed)
+        self._refuse_nothing(packed[-1].item())
+        return (packed[-2] / packed[-1]).item(), packed[:-2] / packed[-1]
+
+    def check(self, w: Tensor) -> tuple[float, Tensor]:
+        """f(w) and its gradient [d], from two passes over the data; raises BadInput where these differ, and says why.
+
+        A Hessian is defined only if every product sees the same function.
+        """
+        first, second = self._traced(w), self._traced(w)
+        reason = _difference(first, second, self.buffers)
+        flags = torch.tensor([1.0 if reason else 0.0], dtype=torch.float64, device=w.device)
+        if self.total(flags).item():
+            reason = reason or "another process's part of the data does"
+            raise BadInput(f"data: expected the same finite function at every pass over the data; got {reason}")
+        return first.loss, first.gradient
+
+    def _traced(self, w: Tensor) -> _Pass:
+        seen, left, source = [], [self.buffers], self.data
+
+        def recorded() -> Iterator[tuple[Tensor, Tensor]]:
+            for x, y in source:
+                seen.append(digest(x, y))
+                yield x, y
+            left[0] = self.net.buffers.clone()
+
+        self.data = recorded()
+        try:
+            return _Pass(*self.gradient(w), seen, left[0])
+        finally:
+            self.data = source
+
+    def _shared(self, sums: Tensor) -> list[float]:
+        sums = self.total(sums).tolist()
+        self._refuse_nothing(sums[-1])
+        return sums
+
+    def _refuse_nothing(self, n: float) -> None:
+        if not n:
+            raise BadInput("data: expected at least one sample; got none")
+
+
+class _Pass(NamedTuple):
+    """What one pass over the data gave."""
+
+    loss: float
+    gradient: Tensor
+    batches: list[str]
+    """their digests"""
+    buffers: Tensor
+    """as the pass left them"""
+
+
+def _difference(first: _Pass, second: _Pass, buffers: Tensor) -> str:
+    """What makes two passes differ, in words; empty where they do not."""
+    if first.batches != second.batches:
+        return "other batches in the second pass (the source shuffles or augments)"
+    if not torch.equal(first.buffers, buffers):
+        return "running statistics that a pass moves (a BatchNorm in train mode)"
+    if not math.isfinite(first.loss):
+        return f"a loss of {first.loss} (these weights have diverged)"
+    rough = 1e-9 if first.gradient.dtype == torch.float64 else 1e-3
+    apart = (first.gradient - second.gradient).norm() > rough * first.gradient.norm()
+    if apart or abs(first.loss - second.loss) > rough * abs(first.loss):
+        return f"losses {first.loss:.9g} and {second.loss:.9g} of the same batches (dropout, or other random draws)"
+    return ""
+
+
+def flat(tensors: Iterable[Tensor]) -> Tensor:
+    """The tensors one after the other, [d]."""
+    return torch.cat([t.reshape(-1) for t in tensors])
