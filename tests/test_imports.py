@@ -22,7 +22,7 @@ LAYERS = [
     "algorithms clients",
     "rounds",
     "journal build checkpoints",
-    "outline",
+    "outline study",
     "calibration",
     "costs",
     "plan show session grid",
