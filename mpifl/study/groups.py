@@ -135,8 +135,8 @@ def label(method: Options, methods: Sequence[Options]) -> str:
     'feddyn'
     >>> label(feddyn, [feddyn, feddyn | {"algorithm.alpha": 0.01}])
     'alpha=0.1'
-    >>> label(feddyn | {"local.loss": "ce"}, [{"algorithm.name": "fedavg", "local.loss": "man"}])
-    'feddyn'
+    >>> label(feddyn | {"local.loss": "ce"}, [feddyn | {"local.loss": "man"}, {"algorithm.name": "fedavg"}])
+    'feddyn, lr=0.1'
     """
     telling = _without_plain([key for key in method if _tells(key, method, methods)], method)
     leaves = [key.rpartition(".")[2] for key in telling]
