@@ -9,7 +9,7 @@ import torch
 from benchmarks.pairs import interleave
 from benchmarks.report import Row
 from benchmarks.workloads import RESNET, experiment
-from mpifl.rounds import Experiment
+from mpifl.progress import Experiment
 
 HEAD = {"model": {"name": "resnet56", "projection": 256}}
 

@@ -18,7 +18,7 @@ from benchmarks.report import Row
 from mpifl import rounds
 from mpifl.federation import Federation
 from mpifl.journal import Recorder
-from mpifl.rounds import Progress, Watcher
+from mpifl.progress import Experiment, Progress, Watcher
 from mpifl.store import Store
 
 
@@ -54,7 +54,7 @@ def compare(raw: dict, module: nn.Module, measured: int) -> Pairs:
     return watcher.pairs
 
 
-def _store(folder: Path, x: rounds.Experiment) -> Store:
+def _store(folder: Path, x: Experiment) -> Store:
     layout, clients = x.clients.net.layout, len(x.clients)
     offsets = [0, *x.clients.sizes.cumsum()]
     partition = (torch.cat([torch.from_numpy(part) for part in x.clients.parts]).numpy(), offsets, x.clients.counts)
@@ -63,7 +63,7 @@ def _store(folder: Path, x: rounds.Experiment) -> Store:
     )
 
 
-def _refuse_different_work(x: rounds.Experiment, other: bare.Bare) -> None:
+def _refuse_different_work(x: Experiment, other: bare.Bare) -> None:
     w = x.clients.net.weights.clone()
     ours = x.clients.play(0, 1, {"w": w}, {}).reply["w"]
     other.play(w, other.batches(0, 1))

@@ -10,7 +10,7 @@ from benchmarks import workloads
 from benchmarks.pairs import Stopwatch, Times
 from mpifl import rounds
 from mpifl.federation import Federation
-from mpifl.rounds import Experiment, Progress, Watcher
+from mpifl.progress import Experiment, Progress, Watcher
 
 CLIENTS = 6
 """that each worker plays in a turn"""

@@ -6,7 +6,7 @@ import torch
 
 from mpifl import build
 from mpifl.placement import settle
-from mpifl.rounds import Experiment
+from mpifl.progress import Experiment
 
 CIFAR = {"shape": [3, 32, 32], "classes": 10}
 

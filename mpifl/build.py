@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import field, fields, replace
 from pathlib import Path
@@ -32,8 +33,8 @@ from mpifl.models import MODELS, Model
 from mpifl.models.cnn import Cnn
 from mpifl.oracles import ORACLES, Plain
 from mpifl.placement import device_for, settle, threads_of
+from mpifl.progress import Experiment
 from mpifl.rates import RATES
-from mpifl.rounds import Experiment
 from mpifl.schedule import Participation
 from mpifl.settings import BadInput, Count, NonNegative, NonNegativeInt, options
 from mpifl.store import Run
@@ -107,6 +108,10 @@ class Runtime:
     """per rank; 0: what Slurm grants a task, else 1"""
     channels_last: Literal["auto", "yes", "no"] = "auto"
     """memory format of images; auto: what was measured faster for the model"""
+    grace_seconds: NonNegative = 20.0
+    """after a signal: how long the round under way may still take, before it is left"""
+    patience_minutes: NonNegative = 10.0
+    """how long a rank may be silent before all ranks end; 0: for ever"""
 
 
 @options
@@ -251,17 +256,31 @@ def network(config: Config, shape: tuple[int, int, int], classes: int, device: t
     return Net(module, device, config.model.channels_last if wanted == "auto" else wanted == "yes")
 
 
-def place(config: Config, federation: Federation) -> tuple[torch.device, int]:
-    """This rank's device and threads, made this process's own."""
-    threads = threads_of(config.runtime.threads)
+def place(config: Config, federation: Federation) -> torch.device:
+    """This rank's device, made this process's own, with its threads; BadInput where only some workers have a GPU."""
     worker, workers = federation.worker_on_node()
     device = federation.agree(lambda: device_for(config.runtime.device, worker, workers))
-    settle(device, threads)
-    return device, threads
+    kinds = federation.allgather((socket.gethostname(), device.type if worker is not None else ""))
+    federation.agree(lambda: _refuse_mixture(kinds))
+    settle(device, threads_of(config.runtime.threads))
+    return device
 
 
-def experiment(config: Config, dataset: Dataset, device: torch.device) -> Experiment:
-    """All that `rounds.run` needs; raises BadInput where config and data do not fit."""
+def _refuse_mixture(kinds: list[tuple[str, str]]) -> None:
+    """BadInput where some workers, given as (host, type of device), have a GPU and others none."""
+    without = [host for host, kind in kinds if kind == "cpu"]
+    if without and any(kind == "cuda" for _, kind in kinds):
+        raise BadInput(
+            f"runtime.device: expected a GPU for every worker, or for none; got none on {without[0]} and some "
+            "elsewhere, and their bits would differ; allowed: a job with GPUs on every node, or runtime.device=cpu"
+        )
+
+
+def experiment(config: Config, dataset: Dataset, device: torch.device, trains: bool = True) -> Experiment:
+    """All that `rounds.run` needs; raises BadInput where config and data do not fit.
+
+    A rank that never `trains`, a server with workers, leaves the training samples in host memory.
+    """
     _refuse_other_data(config, dataset.checksum)
     parts = partition(config, dataset.train.labels, dataset.train.domains)
     net = network(config, dataset.shape, len(dataset.classes), device)
@@ -269,11 +288,11 @@ def experiment(config: Config, dataset: Dataset, device: torch.device) -> Experi
     if empty := [c for c, part in enumerate(parts) if not len(part)]:
         raise BadInput(
             f"partition: expected samples for each of {config.clients} clients; got none for {len(empty)} of them "
-            f"(client {empty[0]} first); raise partition.minimum or partition.alpha, or lower clients"
+            f"(client {empty[0]} first); fewer clients, more samples (data.train_limit), or a less uneven partition"
         )
     clients = Clients(
         net=net,
-        samples=Samples(dataset.train.images, dataset.train.labels, *normal, device),
+        samples=Samples(dataset.train.images, dataset.train.labels, *normal, device if trains else torch.device("cpu")),
         parts=parts,
         counts=counts(dataset.train.labels, parts, len(dataset.classes)),
         algorithm=config.algorithm,

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from mpifl.evaluate import evaluate
 from mpifl.outline import Outline
-from mpifl.rounds import Experiment
+from mpifl.progress import Experiment
 from mpifl.summation import Diverged, WeightedSum
 
 _REPEATS = 3

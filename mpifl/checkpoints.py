@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mpifl.federation import Federation
-from mpifl.rounds import Keeper, Progress, Start
+from mpifl.progress import Keeper, Progress, Start
 from mpifl.states import ClientStates
 from mpifl.store import Checkpoint, Store, checkpoint
 
@@ -25,12 +25,15 @@ class Checkpoints(Keeper):
 
     def __init__(self, folder: Path, store: Store | None, check: Callable[[], None], rounds: int, minutes: float):
         self.folder, self.store, self.check = folder, store, check
+        self._kept = 0
         self.rounds, self.seconds = rounds, 60 * minutes
         self._last = time.monotonic()
 
-    def due(self, progress: Progress) -> bool:
+    def due(self, progress: Progress, ending: bool) -> bool:
+        if progress.round == self._kept:
+            return False
         by_rounds = bool(self.rounds) and progress.round % self.rounds == 0
-        return by_rounds or bool(self.seconds) and time.monotonic() - self._last > self.seconds
+        return ending or by_rounds or bool(self.seconds) and time.monotonic() - self._last > self.seconds
 
     def keep(self, progress: Progress, states: ClientStates, federation: Federation) -> None:
         part = None
@@ -39,7 +42,7 @@ class Checkpoints(Keeper):
             part = checkpoint.write_part(self.folder, progress.round, federation.rank, here, self.check)
         federation.arrive()
         parts = federation.gather(part)
-        self._last = time.monotonic()
+        self._last, self._kept = time.monotonic(), progress.round
         if self.store:
             server = {_SERVER + name: v.numpy() for name, v in progress.server.items()}
             server |= {_MEANS + name: v.numpy() for name, v in progress.means.items()}

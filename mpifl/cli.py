@@ -29,7 +29,8 @@ def main() -> None:
     mpifl show runs/demo                               what came of it
 
     Exit codes: 0 done, 1 an unforeseen error (its traceback names rank, round and client), 2 bad input, 3 diverged,
-    4 another process took the run's folder over.
+    4 another process took the run's folder over, 75 stopped by SIGTERM, SIGUSR1 or Ctrl-C with a checkpoint, from
+    which --resume goes on.
     """
 
 
@@ -68,13 +69,15 @@ def plan(config: str, assignments: tuple[str, ...], ranks: int | None, no_timing
 @main.command()
 @click.argument("run")
 @click.option("--config", is_flag=True, help="Print the stored config too: every option that the run had.")
-def show(run: str, config: bool) -> None:
+@click.option("--status", is_flag=True, help="Print one word only: running, complete, stopped or failed.")
+def show(run: str, config: bool, status: bool) -> None:
     """Summarise RUN: its folder, its results.h5, or a packed file."""
     with exit_code():
         from mpifl.show import show as render
         from mpifl.store import Run
 
-        render(Run.open(run), config=config)
+        opened = Run.open(run)
+        click.echo(opened.status) if status else render(opened, config=config)
 
 
 @main.command()
@@ -158,6 +161,9 @@ def exit_code() -> Iterator[None]:
 
     try:
         yield
+    except BrokenPipeError:  # as in `mpifl show RUN | head`
+        sys.stdout = None
+        sys.exit(141)
     except (BadInput, OSError) as error:
         click.echo(f"mpifl: {error}", err=True)
         sys.exit(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -115,8 +116,10 @@ class Clients:
             reply["buffers"] = self.buffers.encode(sent["buffers"])
         return reply
 
-    def play(self, client: int, round: int, sent: Message, own: State) -> Played:
-        """One client's round from what was `sent` (on the net's device)."""
+    def play(
+        self, client: int, round: int, sent: Message, own: State, alive: Callable[[], None] = lambda: None
+    ) -> Played:
+        """One client's round from what was `sent` (on the net's device); `alive` is called at each minibatch."""
         began, device = time.perf_counter(), self.net.device
         own = {name: vector.to(device) for name, vector in own.items()}
         if "buffers" in sent:
@@ -126,7 +129,7 @@ class Clients:
         def local_training(w: Tensor, *, linear: Tensor | None = None, pull: float = 0.0) -> Trained:
             nonlocal result
             context = self._context(client, round, sent, own)
-            batches = self._batches(client, round)
+            batches = self._batches(client, round, alive)
             momentum = own.get("momentum")
             terms = {"momentum": momentum, "linear": linear, "pull": pull}
             result = train(self.net, self.loss, self.local, batches, context, self.rate(round), w, **terms)
@@ -158,7 +161,7 @@ class Clients:
         model = (sent["w"], sent.get("buffers", self.net.buffers))
         return ClientRound(self.seed, client, round, len(counts), counts, model, previous)
 
-    def _batches(self, client: int, round: int):
+    def _batches(self, client: int, round: int, alive: Callable[[], None]) -> Iterator[tuple[Tensor, Tensor]]:
         local = self.local
         shuffle = seeds.generator(self.seed, "shuffle", client, round)
         own, steps = self.parts[client], local.steps or None
@@ -166,4 +169,6 @@ class Clients:
         augmentation, draws = self.augmentation, None
         if not augmentation.is_nothing:  # making a stream would take a tenth of a tiny step
             draws = augmentation.draw(len(order), seeds.generator(self.seed, "augment", client, round))
-        return deal(self.samples, order, lengths, augmentation, draws)
+        for minibatch in deal(self.samples, order, lengths, augmentation, draws):
+            alive()
+            yield minibatch

@@ -19,8 +19,7 @@ from rich.console import Console
 
 import mpifl
 from mpifl import launching
-from mpifl.journal import size
-from mpifl.tables import console_for, facts, show, table
+from mpifl.tables import console_for, facts, show, size, table
 
 if TYPE_CHECKING:
     from mpifl.federation import Federation
@@ -55,7 +54,7 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
     ranks = _begin(federation)
     if launched and launched != ranks:
         return _refuse(launching.diagnosis(library, launched, ranks))
-    from mpifl.session import on_all_ranks
+    from mpifl.exits import on_all_ranks
 
     return on_all_ranks(lambda job: _examine(job, path, assignments, megabytes))
 
@@ -89,7 +88,7 @@ def _examine(job: Federation, path: str | None, assignments: Sequence[str], mega
 
     threads = torch.get_num_threads()
     config = job.agree(lambda: build.resolve(build.raw(path, assignments) if path else {}))
-    device, _ = build.place(config, job)
+    device = build.place(config, job)
     message = _message(job, config) if path else None
     rows = job.gather(_facts(job, device, threads))
     console = console_for(sys.stdout)
@@ -118,15 +117,14 @@ def _message(job: Federation, config: Any) -> tuple[int, int]:
 
 def _facts(job: Federation, device: torch.device, threads: int) -> dict[str, Any]:
     """What this rank knows of itself."""
-    from mpifl import federation
+    from mpifl import federation, provenance
 
-    on_gpu = device.type == "cuda"
     return {
         "rank": str(job.rank),
-        "role": "server" if job.worker is None else "worker" if job.size > 1 else "both",
+        "role": provenance.role(job),
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
-        "device": f"{device} ({torch.cuda.get_device_name(device)})" if on_gpu else str(device),
+        "device": provenance.name_of(device),
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "unset"),
         "cores": os.sched_getaffinity(0),
         "threads": torch.get_num_threads(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpifl.data.batches import Samples
+from mpifl.losses.loss import Loss
 from mpifl.settings import Count, Fraction, options
 from mpifl.vector import Net
 
@@ -43,18 +46,25 @@ class Score(NamedTuple):
 
 
 def evaluate(
-    net: Net, samples: Samples, batch: int, share: int = 0, shares: int = 1, forward: dict[str, Any] | None = None
+    net: Net,
+    samples: Samples,
+    batch: int,
+    share: int = 0,
+    shares: int = 1,
+    forward: dict[str, Any] | None = None,
+    alive: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Summed cross-entropy and number right of each batch, float64 `[batches, 2]`, of the net's present weights.
 
     With several `shares`, every `shares`-th batch from `share` on is done and the other rows stay zero: adding the
-    shares gives the whole, to the bit. `forward` holds options of the forward pass.
+    shares gives the whole, to the bit. `forward` holds options of the forward pass; `alive` is called at each batch.
     """
     net.module.eval()
     starts = range(0, len(samples), batch)
     sums = torch.zeros(len(starts), 2, dtype=torch.float64, device=net.device)
     with torch.inference_mode():
         for row in range(share, len(starts), shares):
+            alive()
             indices = torch.arange(starts[row], min(starts[row] + batch, len(samples)), device=net.device)
             logits, y = net(samples.pick(indices), **(forward or {})).logits, samples.labels[indices]
             sums[row, 0] = _cross_entropy(logits, y)
@@ -70,3 +80,33 @@ def score(sums: np.ndarray, samples: int) -> Score:
     """The whole split's score from the rows of `evaluate`, added in their order."""
     loss, right = np.add.reduce(sums, axis=0)
     return Score(float(loss) / samples, float(right) / samples)
+
+
+@dataclass(frozen=True)
+class Tester:
+    """Tests weight vectors on one split, on one net."""
+
+    net: Net
+    samples: Samples
+    batch: int
+    loss: Loss
+    """only for what it changes in the forward pass"""
+    alive: Callable[[], None]
+
+    def rows(self, w: Tensor, buffers: Tensor, share: int = 0, shares: int = 1) -> np.ndarray:
+        """The rows of `evaluate` of weights `w [d]` and `buffers [b]`."""
+        self.net.load(w, buffers)
+        return self._rows(share, shares)
+
+    def score(self, w: Tensor) -> Score:
+        """The score of `w [d]`, with the buffers that the net has."""
+        self.net.load(w)
+        return self.total(self._rows())
+
+    def total(self, rows: np.ndarray) -> Score:
+        """The score from all rows."""
+        return score(rows, len(self.samples))
+
+    def _rows(self, share: int = 0, shares: int = 1) -> np.ndarray:
+        forward = self.loss.evaluated(self.net.module)
+        return evaluate(self.net, self.samples, self.batch, share, shares, forward, self.alive)

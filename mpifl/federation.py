@@ -19,6 +19,7 @@ os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # else Open MPI's wheel complains
 from mpi4py import MPI  # noqa: E402
 from torch import Tensor
 
+from mpifl.pulse import Pulse
 from mpifl.settings import BadInput
 from mpifl.summation import Message, WeightedSum
 
@@ -47,6 +48,7 @@ class Federation(MPI.Intracomm):
                 f"Python uses {library()}, another MPI than the launcher's (`mpifl doctor` says more)"
             )
         self.node = self.Split_type(MPI.COMM_TYPE_SHARED)
+        self.pulse = Pulse((communicator or MPI.COMM_WORLD).Dup())
         self._windows = []  # keeps shared memory mapped
         self.bytes_moved = 0
         return self
@@ -87,6 +89,7 @@ class Federation(MPI.Intracomm):
         """Wait for all ranks, asleep between looks, so that a core is free for a client and signal handlers run."""
         request, nap = self.Ibarrier(), 2e-5
         while not request.Test():
+            self.pulse.poll()
             time.sleep(nap)
             nap = min(_LONGEST_NAP, nap * 1.5)
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import time
+import os
+import sys
 from collections.abc import Callable, Container, Iterable
 
+import click
 import numpy as np
 
 from mpifl.clients import COLUMNS
-from mpifl.rounds import Progress, Watcher
+from mpifl.progress import Progress, Watcher
 from mpifl.store import Store
+from mpifl.tables import duration, size
 from mpifl.vector import digest
+
+
+def say(line: str) -> None:
+    """Print a line; where nobody reads any more (`mpifl run ... | head`), the run goes on without."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
 
 class Both(Watcher):
@@ -39,8 +50,10 @@ class Recorder(Watcher):
             row |= {"test_accuracy": progress.score.accuracy, "test_loss": progress.score.loss}
         for name, scored in progress.scores.items():
             row |= {f"test_accuracy_{name}": scored.accuracy, f"test_loss_{name}": scored.loss}
-        rows = dict(zip(COLUMNS, progress.rows.T, strict=True))
-        tested = () if np.isnan(rows["test_accuracy"]).all() else ("test_accuracy",)
+        rows, tested = dict(zip(COLUMNS, progress.rows.T, strict=True)), ()
+        if not np.isnan(rows["test_accuracy"]).all():
+            tested = ("test_accuracy",)
+            row["test_accuracy_clients"] = float(np.nanmean(rows["test_accuracy"]))
         clients = {name: rows[name] for name in ("loss", "accuracy", "weight", "seconds", *tested)}
         self.store.append(progress.round, row, clients, progress.cohort)
 
@@ -55,7 +68,7 @@ class Recorder(Watcher):
 class Teller(Watcher):
     """A line a round: round, accuracy, loss, seconds, bytes, and how long the rest will take."""
 
-    def __init__(self, rounds: int, say: Callable[[str], None]) -> None:
+    def __init__(self, rounds: int, say: Callable[[str], None] = say) -> None:
         self.rounds, self.say = rounds, say
         self.seconds: list[float] = []
 
@@ -65,34 +78,10 @@ class Teller(Watcher):
         loss = progress.rows[:, COLUMNS.index("weight")] @ progress.rows[:, COLUMNS.index("loss")]
         left = float(np.median(self.seconds[-20:])) * (self.rounds - progress.round)
         tested = f"accuracy {score.accuracy:7.2%}  loss {score.loss:8.4f}" if score else " " * 31
+        others = "".join(f"  {name} {scored.accuracy:7.2%}" for name, scored in progress.scores.items())
+        number = f"{progress.round:>{len(str(self.rounds))}}/{self.rounds}"
         self.say(
-            f"round {progress.round:>{len(str(self.rounds))}}/{self.rounds}  {tested}  training loss {loss:8.4f}  "
+            f"round {number}  {tested}{others}  training loss {loss:8.4f}  "
             f"{figures['seconds']:6.2f} s  up {size(figures['bytes_up'])}  down {size(figures['bytes_down'])}"
             + (f"  left {duration(left)}" if progress.round < self.rounds else "")
         )
-
-
-def size(number: float) -> str:
-    """Bytes for people.
-
-    >>> size(999), size(2_457_808), size(3.2e9)
-    ('999 B', '2.5 MB', '3.2 GB')
-    """
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 999.5 or unit == "TB":
-            return f"{number:.0f} {unit}" if unit == "B" or number >= 99.5 else f"{number:.1f} {unit}"
-        number /= 1000
-    raise AssertionError
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people.
-
-    >>> duration(4.2), duration(75), duration(3 * 3600 + 62)
-    ('4 s', '1:15', '3:01:02')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    form = "%H:%M:%S" if seconds >= 3600 else "%M:%S"
-    days = f"{int(seconds // 86400)} d " if seconds >= 86400 else ""
-    return days + time.strftime(form, time.gmtime(seconds)).lstrip("0")

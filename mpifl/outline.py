@@ -14,7 +14,7 @@ from mpifl.data import packed
 from mpifl.data.dataset import Dataset, chosen, refuse_beyond
 from mpifl.data.partition import counts
 from mpifl.data.partition.iid import Iid
-from mpifl.rounds import Experiment
+from mpifl.progress import Experiment
 from mpifl.schedule import Participation
 from mpifl.states import State
 from mpifl.summation import Message

@@ -13,11 +13,10 @@ from rich.console import Console
 
 from mpifl import build, costs
 from mpifl.calibration import Calibration, calibrate, on_gpu, resident
-from mpifl.journal import duration, size
 from mpifl.outline import Outline, outline
 from mpifl.placement import device_for, settle, threads_of
 from mpifl.settings import BadInput
-from mpifl.tables import console_for, facts, show, table
+from mpifl.tables import console_for, duration, facts, show, size, table
 
 _ROW_EACH = 40  # up to so many clients have a row each
 _QUANTILES = {"least": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "most": 100}

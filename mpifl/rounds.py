@@ -7,100 +7,30 @@ and one Reduce brings the sum, the clients' figures and the test's figures to ra
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from mpifl.clients import COLUMNS, MEAN_OF, Clients
-from mpifl.data.batches import Samples
-from mpifl.evaluate import Evaluation, Score, evaluate, score
-from mpifl.schedule import Participation, assign, weights
+from mpifl.clients import COLUMNS, MEAN_OF
+from mpifl.evaluate import Tester
+from mpifl.progress import Experiment, Keeper, Progress, Start, Watcher
+from mpifl.pulse import Abandoned, Lost
+from mpifl.schedule import assign, weights
 from mpifl.states import ClientStates, State
 from mpifl.summation import Diverged, Message, WeightedSum
 
 if TYPE_CHECKING:
     from mpifl.federation import Federation
 
-_GO, _END, _FAIL = 1.0, 0.0, -1.0
+_GO, _END, _FAIL, _STOP = 1.0, 0.0, -1.0, 2.0
 _WEIGHT, _LOSS, _SECONDS = map(COLUMNS.index, ("weight", "loss", "seconds"))
 _FAILED, _TESTED = map(COLUMNS.index, ("failed", "test_accuracy"))
 
 
 class RunFailed(RuntimeError):
     """Training went wrong in a way the config does not forgive; on rank 0 the message names round and client."""
-
-
-@dataclass
-class Experiment:
-    """All that a run needs, built alike on every rank."""
-
-    clients: Clients
-    test: Samples
-    participation: Participation
-    evaluation: Evaluation
-    rounds: int
-    seed: int
-    objective: Literal["samples", "uniform"] = "samples"
-    divergence: Literal["stop", "skip", "continue"] = "stop"
-    clients_every: int = 0
-    """rounds between those whose clients' models are brought to the server; 0: never"""
-
-
-@dataclass
-class Progress:
-    """Where a run stands after a round: all that the next round needs, and what is told of the last."""
-
-    w: Tensor
-    """[d], on the host"""
-    buffers: Tensor
-    """[b], on the host"""
-    server: State
-    round: int = 0
-    cohort: np.ndarray | None = None
-    rows: np.ndarray | None = None
-    """float64 [cohort, COLUMNS]"""
-    figures: dict[str, Any] = field(default_factory=dict)
-    """of the round: bytes, seconds ..."""
-    models: list[tuple[Tensor, Tensor]] | None = None
-    """weights and buffers of the cohort's clients after training, in rounds that keep them"""
-    score: Score | None = None
-    """of `w`, when it was evaluated"""
-    means: dict[str, Tensor] = field(default_factory=dict)
-    """weights [d] that are means of local models, to be tested too"""
-    scores: dict[str, Score] = field(default_factory=dict)
-    """of `means`"""
-
-
-class Watcher:
-    """What is told about a run, on rank 0; the store and the terminal derive from it."""
-
-    def finished(self, progress: Progress, last: bool) -> None:
-        """A round is complete, and so is the evaluation of its weights if one was due."""
-
-
-class Keeper:
-    """Keeps checkpoints, on every rank; this one keeps none."""
-
-    def due(self, progress: Progress) -> bool:
-        """Whether the server wants one now."""
-        return False
-
-    def keep(self, progress: Progress, states: ClientStates, federation: Federation) -> None:
-        """Write one: all ranks together, before the round after `progress`."""
-
-
-@dataclass
-class Start:
-    """Where a run begins: the round it goes on from, and what was kept of it."""
-
-    progress: Progress | None = None
-    """None: from the initial weights"""
-    states: dict[int, State] = field(default_factory=dict)
-    """what clients remember that this rank holds"""
-    holders: dict[int, int] = field(default_factory=dict)
-    """client -> rank, the same on all ranks"""
 
 
 def run(
@@ -112,13 +42,15 @@ def run(
 ) -> Progress:
     """All rounds; returns where the run ended (of which workers know the weights only).
 
-    Raises RunFailed on every rank when a client diverges and the policy is to stop.
+    A signal (see `Pulse`) ends it after the round under way, or before it when that takes too long, with a checkpoint:
+    then the progress is `stopped`. Raises RunFailed on every rank when a client diverges and the policy is to stop.
     """
     loop = _Loop(x, federation, watcher, keeper or Keeper(), start or Start())
     while (verdict := loop.send()) == _GO:
         loop.play()
     if verdict == _FAIL:
         raise RunFailed(loop.failure)
+    loop.progress.stopped = federation.pulse.reason if verdict == _STOP else ""
     return loop.progress
 
 
@@ -134,29 +66,42 @@ class _Loop:
         self.verdict = _END if self.progress.round >= x.rounds else _GO
         self.failure = ""
         self.told = self.settled = True
+        self.played = self.progress.round
+        self.tester = Tester(x.clients.net, x.test, x.evaluation.batch, x.clients.loss, federation.pulse.poll)
 
     def send(self) -> float:
         """This round's message to every rank, on its net's device; with it, the server's verdict on going on."""
         p = self.progress
         self.began, self.moved_before = time.perf_counter(), self.federation.bytes_moved
-        keep = p.round > 0 and self.verdict != _FAIL and (self.keeper.due(p) or self.verdict == _END)
-        message = {**self.x.clients.algorithm.send(p.w, p.server), "control": p.w.new_tensor([self.verdict, keep])}
+        if self.verdict == _GO and self.federation.pulse.reason:
+            self.verdict = _STOP
+        ending = self.verdict in (_END, _STOP)
+        keep = p.round > 0 and self.verdict != _FAIL and self.keeper.due(p, ending)
+        message = {**self.x.clients.algorithm.send(p.w, p.server)}
+        message["control"] = p.w.new_tensor([self.verdict, keep, p.round])
         if len(p.buffers):
             message["buffers"] = p.buffers
         message = self.federation.broadcast(message)
-        verdict, keep = message.pop("control").tolist()
+        verdict, keep, p.round = map(int, message.pop("control").tolist())
         if not self.federation.is_server:
             p.w, p.buffers = message["w"], message.get("buffers", p.buffers)
         self.sent = {name: vector.to(self.x.clients.net.device) for name, vector in message.items()}
-        if keep:
+        self._count(p.round)
+        if keep or verdict in (_END, _STOP):
             self._settle(last=verdict == _END)
+        if keep:
             self.keeper.keep(p, self.states, self.federation)
         return verdict
+
+    def _count(self, round: int) -> None:
+        """The server is at `round`: the one just played, or, where that one was left, the one before."""
+        self.states.settle(counts=self.played == round)
+        self.settled = self.settled or self.played != round
 
     def play(self) -> None:
         """Train and evaluate, collect, update."""
         x, p, sent = self.x, self.progress, self.sent
-        round = p.round + 1
+        self.played = round = p.round + 1
         cohort = x.participation.cohort(x.seed, round, len(x.clients))
         plays = assign(cohort, x.clients.costs(cohort), self.federation.workers)
         self.states.fetch(plays)
@@ -166,16 +111,18 @@ class _Loop:
             sums = WeightedSum(x.clients.reply_like(sent, self.states.unseen), sent)
         except Diverged as error:
             raise RunFailed(f"round {round}: {error}") from None
-        rows, models = self._train(round, cohort, plays, sums)
+        rows, models, left = self._train(round, cohort, plays, sums)
         waiting = time.perf_counter()
-        collected = self.federation.total(sums, np.concatenate([rows.ravel(), scored.ravel()]))
+        collected = self.federation.total(sums, np.concatenate([rows.ravel(), scored.ravel(), left]))
         models = self._collect(models, cohort, plays) if self._keeps_models(round) else None
         if collected is None:
-            p.round = round
             return
         mean, scalars = collected
-        rows, scored = scalars[: rows.size].reshape(rows.shape), scalars[rows.size :].reshape(scored.shape)
+        ends = np.cumsum([rows.size, scored.size])
+        rows, scored, left = map(np.reshape, np.split(scalars, ends), (rows.shape, scored.shape, left.shape))
         self._tell(scored)
+        if left.any():
+            return
         figures = self._figures(round, mean, cohort, plays, rows)
         self._update(round, mean, cohort, rows)
         now = time.perf_counter()
@@ -201,37 +148,53 @@ class _Loop:
         shared = x.evaluation.where == "shared" and f.size > 1
         if not shared and not f.is_server:
             return np.zeros((x.evaluation.batches(len(x.test)), 2))
-        net, forward = x.clients.net, x.clients.loss.evaluated(x.clients.net.module)
-        net.load(p.w, p.buffers)
-        share, shares = (f.rank, f.size) if shared else (0, 1)
-        scored = evaluate(net, x.test, x.evaluation.batch, share, shares, forward)
+        scored = self.tester.rows(p.w, p.buffers, *((f.rank, f.size) if shared else (0, 1)))
         if not shared and not last:  # complete already: tell now, not at the round's end
             self._tell(scored)
         return scored
 
     def _train(
         self, round: int, cohort: np.ndarray, plays: list[list[int]], sums: WeightedSum
-    ) -> tuple[np.ndarray, dict[int, State]]:
-        """Play this rank's clients: their rows of `[cohort, COLUMNS]`, zero elsewhere, and their models if kept."""
-        x, rows, models = self.x, np.zeros((len(cohort), len(COLUMNS))), {}
-        shares = weights(x.objective, x.clients.sizes[cohort])
-        for client in [] if self.federation.worker is None else plays[self.federation.worker]:
-            i = int(np.searchsorted(cohort, client))
-            before = self.states.of(client)
-            try:
-                played = x.clients.play(client, round, self.sent, before)
-            except Exception as error:
-                error.add_note(f"rank {self.federation.rank}, round {round}, client {client}")
-                raise
-            rows[i] = played.row
-            rows[i, _WEIGHT] = shares[i]
-            if x.evaluation.clients:
-                rows[i, _TESTED] = self._score(played.model[0]).accuracy
-            rows[i, _FAILED] = self._add(sums, played.reply, shares[i], rows[i, _LOSS])
-            self.states.keep(client, before if rows[i, _FAILED] else played.state)
-            if self._keeps_models(round):
-                models[client] = {"w": played.model[0].cpu(), "buffers": played.model[1].cpu().clone()}
-        return rows, models
+    ) -> tuple[np.ndarray, dict[int, State], np.ndarray]:
+        """Play this rank's clients: their rows of `[cohort, COLUMNS]`, zero elsewhere; their models if kept; and,
+        `[ranks]`, whether this rank left the round because it was told to stop.
+        """
+        f, rows, models = self.federation, np.zeros((len(cohort), len(COLUMNS))), {}
+        left = np.zeros(f.size)
+        mine = [] if f.worker is None else plays[f.worker]
+        shares = weights(self.x.objective, self.x.clients.sizes[cohort])
+        try:
+            for client in mine:
+                i = int(np.searchsorted(cohort, client))
+                rows[i] = self._play(client, round, shares[i], sums, models)
+        except Abandoned:
+            left[f.rank] = 1.0
+            # The server counts on as many, if only to throw them away.
+            models = dict.fromkeys(mine, {"w": self.progress.w, "buffers": self.progress.buffers})
+        return rows, models, left
+
+    def _play(
+        self, client: int, round: int, share: float, sums: WeightedSum, models: dict[int, State]
+    ) -> np.ndarray:
+        """Play one client: its weighted reply into `sums`, its model into `models` if kept, and its row."""
+        x, before = self.x, self.states.of(client)
+        try:
+            alive = partial(self.federation.pulse.check, round, client)
+            played = x.clients.play(client, round, self.sent, before, alive)
+        except (Abandoned, Lost):
+            raise
+        except Exception as error:
+            error.add_note(f"rank {self.federation.rank}, round {round}, client {client}")
+            raise
+        row = played.row
+        row[_WEIGHT] = share
+        if x.evaluation.clients:
+            row[_TESTED] = self.tester.score(played.model[0]).accuracy
+        row[_FAILED] = self._add(sums, played.reply, share, row[_LOSS])
+        self.states.keep(client, before if row[_FAILED] else played.state)
+        if self._keeps_models(round):
+            models[client] = {"w": played.model[0].cpu(), "buffers": played.model[1].cpu().clone()}
+        return row
 
     def _add(self, sums: WeightedSum, reply: Message, weight: float, loss: float) -> float:
         if not np.isfinite(loss) and self.x.divergence != "continue":
@@ -283,19 +246,13 @@ class _Loop:
         if self.told:
             return
         if len(scored):
-            self.progress.score = score(scored, len(self.x.test))
-            self.progress.scores = {name: self._score(w) for name, w in self.progress.means.items()}
+            self.progress.score = self.tester.total(scored)
+            self.progress.scores = {name: self.tester.score(w) for name, w in self.progress.means.items()}
         self.told = True
         self.watcher.finished(self.progress, last)
         target = self.x.evaluation.target_accuracy
         if target and self.progress.score and self.progress.score.accuracy >= target:
             self.verdict = _END
-
-    def _score(self, w: Tensor) -> Score:
-        net = self.x.clients.net
-        net.load(w)
-        forward = self.x.clients.loss.evaluated(net.module)
-        return score(evaluate(net, self.x.test, self.x.evaluation.batch, forward=forward), len(self.x.test))
 
     def _figures(self, round: int, mean: Message, cohort: np.ndarray, plays: list, rows: np.ndarray) -> dict:
         """What the round cost: bytes as a real federation would send them, and as MPI moved them; seconds."""

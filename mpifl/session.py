@@ -2,116 +2,81 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import socket
-import subprocess
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
-import torch
-from rich.console import Console
-from rich.table import Table
 
 import mpifl
-from mpifl import build, launching, rounds
+from mpifl import build, rounds
 from mpifl.checkpoints import Checkpoints, start_from
-from mpifl.federation import AgreedBadInput, Federation, launched_ranks, library
-from mpifl.journal import Both, Recorder, Teller, size
-from mpifl.settings import BadInput
+from mpifl.exits import DONE, STOPPED, on_all_ranks
+from mpifl.federation import AgreedBadInput, Federation, library
+from mpifl.journal import Both, Recorder, Teller, say
+from mpifl.progress import Experiment, Progress, Watcher
+from mpifl.provenance import place, provenance
 from mpifl.store import Checkpoint, Run, Store, Superseded, checkpoint
+from mpifl.tables import console_for, facts, show, size, table
 
-BAD_INPUT, DIVERGED, TAKEN, BROKEN = 2, 3, 4, 1
-"""exit codes; 0 is a complete run"""
+_TESTED = {
+    "test_accuracy": "accuracy",
+    "test_accuracy_cohort": "of the mean of the cohort's models",
+    "test_accuracy_all": "of the mean of all clients' latest models",
+    "test_accuracy_clients": "mean of the cohort's own models",
+}
 
 
 def main(path: str, assignments: Sequence[str], out: Path | None, *, resume: bool = False, force: bool = False) -> int:
     """Run and return the exit code."""
-    return on_all_ranks(lambda federation: _run(federation, path, assignments, out, resume, force))
+    return on_all_ranks(lambda federation: run(federation, path, assignments, out, resume, force))
 
 
-def on_all_ranks(action: Callable[[Federation], int]) -> int:
-    """The exit code of `action`; an unforeseen exception on any rank ends all ranks with its traceback."""
-    federation = None
-    try:
-        federation = Federation()
-        return action(federation)
-    except AgreedBadInput as error:
-        return _end(federation, f"mpifl: {error}", BAD_INPUT)
-    except rounds.RunFailed as error:
-        return _end(federation, f"mpifl: {error}", DIVERGED)
-    except (BadInput, Superseded) as error:  # this rank's alone: the others would wait for it for ever
-        code = TAKEN if isinstance(error, Superseded) else BAD_INPUT
-        if federation is None or federation.size == 1:
-            return _end(federation, f"mpifl: {error}", code)
-        click.echo(f"mpifl: rank {federation.rank}: {error}", err=True)
-        federation.stop_all(code)
-        return code
-    except BaseException:
-        rank = federation.rank if federation else "unknown"
-        print(f"mpifl: rank {rank} on {socket.gethostname()} failed:\n{traceback.format_exc()}", file=sys.stderr)
-        sys.stderr.flush()
-        if federation and federation.size > 1:
-            federation.stop_all(BROKEN)
-        return BROKEN
-
-
-def _end(federation: Federation | None, line: str, code: int) -> int:
-    if federation.is_server if federation else launching.first():
-        click.echo(line, err=True)
-    return code
-
-
-def _run(
+def run(
     federation: Federation, path: str, assignments: Sequence[str], out: Path | None, resume: bool, force: bool
 ) -> int:
+    """The exit code; every rank of `federation` calls it."""
     if resume and force:
         raise AgreedBadInput("command line: expected --resume or --force; got both")
     config = federation.agree(lambda: build.resolve(build.raw(path, assignments)))
     dataset = build.shared_data(config.data, config.seed, federation)
-    device, threads = build.place(config, federation)
-    x = federation.agree(lambda: build.experiment(config, dataset, device))
-    table = federation.gather(_place(federation, device, threads))
+    device = build.place(config, federation)
+    trains = federation.worker is not None
+    x = federation.agree(lambda: build.experiment(config, dataset, device, trains))
+    places = federation.gather(place(federation, device))
     folder = out or Path("runs") / config.name
-    opened = federation.agree(lambda: _open(folder, config, x, dataset, table, resume, force) if table else None)
+    opened = federation.agree(lambda: _open(folder, config, x, dataset, places, resume, force) if places else None)
     store, found = opened or (None, None)
     found, owner = federation.bcast((found, store and store.owner))
-    watchers: list[rounds.Watcher] = []
+    watchers: list[Watcher] = []
     if store:
-        _announce(config, x, dataset, table)
+        _announce(config, x, dataset, places)
         if found:
-            click.echo(found.warning + "\n" * bool(found.warning) + f"going on after round {found.round}")
-        watchers = [Recorder(store, config.results.weights_rounds(config.rounds)), Teller(config.rounds, click.echo)]
+            say(found.warning + "\n" * bool(found.warning) + f"going on after round {found.round}")
+        watchers = [Recorder(store, config.results.weights_rounds(config.rounds)), Teller(config.rounds)]
     every, minutes = config.results.checkpoint_rounds, config.results.checkpoint_minutes
     keeper = Checkpoints(folder, store, owner.check, every, minutes)
     try:
-        rounds.run(x, federation, Both(watchers), keeper, start_from(found, federation))
+        with federation.pulse.watching(config.runtime.grace_seconds, 60 * config.runtime.patience_minutes):
+            progress = rounds.run(x, federation, Both(watchers), keeper, start_from(found, federation))
     except BaseException:
         if store:
             _close_failed(store)
         raise
-    if store:
-        store.close("complete")
-        _conclude(folder)
-    return 0
+    return _conclude(store, progress) if store else DONE
 
 
 def _open(
-    folder: Path, config: build.Config, x: rounds.Experiment, dataset, table: list[dict], resume: bool, force: bool
+    folder: Path, config: build.Config, x: Experiment, dataset, places: list[dict], resume: bool, force: bool
 ) -> tuple[Store, Checkpoint | None]:
     """The run's store, new or gone on with, and the checkpoint to go on from."""
-    facts = {"config": build.text(config), "layout": x.clients.net.layout, "provenance": _provenance(dataset, table)}
+    given = {"config": build.text(config), "layout": x.clients.net.layout, "provenance": provenance(dataset, places)}
     if resume and folder.exists():
         found = checkpoint.latest(folder)
         round = found.round if found else 0
-        store = Store.resume(folder, round=round, commit_seconds=config.results.commit_seconds, **facts)
+        store = Store.resume(folder, round=round, commit_seconds=config.results.commit_seconds, **given)
         return store, found
     parts = x.clients.parts
     offsets = np.concatenate([[0], np.cumsum(x.clients.sizes)]).astype(np.int64)
@@ -122,7 +87,7 @@ def _open(
         partition=(np.concatenate(parts), offsets, x.clients.counts),
         force=force,
         commit_seconds=config.results.commit_seconds,
-        **facts,
+        **given,
     )
     return store, None
 
@@ -133,57 +98,13 @@ def _close_failed(store: Store) -> None:
         store.close("failed")
 
 
-def _place(federation: Federation, device: torch.device, threads: int) -> dict[str, Any]:
-    """One row of the table printed at start: where this rank runs and with what."""
-    role = "server" if federation.worker is None else ("worker" if federation.size > 1 else "server, worker")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "rank": federation.rank,
-        "role": role,
-        "host": socket.gethostname(),
-        "device": f"{device} ({name})",
-        "threads": threads,
-    }
-
-
-def _provenance(dataset, table: list[dict]) -> dict[str, Any]:
-    """What a reader years later needs to know about how these numbers came to be."""
-    facts = {
-        "command": " ".join(sys.argv),
-        "git_commit": _git_commit(),
-        "python": platform.python_version(),
-        "mpi_library": library(),
-        "launched_ranks": launched_ranks() or 1,
-        "ranks": len(table),
-        "data_checksum": dataset.checksum,
-        "data_source": dataset.source,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cuda": torch.version.cuda or "",
-    }
-    facts |= {f"version_{name}": version(name) for name in ("mpifl", "torch", "torchvision", "numpy", "h5py", "mpi4py")}
-    facts |= {key: [str(row[key]) for row in table] for key in ("host", "device", "threads")}
-    facts |= {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}
-    return facts
-
-
-def _git_commit() -> str:
-    """The commit of the code that runs, with a mark when files differ from it; empty outside a checkout."""
-    command = ["git", "-C", str(Path(mpifl.__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def _announce(config: build.Config, x: rounds.Experiment, dataset, table: list[dict]) -> None:
-    net, sizes = x.clients.net, x.clients.sizes
-    ranks = Table(*table[0], title=f"mpifl {mpifl.__version__}, {library()}", title_justify="left")
-    for row in table:
+def _announce(config: build.Config, x: Experiment, dataset, places: list[dict[str, Any]]) -> None:
+    net, sizes, classes = x.clients.net, x.clients.sizes, (x.clients.counts > 0).sum(1)
+    ranks = table(*places[0], texts=4)
+    for row in places:
         ranks.add_row(*map(str, row.values()))
-    console = Console(width=100, color_system=None)  # Open MPI gives ranks a terminal, even into a file
-    console.print(ranks)
-    classes = (x.clients.counts > 0).sum(1)
-    click.echo(
+    show(console_for(sys.stdout), f"mpifl {mpifl.__version__}, {library()}", ranks)
+    say(
         f"{config.name}: {type(config.algorithm).__name__}, loss {config.local.loss}, {config.model.name} "
         f"({len(net.weights):,} parameters), {dataset.name} ({len(dataset.train):,} training, "
         f"{len(dataset.test):,} test samples)\n{len(sizes)} clients of {sizes.min()} to {sizes.max()} samples and "
@@ -191,18 +112,24 @@ def _announce(config: build.Config, x: rounds.Experiment, dataset, table: list[d
     )
 
 
-def _conclude(out: Path) -> None:
-    run = Run.open(out)
-    figures = run.rounds
-    accuracy = figures.get("test_accuracy", np.array([np.nan]))
-    best = int(np.nanargmax(accuracy))
-    table = Table("", "", show_header=False)
-    table.add_row("rounds", str(len(figures["round"])))
-    table.add_row("last accuracy", f"{accuracy[-1]:.2%}")
-    table.add_row("best accuracy", f"{accuracy[best]:.2%} (round {figures['round'][best]})")
-    table.add_row("last test loss", f"{figures['test_loss'][-1]:.4f}")
-    table.add_row("seconds", f"{figures['seconds'].sum():.1f}")
-    sent = (size(figures[name].sum()) for name in ("bytes_down", "bytes_up"))
-    table.add_row("sent to clients, by clients", ", ".join(sent))
-    Console(width=100, color_system=None).print(table)
-    click.echo(f"written to {out}\nnext: mpifl show {out}")
+def _conclude(store: Store, progress: Progress) -> int:
+    """Close the folder, say how it went and what to type next; the exit code."""
+    folder = store.folder
+    if progress.stopped:
+        store.close("stopped")
+        say(f"stopped by {progress.stopped} after round {progress.round}; to go on: the same command with --resume")
+        return STOPPED
+    store.close("complete")
+    run = Run.open(folder)
+    figures, made = run.rounds, facts()
+    made.add_row("rounds", str(len(figures["round"])))
+    for what, accuracy in ((what, figures[name]) for name, what in _TESTED.items() if name in figures):
+        best = int(np.nanargmax(accuracy))
+        made.add_row(what, f"last {accuracy[-1]:.2%}, best {accuracy[best]:.2%} (round {figures['round'][best]})")
+    made.add_row("last test loss", f"{figures['test_loss'][-1]:.4f}")
+    made.add_row("seconds", f"{figures['seconds'].sum():.1f}")
+    sent = (size(figures[f"bytes_{way}"].sum()) for way in ("down", "up"))
+    made.add_row("sent to clients, by clients", ", ".join(sent))
+    show(console_for(sys.stdout), "", made)
+    say(f"written to {folder}\nnext: mpifl show {folder}")
+    return DONE

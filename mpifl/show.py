@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mpifl.store import Run, sha256
+from mpifl.tables import size
 
 _WIDEST_PLOT = 100
 _PLOT_HEIGHT = 15
@@ -109,7 +110,7 @@ def _costs(run: Run) -> Iterator[tuple[str, str]]:
             yield name.replace("_", " "), f"mean {np.nanmean(column):.3g} a round, {np.nansum(column):.4g} in all"
         elif name.startswith("bytes") and (column >= 0).any():
             known = column[column >= 0]
-            yield name.replace("_", " "), f"mean {_bytes(known.mean())} a round, {_bytes(known.sum())} in all"
+            yield name.replace("_", " "), f"mean {size(known.mean())} a round, {size(known.sum())} in all"
 
 
 def _provenance(run: Run) -> Iterator[tuple[str, str]]:
@@ -160,14 +161,6 @@ def _counted(values: list) -> str:
     for value in values:
         counts[str(value)] = counts.get(str(value), 0) + 1
     return ", ".join(f"{count} x {value}" if count > 1 else value for value, count in counts.items())
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
 
 
 def _grid(rows: list[tuple[str, str]]) -> Table:

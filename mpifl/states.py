@@ -22,6 +22,7 @@ class ClientStates:
         self, federation: Federation, unseen: State, here: dict[int, State], holders: dict[int, int]
     ) -> None:
         self.unseen, self.here = unseen, dict(here)
+        self._fresh: dict[int, State] = {}
         self._federation, self._holders = federation, dict(holders)
 
     def fetch(self, plays: list[list[int]]) -> None:
@@ -39,6 +40,12 @@ class ClientStates:
         return self.here.get(client, self.unseen)
 
     def keep(self, client: int, state: State) -> None:
-        """Remember `state` until the client plays again."""
+        """Remember `state` until the client plays again, if the round counts."""
         if self.unseen:
-            self.here[client] = state
+            self._fresh[client] = state
+
+    def settle(self, counts: bool) -> None:
+        """Whether the round under way counts: what was kept in it holds from now on, or is forgotten."""
+        if counts:
+            self.here.update(self._fresh)
+        self._fresh = {}

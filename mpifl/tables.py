@@ -1,8 +1,9 @@
-"""How reports look in a terminal and in a pipe: titles, tables of numbers, and tables of names and what they are."""
+"""How reports look in a terminal and in a pipe: tables under titles, bytes and seconds for people."""
 
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TextIO
 
 from rich import box
@@ -43,3 +44,29 @@ def show(console: Console, title: str, made: Table) -> None:
     console.print(made)
     if made.box is None:
         console.print()
+
+
+def size(number: float) -> str:
+    """Bytes for people.
+
+    >>> size(999), size(2_457_808), size(3.2e9)
+    ('999 B', '2.5 MB', '3.2 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 999.5 or unit == "TB":
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 99.5 else f"{number:.1f} {unit}"
+        number /= 1000
+    raise AssertionError
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(4.2), duration(75), duration(3 * 3600 + 62)
+    ('4 s', '1:15', '3:01:02')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    form = "%H:%M:%S" if seconds >= 3600 else "%M:%S"
+    days = f"{int(seconds // 86400)} d " if seconds >= 86400 else ""
+    return days + time.strftime(form, time.gmtime(seconds)).lstrip("0")

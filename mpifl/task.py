@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from mpifl import session, sweep
+from mpifl import exits, session, sweep
 from mpifl.federation import Federation
 
 
 def main(path: Path, number: int) -> int:
     """Run the sweep's run of this number, go on with it, or leave it alone if it is done; the exit code."""
-    return session.on_all_ranks(lambda federation: _task(federation, path, number))
+    return exits.on_all_ranks(lambda federation: _task(federation, path, number))
 
 
 def _task(federation: Federation, path: Path, number: int) -> int:
@@ -20,7 +20,7 @@ def _task(federation: Federation, path: Path, number: int) -> int:
     found = federation.agree(lambda: sweep.find(path, number) if federation.is_server else None)
     cell, done = federation.bcast(found)
     if not done:
-        return session.main(cell.base, cell.assignments, cell.out, resume=True)
+        return session.run(federation, cell.base, cell.assignments, cell.out, resume=True, force=False)
     if federation.is_server:
         click.echo(f"mpifl: {cell.out} is done")
     return 0

@@ -16,7 +16,8 @@ from mpifl.federation import Federation
 from mpifl.local import Local
 from mpifl.losses.step import Step
 from mpifl.models.output import Output
-from mpifl.rounds import Experiment, Progress, Watcher, run
+from mpifl.progress import Experiment, Progress, Watcher
+from mpifl.rounds import run
 from mpifl.schedule import Participation, weights
 from mpifl.vector import Net
 

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from mpifl.federation import Federation
 from mpifl.losses.moon import Moon
-from mpifl.rounds import Watcher, run
+from mpifl.progress import Watcher
+from mpifl.rounds import run
 
 MU, TAU = 0.7, 0.5
 

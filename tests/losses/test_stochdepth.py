@@ -10,7 +10,8 @@ from mpifl.federation import Federation
 from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.losses.stochdepth import StochDepth
 from mpifl.models.output import Kept
-from mpifl.rounds import Watcher, run
+from mpifl.progress import Watcher
+from mpifl.rounds import run
 
 
 def wrapped(keep):

@@ -36,9 +36,9 @@ def launch(
     pipe, group = subprocess.PIPE, {"start_new_session": True}
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment(mpi, env), cwd=cwd, **group) as process:
         try:
-            stdout, stderr = map(_plain, process.communicate(timeout=timeout))
+            stdout, stderr = map(plain, process.communicate(timeout=timeout))
         except subprocess.TimeoutExpired:
-            stdout, stderr = map(_plain, _end(process))
+            stdout, stderr = map(plain, _end(process))
             pytest.fail(f"not ended after {timeout} s: {command}\n{stdout}\n{stderr}")
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
@@ -79,6 +79,6 @@ def _end(process: subprocess.Popen) -> tuple[bytes, bytes]:
         return process.communicate()
 
 
-def _plain(output: bytes) -> str:
+def plain(output: bytes) -> str:
     """Text of what a program wrote: Open MPI's mpirun mixes in NUL bytes, and carriage returns."""
     return output.decode(errors="replace").replace("\0", "").replace("\r\n", "\n")

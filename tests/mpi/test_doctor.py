@@ -69,7 +69,7 @@ def test_a_sound_job_is_described_rank_by_rank_and_measured(mpi, config):
 def test_alone_it_says_how_to_measure():
     result = launch(ALONE, 1, *DOCTOR, env=WIDE)
     assert result.returncode == 0, result.stderr
-    assert section(result.stdout, "1 rank in one job")[1][:2] == ["0", "both"]
+    assert section(result.stdout, "1 rank in one job")[1][:2] == ["0", "server, worker"]
     assert "mpirun -n 3 mpifl doctor" in result.stdout
 
 

@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from mpifl import rounds, session
+from mpifl import evaluate as evaluation
+from mpifl import session
 from mpifl.losses import LOSSES
 from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.settings import options
@@ -42,7 +43,7 @@ def note_time(out: str) -> None:
 
 
 def failing_evaluation(out: str) -> None:
-    whole = rounds.evaluate
+    whole = evaluation.evaluate
 
     def evaluate(*given):
         if Path(out).is_dir():
@@ -50,7 +51,7 @@ def failing_evaluation(out: str) -> None:
             raise RuntimeError("as asked for")
         return whole(*given)
 
-    rounds.evaluate = evaluate
+    evaluation.evaluate = evaluate
 
 
 if __name__ == "__main__":

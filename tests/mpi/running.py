@@ -1,0 +1,118 @@
+"""A run in the background, to be disturbed; and what two runs of the same bits have in common."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tomli_w
+from mpi.launch import plain, environment, launch, mpirun
+
+from mpifl.settings import BadInput
+from mpifl.store import Run
+
+CONFIG = {
+    "seed": 5,
+    "rounds": 12,
+    "clients": 8,
+    "participation": {"kind": "bernoulli", "fraction": 0.5},
+    "data": {"name": "digits", "train_limit": 400},
+    "partition": {"name": "dirichlet", "alpha": 0.5},
+    "model": {"name": "cnn"},
+    "algorithm": {"name": "scaffold", "server_step": {"name": "sgd", "momentum": 0.5}},
+    "local": {"lr": 0.05, "batch": 16, "momentum": 0.5, "momentum_state": "persist"},
+    "evaluation": {"every": 3, "models": ["cohort", "all"]},
+    "results": {"checkpoint_rounds": 2, "commit_seconds": 0.0},
+}
+"""much that a resumed run must get right: client states, server momentum, means of local models, rounds untested"""
+
+
+def written(folder: Path, **options) -> Path:
+    """CONFIG as a file, with other `options`."""
+    path = folder / "config.toml"
+    path.write_text(tomli_w.dumps({**CONFIG, **options}))
+    return path
+
+
+def run(config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich"):
+    """`mpifl run`, to its end."""
+    return launch(mpi, ranks, "-m", "mpifl", "run", config, "--out", out, *more, timeout=120)
+
+
+@contextmanager
+def begun(config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich") -> Iterator[subprocess.Popen]:
+    """`mpifl run`, in the background and in a session of its own; nothing of it is left afterwards."""
+    command = [*mpirun(mpi, ranks), "-m", "mpifl", "run", str(config), "--out", str(out), *more]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, env=environment(mpi), start_new_session=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                for pid in ranks_of(out).values():
+                    kill(pid, signal.SIGKILL)
+
+
+def ended(process: subprocess.Popen, timeout: float = 30) -> tuple[int, str]:
+    """The exit code and all the output of a run that ends by itself."""
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, plain(output)
+
+
+def kill(pid: int, number: int) -> None:
+    """Send a signal to a process that may have gone already."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def ranks_of(out: Path) -> dict[int, int]:
+    """Rank -> process id, of the run that writes `out` now."""
+    found = {}
+    for place in Path("/proc").iterdir():
+        try:
+            line, told = (place / "cmdline").read_bytes(), (place / "environ").read_bytes()
+        except (OSError, NotADirectoryError):
+            continue
+        if str(out).encode() in line.split(b"\0") and b"\0-n\0" not in line:
+            known = dict(item.split(b"=", 1) for item in told.split(b"\0") if b"=" in item)
+            rank = known.get(b"PMI_RANK", known.get(b"OMPI_COMM_WORLD_RANK"))
+            if rank is not None:
+                found[int(rank)] = int(place.name)
+    return found
+
+
+def wait_for_rounds(out: Path, rounds: int, process: subprocess.Popen) -> None:
+    """Until so many rounds are on disk, or the run has ended."""
+    wait_until(lambda: done(out) >= rounds or process.poll() is not None)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Look until `condition` holds; an error when it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s")
+        time.sleep(0.02)
+
+
+def done(out: Path) -> int:
+    """Rounds on disk."""
+    try:
+        return len(Run.open(out).rounds["round"])
+    except (BadInput, KeyError):
+        return 0
+
+
+def columns(out: Path) -> str:
+    """What a run says of each round, as text (rounds without an evaluation are NaN), times left out."""
+    run = Run.open(out)
+    names = ("round", "sha256", "test_accuracy", "test_accuracy_all", "bytes_up", "lr")
+    return str({name: run.rounds[name].tolist() for name in names if name in run.rounds})

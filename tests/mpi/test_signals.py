@@ -1,0 +1,118 @@
+"""A signal to any rank, or to all by their launcher: a checkpoint, exit code 75, and later the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from mpi.launch import ALONE
+from mpi.running import begun, columns, ended, kill, ranks_of, run, wait_for_rounds, wait_until, written
+
+from mpifl.store import Run
+
+LONG = ["local.epochs=2000"]
+"""rounds of minutes"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What the undisturbed run says of its rounds."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert run(written(folder), folder / "run", 1).returncode == 0
+    return columns(folder / "run")
+
+
+def assert_stopped_well(out, code, output, by):
+    assert code == 75, output
+    assert f"stopped by {by} after round" in output
+    assert Run.open(out).status == "stopped"
+    assert len(Run.open(out).rounds["round"]) < 12
+
+
+@pytest.mark.parametrize(
+    ("mpi", "number"),
+    [
+        ("mpich", signal.SIGTERM),
+        ("mpich", signal.SIGINT),
+        ("mpich", signal.SIGUSR1),
+        ("openmpi", signal.SIGUSR1),
+    ],
+)
+def test_a_signal_to_the_launcher_stops_with_a_checkpoint_and_a_resumed_run_has_the_same_bits(
+    tmp_path, whole, mpi, number
+):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 3, mpi=mpi) as process:
+        wait_for_rounds(out, 2, process)
+        process.send_signal(number)
+        assert_stopped_well(out, *ended(process), signal.Signals(number).name)
+    resumed = run(config, out, 2, "--resume", mpi=mpi)
+    assert resumed.returncode == 0, resumed.stderr
+    assert Run.open(out).status == "complete"
+    assert columns(out) == whole
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_signal_to_one_rank_stops_all(tmp_path, whole, rank):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 3) as process:
+        wait_for_rounds(out, 2, process)
+        os.kill(ranks_of(out)[rank], signal.SIGUSR1)
+        assert_stopped_well(out, *ended(process), "a signal to rank 2" if rank else "SIGUSR1")
+    assert run(config, out, 3, "--resume").returncode == 0
+    assert columns(out) == whole
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_round_that_outlasts_the_grace_is_left_and_done_again(tmp_path, whole, ranks):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, ranks, "runtime.grace_seconds=0", "results.clients_every=1") as process:
+        wait_for_rounds(out, 2, process)
+        process.send_signal(signal.SIGTERM)
+        assert_stopped_well(out, *ended(process), "SIGTERM")
+    assert run(config, out, 2, "--resume").returncode == 0
+    assert columns(out) == whole
+
+
+def test_a_stop_does_not_wait_for_a_round_of_minutes(tmp_path):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 3, *LONG, "runtime.grace_seconds=0.5") as process:
+        wait_until(lambda: (out / "results.h5").is_file())
+        time.sleep(1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        code, output = ended(process)
+        assert time.monotonic() - began < 5
+    assert code == 75, output
+    assert Run.open(out).status == "stopped"
+
+
+def test_a_second_interrupt_ends_the_run_at_once(tmp_path):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 1, *LONG, mpi=ALONE) as process:
+        wait_until(lambda: (out / "results.h5").is_file())
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        code, output = ended(process, timeout=3)
+    assert code == -signal.SIGINT
+    assert Run.open(out).status == "running"
+
+
+def test_a_rank_that_falls_silent_is_named_and_all_ranks_end(tmp_path):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 3, "rounds=100", "runtime.patience_minutes=0.1") as process:
+        wait_for_rounds(out, 2, process)
+        time.sleep(2)
+        silent = ranks_of(out)[1]
+        os.kill(silent, signal.SIGSTOP)
+        code, output = ended(process, timeout=20)
+        kill(silent, signal.SIGKILL)
+    assert code != 0
+    assert "mpifl: rank 0: rank 1 on " in output
+    assert "gave no sign of life for " in output
+    assert "last seen in round " in output
+    assert Run.open(out).status == "failed"
