@@ -77,4 +77,4 @@ def _marked(panel: Panel, groups: list[Group]) -> Panel:
 
 if __name__ == "__main__":
     with exit_code():
-        main(standalone_mode=True)
+        main()

@@ -17,8 +17,13 @@ from mpifl.study.groups import Group
 @on_groups
 @click.option("--target", type=float, help="An accuracy, 0 to 1: rounds, bytes and seconds until it is reached.")
 @click.option("--last", type=click.IntRange(1), default=1, show_default=True, help="Evaluations that `final` averages.")
-@click.option("--against", type=click.Choice(["final", "best"]), default="final", show_default=True,
-              help="Which accuracy is held against the published one.")
+@click.option(
+    "--against",
+    type=click.Choice(["final", "best"]),
+    default="final",
+    show_default=True,
+    help="Which accuracy is held against the published one.",
+)
 @click.option("--paper-table", default="", metavar="TEXT", help='Which published table, such as "Table 3".')
 @click.option("-o", "--out", type=click.Path(path_type=Path), multiple=True, help="A file: .md, .tex or .csv.")
 def main(
@@ -46,4 +51,4 @@ def main(
 
 if __name__ == "__main__":
     with exit_code():
-        main(standalone_mode=True)
+        main()

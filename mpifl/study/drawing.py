@@ -109,10 +109,10 @@ def _draw(axes: Axes, panel: Panel, band: Band) -> None:
 
 
 def _line(axes: Axes, number: int, panel: Panel, trace: Trace, band: Band) -> None:
-    """A trace's mean with its band, in the look of its number; a single point gets a mark."""
+    """A trace's mean with its band, in the look of its number; with marks where points are few."""
     known = np.isfinite(trace.x) & np.isfinite(trace.mean)
-    mark = "o" if known.sum() == 1 else None
-    axes.plot(trace.x[known], trace.mean[known], label=trace.label, marker=mark, markersize=3.5, **_look(number))
+    mark = "o" if known.sum() <= _MOST_NAMES else None
+    axes.plot(trace.x[known], trace.mean[known], label=trace.label, marker=mark, markersize=2.5, **_look(number))
     ends = panel.band(trace, band)
     if ends is not None:
         low, high = (end[known] for end in ends)
@@ -151,12 +151,13 @@ def matrices(labels: Sequence[str], ids: Sequence[Sequence[int]], values: Sequen
     """A square of colours for each of `values` [k, k] over clients `ids`, all on one scale, the diagonal left out."""
     apart = [np.where(np.eye(len(square), dtype=bool), np.nan, square) for square in values]
     most = max([0.05, *(float(np.nanmax(np.abs(square))) for square in apart if np.isfinite(square).any())])
-    made = Figure((2.3 * len(values) + 0.7, 2.5), layout="constrained")
+    made = Figure((2.3 * len(values) + 0.7, 2.7), layout="constrained")
     places = made.subplots(1, len(values), squeeze=False)[0]
     for axes, label, clients, square in zip(places, labels, ids, apart, strict=True):
         image = axes.imshow(square, cmap="RdBu_r", vmin=-most, vmax=most)
         axes.set(title=label, xlabel="client")
         axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
         for axis, ticks in ((axes.xaxis, axes.set_xticks), (axes.yaxis, axes.set_yticks)):
             ticks(range(len(clients)), clients if len(clients) <= _MOST_NAMES else [""] * len(clients), size=6)
             axis.set_tick_params(length=0)

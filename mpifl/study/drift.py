@@ -29,7 +29,6 @@ DIMENSIONS = {
 """the axes of each array of `drift`; `place` is a client's place in its round's cohort"""
 
 
-
 def slices(layout: Sequence[Entry]) -> dict[str, slice]:
     """Where the weights and biases of each layer lie in the flat vector, in its order."""
     entries = {entry.name: entry for entry in layout if entry.kind == "parameter"}
