@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import TypeVar
 
 import numpy as np
@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 
 _LONGEST_NAP = 1e-3  # seconds
 _LARGEST_MESSAGE = 1 << 30  # bytes: Open MPI refuses to count to 2^31
+_LARGEST_MOVE = 1 << 28  # bytes of clients' states on their way at once
 
 
 class AgreedBadInput(BadInput):
@@ -104,7 +105,8 @@ class Federation(MPI.Intracomm):
         packed = torch.cat([v.reshape(-1) for v in vectors]) if self.is_server else _empty_like(vectors)
         packed = packed.cpu()
         self.arrive()
-        self.Bcast(packed.numpy(), root=0)
+        for piece in _pieces(packed.numpy()):
+            self.Bcast(piece, root=0)
         self.bytes_moved += packed.numel() * packed.element_size()
         pieces = packed.to(vectors[0].device).split([v.numel() for v in vectors])
         return dict(zip(message, pieces, strict=True))
@@ -120,10 +122,8 @@ class Federation(MPI.Intracomm):
             return sums.values(own), rows
         packed = np.concatenate([own.numpy(), np.ascontiguousarray(rows, dtype=np.float64).view(np.int64).ravel()])
         self.arrive()
-        if self.is_server:
-            self.Reduce(MPI.IN_PLACE, packed, op=MPI.SUM, root=0)
-        else:
-            self.Reduce(packed, None, op=MPI.SUM, root=0)
+        for piece in _pieces(packed):
+            self.Reduce(*((MPI.IN_PLACE, piece) if self.is_server else (piece, None)), op=MPI.SUM, root=0)
         self.bytes_moved += packed.nbytes
         if not self.is_server:
             return None
@@ -135,22 +135,34 @@ class Federation(MPI.Intracomm):
         if self.size == 1:
             return values
         self.arrive()
-        result = np.empty_like(values)
-        self.Allreduce(np.ascontiguousarray(values), result, op=MPI.SUM)
+        result = np.array(values, order="C")
+        for piece in _pieces(result):
+            self.Allreduce(MPI.IN_PLACE, piece, op=MPI.SUM)
         return result
 
-    def move(self, states: dict[int, Message], like: Message, moves: list[tuple[int, int, int]]) -> None:
+    def replicate(self, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        """The server's `arrays`, of any types and shapes, on every rank; the others' do not matter."""
+        return arrays if self.size == 1 else _replicas(self, arrays)
+
+    def move(
+        self, states: MutableMapping[int, Message], like: Message, moves: list[tuple[int, int, int]]
+    ) -> None:
         """Move the states of clients between ranks: `moves` of (client, from rank, to rank), the same on all ranks.
 
         `states` holds what this rank keeps (vectors on the host), `like` names a state's vectors, sizes and types.
         """
+        at_once = max(1, _LARGEST_MOVE // max(1, sum(v.nbytes for v in like.values())))
+        for start in range(0, len(moves), at_once):
+            self._move(states, like, moves[start : start + at_once])
+
+    def _move(self, states: MutableMapping[int, Message], like: Message, moves: list[tuple[int, int, int]]) -> None:
         requests, arriving = [], []
-        for client, source, target in moves:
+        for client, source, target in moves:  # on both sides in this order, so that no tag need say which is which
             if self.rank == source:
-                requests += [self.Isend(v.numpy(), target, tag=client) for v in states[client].values()]
+                requests += [self.Isend(p, target) for v in states[client].values() for p in _pieces(v.numpy())]
             elif self.rank == target:
                 state = {name: torch.empty_like(vector) for name, vector in like.items()}
-                requests += [self.Irecv(v.numpy(), source, tag=client) for v in state.values()]
+                requests += [self.Irecv(p, source) for v in state.values() for p in _pieces(v.numpy())]
                 arriving.append((client, state))
         MPI.Request.Waitall(requests)
         for client, source, _ in moves:
@@ -164,12 +176,12 @@ class Federation(MPI.Intracomm):
         The others pass None. Where shared memory is too small, every rank gets a copy of its own.
         """
         node = self.node
-        described = node.bcast(arrays and [(k, a.shape, a.dtype.str) for k, a in arrays.items()])
-        size = sum(_aligned(np.dtype(d).itemsize * int(np.prod(s))) for _, s, d in described)
         if node.size == 1:
             return arrays
+        described = _described(node, arrays)
+        size = sum(_aligned(np.dtype(d).itemsize * int(np.prod(s))) for _, s, d in described)
         if not node.bcast(shared_memory_free() > size + (64 << 20)):
-            return {k: _received(node, arrays and arrays[k], s, d) for k, s, d in described}
+            return _replicas(node, arrays)
         window = MPI.Win.Allocate_shared(size if node.rank == 0 else 0, 1, comm=node)
         memory = np.frombuffer(window.Shared_query(0)[0], dtype=np.uint8)
         views, offset = {}, 0
@@ -233,9 +245,23 @@ def shared_memory_free() -> int:
     return status.f_bavail * status.f_frsize
 
 
-def _received(node: MPI.Intracomm, array: np.ndarray | None, shape: tuple, dtype: str) -> np.ndarray:
-    array = np.ascontiguousarray(array) if node.rank == 0 else np.empty(shape, dtype)
-    content = array.reshape(-1).view(np.uint8)
-    for start in range(0, content.size, _LARGEST_MESSAGE):
-        node.Bcast(content[start : start + _LARGEST_MESSAGE], root=0)
-    return array
+def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    """A contiguous array, flat, in views small enough for one message each."""
+    flat = array.reshape(-1)
+    step = max(1, _LARGEST_MESSAGE // flat.itemsize)
+    return (flat[start : start + step] for start in range(0, flat.size, step))
+
+
+def _described(ranks: MPI.Intracomm, arrays: dict[str, np.ndarray] | None) -> list[tuple[str, tuple, str]]:
+    """Names, shapes and types of the first rank's `arrays`, on all `ranks`."""
+    return ranks.bcast(arrays and [(k, a.shape, a.dtype.str) for k, a in arrays.items()])
+
+
+def _replicas(ranks: MPI.Intracomm, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    """The first rank's `arrays` on all `ranks`."""
+    replicas = {}
+    for name, shape, dtype in _described(ranks, arrays if ranks.rank == 0 else None):
+        replicas[name] = np.asarray(arrays[name], order="C") if ranks.rank == 0 else np.empty(shape, dtype)
+        for piece in _pieces(replicas[name].reshape(-1).view(np.uint8)):
+            ranks.Bcast(piece, root=0)
+    return replicas

@@ -78,6 +78,14 @@ def arrays() -> dict[str, np.ndarray]:
     return {"images": pixels, "labels": np.array([3, -1, 2**40]), "domains": np.zeros(0)}
 
 
+def replicate_brings_the_servers_arrays(f: Federation) -> None:
+    got = f.replicate(arrays() if f.is_server else None)
+    assert list(got) == list(arrays())
+    for name, array in arrays().items():
+        assert (got[name].dtype, got[name].shape) == (array.dtype, array.shape)
+        assert np.array_equal(got[name], array)
+
+
 def share_gives_the_node_one_copy(f: Federation) -> None:
     got = f.share(arrays() if f.node.rank == 0 else None)
     for name, array in arrays().items():
@@ -91,13 +99,19 @@ def share_gives_the_node_one_copy(f: Federation) -> None:
 
 
 def share_gives_each_rank_a_copy_where_shared_memory_is_too_small(f: Federation) -> None:
-    with patch.multiple(module, shared_memory_free=lambda: 0, _LARGEST_MESSAGE=10):
+    with patch.object(module, "shared_memory_free", lambda: 0):
         got = f.share(arrays() if f.node.rank == 0 else None)
     assert all(np.array_equal(got[name], array) for name, array in arrays().items())
     f.Barrier()
     got["labels"][1] = f.rank
     f.Barrier()
     assert got["labels"][1] == f.rank
+
+
+def messages_larger_than_a_library_counts_go_in_pieces(f: Federation) -> None:
+    with patch.multiple(module, _LARGEST_MESSAGE=10, _LARGEST_MOVE=70):  # bytes: one number or two; three states
+        for check in WITH_VECTORS:
+            check(f)
 
 
 def agree_gives_results_or_the_first_ranks_mistake_to_all(f: Federation) -> None:
@@ -125,14 +139,19 @@ def arrive_waits_asleep(f: Federation) -> None:
     assert busy < 0.3, busy
 
 
-CHECKS = [
-    roles_are_those_of_the_rank,
+WITH_VECTORS = [
     broadcast_brings_the_servers_vectors,
     total_adds_vectors_exactly_and_gathers_rows_as_they_are,
     everywhere_adds_up_on_all_ranks,
     move_takes_states_where_they_are_needed,
-    share_gives_the_node_one_copy,
+    replicate_brings_the_servers_arrays,
     share_gives_each_rank_a_copy_where_shared_memory_is_too_small,
+]
+CHECKS = [
+    roles_are_those_of_the_rank,
+    *WITH_VECTORS,
+    share_gives_the_node_one_copy,
+    messages_larger_than_a_library_counts_go_in_pieces,
     agree_gives_results_or_the_first_ranks_mistake_to_all,
     arrive_waits_asleep,
 ]
