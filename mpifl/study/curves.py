@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpifl.config import suggestion
-from mpifl.settings import BadInput
+from mpifl.settings import BadInput, suggestion
 from mpifl.store import Run
 from mpifl.study.groups import Group
 from mpifl.study.panels import Panel, Trace

@@ -134,6 +134,5 @@ def agreement(cosine: np.ndarray) -> np.ndarray:
     pairs = ~np.eye(cosine.shape[1], dtype=bool)
     values = cosine[:, pairs]
     known = np.isfinite(values)
-    return np.divide(
-        np.where(known, values, 0).sum(1), known.sum(1), out=np.full(values[:, 0].shape, np.nan), where=known.any(1)
-    )
+    mean = np.full(values.shape[:1] + values.shape[2:], np.nan)
+    return np.divide(np.where(known, values, 0).sum(1), known.sum(1), out=mean, where=known.any(1))

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpifl.config import suggestion
-from mpifl.settings import BadInput
+from mpifl.settings import BadInput, suggestion
 from mpifl.store import Run
-
-Options = dict[str, Any]
-"""a config with one dotted key an option: {"local.lr": 0.1, ...}"""
+from mpifl.study.labels import Options, distinct, label
 
 _NO_METHOD = ("seed", "name", "published", "runtime", "results", "evaluation", "data.path", "data.name")
 """options that change what is written, when and where, but not how a model is trained"""
-
-_PLAIN = ("ce", "plain", "constant")
-"""names that go without saying in a label"""
-
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -96,7 +89,7 @@ def group(runs: Sequence[Run], by: Sequence[str] = (), labels: Sequence[str] = (
     if not by:
         _refuse_repetition(members.values())
     own = [_name(group[0]) for group in members.values()]
-    made = labels or _distinct(own if len(members) == 1 else [label(m, methods) for m in methods], own)
+    made = labels or distinct(own if len(members) == 1 else [label(method, methods) for method in methods], own)
     if len(made) != len(members):
         raise BadInput(f"label: expected {len(members)}, one for each group of runs; got {len(made)}")
     return [Group(text, group) for text, group in zip(made, members.values(), strict=True)]
@@ -124,57 +117,5 @@ def _refuse_repetition(members: Iterable[list[Run]]) -> None:
             seeds[run.seed] = run
 
 
-def label(method: Options, methods: Sequence[Options]) -> str:
-    """What sets `method` apart from the other `methods`, in words; "" where it has nothing of its own.
-
-    An option of a named part counts where methods with a part of the same name differ in it: mu of fedprox goes without
-    saying beside fedavg, not beside fedprox with another mu.
-
-    >>> feddyn = {"algorithm.name": "feddyn", "algorithm.alpha": 0.1, "local.lr": 0.1}
-    >>> label(feddyn, [feddyn, {"algorithm.name": "fedavg", "local.lr": 0.1}])
-    'feddyn'
-    >>> label(feddyn, [feddyn, feddyn | {"algorithm.alpha": 0.01}])
-    'alpha=0.1'
-    >>> label(feddyn | {"local.loss": "ce"}, [feddyn | {"local.loss": "man"}, {"algorithm.name": "fedavg"}])
-    'feddyn, lr=0.1'
-    """
-    telling = _without_plain([key for key in method if _tells(key, method, methods)], method)
-    leaves = [key.rpartition(".")[2] for key in telling]
-    return ", ".join(
-        _text(leaf if leaves.count(leaf) == 1 else key, leaf, method[key])
-        for key, leaf in zip(telling, leaves, strict=True)
-    )
-
-
-def _tells(key: str, method: Options, methods: Sequence[Options]) -> bool:
-    parts = key.split(".")
-    above = len(parts) - 1 - (parts[-1] in ("name", "kind"))
-    names = [".".join([*parts[:i], name]) for i in range(1, above + 1) for name in ("name", "kind")]
-    peers = [other for other in methods if all(other.get(name) == method.get(name) for name in names)]
-    return any(repr(other.get(key)) != repr(method[key]) for other in peers)
-
-
-def _without_plain(keys: list[str], method: Options) -> list[str]:
-    """The keys without those that say "as usual", unless nothing else is left."""
-    rest = [key for key in keys if method[key] not in _PLAIN or key.rpartition(".")[2] not in ("name", "loss")]
-    return rest or keys
-
-
-def _text(key: str, leaf: str, value: Any) -> str:
-    if leaf in ("name", "kind", "loss"):
-        return str(value)
-    if isinstance(value, bool):
-        return key if value else f"no {key}"
-    return f"{key}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
-
-
 def _name(run: Run) -> str:
     return str(options(run).get("name", run.path.name))
-
-
-def _distinct(labels: list[str], names: list[str]) -> list[str]:
-    """Labels, with the config's name where a label is empty or not the only one, and a number where that is not."""
-    labels = [text if text and labels.count(text) == 1 else name for text, name in zip(labels, names, strict=True)]
-    return [
-        text if labels.count(text) == 1 else f"{text} ({labels[: i + 1].count(text)})" for i, text in enumerate(labels)
-    ]

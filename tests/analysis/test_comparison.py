@@ -1,0 +1,105 @@
+"""Tables: what came of each group, beside the published numbers, in three formats."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mpifl.settings import BadInput
+from mpifl.study.comparison import compare, published
+from mpifl.study.formats import FORMATS, latex, markdown, rows
+from mpifl.study.groups import Group, group
+from mpifl.study.outcomes import outcome
+
+
+def with_accuracy(run, values):
+    return replace(run, rounds={**run.rounds, "test_accuracy": np.array(values, "f8")})
+
+
+@pytest.fixture
+def groups(opened) -> list[Group]:
+    """Two groups whose accuracies are known."""
+    known = {"avg-1": [0.1, 0.5, 0.4, 0.6], "avg-2": [0.1, 0.2, 0.5, 0.4]}
+    known |= {"man-1": [0.2, 0.6, 0.7, 0.5], "man-2": [0.1, 0.2, 0.3, 0.3]}
+    return group([with_accuracy(opened(name), values) for name, values in known.items()])
+
+
+def test_an_outcome_is_read_off_the_curve(groups):
+    run = groups[0].runs[0]
+    figures = outcome(run, target=0.5, last=2)
+    assert figures["final_accuracy"] == pytest.approx(0.5) and figures["best_accuracy"] == 0.6
+    assert (figures["best_round"], figures["rounds"], figures["rounds_to_target"]) == (4, 4, 2)
+    sent = run.rounds["bytes_up"] + run.rounds["bytes_down"]
+    assert (figures["bytes"], figures["bytes_to_target"]) == (sent.sum(), sent[:2].sum())
+    assert figures["seconds_to_target"] == pytest.approx(run.rounds["seconds"][:2].sum())
+    assert math.isnan(outcome(run, target=0.61)["rounds_to_target"])
+
+
+def test_a_table_has_means_deviations_and_the_difference_to_the_paper(groups):
+    table = compare(groups, target=0.5)
+    avg, man = table.rows
+    assert avg.figures["final_accuracy"].mean == pytest.approx(50)
+    assert avg.figures["final_accuracy"].std == pytest.approx(np.std([60, 40], ddof=1))
+    assert avg.figures["best_accuracy"].mean == pytest.approx(55)
+    assert avg.figures["rounds_to_target"][:] == (2.5, pytest.approx(0.5**0.5), 2, 2)
+    assert man.figures["rounds_to_target"].mean == 2 and man.figures["rounds_to_target"].n == 1
+    assert avg.published["final_accuracy"] == (50.5, 0.25) and avg.difference("final_accuracy") == pytest.approx(-0.5)
+    assert math.isnan(avg.difference("best_accuracy"))
+
+
+def test_the_markdown_is_a_table_with_notes(groups):
+    text = markdown(compare(groups, target=0.5))
+    head, rule, avg, man, gap, *notes = text.splitlines()
+    assert [cell.strip() for cell in head.strip("|").split("|")][:6] == [
+        "method",
+        "runs",
+        "final, %",
+        "published",
+        "difference",
+        "best, %",
+    ]
+    assert len({len(line) for line in (head, rule, avg, man)}) == 1 and gap == ""
+    assert " 50.00 ± 14.14 | 50.50 ± 0.25 |      −0.50 |  55.00 ± 7.07 |" in avg
+    assert "2.0 (1 of 2)" in man and "A paper, Table 1" in text and "sample standard deviation" in text
+
+
+def test_a_target_that_nobody_reaches_is_beyond_the_last_round(groups):
+    text = markdown(compare(groups, target=0.99))
+    assert text.count("> 4 |") == 2
+
+
+def test_latex_is_escaped_and_csv_has_every_number(groups):
+    table = compare([Group("50 % of a_b", groups[0].runs)], target=0.5)
+    text = latex(table)
+    assert r"50 \% of a\_b & 2 & 50.00 $\pm$ 14.14 &" in text and text.count(r" \\") == 2 and r"\toprule" in text
+    [row] = csv.DictReader(io.StringIO(FORMATS["csv"](table)))
+    assert float(row["final_accuracy_mean"]) == pytest.approx(50) and row["seeds"] == "1 2"
+    assert float(row["final_accuracy_difference"]) == pytest.approx(-0.5)
+    assert set(row) == set(rows(table)[0])
+
+
+def test_published_numbers_of_another_table_and_of_the_target(groups):
+    options = {
+        "published.table": "Table 1",
+        "published.top1_acc": 55.3,
+        "published.rounds_to_60pct": 20,
+        "published.rounds_to_target": 7,
+        "published.elsewhere.Table 3.top1_acc": 55.0,
+        "published.elsewhere.Table 3.top1_acc_std": 0.5,
+    }
+    assert published(options)["final_accuracy"].value == 55.3
+    assert published(options, "Table 3")["final_accuracy"] == (55.0, 0.5)
+    assert published(options, "Table 1", target=0.6)["rounds_to_target"].value == 20
+    assert published(options, target=0.5)["rounds_to_target"].value == 7
+    assert published(options, against="best_accuracy").keys() == {"best_accuracy"}
+
+
+def test_a_run_that_goes_on_is_noted_and_a_target_beyond_1_refused(groups):
+    unfinished = replace(groups[0].runs[0], attrs={**groups[0].runs[0].attrs, "status": "running"})
+    table = compare([Group("avg", [unfinished])])
+    assert "avg, seed 1: running, 4 of 4 rounds" in table.notes
+    with pytest.raises(BadInput, match="target: expected an accuracy above 0 and up to 1; got 60"):
+        compare(groups, target=60)
