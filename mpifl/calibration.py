@@ -54,7 +54,9 @@ class _Player:
     """One client's round, as a worker does it."""
 
     def __init__(self, outline: Outline) -> None:
-        self._clients, self._sent, self._state = outline.trial.clients, outline.sent, outline.state
+        self._clients, self._sent = outline.trial.clients, outline.sent
+        # As a client that has played before: MOON then also runs two frozen models.
+        self._state = {name: torch.ones_like(v) if name == "met" else v for name, v in outline.state.items()}
         self._sums = WeightedSum(outline.reply, self._sent)
 
     def play(self, steps: int) -> float:
@@ -69,10 +71,10 @@ class _Player:
 
 
 def _evaluation(trial: Experiment) -> float:
-    times = []
+    times, forward = [], trial.clients.loss.evaluated(trial.clients.net.module)
     for _ in range(_REPEATS):
         began = time.perf_counter()
-        evaluate(trial.clients.net, trial.test, trial.evaluation.batch)
+        evaluate(trial.clients.net, trial.test, trial.evaluation.batch, forward=forward)
         times.append(time.perf_counter() - began)
     return min(times)
 

@@ -93,20 +93,24 @@ def pack(run: str, out: Path, force: bool) -> None:
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write [default: data/NAME.h5].")
 @click.option("--root", type=click.Path(path_type=Path), help="Where the source's files are.")
 @click.option("--download", is_flag=True, help="Let torchvision fetch them into --root first.")
 @click.option("--option", "given", multiple=True, metavar="KEY=VALUE", help="An option of the source, such as size=64.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
-def data(name: str, out: Path | None, root: Path | None, download: bool, given: tuple[str, ...], force: bool) -> None:
+def data(
+    name: str | None, out: Path | None, root: Path | None, download: bool, given: tuple[str, ...], force: bool
+) -> None:
     """Pack the data set NAME into one HDF5 file, once, for all runs.
 
-    NAME is cifar10, cifar100, mnist, fashionmnist, svhn, images (a folder of image files), digits or synthetic.
+    Without NAME it says which data sets there are.
     """
     with exit_code():
-        from mpifl.data.command import pack_source
+        from mpifl.data.command import list_sources, pack_source
 
+        if name is None:
+            return list_sources()
         pack_source(name, out or Path("data") / f"{name}.h5", root, download, given, force)
 
 

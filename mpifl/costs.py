@@ -125,8 +125,10 @@ def server_is_last(outline: Outline, measured: Calibration, load: Load) -> bool:
 
 def _training_and_test(outline: Outline, measured: Calibration, load: Load) -> tuple[float, float]:
     """Seconds of the longest worker, and of the whole test on one rank."""
-    training = load.clients * measured.client + load.longest * measured.step
-    return training, outline.config.evaluation.batches(outline.data.test) * measured.evaluation
+    e = outline.config.evaluation
+    one = e.batches(outline.data.test) * measured.evaluation
+    training = load.clients * (measured.client + e.clients * one) + load.longest * measured.step
+    return training, (1 + len(e.models)) * one
 
 
 def stored(outline: Outline) -> tuple[int, int]:

@@ -27,7 +27,8 @@ class Evaluation:
     """server: rank 0, while the others train; shared: all ranks, before they train"""
     batch: Count = 500
     models: tuple[Literal["cohort", "all"], ...] = ()
-    """also test the mean of the round's local models (cohort), of every client's latest (all); with where = server"""
+    """also test the mean of the round's local models (cohort), of every client's latest (all), with the server's
+    BatchNorm buffers; for where = server"""
     clients: bool = False
     """also test each client's own model after its training"""
     target_accuracy: Fraction = 0.0

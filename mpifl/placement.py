@@ -61,6 +61,8 @@ def settle(device: torch.device, threads: int) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.enable_flash_sdp(False)  # their backward passes add in no fixed order
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
     if device.type == "cuda":
         torch.cuda.set_device(device)
 

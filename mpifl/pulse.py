@@ -31,7 +31,10 @@ class Lost(RuntimeError):
 
 
 class Pulse:
-    """This rank's part of it, on a communicator of its own (`bell`, an MPI.Intracomm). Silent, and deaf to signals, until `watching`."""
+    """This rank's part of it, on a communicator of its own (`bell`, an MPI.Intracomm).
+
+    Silent, and deaf to signals, until `watching`.
+    """
 
     def __init__(self, bell: Any) -> None:
         self._bell = bell

@@ -18,15 +18,11 @@ from mpifl.federation import AgreedBadInput, Federation, library
 from mpifl.journal import Both, Recorder, Teller, say
 from mpifl.progress import Experiment, Progress, Watcher
 from mpifl.provenance import place, provenance
+from mpifl.show import OTHERS_TESTED
 from mpifl.store import Checkpoint, Run, Store, Superseded, checkpoint
 from mpifl.tables import console_for, facts, show, size, table
 
-_TESTED = {
-    "test_accuracy": "accuracy",
-    "test_accuracy_cohort": "of the mean of the cohort's models",
-    "test_accuracy_all": "of the mean of all clients' latest models",
-    "test_accuracy_clients": "mean of the cohort's own models",
-}
+_TESTED = {"test_accuracy": "accuracy", **OTHERS_TESTED}
 
 
 def main(path: str, assignments: Sequence[str], out: Path | None, *, resume: bool = False, force: bool = False) -> int:

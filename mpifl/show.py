@@ -17,6 +17,12 @@ from mpifl.tables import size
 _WIDEST_PLOT = 100
 _PLOT_HEIGHT = 15
 _TABLES = ("data", "partition", "model", "algorithm", "local", "participation")
+OTHERS_TESTED = {
+    "test_accuracy_cohort": "mean of the cohort's models",
+    "test_accuracy_all": "mean of all clients' latest models",
+    "test_accuracy_clients": "the cohort's own models, on average",
+}
+"""columns of /rounds with accuracies beside the server's, in words"""
 _PLAIN_FRAME = str.maketrans("┌┐└┘├┤┬┴┼│─", "+++++++++|-")
 
 
@@ -59,6 +65,8 @@ def accuracy_curve(run: Run, width: int, encoding: str = "utf-8") -> str:
     figure.label("round")
     ticks = np.unique(np.linspace(rounds[0], rounds[-1], max(2, width // 12)).round().astype(int)).tolist()
     figure.ruler("x").ticks(ticks, [str(tick) for tick in ticks])
+    if np.ptp(accuracy) == 0:  # else the axis would be wider than what an accuracy can be
+        figure.ruler("y").lim(0, 1)
     drawn = figure.build().string(colorless=True).rstrip()
     return drawn if unicode else drawn.translate(_PLAIN_FRAME)
 
@@ -95,6 +103,10 @@ def _progress(run: Run, stored: dict) -> Iterator[tuple[str, str]]:
         yield "test accuracy", f"best {accuracy[best]:.4f} (round {rounds[best]}), last {last}"
     else:
         yield "test accuracy", "not evaluated yet"
+    for name, what in OTHERS_TESTED.items():
+        known = run.rounds.get(name, np.zeros(0))
+        if np.isfinite(known).any():
+            yield what, f"best {np.nanmax(known):.4f}, last {known[np.isfinite(known)][-1]:.4f}"
 
 
 def _partition(run: Run) -> Iterator[tuple[str, str]]:

@@ -42,11 +42,12 @@ def make(tmp_path):
             folder, config=config, seed=5, layout=layout, clients=3, partition=partition, provenance=provenance
         )
         for t, accuracy in enumerate(accuracies, 1):
-            store.append(t, {"bytes_up": 1_500_000, "seconds_train": 2.0 * t}, {}, [0])
+            row = {"bytes_up": 1_500_000, "seconds_train": 2.0 * t}
+            if accuracy is not None:
+                row |= {"test_accuracy": accuracy, "sha256": digest or sha256(WEIGHTS + t)}
+            store.append(t, row, {}, [0])
             if t in saved:
                 store.weights(t, WEIGHTS + t)
-            if accuracy is not None:
-                store.amend(t, test_accuracy=accuracy, sha256=digest or sha256(WEIGHTS + t))
         store.close()
         return Run.open(folder)
 

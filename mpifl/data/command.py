@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from mpifl import config
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset
 from mpifl.data.sources import SOURCES
 from mpifl.settings import BadInput, suggestion
+from mpifl.tables import console_for, facts, show, table
 
 
 def pack_source(
@@ -31,16 +31,24 @@ def pack_source(
     summarise(dataset, out)
 
 
+def list_sources() -> None:
+    """What can be packed."""
+    made = facts()
+    for name, source in SOURCES.items():
+        made.add_row(name, source.summary)
+    show(console_for(sys.stdout), "mpifl data NAME, of:", made)
+
+
 def summarise(dataset: Dataset, out: Path) -> None:
     """What the file holds, and how a config names it."""
-    table = Table("", "train", "test", title=f"{dataset.name}: {dataset.source}", title_justify="left")
+    made = table("", "train", "test")
     splits = (dataset.train, dataset.test)
-    table.add_row("samples", *(f"{len(split):,}" for split in splits))
+    made.add_row("samples", *(f"{len(split):,}" for split in splits))
     sizes = [np.bincount(split.labels, minlength=len(dataset.classes)) for split in splits]
-    table.add_row(f"samples of each of {len(dataset.classes)} classes", *(f"{n.min()} to {n.max()}" for n in sizes))
+    made.add_row(f"samples of each of {len(dataset.classes)} classes", *(f"{n.min()} to {n.max()}" for n in sizes))
     for d, domain in enumerate(dataset.domain_names):
-        table.add_row(f"domain {domain}", *(f"{np.count_nonzero(split.domains == d):,}" for split in splits))
-    console = Console(width=100)
-    console.print(table)
-    console.print(f"images {' x '.join(map(str, dataset.shape))}, checksum {dataset.checksum[:16]}", highlight=False)
-    console.print(f"written to {out}; in a config:  data.path = \"{out}\"", highlight=False, soft_wrap=True)
+        made.add_row(f"domain {domain}", *(f"{np.count_nonzero(split.domains == d):,}" for split in splits))
+    console = console_for(sys.stdout)
+    show(console, f"{dataset.name}: {dataset.source}", made)
+    console.print(f"images {' x '.join(map(str, dataset.shape))}, checksum {dataset.checksum[:16]}")
+    console.print(f"written to {out}; in a config:  data.path = \"{out}\"", soft_wrap=True)

@@ -49,12 +49,6 @@ class Rounds:
             raise ValueError(f"rounds: expected one after {self.last}; got {round}")
         self._rows[round] = self._checked(row)
 
-    def amend(self, round: int, row: Mapping[str, Value]) -> None:
-        """Fill in or replace values of a round that is there."""
-        if round not in self._rows:
-            raise ValueError(f"rounds: expected one that was appended; got {round}")
-        self._rows[round] |= self._checked(row)
-
     def columns(self) -> dict[str, np.ndarray]:
         """`round` (R) i8 and every column (R): i8, f8 or text."""
         columns = {"round": np.array(list(self._rows), "i8")}

@@ -123,11 +123,6 @@ class Store:
         if time.monotonic() >= self._next_commit:
             self.commit()
 
-    def amend(self, round: int, **columns: Value) -> None:
-        """Fill in values of a round already appended: its weights are evaluated while the next one trains."""
-        self._check()
-        self._rounds.amend(round, columns)
-
     def weights(
         self,
         round: int,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tomli_w
-from mpi.launch import plain, environment, launch, mpirun
+from mpi.launch import environment, launch, mpirun, plain
 
 from mpifl.settings import BadInput
 from mpifl.store import Run

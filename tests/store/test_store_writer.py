@@ -50,17 +50,6 @@ def test_late_columns_are_filled_backwards(tmp_path, create):
     np.testing.assert_array_equal(Run.open(tmp_path / "run").clients["loss"][:, 2], [np.nan, 1, np.nan])
 
 
-def test_a_round_is_amended_after_the_next_has_come(tmp_path, create):
-    store = create(tmp_path / "run")
-    store.append(1, {"bytes_up": 1}, {}, [0])
-    store.append(2, {"bytes_up": 2}, {}, [0])
-    store.amend(1, test_accuracy=0.25, sha256="ab")
-    store.close()
-    rounds = Run.open(tmp_path / "run").rounds
-    np.testing.assert_array_equal(rounds["test_accuracy"], [0.25, np.nan])
-    assert rounds["sha256"].tolist() == ["ab", ""]
-
-
 def test_many_rounds_outgrow_the_first_arrays(tmp_path, create, add_round):
     store = create(tmp_path / "run", commit_seconds=1e9)
     for t in range(1, 201):
@@ -209,7 +198,6 @@ def test_the_older_of_two_writers_stops_and_writes_nothing_more(tmp_path, create
     before = snapshot(tmp_path)
     for act in (
         lambda: add_round(older, 2),
-        lambda: older.amend(1, test_accuracy=0.0),
         lambda: older.weights(2, np.zeros(10, "f4")),
         older.commit,
         lambda: older.close("failed"),

@@ -1,0 +1,70 @@
+"""SIGKILL of the server or of a worker at random moments, again and again: nothing is lost but rounds to be done again.
+
+After every kill all files of the run open, and all its ranks are gone; in the end the bits are an undisturbed run's.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+from mpi.running import begun, columns, done, ended, kill, ranks_of, run, wait_until, written
+
+from mpifl.store import Run, checkpoint
+
+OPTIONS = {
+    "rounds": 120,
+    "model": {"name": "mlp", "hidden": [16]},
+    "evaluation": {"every": 10},
+    "results": {"checkpoint_rounds": 2, "commit_seconds": 0.0, "weights_every": 5, "clients_every": 30},
+}
+"""rounds of hundredths of a second, with all that a run writes"""
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_run_killed_fifteen_times_ends_in_the_same_bits(tmp_path, victim):
+    kill_until_complete(tmp_path, victim, kills=15)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_a_run_killed_a_hundred_times_ends_in_the_same_bits(tmp_path, victim):
+    kill_until_complete(tmp_path, victim, kills=100)
+
+
+def kill_until_complete(folder: Path, victim: int, kills: int) -> None:
+    draw, config, out = random.Random(victim), written(folder, **OPTIONS), folder / "run"
+    assert run(config, folder / "whole", 2).returncode == 0
+    most = 0
+    for number in range(kills):
+        mpi = "openmpi" if number % 5 == 4 else "mpich"
+        with begun(config, out, 3, "--resume", mpi=mpi) as process:
+            wait_until(lambda process=process: victim in ranks_of(out) or process.poll() is not None)
+            if number % 3:  # else while it starts
+                wait_until(lambda process=process, most=most: done(out) > most or process.poll() is not None)
+            time.sleep(draw.uniform(0, 0.3))
+            victims = ranks_of(out)
+            kill(victims.get(victim, process.pid), signal.SIGKILL)
+            code, output = ended(process, timeout=30)
+            wait_until(lambda: not ranks_of(out), seconds=10)
+        if out.is_dir():
+            assert_all_opens(out)
+            most = min(done(out), OPTIONS["rounds"] - 4)
+    finished = run(config, out, 2, "--resume")
+    assert finished.returncode == 0, finished.stderr
+    assert Run.open(out).status == "complete"
+    assert columns(out) == columns(folder / "whole")
+
+
+def assert_all_opens(out: Path) -> None:
+    """Every file that is there under its own name, and what the manifest names."""
+    for path in out.rglob("*.h5"):
+        with h5py.File(path, "r", locking=False) as file:
+            file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
+    if (out / "results.h5").is_file():
+        Run.open(out)
+        checkpoint.latest(out)
