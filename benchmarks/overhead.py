@@ -56,8 +56,7 @@ def compare(raw: dict, module: nn.Module, measured: int) -> Pairs:
 
 def _store(folder: Path, x: Experiment) -> Store:
     layout, clients = x.clients.net.layout, len(x.clients)
-    offsets = [0, *x.clients.sizes.cumsum()]
-    partition = (torch.cat([torch.from_numpy(part) for part in x.clients.parts]).numpy(), offsets, x.clients.counts)
+    partition = (x.clients.parts.indices, x.clients.parts.offsets, x.clients.counts())
     return Store.create(
         folder, config="", seed=x.seed, layout=layout, clients=clients, partition=partition, provenance={}
     )

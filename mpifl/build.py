@@ -21,7 +21,7 @@ from mpifl.clients import Clients
 from mpifl.data import packed
 from mpifl.data.batches import Augmentation, Samples
 from mpifl.data.dataset import Dataset, Split, limited
-from mpifl.data.partition import PARTITIONS, FromRun, counts
+from mpifl.data.partition import PARTITIONS, FromRun, Parts
 from mpifl.data.partition.dirichlet import Dirichlet
 from mpifl.data.sources import SOURCES
 from mpifl.evaluate import Evaluation
@@ -229,7 +229,7 @@ def _split(arrays: dict[str, np.ndarray], name: str) -> Split:
     return Split(arrays[f"{name}.images"], arrays[f"{name}.labels"], arrays.get(f"{name}.domains"))
 
 
-def partition(config: Config, labels: np.ndarray, domains: np.ndarray | None) -> list[np.ndarray]:
+def partition(config: Config, labels: np.ndarray, domains: np.ndarray | None) -> Parts:
     """Each client's training samples: a function of the config and the labels only."""
     return config.partition.split(labels, domains, config.clients, seeds.generator(config.seed, "partition"))
 
@@ -285,7 +285,7 @@ def experiment(config: Config, dataset: Dataset, device: torch.device, trains: b
     parts = partition(config, dataset.train.labels, dataset.train.domains)
     net = network(config, dataset.shape, len(dataset.classes), device)
     normal = (dataset.mean, dataset.std)
-    if empty := [c for c, part in enumerate(parts) if not len(part)]:
+    if len(empty := np.flatnonzero(parts.sizes == 0)):
         raise BadInput(
             f"partition: expected samples for each of {config.clients} clients; got none for {len(empty)} of them "
             f"(client {empty[0]} first); fewer clients, more samples (data.train_limit), or a less uneven partition"
@@ -294,7 +294,8 @@ def experiment(config: Config, dataset: Dataset, device: torch.device, trains: b
         net=net,
         samples=Samples(dataset.train.images, dataset.train.labels, *normal, device if trains else torch.device("cpu")),
         parts=parts,
-        counts=counts(dataset.train.labels, parts, len(dataset.classes)),
+        labels=dataset.train.labels,
+        classes=len(dataset.classes),
         algorithm=config.algorithm,
         local=config.local,
         loss=parse_loss(config.local.loss, LOSSES),

@@ -14,6 +14,7 @@ from torch import Tensor
 from mpifl import seeds
 from mpifl.buffers import BufferRule
 from mpifl.data.batches import Augmentation, Samples, deal, sequence
+from mpifl.data.partition import Parts, counts
 from mpifl.local import Local, Loss, Trained, train
 from mpifl.losses.step import ClientRound
 from mpifl.states import State
@@ -47,10 +48,11 @@ class Clients:
 
     net: Net
     samples: Samples
-    parts: list[np.ndarray]
+    parts: Parts
     """int64 sample indices of each client"""
-    counts: np.ndarray
-    """int64 [clients, classes]"""
+    labels: np.ndarray
+    """int64, of all samples, on the host"""
+    classes: int
     algorithm: Any
     local: Local
     loss: Loss
@@ -65,9 +67,13 @@ class Clients:
         return len(self.parts)
 
     def __post_init__(self) -> None:
-        self.sizes = np.array([len(part) for part in self.parts], dtype=np.int64)
+        self.sizes = self.parts.sizes
         if self.algorithm.gradient is not None:
             self.local = replace(self.local, gradient=self.algorithm.gradient)
+
+    def counts(self) -> np.ndarray:
+        """int32 [clients, classes]: how many samples of each class each client has; made anew at each call."""
+        return counts(self.labels, self.parts, self.classes)
 
     def costs(self, cohort: np.ndarray) -> np.ndarray:
         """The expected work of each client of `cohort`, in minibatches."""
@@ -156,10 +162,11 @@ class Clients:
         return {name: vector for name, vector in fresh.items() if name in own}
 
     def _context(self, client: int, round: int, sent: Message, own: State) -> ClientRound:
-        counts, met = self.counts[client], bool(own.get("met", False))
+        counts = np.bincount(self.labels[self.parts[client]], minlength=self.classes)
+        met = bool(own.get("met", False))
         previous = (own["previous"], own["previous_buffers"]) if met and "previous" in own else None
         model = (sent["w"], sent.get("buffers", self.net.buffers))
-        return ClientRound(self.seed, client, round, len(counts), counts, model, previous)
+        return ClientRound(self.seed, client, round, self.classes, counts, model, previous)
 
     def _batches(self, client: int, round: int, alive: Callable[[], None]) -> Iterator[tuple[Tensor, Tensor]]:
         local = self.local

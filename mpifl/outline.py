@@ -12,7 +12,6 @@ from mpifl import build
 from mpifl.clients import Clients
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset, chosen, refuse_beyond
-from mpifl.data.partition import counts
 from mpifl.data.partition.iid import Iid
 from mpifl.progress import Experiment
 from mpifl.schedule import Participation
@@ -84,15 +83,14 @@ def outline(config: build.Config, device: torch.device | str = "cpu") -> Outline
     whole = None if config.data.path else build.load_data(config.data, config.seed)
     data = _packed_labels(config) if whole is None else _labels(whole)
     parts = build.partition(config, data.labels, data.domains)
-    trained = _like_the_median([len(part) for part in parts], config.local.batch)
+    trained = _like_the_median(parts.sizes, config.local.batch)
     tested = min(config.evaluation.batch, data.test)
     some = packed.head(config.data.path, max(trained, tested)) if whole is None else whole
     trial = build.experiment(_one_client(config), _first(some, trained, tested), torch.device(device))
-    table = counts(data.labels, parts, data.classes)
-    return Outline(config, data, replace(trial.clients, parts=parts, counts=table), trial)
+    return Outline(config, data, replace(trial.clients, parts=parts, labels=data.labels), trial)
 
 
-def _like_the_median(sizes: list[int], batch: int) -> int:
+def _like_the_median(sizes: np.ndarray, batch: int) -> int:
     """So many samples that batches are as full as the median client's: some full ones, or one that is not."""
     median = max(1, int(np.median(sizes)))
     return min(median // batch, _TRIAL_BATCHES) * batch or median

@@ -59,7 +59,7 @@ def _device(config: build.Config) -> tuple[torch.device, bool]:
 
 def _partition(console: Console, outlined: Outline) -> None:
     clients, data = outlined.clients, outlined.data
-    counts, sizes = clients.counts, clients.sizes
+    counts, sizes = clients.counts(), clients.sizes
     share = 100 * counts.max(1) / np.maximum(sizes, 1)
     columns = np.stack([sizes, (counts > 0).sum(1), share, clients.steps(np.arange(len(clients)))])
     title = (

@@ -75,12 +75,11 @@ def _open(
         store = Store.resume(folder, round=round, commit_seconds=config.results.commit_seconds, **given)
         return store, found
     parts = x.clients.parts
-    offsets = np.concatenate([[0], np.cumsum(x.clients.sizes)]).astype(np.int64)
     store = Store.create(
         folder,
         seed=config.seed,
         clients=config.clients,
-        partition=(np.concatenate(parts), offsets, x.clients.counts),
+        partition=(parts.indices, parts.offsets, x.clients.counts()),
         force=force,
         commit_seconds=config.results.commit_seconds,
         **given,
@@ -95,7 +94,7 @@ def _close_failed(store: Store) -> None:
 
 
 def _announce(config: build.Config, x: Experiment, dataset, places: list[dict[str, Any]]) -> None:
-    net, sizes, classes = x.clients.net, x.clients.sizes, (x.clients.counts > 0).sum(1)
+    net, sizes, classes = x.clients.net, x.clients.sizes, (x.clients.counts() > 0).sum(1)
     ranks = table(*places[0], texts=4)
     for row in places:
         ranks.add_row(*map(str, row.values()))

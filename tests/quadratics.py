@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mpifl.buffers import BufferRule
 from mpifl.clients import COLUMNS, Clients, Played
 from mpifl.data.batches import Augmentation, Samples
+from mpifl.data.partition import Parts
 from mpifl.evaluate import Evaluation
 from mpifl.federation import Federation
 from mpifl.local import Local
@@ -79,8 +80,9 @@ class Quadratics:
         clients = Clients(
             net=net,
             samples=samples,
-            parts=np.split(np.arange(n), np.cumsum(self.sizes)[:-1]),
-            counts=np.stack([self.sizes, 0 * self.sizes], axis=1),
+            parts=Parts(np.arange(n), np.concatenate([[0], np.cumsum(self.sizes)])),
+            labels=labels,
+            classes=2,
             algorithm=algorithm,
             local=local,
             loss=self,

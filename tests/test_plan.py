@@ -98,7 +98,7 @@ def test_a_packed_file_is_planned_from_its_labels_as_it_would_be_run(tmp_path, l
     dataset = build.load_data(config.data, config.seed)
     run = build.experiment(config, dataset, torch.device("cpu")).clients
     assert [part.tolist() for part in planned.clients.parts] == [part.tolist() for part in run.parts]
-    assert planned.clients.counts.tolist() == run.counts.tolist()
+    assert planned.clients.counts().tolist() == run.counts().tolist()
     assert (planned.data.test, len(planned.trial.test)) == (len(dataset.test), 10)
     assert planned.data.bytes == sum(s.images.nbytes + s.labels.nbytes for s in (dataset.train, dataset.test))
 

@@ -9,8 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from mpifl.data.partition import PARTITIONS, counts
+from mpifl.data.partition import parts as module
 from mpifl.data.partition.base import even, lognormal
 from mpifl.data.partition.dirichlet import cut
+from mpifl.data.partition.parts import group
 from mpifl.seeds import generator
 from mpifl.settings import BadInput
 
@@ -90,11 +92,24 @@ def test_a_thousand_clients_are_dealt_quickly():
         assert sizes(parts).min() >= 10
 
 
-def test_counts_are_by_client_and_class():
-    parts = [np.array([0, 3]), np.array([], dtype=np.int64), np.array([1])]
-    table = counts(np.array([2, 0, 1, 2]), parts, 4)
-    assert table.tolist() == [[0, 0, 2, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
-    assert table.dtype == np.int64
+@pytest.mark.parametrize("block", [1, 2, 3, 100])
+def test_counts_are_by_client_and_class_in_blocks_of_clients_of_any_size(monkeypatch, block):
+    monkeypatch.setattr(module, "_BLOCK", block)
+    parts = group(np.array([0, 2, -1, 0]), clients=3)
+    assert counts(np.array([2, 0, 1, 2]), parts, 4).tolist() == [[0, 0, 2, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
+    labels = uneven(len(LABELS))
+    parts = split("quantity", labels)
+    expected = [np.bincount(labels[part], minlength=12).tolist() for part in parts]
+    assert counts(labels, parts, 12).tolist() == expected
+
+
+def test_parts_are_a_sequence_of_views():
+    parts = group(np.array([2, 0, 2]), clients=4)
+    assert [part.tolist() for part in parts] == [[1], [], [0, 2], []]
+    assert (parts[-2].tolist(), len(parts), parts.sizes.tolist()) == ([0, 2], 4, [1, 0, 2, 0])
+    assert parts[2].base is parts.indices.base or parts[2].base is parts.indices
+    with pytest.raises(IndexError):
+        parts[4]
 
 
 @pytest.mark.parametrize("clients", [7, 12])

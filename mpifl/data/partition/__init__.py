@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mpifl.data.partition.base import Partition, counts
+from mpifl.data.partition.base import Partition
 from mpifl.data.partition.classes import Classes
 from mpifl.data.partition.dirichlet import Dirichlet
 from mpifl.data.partition.iid import Domains, Iid, Quantity
+from mpifl.data.partition.parts import Parts, counts
 from mpifl.data.partition.prior import DirichletClients
 from mpifl.data.partition.recorded import FromRun
 
@@ -13,4 +14,4 @@ PARTITIONS: dict[str, type[Partition]] = {
     kind.name: kind for kind in (Iid, Dirichlet, DirichletClients, Classes, Domains, Quantity, FromRun)
 }
 
-__all__ = ["PARTITIONS", "FromRun", "Partition", "counts"]
+__all__ = ["PARTITIONS", "FromRun", "Partition", "Parts", "counts"]

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from annotated_types import Ge, Le
 
+from mpifl.data.partition.parts import Parts, group
 from mpifl.settings import BadInput
 
 #: A Dirichlet parameter; beyond these limits the draws are one-hot or equal to float64's precision anyway.
@@ -21,7 +22,7 @@ class Partition(ABC):
 
     def split(
         self, labels: np.ndarray, domains: np.ndarray | None, clients: int, random: np.random.Generator
-    ) -> list[np.ndarray]:
+    ) -> Parts:
         """Each client's samples: `clients` arrays of ascending int64 indices into `labels` (int64 [n]), disjoint.
 
         `domains` is int64 [n] or None. BadInput where no such split exists or none was found in a bounded search.
@@ -39,19 +40,6 @@ class Partition(ABC):
     def refused(self, expected: str, got: str, remedy: str) -> BadInput:
         """The error of this partition, in one line."""
         return BadInput(f"partition.{self.name}: expected {expected}; got {got}; {remedy}")
-
-
-def group(owners: np.ndarray, clients: int) -> list[np.ndarray]:
-    """Each client's ascending sample indices, from the client of each sample (int64 [n], -1 for none)."""
-    order = np.argsort(owners, kind="stable").astype(np.int64)
-    bounds = np.searchsorted(owners[order], np.arange(clients + 1))
-    return [order[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
-
-
-def counts(labels: np.ndarray, parts: list[np.ndarray], classes: int) -> np.ndarray:
-    """int64 [clients, classes]: how many samples of each class each client has."""
-    table = [np.bincount(labels[part], minlength=classes) for part in parts]
-    return np.array(table, dtype=np.int64).reshape(len(parts), classes)
 
 
 def by_class(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
