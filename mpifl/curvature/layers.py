@@ -6,7 +6,7 @@ that has parameters of its own: a weight and its bias together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -43,11 +43,18 @@ def layers(layout: list[Entry]) -> dict[str, list[str]]:
 
 
 def layer_tops(
-    objective: Objective, w: Tensor, *, tolerance: float = 0.03, most: int = 30, seed: int = 0
+    objective: Objective,
+    w: Tensor,
+    *,
+    tolerance: float = 0.03,
+    most: int = 30,
+    seed: int = 0,
+    watch: Callable[[int], None] | None = None,
 ) -> Iterator[LayerTop]:
-    """Each layer's largest eigenvalue, one after the other, by Lanczos on its block."""
+    """Each layer's largest eigenvalue, one after the other, by Lanczos on its block; `watch` is told of products."""
     for layer, names in layers(objective.net.layout).items():
         block = Curvature(objective, w, only=names, check=False)
+        block.watch = watch
         ends = lanczos(block, 1, tolerance=tolerance, most=min(most, block.dimension), seed=seed)
         yield LayerTop(layer, float(ends.top.values[0]), float(ends.top.errors[0]), ends.products)
 

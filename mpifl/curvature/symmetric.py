@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ class Symmetric(ABC):
     device: torch.device
     products: int = 0
     """products with a vector so far: the cost that estimators are compared by"""
+    watch: Callable[[int], None] | None = None
+    """told of the number of products after each block of them"""
 
     @abstractmethod
     def block(self, vectors: Tensor) -> Tensor:
@@ -23,8 +26,11 @@ class Symmetric(ABC):
 
     def __call__(self, vectors: Tensor) -> Tensor:
         rows = vectors.reshape(-1, self.dimension)
+        products = self.block(rows)
         self.products += len(rows)
-        return self.block(rows).view_as(vectors)
+        if self.watch is not None:
+            self.watch(len(rows))
+        return products.view_as(vectors)
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is set for any of the processes that share the operator: they must stop together."""

@@ -20,9 +20,11 @@ OWNER = "owner.json"
 MODELS = "models"
 CHECKPOINT = "checkpoint"
 HESSIAN = "hessian.h5"
+VECTORS = "hessian"
 MANIFEST = "manifest.json"
 _MANIFEST = re.compile(re.escape(MANIFEST))
 _MODEL_FILE = re.compile(r"round_\d{6,}\.h5")
+_VECTORS_FILE = re.compile(r".+\.round_\d{6,}\.\w+\.h5")
 CHECKPOINT_FILE = re.compile(r"round_(\d{6,})\.(?:server|rank_\d{4,})\.h5")
 """a file of a checkpoint, and its round"""
 
@@ -79,7 +81,7 @@ def is_run(folder: Path) -> bool:
 
 def remove_run(folder: Path) -> None:
     """Remove what a run and its analysis write, by name; anything else in the folder stays."""
-    for name in (MODELS, CHECKPOINT):
+    for name in (MODELS, CHECKPOINT, VECTORS):
         if (folder / name).is_symlink():  # what it points to may serve others
             (folder / name).unlink()
     for name in (RESULTS, HESSIAN):
@@ -88,13 +90,15 @@ def remove_run(folder: Path) -> None:
     _remove_matching(folder / MODELS, _MODEL_FILE)
     _remove_matching(folder / CHECKPOINT, _MANIFEST)
     _remove_matching(folder / CHECKPOINT, CHECKPOINT_FILE)
-    with suppress(OSError):  # absent, or it holds what is not ours
-        (folder / CHECKPOINT).rmdir()
+    _remove_matching(folder / VECTORS, _VECTORS_FILE)
+    for name in (CHECKPOINT, VECTORS):
+        with suppress(OSError):  # absent, or it holds what is not ours
+            (folder / name).rmdir()
 
 
 def clear_unfinished(folder: Path) -> None:
     """Remove the files that killed writers were making."""
-    for place in (folder, folder / MODELS, folder / CHECKPOINT):
+    for place in (folder, folder / MODELS, folder / CHECKPOINT, folder / VECTORS):
         _remove_matching(place, files.TEMPORARY)
 
 

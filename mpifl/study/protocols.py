@@ -34,7 +34,6 @@ class Exact:
     """whose training samples a client's model is measured on; the global model is always measured on all clients'"""
     batch: Count = 100
     """samples a batch: memory grows with it, results do not depend on it"""
-    precision: Literal["float32", "float64"] = "float32"
     top: Count = 10
     """how many of the largest eigenvalues"""
     tolerance: Positive = 0.03
@@ -71,7 +70,6 @@ class FedAlign:
     name: ClassVar[str] = "fedalign"
     split: ClassVar[str] = "train"
     data: ClassVar[str] = "global"
-    precision: ClassVar[str] = "float32"
 
     seed: NonNegativeInt = 0
     batch: Count = 64

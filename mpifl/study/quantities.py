@@ -130,8 +130,9 @@ def _sharpness(model: Model) -> Found:
 def _gauss_newton(model: Model) -> Found:
     objective = model.operator.objective
     G = model._watched(Curvature(objective, model.w, products=gauss_newton, check=False))
-    ends = lanczos(G, 1, tolerance=model.protocol.tolerance, seed=model.seed)
-    of = trace(G, ends.basis, tolerance=model.protocol.trace_tolerance, most=max(8, model.protocol.probes), seed=model.seed)
+    p = model.protocol
+    ends = lanczos(G, 1, tolerance=p.tolerance, seed=model.seed)
+    of = trace(G, ends.basis, tolerance=p.trace_tolerance, least=min(8, p.probes), most=p.probes, seed=model.seed)
     arrays = {"value": ends.top.values[0], "error": ends.top.errors[0], "trace": of.value, "trace_error": of.error}
     return Finding(arrays, {"converged": of.converged}), {}
 

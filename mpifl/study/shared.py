@@ -1,0 +1,146 @@
+"""A run's models and data on all ranks of a federation, which share out the samples that are looked at."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpifl.curvature import Objective
+from mpifl.curvature.objective import Data
+from mpifl.data.batches import Samples
+from mpifl.federation import Federation
+from mpifl.placement import device_for, settle, threads_of
+from mpifl.settings import BadInput
+from mpifl.store import Run, sha256
+from mpifl.study.revisit import Revisited, revisit
+from mpifl.vector import Net
+
+
+class Subject(NamedTuple):
+    """One stored model: the global one of a round, or a client's after its training in that round."""
+
+    round: int
+    client: int | None
+    weights: np.ndarray
+    """[d]"""
+    buffers: np.ndarray
+    """[b]"""
+
+    @property
+    def path(self) -> str:
+        """Where findings about it are, below their measurement's name."""
+        return f"round_{self.round:06d}/" + ("global" if self.client is None else f"client_{self.client:06d}")
+
+    @property
+    def label(self) -> str:
+        """In words."""
+        return f"round {self.round} " + ("global" if self.client is None else f"client {self.client}")
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights and buffers, in hex."""
+        return sha256(self.weights, self.buffers)
+
+
+class Shared:
+    """A run revisited by all ranks; `net` is this rank's, in the asked precision.
+
+    Raises BadInput, on all ranks, for a run still being written (unless `unfinished`) and for other data than its own.
+    `path`: where its packed data is now, if it has moved.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        federation: Federation,
+        *,
+        path: str = "",
+        unfinished: bool = False,
+        precision: Literal["float32", "float64"] = "float32",
+    ) -> None:
+        self.run, self.federation, self.precision = run, federation, precision
+        federation.agree(lambda: _refuse_unfinished(run, unfinished))
+        device = _place(federation)
+        self.stage: Revisited = federation.agree(lambda: revisit(run, path, device))
+        net = self.stage.net
+        if precision == "float64":
+            net = Net(copy.deepcopy(net.module).double(), device, net.memory_format is torch.channels_last)
+        self.net = net
+        self.samples = cache(self._samples)
+
+    def subjects(self, rounds: Sequence[int], clients: bool = False) -> list[Subject]:
+        """The stored global models of `rounds`, and of their clients; BadInput where one is not stored."""
+        return self.federation.agree(lambda: list(self._subjects(rounds, clients)))
+
+    def own(self, client: int) -> np.ndarray:
+        """The indices of a client's training samples."""
+        indices, offsets = self.run.partition()
+        return indices[offsets[client] : offsets[client + 1]]
+
+    def objective(self, subject: Subject, data: Data) -> Objective:
+        """The mean cross-entropy over the ranks' `data`, with the model's buffers."""
+        return Objective(self.net, data, self.vector(subject.buffers), self.total, self.stage.forward)
+
+    def vector(self, values: np.ndarray) -> Tensor:
+        """Stored values as the net has them: its precision, its device."""
+        return torch.from_numpy(values).to(self.net.weights)
+
+    def total(self, vector: Tensor) -> Tensor:
+        """The sum over ranks, on all of them."""
+        if self.federation.size == 1:
+            return vector
+        return torch.from_numpy(self.federation.everywhere(vector.cpu().numpy())).to(vector.device)
+
+    def first(self, value: float) -> float:
+        """The first rank's."""
+        return self.federation.bcast(value)
+
+    def _samples(self, split: str) -> Samples:
+        return self.stage.samples(getattr(self.stage.dataset, split), self.net.weights.dtype)
+
+    def _subjects(self, rounds: Sequence[int], clients: bool) -> Iterator[Subject]:
+        for round in rounds:
+            yield Subject(round, None, *self.stage.weights(round))
+            if clients:
+                for client, weights, buffers in zip(*self.run.client_weights(round), strict=True):
+                    yield Subject(round, int(client), weights, buffers)
+
+
+def rounds_named(run: Run, text: str) -> list[int]:
+    """The stored rounds that `text` means: last, best (by test accuracy), all, or numbers with commas; or BadInput."""
+    saved = run.saved_rounds
+    if not saved:
+        raise BadInput(f"{run.path}: expected a run with stored weights; got none (results.weights_every)")
+    if text == "best":
+        accuracy = run.rounds["test_accuracy"][np.isin(run.rounds["round"], saved)]
+        return [saved[int(np.nanargmax(accuracy))]]
+    named = {"all": saved, "last": saved[-1:]}
+    try:
+        rounds = named[text] if text in named else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise BadInput(f"--rounds: expected last, best, all, or numbers with commas; got {text!r}") from None
+    if missing := [round for round in rounds if round not in saved]:
+        raise BadInput(f"--rounds: expected some of the stored rounds {saved}; got {', '.join(map(str, missing))}")
+    return rounds
+
+
+def _refuse_unfinished(run: Run, unfinished: bool) -> None:
+    if run.status == "running" and not unfinished:
+        raise BadInput(
+            f"{run.path}: expected a run that has ended; got one still being written, or killed; allowed: wait for it, "
+            "resume it, or --unfinished to look at what it has stored"
+        )
+
+
+def _place(federation: Federation) -> torch.device:
+    """This rank's device; all ranks compute, with what Slurm grants each, or one thread."""
+    worker, workers = federation.worker_on_node()
+    device = federation.agree(lambda: device_for("auto", worker, workers))
+    settle(device, threads_of(0))
+    return device
