@@ -284,6 +284,8 @@ def experiment(config: Config, dataset: Dataset, device: torch.device, trains: b
     _refuse_other_data(config, dataset.checksum)
     parts = partition(config, dataset.train.labels, dataset.train.domains)
     net = network(config, dataset.shape, len(dataset.classes), device)
+    loss = parse_loss(config.local.loss, LOSSES)
+    loss.check(net.module)
     normal = (dataset.mean, dataset.std)
     if len(empty := np.flatnonzero(parts.sizes == 0)):
         raise BadInput(
@@ -298,7 +300,7 @@ def experiment(config: Config, dataset: Dataset, device: torch.device, trains: b
         classes=len(dataset.classes),
         algorithm=config.algorithm,
         local=config.local,
-        loss=parse_loss(config.local.loss, LOSSES),
+        loss=loss,
         augmentation=config.data.augment,
         buffers=BufferRule(config.buffers, net.layout),
         seed=config.seed,

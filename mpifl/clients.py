@@ -166,7 +166,7 @@ class Clients:
         met = bool(own.get("met", False))
         previous = (own["previous"], own["previous_buffers"]) if met and "previous" in own else None
         model = (sent["w"], sent.get("buffers", self.net.buffers))
-        return ClientRound(self.seed, client, round, self.classes, counts, model, previous)
+        return ClientRound(self.seed, client, round, self.classes, counts, model, previous, self.rounds)
 
     def _batches(self, client: int, round: int, alive: Callable[[], None]) -> Iterator[tuple[Tensor, Tensor]]:
         local = self.local

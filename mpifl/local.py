@@ -17,6 +17,7 @@ from torch import Tensor
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import ClientRound, Step
 from mpifl.models.layers import untracked
+from mpifl.models.output import KEEPABLE
 from mpifl.oracles import Plain
 from mpifl.rates import Constant
 from mpifl.settings import Count, NonNegative, NonNegativeInt, Positive, options
@@ -124,9 +125,10 @@ def train(
     pull = pull + loss.pull
     together = local.clip_pull or not local.clip
     v = (torch.zeros_like(w) if momentum is None else momentum.clone()) if local.momentum else None
+    forward = {"keep": keep} if (keep := loss.needs & KEEPABLE) else {}
     losses, correct, samples, steps, accumulated, v_a = 0.0, 0, 0, 0, 0.0, 0.0
     for number, (x, y) in enumerate(batches):
-        minibatch = Minibatch(net, loss, lambda x=x, y=y, number=number: Step(net, x, y, context, number))
+        minibatch = Minibatch(net, loss, lambda x=x, y=y, number=number: Step(net, x, y, context, number, forward))
         g = local.gradient(minibatch, net.weights)
         if linear is not None:
             g.add_(linear)

@@ -62,11 +62,20 @@ def suggestion(got: Any, allowed: Iterable[str]) -> str:
 
 
 def _line(error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    at = ".".join(part for part in (where, *map(str, first["loc"])) if part)
+    first, *others = error.errors()
+    name, *inside = first["loc"] or ("",)
+    numbers = (str(part) for part in inside if isinstance(part, int))
+    at = ".".join(part for part in (where, name, *numbers) if part)
     if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"{at}: expected a value; got none"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    message = message if message.startswith("expected") else f"expected otherwise: {message}"
+    message = _expected(first)
+    if inside and isinstance(inside[0], str):  # one of several types: pydantic has a mistake for each
+        others = (_expected(other).removeprefix("expected ") for other in others if other["loc"][:1] == (name,))
+        message = ", or ".join((message, *others))
     got = "" if "; got" in message else f"; got {first['input']!r}"
     return f"{at}: {message}{got}"
+
+
+def _expected(mistake: Any) -> str:
+    message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return message if message.startswith("expected") else f"expected otherwise: {message}"

@@ -14,6 +14,14 @@ REFUSED = {
         {"model": "cnn", "local": {"loss": "ce + man(layers='blocks')"}},
         "needs a model with stages; got cnn; allowed: resnet18",
     ),
+    "a resnet has no pooled convolutions": (
+        {"model": "resnet20", "local": {"loss": "ce + man(pooled=true)"}},
+        "needs a model with pooling; got resnet20; allowed: cnn, fedln_cnn, lenet, tiny_cnn",
+    ),
+    "a cnn has other layers than the released code for Tiny-ImageNet": (
+        {"model": "cnn", "local": {"loss": "ce + man(tiny_paper_bug=true)"}},
+        "needs a model with tiny_cnn's layers; got cnn; allowed: tiny_cnn",
+    ),
     "a vit has no widths": (
         {"model": "vit", "local": {"loss": "mixup(ce + gradaug)"}},
         "needs a model with width; got vit; allowed: resnet18",

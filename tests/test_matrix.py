@@ -43,6 +43,7 @@ FACTORS: dict[str, dict[str, Any]] = {
             "fedlc",
             "ce + man",
             "ce + man(layers='blocks')",
+            "ce + man(site='pre', schedule=cosine(floor=0.5))",
             "ce + moon",
             "ce + fedalign",
             "ce + gradaug",

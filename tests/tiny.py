@@ -17,6 +17,7 @@ from mpifl.losses.expression import parse
 from mpifl.losses.loss import Sum
 from mpifl.losses.step import ClientRound, Step
 from mpifl.models import MODELS
+from mpifl.models.output import KEEPABLE
 from mpifl.progress import Experiment, Progress, Watcher
 from mpifl.rounds import run
 from mpifl.vector import Net, digest
@@ -51,7 +52,7 @@ def step(of: Net, n: int = 6, number: int = 0, images: tuple[Tensor, Tensor] | N
     x, y = batch(n, dtype=of.weights.dtype) if images is None else images
     known = {"counts": np.full(CLASSES, 10), "sent": (of.weights.clone(), of.buffers.clone())} | context
     of.module.train()
-    return Step(of, x, y, ClientRound(1, 1, 2, CLASSES, **known), number)
+    return Step(of, x, y, ClientRound(1, 1, 2, CLASSES, **known), number, {"keep": KEEPABLE})
 
 
 def loss(text: str):

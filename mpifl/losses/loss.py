@@ -16,11 +16,15 @@ class Loss(ABC):
     """A term or a wrapper of a local objective."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """what it asks of the model (activations, stages, width, gates, projection) and of the client (previous)"""
+    """what it asks of the model (activations, stages, width, gates, projection ...), of its forward pass (inputs,
+    squares: see `Output`) and of the client (previous)"""
     pull: ClassVar[float] = 0.0
     """strength of a quadratic term (pull/2)||y - w||^2, which is kept out of perturbations"""
     regulariser: ClassVar[bool] = False
     """whether it looks at no label, so that a term that does must stand beside it"""
+
+    def check(self, module: nn.Module) -> None:  # noqa: B027 (most terms fit everywhere)
+        """BadInput where the network, which has all that is in `needs`, does not fit the options."""
 
     @abstractmethod
     def __call__(self, step: Step) -> Tensor:
@@ -51,6 +55,9 @@ class Wrapper(Loss):
     def regulariser(self) -> bool:
         return self.loss.regulariser
 
+    def check(self, module: nn.Module) -> None:
+        self.loss.check(module)
+
     def evaluated(self, module: nn.Module) -> dict[str, Any]:
         return self.loss.evaluated(module)
 
@@ -63,6 +70,10 @@ class Sum:
         self.needs = frozenset().union(*(term.needs for term in terms))
         self.pull = sum(term.pull for term in terms)
         self.regulariser = all(term.regulariser for term in terms)
+
+    def check(self, module: nn.Module) -> None:
+        for term in self.terms:
+            term.check(module)
 
     def __call__(self, step: Step) -> Tensor:
         total = self.terms[0](step)

@@ -8,16 +8,19 @@ elements a sample has there, B the batch.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from pydantic import Field
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
-from mpifl.models.output import Output
-from mpifl.settings import NonNegative, options
+from mpifl.models.output import Sites
+from mpifl.rates import Constant, Schedule
+from mpifl.settings import BadInput, NonNegative, NonNegativeInt, options
 
 
 @options
@@ -25,10 +28,16 @@ class Man(Loss):
     """The defaults are the authors' code for CIFAR; zeta is 0.15 for CIFAR-100 and 0.1 for Tiny-ImageNet."""
 
     zeta: NonNegative = 0.15
-    layers: Literal["hidden", "hidden and logits", "blocks"] = "hidden"
-    """blocks: the outputs of a residual network's stages, and no others"""
+    schedule: Schedule = Constant()
+    """factor on zeta by round"""
+    layers: Literal["hidden", "hidden and logits", "blocks", "stages"] | Annotated[
+        tuple[NonNegativeInt, ...], Field(min_length=1)
+    ] = "hidden"
+    """blocks, stages: the last of each residual block, or stage, only; numbers: these of the hidden layers, from 0"""
+    site: Literal["post", "pre"] = "post"
+    """the nonlinearities' outputs, or their inputs"""
     pooled: bool = False
-    """take convolutions after a 2x2 max-pool"""
+    """take convolutions after the 2x2 max-pool that follows them"""
     power: Literal[1, 2] = 2
     """2: squared norms; 1: their roots, of what the reduction leaves"""
     reduction: Literal["mean", "sample", "sum"] = "mean"
@@ -40,44 +49,63 @@ class Man(Loss):
 
     regulariser: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if self.tiny_paper_bug and (self.layers, self._ready) != ("hidden", True):
+            raise ValueError("expected tiny_paper_bug alone to choose the layers; got layers, site or pooled too")
+
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"stages" if self.layers == "blocks" else "activations"})
+        asked = {
+            "inputs": self.site == "pre",
+            "squares": self._ready,
+            "stages": self.layers in ("blocks", "stages"),
+            "pooling": self.pooled,
+            "tiny_cnn's layers": self.tiny_paper_bug,
+        }
+        return frozenset({"activations", *(name for name, wanted in asked.items() if wanted)})
+
+    @property
+    def _ready(self) -> bool:
+        """Whether the forward pass can bring ||a||^2."""
+        return self.site == "post" and not self.pooled
+
+    def check(self, module: nn.Module) -> None:
+        if isinstance(self.layers, tuple) and (beyond := max(self.layers)) >= module.sites.count:
+            raise BadInput(
+                f"local.loss: man.layers: expected numbers from 0 to {module.sites.count - 1}, the model's hidden "
+                f"layers; got {beyond}"
+            )
+        if not module.sites.count and self.layers != "hidden and logits":
+            raise BadInput("local.loss: man: expected a model with hidden layers; got one that has none")
 
     def __call__(self, step: Step) -> Tensor:
-        if self.zeta == 0:
+        strength = self.zeta * self.schedule(step.context.round, step.context.rounds)
+        layers = list(self._layers(step)) if strength else []
+        if not layers:
             return step.x.new_zeros(())
-        terms = [self._size(a) for a in self._sites(step.out)]
+        squares, elements = zip(*layers, strict=True)
+        divisors = {"mean": elements, "sample": [len(step.y)], "sum": [1]}[self.reduction]
+        sizes = torch.stack(squares) / squares[0].new_tensor(divisors)
+        sizes = sizes if self.power == 2 else (sizes + 1e-12).sqrt()
         if self.tiny_paper_bug and len(step.y) > 1:
-            terms.append(step.out.activations[-1].var(0).mean())
-        total = sum(terms) / (len(terms) if self.across == "mean" else 1)
-        return self.zeta / 2 * total
+            sizes = torch.cat([sizes, step.out.activations[4].var(0).mean(0, keepdim=True)])
+        return strength / 2 * (sizes.mean() if self.across == "mean" else sizes.sum())
 
-    def _sites(self, out: Output) -> list[Tensor]:
-        sites = list(out.stages[1:] if self.layers == "blocks" else out.activations)
+    def _layers(self, step: Step) -> Iterator[tuple[Tensor, int]]:
+        """||a||^2 and the number of elements of each layer that the pass met."""
+        out, chosen = step.out, self._places(step.net.module.sites)
+        for number, (place, a) in enumerate(zip(out.places, out.activations, strict=True)):
+            if place in chosen and self._ready:
+                yield out.squares[number], a.numel()
+            elif place in chosen:
+                a = out.inputs[number] if self.site == "pre" else a
+                a = functional.max_pool2d(a, 2) if self.pooled and a.dim() == 4 else a
+                yield a.square().sum(), a.numel()
+        if self.layers == "hidden and logits":
+            yield out.logits.square().sum(), out.logits.numel()
+
+    def _places(self, sites: Sites) -> set[int]:
         if self.tiny_paper_bug:
-            if [a.dim() for a in sites] != [4, 4, 4, 2, 2]:
-                raise ValueError("man.tiny_paper_bug: expected three convolutions and two hidden layers: tiny_cnn")
-            del sites[2]
-        if self.pooled:
-            sites = [functional.max_pool2d(a, 2) if a.dim() == 4 else a for a in sites]
-        return [*sites, out.logits] if self.layers == "hidden and logits" else sites
-
-    def _size(self, a: Tensor) -> Tensor:
-        square = SquaredNorm.apply(a) / {"mean": a.numel(), "sample": len(a), "sum": 1}[self.reduction]
-        return square if self.power == 2 else (square + 1e-12).sqrt()
-
-
-class SquaredNorm(torch.autograd.Function):
-    """||a||^2 of a whole tensor, one pass forward and one back; autograd's own product of a with a takes three back."""
-
-    @staticmethod
-    def forward(ctx, a: Tensor) -> Tensor:
-        ctx.save_for_backward(a)
-        flat = a.permute(0, 2, 3, 1).reshape(-1) if a.dim() == 4 else a.reshape(-1)  # no copy in channels-last
-        return flat @ flat
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        (a,) = ctx.saved_tensors
-        return a * (2 * gradient)
+            return {0, 1, 3, 4}
+        named = {"blocks": sites.blocks, "stages": sites.stages}
+        return set(self.layers if isinstance(self.layers, tuple) else named.get(self.layers, range(sites.count)))

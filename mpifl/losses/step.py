@@ -28,6 +28,8 @@ class ClientRound:
     """weights [d] and buffers [b] that the client was sent"""
     previous: tuple[Tensor, Tensor] | None = None
     """the client's own at the end of its last round; None where no loss asks, and before its first"""
+    rounds: int = 1
+    """of the whole run"""
 
 
 @dataclass

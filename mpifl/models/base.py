@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import nn
 
 from mpifl.models.layers import NormKind, norm
+from mpifl.models.output import KEEPABLE
 from mpifl.settings import BadInput, Count, NonNegativeInt, options
 
 Shape = tuple[int, int, int]
@@ -21,7 +22,7 @@ class Model(ABC):
     name: ClassVar[str]
     channels_last: ClassVar[bool] = False
     """whether training is faster on images in channels-last memory format (measured on CPUs)"""
-    traits: ClassVar[frozenset[str]] = frozenset({"activations"})
+    traits: ClassVar[frozenset[str]] = frozenset()
 
     classes: NonNegativeInt = 0
     """outputs of the classifier; 0: as many as the data has classes, and nothing else is accepted"""
@@ -36,8 +37,8 @@ class Model(ABC):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What losses may ask of the network: activations, stages, width, gates, projection."""
-        return self.traits
+        """What losses may ask of the network: what all have, and its own traits."""
+        return self.traits | KEEPABLE | {"activations"}
 
     @abstractmethod
     def build(self, shape: Shape, classes: int) -> nn.Module:
@@ -67,4 +68,5 @@ class ConvModel(Model):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return self.traits | {"projection"} if self.projection else self.traits
+        own = super().capabilities
+        return own | {"projection"} if self.projection else own

@@ -19,6 +19,7 @@ class Cnn(ConvModel):
     """
 
     name = "cnn"
+    traits = frozenset({"pooling"})
 
     def build(self, shape: Shape, classes: int) -> Plain:
         return convnet(self, shape, classes, LAYERS, DENSE)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpifl.models.base import ConvModel, Shape
 from mpifl.models.head import Head
 from mpifl.models.layers import Conv, Linear, NoNorm
-from mpifl.models.output import Kept, Output
+from mpifl.models.output import Keep, Kept, Output, Sites
 
 
 class Convolution(NamedTuple):
@@ -31,11 +30,9 @@ class Hidden(nn.Module):
         self.layer, self.norm, self.after, self.pool = layer, norm, after, pool
 
     def forward(self, x: Tensor, kept: Kept) -> Tensor:
-        """What the next layer gets; the ReLU's own output goes to `kept`."""
+        """What the next layer gets; the ReLU is `kept`'s."""
         x = self.layer(x)
-        # In place: nobody else holds the layer's or the norm's output, and neither needs it for its gradient.
-        x = torch.relu_(x if self.after else self.norm(x))
-        kept.add(x)
+        x = kept.relu(x if self.after else self.norm(x))
         if self.after:
             x = self.norm(x)
         return F.max_pool2d(x, 2) if self.pool else x
@@ -48,15 +45,18 @@ class Plain(nn.Module):
         super().__init__()
         self.convolutions, self.dense, self.head = nn.ModuleList(convolutions), nn.ModuleList(dense), head
 
-    def forward(self, x: Tensor) -> Output:
-        kept = Kept()
+    @property
+    def sites(self) -> Sites:
+        return Sites(len(self.convolutions) + len(self.dense) + self.head.sites)
+
+    def forward(self, x: Tensor, *, keep: Keep = frozenset()) -> Output:
+        kept = Kept(keep)
         for hidden in self.convolutions:
             x = hidden(x, kept)
         x = x.flatten(1)
         for hidden in self.dense:
             x = hidden(x, kept)
-        logits, features = self.head(x, kept)
-        return Output(logits, features, kept.all())
+        return kept.output(*self.head(x, kept))
 
 
 def side(pixels: int, layers: Sequence[Convolution], same: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpifl.models.layers import Linear, feature_norm
@@ -25,12 +24,15 @@ class Head(nn.Module):
         self.project = Linear(q, projection, bias) if projection else None
         self.classifier = Linear(projection or q, classes, bias)
 
+    @property
+    def sites(self) -> int:
+        """How many nonlinearities it has."""
+        return 0 if self.hidden is None else 1
+
     def forward(self, f: Tensor, kept: Kept) -> tuple[Tensor, Tensor]:
-        """Return logits and the features that the classifier saw; the projection's ReLU goes to `kept`."""
+        """Return logits and the features that the classifier saw; the projection's ReLU is `kept`'s."""
         if self.hidden is not None:
-            f = F.relu(self.hidden(f, f.shape[1]))
-            kept.add(f)
-            f = self.project(f)
+            f = self.project(kept.relu(self.hidden(f, f.shape[1])))
         if self.normalise:
             f = feature_norm(f)
         return self.classifier(f), f

@@ -19,7 +19,7 @@ class CifarResNet(ConvModel, ABC):
     """
 
     channels_last = True
-    traits = frozenset({"activations", "stages", "width", "gates"})
+    traits = frozenset({"stages", "width", "gates"})
     depth: ClassVar[int]
     norm: NormKind = "batch"
 

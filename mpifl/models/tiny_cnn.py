@@ -18,6 +18,7 @@ class TinyCnn(ConvModel):
     """
 
     name = "tiny_cnn"
+    traits = frozenset({"pooling", "tiny_cnn's layers"})
     norm: NormKind = "group"
     groups: Count = 4
 

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mpifl.models.base import Model, Shape
 from mpifl.models.head import Head
 from mpifl.models.layers import Conv, Linear, NormKind
-from mpifl.models.output import Kept, Output
+from mpifl.models.output import Keep, Kept, Output, Sites
 from mpifl.settings import BadInput, Count, options
 
 
@@ -55,9 +55,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, kept: Kept) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        hidden = F.gelu(self.up(self.norm2(x)))
-        kept.add(hidden)
-        return x + self.down(hidden)
+        return x + self.down(kept.gelu(self.up(self.norm2(x))))
 
 
 class Transformer(nn.Module):
@@ -74,13 +72,16 @@ class Transformer(nn.Module):
         self.norm = TokenNorm(options.make_norm(dim))
         self.head = Head(dim, classes, normalise=options.feature_norm)
 
-    def forward(self, x: Tensor) -> Output:
-        kept = Kept()
+    @property
+    def sites(self) -> Sites:
+        return Sites(len(self.encoders))
+
+    def forward(self, x: Tensor, *, keep: Keep = frozenset()) -> Output:
+        kept = Kept(keep)
         x = self.embed(x).flatten(2).transpose(1, 2) + self.positions
         for encoder in self.encoders:
             x = encoder(x, kept)
-        logits, features = self.head(self.norm(x).mean(1), kept)
-        return Output(logits, features, kept.all())
+        return kept.output(*self.head(self.norm(x).mean(1), kept))
 
 
 @options

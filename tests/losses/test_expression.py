@@ -13,6 +13,7 @@ from mpifl.losses.man import Man
 from mpifl.losses.mixup import Mixup
 from mpifl.losses.prox import Prox
 from mpifl.losses.stochdepth import StochDepth
+from mpifl.rates import Cosine
 from mpifl.settings import BadInput
 
 
@@ -44,6 +45,10 @@ def test_a_single_loss_is_itself(text, loss):
         ("ce + gradaug(resolutions=(1.0, 0.5))", [CrossEntropy(), GradAug(resolutions=(1.0, 0.5))]),
         ("ce + gradaug(resolutions=[1.0, 0.5])", [CrossEntropy(), GradAug(resolutions=(1.0, 0.5))]),
         ('ce + man(layers="blocks", pooled=True)', [CrossEntropy(), Man(layers="blocks", pooled=True)]),
+        (
+            "ce + man(schedule=cosine(warmup=5)) + man(schedule=constant, layers=[0, 2])",
+            [CrossEntropy(), Man(schedule=Cosine(warmup=5)), Man(layers=(0, 2))],
+        ),
         ("ce + man(pooled=true) + man(pooled=false)", [CrossEntropy(), Man(pooled=True), Man()]),
     ],
 )
@@ -56,6 +61,7 @@ def test_terms_add_in_their_order(text, terms):
     [
         "ce",
         "ce(smoothing=0.1) + man(pooled=true, power=1) + prox(mu=1e-5)",
+        "ce + man(schedule=milestones(at=(0.5,)), layers=(1, 2))",
         "mixup(stochdepth(fedlc + man(layers='blocks'), keep=0.5) + gradaug(resolutions=(1.0,)), gamma=0.3) + fedalign",
     ],
 )
@@ -80,7 +86,7 @@ def test_a_wrapper_takes_a_whole_sum():
 
 def test_what_a_sum_asks_for_is_what_its_terms_ask_for():
     loss = read("mixup(stochdepth(ce + moon + prox(mu=0.25)) + gradaug + prox(mu=0.5)) + man(layers='blocks')")
-    assert loss.needs == {"gates", "projection", "previous", "width", "stages"}
+    assert loss.needs == {"gates", "projection", "previous", "width", "activations", "stages", "squares"}
     assert loss.pull == 0.75
 
 
@@ -107,6 +113,15 @@ MISTAKES = {
     "ce + man(zeta=nan)": "whose options are not plain values",
     "ce + man(zeta=__import__('os'))": "whose options are not plain values",
     "ce + man(zeta={[]: 1})": "whose options are not plain values",
+    "ce + man(schedule=0.5)": "man.schedule: expected an instance of Schedule; got 0.5",
+    "ce + man(schedule=cosine(0.5))": "whose options lack names",
+    "ce + man(schedule=cosine(warm=2))": "man.schedule.warm: unknown key; did you mean warmup?",
+    "ce + man(schedule=cosine(warmup=0))": "man.schedule.warmup: expected greater than or equal to 1; got 0",
+    "ce + man(zeta=cosine)": "man.zeta: expected a valid number; got Cosine(",
+    "ce + man(layers=())": "man.layers: expected 'hidden', 'hidden and logits', 'blocks' or 'stages', or",
+    "ce + man(layers='block')": "'blocks' or 'stages', or a valid tuple; got 'block'",
+    "ce + man(layers=(0, -1))": "'stages', or greater than or equal to 0; got (0, -1)",
+    "ce + man(tiny_paper_bug=true, pooled=true)": "expected tiny_paper_bug alone",
     "ce + man(pooled=True())": "whose options are not plain values",
     "ce + man(pooled=truth)": "whose options are not plain values, nor schedules (constant, exponential,",
     "ce + man(pooled='true')": "man.pooled: expected a valid boolean; got 'true'",

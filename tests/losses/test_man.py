@@ -3,11 +3,15 @@
 import pytest
 import tiny
 import torch
+from pydantic import ValidationError
 from torch.autograd.functional import hessian
 from torch.nn import functional
 
+from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.losses.man import Man
 from mpifl.models.layers import Conv, Linear
+from mpifl.models.output import KEEPABLE
+from mpifl.settings import BadInput
 
 WEIGHT_LAYERS = {"mlp": 3, "lenet": 5, "cnn": 5, "pfl_cnn": 4, "tiny_cnn": 6, "fedln_cnn": 5}
 OPTIONS = {"mlp": {"hidden": (9, 7)}}
@@ -99,6 +103,12 @@ CASES = {
         {"layers": "hidden and logits"},
         lambda out: sum(map(mean_square, (*out.activations, out.logits))),
     ),
+    "some": ({"layers": (0, 3)}, lambda out: mean_square(out.activations[0]) + mean_square(out.activations[3])),
+    "before": ({"site": "pre"}, lambda out: sum(map(mean_square, out.inputs))),
+    "before pooling, pooled": (
+        {"site": "pre", "pooled": True, "layers": (0,), "reduction": "sum"},
+        lambda out: functional.max_pool2d(out.inputs[0], 2).square().sum(),
+    ),
     "pooled": (
         {"pooled": True},
         lambda out: sum(mean_square(functional.max_pool2d(a, 2) if a.dim() == 4 else a) for a in out.activations),
@@ -114,14 +124,113 @@ def test_an_option_is_its_formula(case, model):
     torch.testing.assert_close(Man(zeta=0.4, **options)(step), 0.2 * formula(step.out), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize(("model", "stages"), [("resnet20", 3), ("resnet18", 4)])
-def test_blocks_are_a_residual_networks_stages_only(model, stages):
-    step = tiny.step(tiny.net(model), n=2)
+@pytest.mark.parametrize(("model", "blocks", "stages"), [("resnet20", 6, 3), ("resnet18", 8, 4)])
+@pytest.mark.parametrize("projection", [0, 4])
+def test_blocks_and_stages_are_the_last_of_theirs(model, blocks, stages, projection):
+    net = tiny.net(model, projection=projection)
+    ends = []
+    for block in (block for stage in net.module.stages for block in stage):
+        block.register_forward_hook(lambda module, arguments, output: ends.append(output.detach()))
+    step = tiny.step(net, n=2)
     *_, last = outputs = step.out.stages[1:]
-    assert len(outputs) == stages
-    torch.testing.assert_close(last.mean((2, 3)), step.out.features)
-    got = Man(zeta=2.0, layers="blocks")(step)
-    torch.testing.assert_close(got, sum(map(mean_square, outputs)), rtol=1e-12, atol=0)
+    assert (len(ends), len(outputs)) == (blocks, stages)
+    for layers, expected in (("blocks", ends), ("stages", outputs)):
+        got = Man(zeta=2.0, layers=layers)(step)
+        torch.testing.assert_close(got, sum(map(mean_square, expected)), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("model", ["cnn", "tiny_cnn", "resnet20", "vit"])
+@pytest.mark.parametrize("options", [{}, {"norm": "group", "norm_after_activation": True}])
+def test_before_the_nonlinearity_are_its_inputs(model, options):
+    if model == "vit":
+        options = {"depth": 2, "dim": 8, "heads": 2}
+    out = tiny.step(tiny.net(model, **options), n=2).out
+    function = functional.gelu if model == "vit" else torch.relu
+    assert len(out.inputs) == len(out.activations)
+    for x, a in zip(out.inputs, out.activations, strict=True):
+        assert torch.equal(function(x), a)
+    assert any((x < 0).any() for x in out.inputs)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("model", ["cnn", "resnet20", "vit"])
+def test_its_gradient_is_that_of_the_squares_written_out(model, memory):
+    """The forward pass squares and differentiates in its own way."""
+    net, x = tiny.net(model, **({"depth": 2, "dim": 8, "heads": 2} if model == "vit" else {})), tiny.batch(3)
+    net.memory_format = memory
+
+    def beside_cross_entropy(term):
+        return tiny.taken(net, lambda step: CrossEntropy()(step) + term(step), tiny.step(net, images=x))
+
+    got = beside_cross_entropy(Man(zeta=3.0))
+    expected = beside_cross_entropy(lambda step: 1.5 * sum(map(mean_square, step.out.activations)))
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_chosen_layers_of_a_pass_that_skips_blocks_are_those_that_it_meets():
+    net = tiny.net("resnet20")  # its second block has the places 4, 5 and, at its end, 6
+    step = tiny.step(net, n=2).derived(forward={"keep": KEEPABLE, "gates": [1, 0, 1, 1, 1, 1]})
+    out, man = step.out, Man(zeta=2.0, layers=(0, 5, 6))
+    assert out.places == (0, 1, 2, 3, *range(6, 19))
+    torch.testing.assert_close(man(step), mean_square(out.activations[0]) + mean_square(out.activations[4]))
+    assert Man(layers=(5,))(step) == 0
+
+
+def test_two_terms_are_the_released_sam_code_for_tiny_imagenet():
+    """There the third convolution alone is taken after pooling."""
+    step = tiny.step(tiny.net("tiny_cnn"))
+    one, two, three, four, five = step.out.activations
+    expected = sum(map(mean_square, (one, two, functional.max_pool2d(three, 2), four, five)))
+    got = tiny.loss("man(zeta=2.0, layers=(0, 1, 3, 4)) + man(zeta=2.0, layers=(2,), pooled=true)")(step)
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factor"), [("exponential(decay=0.5)", 0.5), ("cosine(floor=1.0, warmup=8)", 0.25)]
+)
+def test_its_strength_follows_a_schedule(schedule, factor):
+    step = tiny.step(tiny.net("cnn"), rounds=10)
+    assert step.context.round == 2
+    got = tiny.loss(f"man(schedule={schedule})")(step)
+    torch.testing.assert_close(got, factor * Man()(step), rtol=1e-12, atol=0)
+
+
+def test_where_its_schedule_is_zero_it_is_nothing():
+    step = tiny.step(tiny.net("cnn"), rounds=2)
+    assert not tiny.loss("man(schedule=cosine)")(step).requires_grad
+
+
+MISFITS = {
+    "man(layers=(0, 4))": ("cnn", {}, "man.layers: expected numbers from 0 to 3, the model's hidden layers; got 4"),
+    "mixup(ce + man(layers=(19,)))": ("resnet20", {}, "expected numbers from 0 to 18"),
+    "man": ("mlp", {"hidden": ()}, "man: expected a model with hidden layers; got one that has none"),
+}
+
+
+@pytest.mark.parametrize("text", MISFITS)
+def test_layers_that_the_network_lacks_are_refused(text):
+    model, options, expected = MISFITS[text]
+    with pytest.raises(BadInput, match=expected):
+        tiny.experiment({"model": {"name": model, **options}, "local": {"loss": f"ce + {text}"}})
+
+
+def test_a_network_without_hidden_layers_has_its_logits():
+    step = tiny.step(tiny.net("mlp", hidden=()))
+    man = Man(zeta=2.0, layers="hidden and logits", across="mean")
+    man.check(step.net.module)
+    torch.testing.assert_close(man(step), mean_square(step.out.logits))
+
+
+@pytest.mark.parametrize("options", [{"layers": ()}, {"layers": (-1,)}, {"layers": "conv"}, {"site": "after"}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValidationError):
+        Man(**options)
+
+
+@pytest.mark.parametrize("options", [{"layers": (0,)}, {"site": "pre"}, {"pooled": True}])
+def test_the_released_tiny_code_chooses_its_layers_itself(options):
+    with pytest.raises(ValidationError, match="tiny_paper_bug alone"):
+        Man(tiny_paper_bug=True, **options)
 
 
 def test_the_released_tiny_code_swaps_the_third_convolution_for_a_variance():
@@ -131,10 +240,8 @@ def test_the_released_tiny_code_swaps_the_third_convolution_for_a_variance():
     torch.testing.assert_close(Man(zeta=2.0, tiny_paper_bug=True)(step), expected, rtol=1e-12, atol=0)
 
 
-def test_the_released_tiny_code_stands_a_batch_of_one_and_no_other_model():
+def test_the_released_tiny_code_stands_a_batch_of_one():
     assert Man(tiny_paper_bug=True)(tiny.step(tiny.net("tiny_cnn"), n=1)).isfinite()
-    with pytest.raises(ValueError, match="three convolutions"):
-        Man(tiny_paper_bug=True)(tiny.step(tiny.net("cnn")))
 
 
 @pytest.mark.parametrize("power", [1, 2])

@@ -32,6 +32,7 @@ CASES = {
     "ce": (of_loss("ce(smoothing=0.0)"), BOTH),
     "fedlc": (of_loss("fedlc(tau=0.0)"), BOTH),
     "man": (of_loss("ce + man(zeta=0.0)"), BOTH),
+    "man before": (of_loss("ce + man(zeta=0.0, site='pre', layers=(0, 2))"), BOTH),
     "prox": (of_loss("ce + prox(mu=0.0)"), BOTH),
     "mixup": (of_loss("mixup(ce, gamma=0.0)"), BOTH),
     "moon": (of_loss("ce + moon(mu=0.0)"), HEADED),
