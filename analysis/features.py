@@ -39,7 +39,7 @@ _KINDS = (*FORMATS, "html", "csv")
     help="Images for features; own: a client's own training images.",
 )
 @click.option("--samples", type=click.IntRange(2), default=1000, show_default=True, help="Images at most.")
-@click.option("--data", default="", metavar="FILE", help="Where the packed data are now, if they have moved.")
+@click.option("--data-path", "data", default="", help="The packed data set, where it has moved since the runs.")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 @click.option("--format", "kinds", default="png", show_default=True, metavar="NAME,...", help=", ".join(_KINDS))
 @click.option("-o", "--out", type=click.Path(path_type=Path), default="figures", show_default=True, help="A folder.")
