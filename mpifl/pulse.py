@@ -42,6 +42,7 @@ class Pulse:
         self._hosts = bell.allgather(socket.gethostname())
         self._sent: list[tuple[Any, np.ndarray]] = []
         self._where = (0, -1)
+        self._heard: dict[int, tuple] = {}
         self._grace, self._patience = inf, inf
         self._asked = inf
         self._next_look = self._next_beat = inf
@@ -93,7 +94,7 @@ class Pulse:
 
     def fail(self) -> None:
         """Tell the server that this worker has failed, and give it the time to put that down and end all ranks."""
-        if self._bell.rank and self._next_look < inf:
+        if self._bell.rank and self._heard:  # the server listens, since it watches
             self._beat(_FAILED)
             time.sleep(2.0)
 

@@ -70,7 +70,16 @@ def test_an_exception_in_training_ends_all_ranks_and_names_rank_round_and_client
     assert done.returncode != 0
     assert "RuntimeError: as asked for" in done.stderr
     assert "rank 1, round 2, client 3" in done.stderr or "rank 2, round 2, client 3" in done.stderr
-    assert len(lines_of_mpifl(done.stderr)) == 1
+    assert Run.open(config.parent / "run").status == "failed"
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+@pytest.mark.parametrize("how", ["exit", "vanish", "killed"])
+def test_a_rank_that_leaves_the_others_ends_them_too(config, mpi, how):
+    done = run_failing(mpi, 3, how, config)
+    assert_all_ranks_ended(config.parent, 3)
+    assert done.returncode != 0
+    assert Run.open(config.parent / "run").status in ("failed", "running")  # a rank that was killed tells nobody
 
 
 def test_an_exception_on_the_server_ends_all_ranks(config):

@@ -1,12 +1,14 @@
 """`failing.py HOW CONFIG OUT [key=value]...`: `mpifl run`, where things go wrong in round 2, for client 3, by HOW.
 
-`raise`: training raises. `nan`: the loss is not finite. `server`: the server's evaluation raises.
+`raise`: training raises. `nan`: the loss is not finite. `server`: the server's evaluation raises. `exit`, `vanish`,
+`killed`: the rank ends, as if all were well (by sys.exit and by os._exit) or by SIGKILL.
 Each rank writes its process id into OUT.pids/, and the time of what went wrong into OUT.time.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -33,6 +35,12 @@ class FailingAt(CrossEntropy):
             note_time(self.out)
             if self.how == "raise":
                 raise RuntimeError("as asked for")
+            if self.how == "exit":
+                sys.exit(0)
+            if self.how == "vanish":
+                os._exit(0)
+            if self.how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
             if self.how == "nan":
                 return value * float("nan")
         return value
