@@ -24,10 +24,17 @@ from mpifl.study.groups import Group
     show_default=True,
     help="Which accuracy is held against the published one.",
 )
+@click.option("--measurement", default="exact", show_default=True, help="Of curvature: hessian.py's --name.")
 @click.option("--paper-table", default="", metavar="TEXT", help='Which published table, such as "Table 3".')
 @click.option("-o", "--out", type=click.Path(path_type=Path), multiple=True, help="A file: .md, .tex or .csv.")
 def main(
-    groups: list[Group], target: float | None, last: int, against: str, paper_table: str, out: tuple[Path, ...]
+    groups: list[Group],
+    target: float | None,
+    last: int,
+    against: str,
+    measurement: str,
+    paper_table: str,
+    out: tuple[Path, ...],
 ) -> None:
     """Compare RUNS (folders, results.h5 or packed files) in a table, printed as Markdown or written to files.
 
@@ -42,7 +49,7 @@ def main(
     target; `> 40`: none did in 40 rounds.
     """
     check_suffixes(out, FORMATS)
-    table = compare(groups, target, last, paper_table, f"{against}_accuracy")
+    table = compare(groups, target, last, paper_table, f"{against}_accuracy", measurement)
     if not out:
         click.echo(FORMATS["md"](table), nl=False)
     for path in out:

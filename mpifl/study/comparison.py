@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mpifl.settings import BadInput
+from mpifl.store import Run
+from mpifl.store.findings import Findings
+from mpifl.study import metrics
 from mpifl.study.curves import unit
 from mpifl.study.groups import Group, Options
 from mpifl.study.outcomes import REACHED, Summary, outcome, summaries
@@ -74,18 +77,27 @@ def compare(
     last: int = 1,
     table: str = "",
     against: str = "final_accuracy",
+    measurement: str = "exact",
 ) -> Comparison:
-    """The groups' figures: final accuracy as the mean of the `last` evaluations; REACHED for a `target` (0..1).
+    """The groups' figures: final accuracy as the mean of the `last` evaluations; REACHED for a `target` (0..1);
+    CURVATURE of runs that have that `measurement` of it.
 
     `table` is which of a paper's tables `[published]` is read for, "" its main one, `against` the accuracy that is held
     against it. Columns that no group has are left out. Raises BadInput.
     """
     if target is not None and not 0 < target <= 1:
         raise BadInput(f"target: expected an accuracy above 0 and up to 1; got {target}")
-    summed = [summaries(group, lambda run: outcome(run, target, last)) for group in groups]
+
+    def figures(run: Run) -> dict[str, float]:
+        return outcome(run, target, last) | metrics.summary(Findings.open(run), measurement)
+
+    summed = [summaries(group, figures) for group in groups]
     columns = [column for column in _columns(target, summed) if any(column.key in row for row in summed)]
     rows = [_row(group, of, columns, table, target, against) for group, of in zip(groups, summed, strict=True)]
-    return Comparison(columns, rows, [*_notes(groups, last, target, against), *_sources(groups, table, rows)])
+    notes = [*_notes(groups, last, target), *_sources(groups, table, rows)]
+    if any(key in row.figures for row in rows for key in CURVATURE):
+        notes.append(f"curvature: measurement {measurement!r} of analysis/hessian.py, of the last models it looked at")
+    return Comparison(columns, rows, notes)
 
 
 def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> Iterator[Column]:
@@ -139,7 +151,7 @@ def published(
     }
 
 
-def _notes(groups: Sequence[Group], last: int, target: float | None, against: str) -> Iterator[str]:
+def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator[str]:
     if any(len(group) > 1 for group in groups):
         yield "mean ± sample standard deviation (n − 1) over runs that differ in the seed"
     if last > 1:

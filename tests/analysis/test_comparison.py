@@ -3,12 +3,15 @@
 import csv
 import io
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mpifl.settings import BadInput
+from mpifl.store import Run
+from mpifl.store.findings import Finding, Findings
 from mpifl.study.comparison import compare, published
 from mpifl.study.formats import FORMATS, latex, markdown, rows
 from mpifl.study.groups import Group, group
@@ -103,3 +106,24 @@ def test_a_run_that_goes_on_is_noted_and_a_target_beyond_1_refused(groups):
     assert "avg, seed 1: running, 4 of 4 rounds" in table.notes
     with pytest.raises(BadInput, match="target: expected an accuracy above 0 and up to 1; got 60"):
         compare(groups, target=60)
+
+
+def test_curvature_stands_beside_the_published_where_it_was_measured(folder, tmp_path):
+    tops, clients = {"avg-1": 10.0, "avg-2": 14.0}, {"H_N": 96.0, "H_D": 0.875, "H_N_error": 1.0, "H_D_error": 0.001}
+    runs = []
+    for name, top in tops.items():
+        shutil.copytree(folder / name, tmp_path / name)
+        runs.append(Run.open(tmp_path / name))
+        findings = Findings.open(runs[-1])
+        findings.begin("exact", {"protocol": "exact"})
+        findings.add("exact/round_000004/global/eigenvalues", Finding({"values": np.array([top, 1.0])}))
+        findings.add("exact/round_000004/global/diagonal", Finding({"trace": np.array(20 * top)}))
+    findings.add("exact/round_000004/clients/disagreement", Finding({k: np.array(v) for k, v in clients.items()}))
+    table = compare([Group("avg", runs)])
+    [row] = table.rows
+    assert row.figures["lambda_max"][:2] == (12, pytest.approx(8**0.5)) and row.difference("lambda_max") == 0
+    assert row.figures["H_T"].mean == 240 and row.figures["H_N"][::2] == (96, 1)
+    text = markdown(table)
+    assert "λ_max" in text and "| 0.875 (1 of 2) |" in text and "measurement 'exact'" in text
+    assert "lambda_max" not in compare([Group("avg", runs)], measurement="fedalign").rows[0].figures
+    assert r"$\lambda_{\max}$ & published & difference & $H_T$" in latex(table)
