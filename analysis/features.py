@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from pathlib import Path
 
 import click
@@ -15,9 +15,10 @@ from mpifl.store import Run
 from mpifl.study.commands import names, on_groups, write
 from mpifl.study.drawing import FORMATS, figure, matrices, rendered
 from mpifl.study.drift import drift
-from mpifl.study.features import GLOBAL, Images, features, subset
+from mpifl.study.features import Images, features, models, subset
 from mpifl.study.formats import comma_separated
 from mpifl.study.groups import Group
+from mpifl.study.metrics import GLOBAL
 from mpifl.study.page import page
 from mpifl.study.panels import Panel, points
 from mpifl.study.pictures import drift_panels, feature_panels
@@ -83,9 +84,9 @@ def main(
             group.label: [_features(run, chosen, wanted, on, samples, data, device) for run in group.runs]
             for group in groups
         }
-        panels = feature_panels(looks)
-        everywhere = all((look["client"] != GLOBAL).any() for group in looks.values() for look in group)
-        _save(out / "features", [*panels, *(feature_panels(looks, clients=True) if everywhere else ())], kept)
+        _save(out / "features", feature_panels(looks), kept)
+        if all((look["client"] != GLOBAL).any() for group in looks.values() for look in group):
+            _save(out / "features-clients", feature_panels(looks, clients=True), kept)
 
 
 def _known(given: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
@@ -110,12 +111,12 @@ def _drift(run: Run, rounds: list[int], data: str) -> dict[str, np.ndarray]:
 def _features(
     run: Run, rounds: list[int], clients: list[int] | None, on: str, samples: int, data: str, device: str
 ) -> dict[str, np.ndarray]:
-    of, began = revisit(run, data, device), time.perf_counter()
+    of = revisit(run, data, device)
     rounds = rounds or _with_clients(run) or run.saved_rounds
-    found = features(of, rounds, clients, _images(of, on, samples))
-    took = time.perf_counter() - began
-    click.echo(f"{run.path}: {len(found['client'])} models at {len(rounds)} rounds, {took:.1f} s", err=True)
-    return found
+    number, images = models(run, rounds, clients), _images(of, on, samples)
+    what = f"{run.path}: {number} model{'s'[: number > 1]} at {len(rounds)} round{'s'[: len(rounds) > 1]}"
+    with click.progressbar(length=number, label=what, file=sys.stderr) as bar:
+        return features(of, rounds, clients, images, watch=lambda: bar.update(1))
 
 
 def _with_clients(run: Run) -> list[int]:

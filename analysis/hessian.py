@@ -96,7 +96,7 @@ def _progress(survey: Any, tasks: Sequence[Any]) -> Iterator[Any]:
         yield lambda label, finding: None
         return
     console = Console(width=100, color_system=None, highlight=False)
-    console.print(_announced(survey, tasks, cost))
+    console.print(_announced(survey, tasks, cost), soft_wrap=True)
     bar = MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
     hidden = not (sys.stdout.isatty() and survey.federation.size == 1)  # under mpirun all is a terminal
     with Progress(*bar, console=console, transient=True, disable=hidden) as progress:
@@ -113,7 +113,7 @@ def _announced(survey: Any, tasks: Sequence[Any], cost: Any) -> str:
     minutes = f"{cost.seconds / 60:.0f} min" if cost.seconds > 90 else f"{cost.seconds:.0f} s"
     where = f"{models} model{'s'[: models > 1]} on {ranks} rank{'s'[: ranks > 1]}"
     work = f"about {cost.products:,.0f} products, {minutes}, {cost.memory.total / 1e6:,.0f} MB a rank"
-    return f"{survey.shared.run.path}: {survey.name}, {len(tasks)} quantities of {where}: {work}"
+    return f"{survey.shared.run.path}: {survey.name}, {len(tasks)} findings about {where}: {work}"
 
 
 def _told(finding: Any) -> str:

@@ -16,11 +16,10 @@ from mpifl import seeds
 from mpifl.data.batches import Samples
 from mpifl.data.dataset import Split
 from mpifl.settings import BadInput
+from mpifl.store import Run
+from mpifl.study.metrics import GLOBAL
 from mpifl.study.revisit import Revisited
 from mpifl.vector import Net
-
-GLOBAL = -1
-"""in place of a client: the global model"""
 
 DIMENSIONS = {
     "round": ("model",),
@@ -45,13 +44,14 @@ def features(
     clients: Sequence[int] | None = (),
     images: Images | None = None,
     batch: int = 200,
+    watch: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:
     """Activations and features of models at `rounds` (all stored) on the test set, or `images`, by model.
 
     At each round the global model comes first (client GLOBAL), then those of `clients`: none, or with None all stored.
     `activation` is ||a||^2 / m, the mean square of a site's m elements, mean over images; `feature_norm` the mean of
     ||f|| over images, beside its deviation; `spectrum` the singular values of the features' covariance, falling;
-    `effective_rank` that of the spectrum; DIMENSIONS has the axes. Raises BadInput.
+    `effective_rank` that of the spectrum; DIMENSIONS has the axes. `watch` is called after each model. Raises BadInput.
     """
     found, names = [], []
     for round, client, weights, buffers in _models(of, list(rounds) or of.run.saved_rounds, clients):
@@ -59,9 +59,19 @@ def features(
         samples = of.samples(images(client) if images else of.dataset.test)
         names, figures = _figures(net, of.forward, samples, batch)
         found.append({"round": round, "client": client, **figures})
+        watch()
     if not found:
         raise BadInput(f"{of.run.path}: expected a run with saved weights; got none saved (results.weights_every)")
     return {"site": np.array(names), **{name: np.stack([one[name] for one in found]) for name in found[0]}}
+
+
+def models(run: Run, rounds: Sequence[int], clients: Sequence[int] | None) -> int:
+    """How many models `features` looks at."""
+    cohorts = [round for round in rounds if "clients" in run.saved_arrays.get(round, ())]
+    if clients is None:
+        rows = [np.flatnonzero(run.rounds["round"] == round) for round in cohorts]
+        return len(rounds) + sum(int(run.clients["participated"][row].sum()) for row in rows)
+    return len(rounds) * (1 + len(clients))
 
 
 def subset(split: Split, n: int, seed: int = 0) -> Split:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpifl.settings import BadInput
 from mpifl.study.drift import agreement
-from mpifl.study.features import GLOBAL
+from mpifl.study.metrics import GLOBAL
 from mpifl.study.panels import Panel, Trace
 
 Arrays = dict[str, np.ndarray]

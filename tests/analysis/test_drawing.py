@@ -10,8 +10,9 @@ import pytest
 from mpifl.study.curves import curve_panels
 from mpifl.study.drawing import COLOURS, FORMATS, figure, matrices, rendered
 from mpifl.study.drift import agreement, drift
-from mpifl.study.features import GLOBAL, features, subset
+from mpifl.study.features import features, subset
 from mpifl.study.groups import group
+from mpifl.study.metrics import GLOBAL
 from mpifl.study.page import page
 from mpifl.study.panels import Panel, Trace
 from mpifl.study.pictures import drift_panels, feature_panels

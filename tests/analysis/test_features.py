@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mpifl.settings import BadInput
-from mpifl.study.features import DIMENSIONS, GLOBAL, effective_rank, features, spectrum, subset
+from mpifl.study.features import DIMENSIONS, effective_rank, features, models, spectrum, subset
+from mpifl.study.metrics import GLOBAL
 from mpifl.study.revisit import revisit
 
 
@@ -50,6 +51,11 @@ def test_activations_and_features_are_those_of_a_plain_forward_pass(of, found):
     assert found["spectrum"][at] == pytest.approx(values, rel=1e-4, abs=1e-6 * values[0])
     share = values[values > 0] / values[values > 0].sum()
     assert found["effective_rank"][at] == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-4)
+
+
+def test_models_are_counted_before_they_are_looked_at(of, found):
+    assert models(of.run, [2, 4], None) == len(found["client"])
+    assert (models(of.run, [2, 4], ()), models(of.run, [1, 4], None), models(of.run, [4], [0, 1])) == (2, 4, 3)
 
 
 def test_every_array_has_the_axes_it_says(found):

@@ -37,13 +37,14 @@ def test_curves_writes_a_picture_a_page_and_the_numbers(script, tmp_path):
 def test_features_fills_a_folder(script, tmp_path):
     code, text, heard = script("features.py", "avg-1", "man-1", "--samples", "40", "--on", "own", "--format", "png,csv")
     assert code == 0 and "6 models at 2 rounds" in heard
+    clients = {"features-clients.png", "features-clients.csv"}
     made = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert made == {"drift.png", "drift.csv", "cosines.png", "features.png", "features.csv"}
+    assert made == {"drift.png", "drift.csv", "cosines.png", "features.png", "features.csv", *clients}
 
 
 def test_what_has_no_clients_is_looked_at_without_them(script, tmp_path):
     code, _, heard = script("features.py", "bare", "--what", "features", "--samples", "40")
-    assert code == 0 and "1 models at 1 rounds" in heard and (tmp_path / "figures/features.png").exists()
+    assert code == 0 and "1 model at 1 round" in heard and (tmp_path / "figures/features.png").exists()
 
 
 MISTAKES = {
