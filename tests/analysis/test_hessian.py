@@ -1,0 +1,218 @@
+"""Curvature of a real run's models: right by dense Hessians, resumable, and refusing what it cannot measure."""
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from analysis.small import make
+from store.test_store_findings import no_room
+
+from mpifl.curvature import Curvature, Fixed, dense
+from mpifl.federation import Federation
+from mpifl.settings import BadInput
+from mpifl.store import Run
+from mpifl.store.findings import Findings
+from mpifl.study.hessians import Survey
+from mpifl.study.metrics import GLOBAL, disagreements, metrics, summary
+from mpifl.study.protocols import Exact, FedAlign
+from mpifl.study.shared import Shared, rounds_named
+
+FEDERATION = Federation()
+
+
+@pytest.fixture
+def run(once, tmp_path) -> Run:
+    """A copy of the tiny run of its own."""
+    shutil.copytree(once("tiny-run", make), tmp_path / "run")
+    return Run.open(tmp_path / "run")
+
+
+def shared(run: Run, **options) -> Shared:
+    return Shared(run, FEDERATION, **options)
+
+
+def measured(run: Run, protocol=None, clients: bool = True, quantities=(), **options) -> Survey:
+    """A survey that is done."""
+    precise = shared(run, precision="float64")
+    survey = Survey(precise, protocol or Exact(samples=0, top=3, tolerance=1e-5), **options)
+    subjects = precise.subjects([2], clients)
+    survey.measure(survey.tasks(subjects, quantities))
+    survey.compare(subjects)
+    return survey
+
+
+def hessian(run: Run, client: int | None) -> torch.Tensor:
+    """The dense Hessian of a model of round 2 on all training samples, or the client's own."""
+    precise = shared(run, precision="float64")
+    subject = next(s for s in precise.subjects([2], clients=True) if s.client == client)
+    indices = np.arange(90) if client is None else precise.own(client)
+    objective = precise.objective(subject, Fixed(precise.samples("train"), indices, 100))
+    return dense(Curvature(objective, precise.vector(subject.weights)))
+
+
+def test_every_number_is_that_of_the_dense_hessians(run):
+    survey = measured(run, quantities=["eigenvalues", "diagonal"])
+    rows = {row.client: row for row in metrics(survey.findings)}
+    assert list(rows) == [GLOBAL, 0, 1, 2]
+    diagonals = []
+    for client, row in rows.items():
+        H = hessian(run, None if client == GLOBAL else client)
+        values = torch.linalg.eigvalsh(H)
+        assert (row.lambda_max, row.lambda_min) == pytest.approx((values[-1].item(), values[0].item()), rel=1e-6)
+        assert abs(row.H_T - H.trace()) < 4 * row.H_T_error + 1e-9
+        diagonals.append(H.diagonal())
+    [found] = disagreements(survey.findings)
+    pairs = [(a, b) for a in diagonals[1:] for b in diagonals[1:] if a is not b]
+    assert abs(found.H_N - np.mean([(a.norm() - b.norm()) ** 2 for a, b in pairs])) < 3 * found.H_N_error
+    assert abs(found.H_D - np.mean([a @ b / a.norm() / b.norm() for a, b in pairs])) < 3 * found.H_D_error
+    assert set(summary(survey.findings)) == {"lambda_max", "H_T", "H_N", "H_D"}
+
+
+def test_all_quantities_agree_with_each_other(run):
+    found = measured(run, clients=False).findings.under("exact/round_000002/global")
+    values = torch.linalg.eigvalsh(hessian(run, None)).numpy()
+    assert set(found) == {
+        "objective", "eigenvalues", "diagonal", "sharpness", "spectrum", "layers", "gauss_newton"
+    }  # fmt: skip
+    assert found["spectrum"]["nodes"].max() <= values[-1] + 1e-6
+    assert found["layers"]["value"].max() <= values[-1] + 1e-6
+    assert found["layers"]["layer"].tolist() == found["diagonal"]["layer"].tolist()
+    assert float(found["diagonal"]["layer_trace"].sum()) == pytest.approx(float(found["diagonal"]["trace"]))
+    assert float(found["gauss_newton"]["value"]) > 0 < float(found["sharpness"]["value"])
+    for finding in found.values():
+        assert {"weights_sha256", "indices_sha256", "samples", "products", "seconds"} <= set(finding.facts)
+
+
+def numbers(findings: Findings) -> dict:
+    """All arrays by path, the measurement's name left out."""
+    return {
+        f"{path.partition('/')[2]}/{name}": array
+        for path, finding in findings.found.items()
+        for name, array in finding.arrays.items()
+    }
+
+
+def test_broken_off_and_started_again_it_ends_in_the_same_bits(run):
+    whole = numbers(measured(run, clients=True, name="whole").findings)
+    first = Survey(shared(run, precision="float64"), Exact(samples=0, top=3, tolerance=1e-5), "parts")
+    first.measure(first.tasks(first.shared.subjects([2], clients=True))[:4])
+    kept = {path: finding for path, finding in first.findings.found.items() if path.startswith("parts")}
+    last = measured(run, clients=True, name="parts")
+    for path, finding in kept.items():
+        assert last.findings.found[path].facts == finding.facts  # not done again
+    parts = numbers(last.findings)
+    assert parts.keys() == whole.keys()
+    assert [name for name, array in whole.items() if not np.array_equal(array, parts[name])] == []
+
+
+def test_the_released_protocol_counts_all_pairs_of_traces_by_tensor(run):
+    survey = measured(run, FedAlign(most=5))
+    traces = [survey.findings.found[f"fedalign/round_000002/client_00000{c}/trace"] for c in range(3)]
+    vectors = [trace["tensor_trace"] for trace in traces]
+    assert traces[0]["tensor"].tolist()[:2] == ["dense.0.layer.weight", "dense.0.layer.bias"]
+    [found] = disagreements(survey.findings, "fedalign")
+    norms = [np.linalg.norm(vector) for vector in vectors]
+    assert np.mean([(a - b) ** 2 for a in norms for b in norms]) == pytest.approx(found.H_N)
+    cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a in vectors for b in vectors]
+    assert np.mean(cosines) == pytest.approx(found.H_D)
+
+
+def test_the_runs_own_files_stay_as_they_are(run):
+    def digests() -> dict[Path, str]:
+        files = [f for f in run.path.rglob("*") if f.is_file() and "hessian" not in str(f.relative_to(run.path))]
+        return {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+    before = digests()
+    measured(run, quantities=["eigenvalues"])
+    assert digests() == before
+
+
+def test_samples_are_chosen_by_class_and_the_same_for_all_who_share_them(run):
+    labels = np.repeat(np.arange(4), 50)
+    some = Exact(samples=40)
+    chosen = some.chosen(labels, None, ())
+    assert np.bincount(labels[chosen]).tolist() == [10] * 4
+    assert np.array_equal(chosen, Exact(samples=40, data="global").chosen(labels, np.arange(90), (3,)))
+    own = some.chosen(labels, np.arange(60, 150), (3,))
+    assert set(own) <= set(range(60, 150)) and len(own) == 40
+    assert not np.array_equal(chosen, Exact(samples=40, seed=1).chosen(labels, None, ()))
+
+
+def test_rounds_have_names(run):
+    assert (rounds_named(run, "all"), rounds_named(run, "last"), rounds_named(run, "1,2")) == ([1, 2], [2], [1, 2])
+    best = int(run.rounds["round"][run.rounds["test_accuracy"].argmax()])
+    assert rounds_named(run, "best") == [best]
+
+
+def test_the_cost_is_said_in_advance(run):
+    survey = Survey(shared(run), Exact(samples=0))
+    cost = survey.cost(survey.tasks(survey.shared.subjects([2])))
+    assert cost.products > 100
+    assert 0 < cost.seconds < 100
+    assert cost.memory.total > 0
+
+
+def test_the_command_measures_and_goes_on(run, script):
+    code, said, _ = script("hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0")
+    assert code == 0
+    assert re.search(r"1 findings about 1 model on 1 rank: about \d+ products, \d+ s, \d+ MB a rank", said)
+    assert "round 2 global eigenvalues" in said
+    code, said, _ = script("hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0")
+    assert code == 0
+    assert "all is known of 'exact' already" in said
+
+
+MISTAKES = {
+    "no such run": (["nowhere"], "nowhere: expected a run's folder"),
+    "no such round": (["RUN", "--rounds", "9"], r"expected some of the stored rounds \[1, 2\]; got 9"),
+    "no number": (["RUN", "--rounds", "x"], "expected last, best, all, or numbers with commas; got 'x'"),
+    "no clients": (["RUN", "--rounds", "1", "--clients"], "saved with its clients' weights; got one without"),
+    "no such quantity": (["RUN", "--quantities", "trace"], "--quantities: expected some of objective, eigenvalues"),
+    "no such option": (["RUN", "--set", "tolerence=1"], "tolerence"),
+    "out of range": (["RUN", "--top", "0"], "exact.top"),
+    "an option of the other protocol": (["RUN", "--protocol", "fedalign", "--samples", "5"], "samples"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_end_in_one_line_and_exit_code_2(run, script, mistake):
+    arguments, line = MISTAKES[mistake]
+    code, _, heard = script("hessian.py", *(str(run.path) if word == "RUN" else word for word in arguments))
+    assert code == 2
+    assert re.search(line, heard)
+    assert heard.count("\n") == 1
+    assert not (run.path / "hessian.h5").exists()
+
+
+def test_a_run_on_other_data_or_still_being_written_is_refused(run):
+    lying = Run.open(run.path)
+    lying.provenance["data_checksum"] = "0" * 64
+    with pytest.raises(BadInput, match="expected the data that it was trained on"):
+        shared(lying)
+    unfinished = Run.open(run.path)
+    unfinished.attrs["status"] = "running"
+    with pytest.raises(BadInput, match="still being written, or killed; allowed: wait for it"):
+        shared(unfinished)
+    assert shared(unfinished, unfinished=True).subjects([2])
+
+
+def test_other_settings_need_another_name_or_a_new_start(run):
+    measured(run, clients=False, quantities=["objective"])
+    with pytest.raises(BadInput, match="expected samples = 0, as 'exact' has been measured; got 20"):
+        measured(run, Exact(samples=20), clients=False, quantities=["objective"])
+    measured(run, Exact(samples=20), clients=False, quantities=["objective"], name="few")
+    again = measured(run, Exact(samples=20), clients=False, quantities=["objective"], again=True)
+    assert {path.split("/")[0] for path in again.findings.found} == {"exact", "few"}
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(run):
+    survey = measured(run, clients=False, quantities=["objective"])
+    with no_room(2000), pytest.raises(BadInput, match="what was found before is kept"):
+        survey.measure(survey.tasks(survey.shared.subjects([2]), ["eigenvalues"]))
+    assert len(Findings.open(run).found) == 1
+    found = measured(run, clients=False, quantities=["eigenvalues"]).findings
+    assert set(found.under("exact/round_000002/global")) == {"objective", "eigenvalues"}
