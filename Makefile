@@ -22,7 +22,7 @@ export OMPI_MCA_rmaps_base_oversubscribe ?= 1
 export OMPI_MCA_hwloc_base_binding_policy ?= none
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint bench clean
+.PHONY: help demo test slurm matrix lint bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,7 +32,13 @@ demo: $(VENV)/demo.installed  ## set up, then 16 federated clients on handwritte
 
 test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Slurm's PMIx plugin opens libpmix.so, which only libpmix-dev has.
+slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests then submit jobs/
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+		slurm-wlm munge libpmix-dev util-linux shellcheck
 
 matrix: $(VENV)/test.installed  ## train every rule with every loss, gradient, norm and kind of model: ten minutes
 	$(BIN)/python -m pytest -n 2 -m long tests/test_matrix.py

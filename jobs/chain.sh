@@ -1,0 +1,32 @@
+#!/bin/bash
+# Train, then measure the curvature, then make a table: jobs that wait for one another. To be called on a login node.
+#
+#   jobs/chain.sh CONFIG.toml OUT [key=value ...]    one run, into OUT; its table is OUT/table.md
+#   jobs/chain.sh --sweep SWEEP.toml TABLE.md        the missing runs of a sweep, and a table of all that are done
+
+TRAIN=${TRAIN:-}      # sbatch's options for the training, such as "-N 2 --gpus-per-node=4 --ntasks-per-node=5"
+HESSIAN=${HESSIAN:-}  # and for the curvature, such as "--gpus=1"
+TABLE=${TABLE:-}      # and for the table
+MPIFL=${MPIFL:-$(cd "$(dirname "$0")/.." && pwd)}
+export MPIFL
+
+# after DEPENDENCY ARGUMENTS...: submit a job that waits, and is dropped where what it waits for has failed
+after() {
+    sbatch --parsable --kill-on-invalid-dep=yes --dependency="$1" "${@:2}" || exit
+}
+
+# shellcheck disable=SC2086  # options are several words
+if [ "${1:-}" = --sweep ]; then
+    sweep=${2:?expected a sweep file} table=${3:?expected the file of the table}
+    missing=$("${VENV:-$MPIFL/.venv}/bin/mpifl" sweep "$sweep" --missing) || exit
+    [ -n "$missing" ] || exit 0
+    train=$(sbatch --parsable --array="$missing" $TRAIN "$MPIFL/jobs/sweep.sbatch" "$sweep") || exit
+    hessian=$(after "aftercorr:$train" --array="$missing" $HESSIAN "$MPIFL/jobs/hessian.sbatch" "$sweep") || exit
+    table=$(after "afterany:$hessian" $TABLE "$MPIFL/jobs/table.sbatch" "$table" "$sweep") || exit
+else
+    config=${1:?expected a config, and the folder of the run} out=${2:?expected the folder of the run after the config}
+    train=$(sbatch --parsable $TRAIN "$MPIFL/jobs/train.sbatch" "$config" "$out" "${@:3}") || exit
+    hessian=$(after "afterok:$train" $HESSIAN "$MPIFL/jobs/hessian.sbatch" "$out") || exit
+    table=$(after "afterok:$hessian" $TABLE "$MPIFL/jobs/table.sbatch" "$out/table.md" "$out") || exit
+fi
+echo "train $train, hessian $hessian, table $table"

@@ -1,0 +1,190 @@
+"""A private Slurm for the tests: the real daemons, from the system's packages, on loopback only.
+
+Each node is a slurmd in UTS, mount and PID namespaces of its own: MPI sees several hosts, and what runs on a node ends
+with it. All daemons end with the process that started them. That takes root; `make slurm` installs the packages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "unshare", "setpriv")
+ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
+_PATH = f"{sys.prefix}/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
+_WITH_US = ("setpriv", "--pdeathsig", "KILL")  # a test run that is killed leaves no daemon behind
+_CPUS = 16  # more than there are: the ranks take turns
+_GPUS = "/dev/null,/dev/zero"  # any devices will do: there is nothing on them, but jobs are given them
+
+Job = dict[str, str]
+"""what `scontrol show job` says of one job, or of one task of an array"""
+
+
+def lacking() -> str:
+    """Why there can be no cluster here; empty if there can be one."""
+    if missing := [name for name in DAEMONS if not shutil.which(name, path=_PATH)]:
+        return f"no Slurm here: {', '.join(missing)} not found; `make slurm` installs it on Debian and Ubuntu, as root"
+    probe = subprocess.run(["unshare", "--uts", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True)
+    return f"no namespaces here, so no nodes: {probe.stderr.strip()}" if probe.returncode else ""
+
+
+class Cluster:
+    """A running Slurm of `nodes` nodes, n1, n2 ..., until `stop`."""
+
+    def __init__(self, folder: Path, nodes: int = 2) -> None:
+        self.folder = folder
+        self.nodes = [f"n{i + 1}" for i in range(nodes)]
+        self.environment = {"PATH": _PATH, "SLURM_CONF": str(folder / "slurm.conf")}
+        self._nodes: dict[str, subprocess.Popen] = {}
+        self._daemons = ExitStack()
+        for name in ("log", "state", *(f"{kind}.{node}" for kind in ("spool", "tmp") for node in self.nodes)):
+            (folder / name).mkdir()
+        (folder / "slurm.conf").write_text(_configuration(folder, self.nodes))
+        (folder / "gres.conf").write_text(f"Name=gpu File={_GPUS}\n")
+        (folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *self.nodes)))
+        (folder / "munge.key").touch(mode=0o600)
+        (folder / "munge.key").write_bytes(os.urandom(1024))
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        own = {"key-file": "munge.key", "socket": "munge.sock", "pid-file": "munge.pid", "seed-file": "munge.seed"}
+        paths = [f"--{option}={self.folder / name}" for option, name in own.items()]
+        self._daemon("munged", "munged", "--foreground", "--force", *paths)
+        until("munged's socket", (self.folder / "munge.sock").exists)
+        self._daemon("slurmctld", "slurmctld", "-D")
+        for node in self.nodes:
+            self.start_node(node)
+
+    def start_node(self, node: str) -> None:
+        """Start a node's daemon, on a fresh node, and wait until Slurm would use it."""
+        if node in self._nodes:
+            self._nodes[node].kill()
+            self._nodes[node].wait()
+        boot = (
+            f"hostname {node}; mount --bind {self.folder}/hosts /etc/hosts; mount -t tmpfs -o mode=1777 tmpfs /dev/shm;"
+            f"slurmd -D -N {node} & wait $!; sleep infinity"  # what ran under a daemon that was killed runs on
+        )
+        own = ("unshare", "--uts", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", "--kill-child")
+        self._nodes[node] = self._daemon(f"slurmd.{node}", *own, "bash", "-ec", boot)
+        until(f"node {node}", lambda: re.match(r"idle|mix|alloc", self.command("sinfo", "-hN", "-n", node, "-o", "%t")))
+
+    def kill_daemon(self, node: str) -> None:
+        """SIGKILL a node's slurmd. The steps that it started run on, without it."""
+        for child in _children(_children(self._nodes[node].pid)[0]):
+            if Path(f"/proc/{child}/comm").read_text() == "slurmd\n":
+                os.kill(child, signal.SIGKILL)
+
+    def command(self, *argv: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
+        """The output of one of Slurm's commands."""
+        given = {"env": {**os.environ, **(env or {}), **self.environment}, "cwd": cwd, "text": True}
+        done = subprocess.run(list(map(str, argv)), capture_output=True, timeout=60, **given)
+        if done.returncode:
+            raise RuntimeError(f"{argv}: {done.returncode}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def jobs(self, job: str) -> list[Job]:
+        """A job; of an array, its tasks."""
+        lines = self.command("scontrol", "show", "job", "-o", job).splitlines()
+        return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
+
+    def wait(self, job: str, timeout: float = 120) -> list[Job]:
+        """The job, or the tasks of the array, when all have ended for good."""
+        last: list[Job] = []
+
+        def ended() -> bool:
+            last[:] = self.jobs(job)
+            return all(one["JobState"] in ENDED for one in last)
+
+        until(f"the end of job {job}", ended, timeout, lambda: str([one["JobState"] for one in last]))
+        return last
+
+    def stop(self) -> None:
+        """End the nodes with all that runs on them, then the rest."""
+        self._daemons.close()
+
+    def _daemon(self, name: str, *argv: str) -> subprocess.Popen:
+        log = self._daemons.enter_context(open(self.folder / "log" / f"{name}.txt", "a"))
+        environment = {**os.environ, **self.environment}
+        process = subprocess.Popen([*_WITH_US, *argv], stdout=log, stderr=log, env=environment, cwd=self.folder)
+        self._daemons.callback(process.wait)
+        self._daemons.callback(process.kill)
+        return process
+
+
+def until(
+    what: str, holds: Callable[[], object], timeout: float = 60, last: Callable[[], str] = lambda: ""
+) -> None:
+    """Wait for something to hold; RuntimeError if it does not in time, with what was `last` seen."""
+    deadline = time.monotonic() + timeout
+    while not holds():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"waited {timeout:g} s for {what} {last()}")
+        time.sleep(0.2)
+
+
+def _children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def _configuration(folder: Path, nodes: list[str]) -> str:
+    """slurm.conf: no cgroups and no database, every pause as short as may be."""
+    host, user = socket.gethostname().split(".")[0], Path("/proc/self").owner()
+    ports = list(_free_ports(1 + len(nodes)))
+    lines = {
+        "ClusterName": "tests",
+        "SlurmctldHost": f"{host}(127.0.0.1)",
+        "SlurmctldPort": ports[0],
+        "SlurmUser": user,
+        "SlurmdUser": user,
+        "AuthType": "auth/munge",
+        "AuthInfo": f"socket={folder}/munge.sock,cred_expire=5",  # a requeued job waits that long; else 120 s
+        "CommunicationParameters": "NoCtldInAddrAny,NoInAddrAny",
+        "StateSaveLocation": folder / "state",
+        "SlurmdSpoolDir": f"{folder}/spool.%n",
+        "TmpFS": f"{folder}/tmp.%n",  # one folder for the PMIx of two nodes would not do
+        "SlurmctldPidFile": folder / "slurmctld.pid",
+        "SlurmdPidFile": f"{folder}/slurmd.%n.pid",
+        "ProctrackType": "proctrack/linuxproc",
+        "TaskPlugin": "task/none",
+        "JobAcctGatherType": "jobacct_gather/none",
+        "AccountingStorageType": "accounting_storage/none",
+        "SelectType": "select/cons_tres",
+        "SelectTypeParameters": "CR_Core",
+        "SlurmdParameters": "config_overrides",  # nodes of more cores than the machine has
+        "MpiDefault": "none",
+        "SchedulerParameters": "batch_sched_delay=0,sched_interval=2,bf_interval=2",
+        "GresTypes": "gpu",
+        "ReturnToService": 2,
+        "SlurmctldTimeout": 30,
+        "SlurmdTimeout": 10,  # then a node that is silent is down, and its jobs start elsewhere
+        "InactiveLimit": 0,
+        "KillWait": 20,
+        "MinJobAge": 3600,
+    }
+    rows = [f"{key}={value}" for key, value in lines.items()]
+    for node, port in zip(nodes, ports[1:], strict=True):
+        place = f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
+        rows.append(f"{place} CPUs={_CPUS} RealMemory=64000 Gres=gpu:{_GPUS.count(',') + 1}")
+    rows.append(f"PartitionName=main Nodes={','.join(nodes)} Default=YES State=UP")
+    return "\n".join(rows) + "\n"
+
+
+def _free_ports(count: int) -> Iterator[int]:
+    with ExitStack() as held:
+        for _ in range(count):
+            listener = held.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            yield listener.getsockname()[1]

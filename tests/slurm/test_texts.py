@@ -1,0 +1,105 @@
+"""The job files without a cluster: they are sound shell, they ask for what resuming needs, and PBS's run to their end."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomli_w
+from mpi.launch import environment
+from slurm.cluster import until
+from slurm.conftest import CONFIG, REPOSITORY, hashes
+
+from mpifl.store import Run
+
+JOBS = REPOSITORY / "jobs"
+FILES = sorted(path for path in JOBS.rglob("*") if path.suffix in (".sh", ".sbatch", ".pbs"))
+RESUMED = ["train.sbatch", "sweep.sbatch", "hessian.sbatch"]
+SURVIVAL = ("--open-mode=append", "--requeue", "--signal=B:USR1@")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(JOBS))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_job_file_is_sound_shell(path):
+    assert subprocess.run(["bash", "-n", path], capture_output=True, text=True).stderr == ""
+    if shutil.which("shellcheck"):
+        found = subprocess.run(["shellcheck", "-x", "-P", "SCRIPTDIR", path], capture_output=True, text=True)
+        assert found.stdout == ""
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix != ".sh"], ids=name)
+def test_directives_stand_before_the_first_command_where_schedulers_read_them(path):
+    lines = path.read_text().splitlines()
+    mark = "#SBATCH -" if path.suffix == ".sbatch" else "#PBS -"
+    first = next(number for number, line in enumerate(lines) if line and not line.startswith("#"))
+    directives = [number for number, line in enumerate(lines) if line.startswith(mark)]
+    assert lines[0] == "#!/bin/bash -l"
+    assert len(directives) >= 5
+    assert max(directives) < first
+    assert not re.search(r"(?<![\w}.*])/(home|scratch|work|opt|usr)\b", path.read_text()), "a path of one site"
+
+
+@pytest.mark.parametrize("job", RESUMED)
+def test_jobs_that_are_cut_short_ask_to_be_warned_and_to_start_again(job):
+    text = (JOBS / job).read_text()
+    assert [directive for directive in SURVIVAL if f"#SBATCH {directive}" not in text] == []
+
+
+LAYOUTS = {
+    "2(x2)": {"": "a 2,b 2", "4": "a 5,b 4"},
+    "3,2": {"": "a 3,b 2", "1": "a 2,b 1"},
+    "1": {"": "a 1", "2": "a 3"},
+    "4,1(x3)": {"": "a 4,b 1,c 1,d 1"},
+}
+
+
+@pytest.mark.parametrize(("tasks", "gpus"), [(tasks, gpus) for tasks, by_gpus in LAYOUTS.items() for gpus in by_gpus])
+def test_ranks_go_where_tasks_were_asked_for_or_to_gpus_with_the_server_on_the_first_node(tasks, gpus):
+    expected = LAYOUTS[tasks][gpus]
+    hosts = " ".join(line.split()[0] for line in expected.split(","))
+    program = f"scontrol() {{ printf '%s\\n' {hosts}; }}; . {JOBS}/launch.sh; layout"
+    own = {"MPIFL": str(REPOSITORY), "VENV": sys.prefix, "SLURM_TASKS_PER_NODE": tasks, "SLURM_GPUS_ON_NODE": gpus}
+    done = subprocess.run(["bash", "-c", program], env=environment("mpich", own), capture_output=True, text=True)
+    assert (done.stdout.splitlines(), done.stderr) == (expected.split(","), "")
+
+
+def test_a_pbs_job_near_its_walltime_queues_itself_again_and_the_next_ends_in_the_same_bits(tmp_path, undisturbed):
+    """No PBS is packaged for Debian: the scheduler's two commands are stand-ins, all else is as in a job."""
+    (tmp_path / "config.toml").write_text(tomli_w.dumps(CONFIG))
+    (tmp_path / "nodes").write_text("localhost\n" * 2)
+    stand_in(tmp_path / "qstat", f"until [ -e {tmp_path}/now ]; do sleep 0.1; done; echo Resource_List.walltime = 0:0:5")
+    stand_in(tmp_path / "qsub", f'printf "%s\\n" "$@" >{tmp_path}/again')
+    with pbs(tmp_path, {"CONFIG": "config.toml", "OUT": "run", "OPTIONS": "local.lr=0.1", "WARNING": "5"}) as first:
+        until("round 3", lambda: (tmp_path / "run/checkpoint").exists())
+        (tmp_path / "now").touch()
+        assert (first.wait(60), first.stdout.read()[-13:]) == (75, "queued again\n")
+    flag, variables, script = (tmp_path / "again").read_text().splitlines()
+    given = dict(pair.split("=", 1) for pair in variables.split(","))
+    assert (flag, script, given["RESTARTS"]) == ("-v", f"{JOBS}/pbs/train.pbs", "1")
+    stand_in(tmp_path / "qstat", "echo Resource_List.walltime = 10:0:0")
+    with pbs(tmp_path, given) as second:
+        assert second.wait(60) == 0
+    assert len(Run.open(tmp_path / "run").resumes) == 1
+    assert hashes(tmp_path / "run") == undisturbed("local.lr=0.1")
+
+
+def stand_in(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/bash\n{line}\n")
+    path.chmod(0o755)
+
+
+def pbs(folder: Path, given: dict[str, str]) -> subprocess.Popen:
+    """jobs/pbs/train.pbs as PBS starts it."""
+    own = {"PBS_JOBID": "1.pbs", "PBS_O_WORKDIR": str(folder), "PBS_NODEFILE": str(folder / "nodes")}
+    own |= {"MPIFL": str(REPOSITORY), "VENV": sys.prefix} | given
+    known = environment("mpich", own)
+    known["PATH"] = f"{folder}:{known['PATH']}"
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(["bash", JOBS / "pbs/train.pbs"], env=known, **output)
