@@ -69,6 +69,8 @@ class Data:
     train_limit: NonNegativeInt = 0
     """use this many training samples, a class-stratified choice; 0: all"""
     test_limit: NonNegativeInt = 0
+    normalise: bool = True
+    """whether images have the channels' mean 0 and deviation 1; else they are in 0 to 1"""
     augment: Augmentation = Augmentation()
 
 
@@ -203,7 +205,10 @@ def load_data(data: Data, seed: int) -> Dataset:
     else:
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in data.options.items()}
         dataset = SOURCES[data.name].load(**given)
-    return limited(dataset, data.train_limit or None, data.test_limit or None, seed)
+    dataset = limited(dataset, data.train_limit or None, data.test_limit or None, seed)
+    if data.normalise:
+        return dataset
+    return replace(dataset, mean=(0.0,) * len(dataset.mean), std=(1.0,) * len(dataset.std))
 
 
 def shared_data(data: Data, seed: int, federation: Federation) -> Dataset:

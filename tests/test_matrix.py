@@ -54,7 +54,7 @@ FACTORS: dict[str, dict[str, Any]] = {
         )
     },
     "gradient": {name: name for name in ORACLES},
-    "norm": {name: name for name in ("batch", "group", "layer", "none")},
+    "norm": {name: name for name in ("batch", "group", "layer", "scale", "none")},
     "model": {name: name for name in SMALL},
 }
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from mpifl.models.layers import NormKind, norm
+from mpifl.models.layers import FeatureNorm, NormKind, norm
 from mpifl.models.output import KEEPABLE
 from mpifl.settings import BadInput, Count, NonNegativeInt, options
 
@@ -27,13 +27,15 @@ class Model(ABC):
     classes: NonNegativeInt = 0
     """outputs of the classifier; 0: as many as the data has classes, and nothing else is accepted"""
     norm: NormKind = "none"
-    """batch, group, layer (over channels, height and width) or none"""
+    """batch, group, layer (over channels, height and width), none; or the parts of layer by sample: shift (to mean 0),
+    scale (to mean square 1), l2 (to norm 1)"""
     groups: Count = 2
     """groups of norm = "group"; must divide every normalised layer's channels"""
     norm_affine: bool = True
     """whether norms have a learnt scale and shift"""
-    feature_norm: bool = False
-    """whether what enters the classifier is scaled to norm sqrt(q)"""
+    feature_norm: FeatureNorm = False
+    """whether what enters the classifier is scaled to norm sqrt(q); or instead l2 (to norm 1), shift (to mean 0), layer
+    (to mean 0, then to norm sqrt(q))"""
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mpifl.models.layers import Linear, feature_norm
+from mpifl.models.layers import FeatureNorm, Linear, feature_norm
 from mpifl.models.output import Kept
 
 
@@ -16,7 +16,7 @@ class Head(nn.Module):
     """
 
     def __init__(
-        self, q: int, classes: int, *, projection: int = 0, normalise: bool = False, bias: bool = True
+        self, q: int, classes: int, *, projection: int = 0, normalise: FeatureNorm = False, bias: bool = True
     ) -> None:
         super().__init__()
         self.normalise = normalise
@@ -33,6 +33,5 @@ class Head(nn.Module):
         """Return logits and the features that the classifier saw; the projection's ReLU is `kept`'s."""
         if self.hidden is not None:
             f = self.project(kept.relu(self.hidden(f, f.shape[1])))
-        if self.normalise:
-            f = feature_norm(f)
+        f = feature_norm(f, self.normalise)
         return self.classifier(f), f

@@ -5,7 +5,7 @@ A narrower pass uses the first channels of every layer: its outputs are asked fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from mpifl.settings import BadInput
 
-NormKind = Literal["batch", "group", "layer", "none"]
+NormKind = Literal["batch", "group", "layer", "scale", "l2", "shift", "none"]
+FeatureNorm = bool | Literal["l2", "shift", "layer"]
 
 
 def rounded(channels: int, width: float, divisor: int = 8) -> int:
@@ -114,11 +115,50 @@ class GroupNorm(_Affine):
         return F.group_norm(x, groups, _first(self.weight, channels), _first(self.bias, channels), self.eps)
 
 
+def scaled(x: Tensor, m: float | None = None) -> Tensor:
+    """`sqrt(m) x / ||x||` for each sample of `x [B, ...]`; m is by default the number of a sample's elements.
+
+    A sample of norm below 1e-12 passes as it is: all derivatives stay finite.
+    """
+    m = float(x[0].numel()) if m is None else m
+    square = x.square().sum(tuple(range(1, x.dim())), keepdim=True)
+    return x * (m**0.5 * torch.rsqrt(torch.where(square > 1e-24, square, m)))
+
+
+def unit(x: Tensor) -> Tensor:
+    """`x / ||x||` for each sample."""
+    return scaled(x, 1.0)
+
+
+def shifted(x: Tensor) -> Tensor:
+    """`x` less its mean, for each sample."""
+    return x - x.mean(tuple(range(1, x.dim())), keepdim=True)
+
+
+class SampleNorm(_Affine):
+    """A function of each sample [C, ...] by itself, then the affine map."""
+
+    def __init__(self, channels: int, function: Callable[[Tensor], Tensor], affine: bool = True) -> None:
+        super().__init__(channels, affine)
+        self.function = function
+
+    def forward(self, x: Tensor, sub: bool = False) -> Tensor:
+        x = self.function(x)
+        if self.weight is None:
+            return x
+        weight, bias = (t[: x.shape[1]].view(-1, *[1] * (x.dim() - 2)) for t in (self.weight, self.bias))
+        return weight * x + bias
+
+
 class NoNorm(nn.Module):
     """The identity, where another model would normalise."""
 
     def forward(self, x: Tensor, sub: bool = False) -> Tensor:
         return x
+
+
+SAMPLE_NORMS = {"scale": scaled, "l2": unit, "shift": shifted}
+"""FedLN's (arXiv 2308.09565) parts of layer normalisation, which is `shift` and then `scale`, but for its eps"""
 
 
 def norm(kind: NormKind, channels: int, *, groups: int = 2, affine: bool = True) -> nn.Module:
@@ -127,6 +167,8 @@ def norm(kind: NormKind, channels: int, *, groups: int = 2, affine: bool = True)
         return BatchNorm(channels, affine)
     if kind == "none":
         return NoNorm()
+    if kind in SAMPLE_NORMS:
+        return SampleNorm(channels, SAMPLE_NORMS[kind], affine)
     groups = 1 if kind == "layer" else groups
     if channels % groups:
         raise BadInput(f"model.groups: expected a divisor of all layers' channels; got {groups} for {channels}")
@@ -146,11 +188,13 @@ def untracked(module: nn.Module) -> Iterator[None]:
             part.track = True
 
 
-def feature_norm(f: Tensor) -> Tensor:
-    """`sqrt(q) f / ||f||` for each sample of `f [B, q]` (feature normalisation, FedFN in FedLN's terms).
+def feature_norm(f: Tensor, kind: FeatureNorm = True) -> Tensor:
+    """Features `f [B, q]`, normed by sample: `sqrt(q) f / ||f||` (FedFN in FedLN's terms), or as `kind` says.
 
-    A sample of norm below 1e-12 passes as it is: all derivatives stay finite.
+    `layer` is `shift`, then the same scaling; False leaves them.
     """
-    square = f.square().sum(dim=-1, keepdim=True)
-    q = float(f.shape[-1])
-    return f * (q**0.5 * torch.rsqrt(torch.where(square > 1e-24, square, q)))
+    if kind in ("shift", "layer"):
+        f = shifted(f)
+    if kind == "l2":
+        return unit(f)
+    return scaled(f) if kind in (True, "layer") else f

@@ -63,7 +63,7 @@ def test_images_need_not_be_square():
     assert build("cnn", (3, 40, 20))(batch(2, 3, 40, 20)).logits.shape == (2, 10)
 
 
-@pytest.mark.parametrize("norm, feature_norm", [("none", True), ("layer", False), ("layer", True)])
+@pytest.mark.parametrize("norm, feature_norm", [("none", True), ("layer", False), ("layer", True), ("scale", False), ("l2", False)])
 @pytest.mark.parametrize("hidden", range(4))
 def test_scaling_a_hidden_layer_of_the_bias_free_cnn_changes_no_logit(norm, feature_norm, hidden):
     net, x = build("fedln_cnn", (3, 32, 32), norm=norm, feature_norm=feature_norm), batch(4, 3, 32, 32)
@@ -71,6 +71,21 @@ def test_scaling_a_hidden_layer_of_the_bias_free_cnn_changes_no_logit(norm, feat
     with torch.no_grad():
         [*net.convolutions, *net.dense][hidden].layer.weight.mul_(7)
     torch.testing.assert_close(net(x).logits, before, atol=1e-5, rtol=1e-4)
+
+
+def test_normalising_every_layer_is_normalising_the_last_where_there_are_no_biases():
+    """The study's proposition: what scales each layer scales the last alone, and shifts go along."""
+    x = batch(4, 3, 32, 32).double()
+
+    def logits(**options):
+        return build("fedln_cnn", (3, 32, 32), **options).double()(x).logits
+
+    fedfn = logits(norm="none", feature_norm=True)
+    torch.testing.assert_close(logits(norm="scale"), fedfn, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(logits(norm="l2", feature_norm=True), fedfn, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        logits(norm="layer"), logits(norm="shift", feature_norm=True), rtol=1e-3, atol=1e-3
+    )  # but for layer norm's eps
 
 
 def test_without_norm_that_scaling_is_felt():

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mpifl.models.layers import BatchNorm, Conv, Linear, feature_norm, norm, rounded, untracked
+from mpifl.models.layers import BatchNorm, Conv, Linear, feature_norm, norm, rounded, scaled, shifted, unit, untracked
 from mpifl.settings import BadInput
 
 
@@ -102,7 +102,43 @@ def test_groups_that_do_not_divide_the_channels_are_refused():
         norm("group", 64, groups=3)
 
 
-@pytest.mark.parametrize("kind", ["batch", "group", "layer", "none"])
+@pytest.mark.parametrize("shape", [(5, 6, 4, 4), (5, 6)])
+def test_the_parts_of_layer_norm_are_mean_zero_norm_root_m_and_norm_one(shape):
+    x = 2 + 3 * images(*shape)
+    m = x[0].numel()
+    shift, scale, one = (norm(kind, 6, affine=False)(x) for kind in ("shift", "scale", "l2"))
+    torch.testing.assert_close(shift, torch.stack([sample - sample.mean() for sample in x]))
+    torch.testing.assert_close(scale, torch.stack([m**0.5 * sample / sample.norm() for sample in x]))
+    torch.testing.assert_close(one, torch.stack([sample / sample.norm() for sample in x]))
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 4, 4), (5, 6)])
+def test_shift_and_then_scale_is_layer_norm_but_for_its_eps(shape):
+    x = 2 + 3 * images(*shape).double()
+    layer = norm("layer", 6, affine=False)
+    layer.eps = 0.0
+    torch.testing.assert_close(scaled(shifted(x)), layer(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["scale", "l2", "shift"])
+def test_a_cut_norm_by_sample_is_that_of_the_first_channels(kind):
+    layer, x = norm(kind, 16), images(3, 8, 5, 5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.arange(16.0))
+        layer.bias.fill_(0.5)
+    y = norm(kind, 8, affine=False)(x)
+    torch.testing.assert_close(layer(x, sub=True), torch.arange(8.0).view(8, 1, 1) * y + 0.5)
+
+
+@pytest.mark.parametrize("kind", ["scale", "l2"])
+def test_an_image_of_zeros_stays_and_has_finite_derivatives(kind):
+    x = torch.zeros(2, 4, 3, 3, requires_grad=True)
+    y = norm(kind, 4, affine=False)(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert not y.any() and gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["batch", "group", "layer", "scale", "l2", "shift", "none"])
 @pytest.mark.parametrize("affine", [True, False])
 def test_norms_have_a_scale_and_shift_only_if_asked(kind, affine):
     parameters = sum(p.numel() for p in norm(kind, 8, affine=affine).parameters())
@@ -116,6 +152,16 @@ def test_normed_features_have_norm_root_q_and_a_gradient_across_them():
     (gradient,) = torch.autograd.grad((y * images(5, 192, seed=1)).sum(), f)
     along = (gradient * f).sum(1) / (gradient.norm(dim=1) * f.norm(dim=1))
     torch.testing.assert_close(along, torch.zeros(5), atol=1e-6, rtol=0)
+
+
+def test_kinds_of_feature_norm():
+    f = 3 + images(5, 192)
+    torch.testing.assert_close(feature_norm(f, False), f)
+    torch.testing.assert_close(feature_norm(f, "l2"), unit(f))
+    torch.testing.assert_close(unit(f).norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(feature_norm(f, "shift").mean(1), torch.zeros(5), atol=1e-6, rtol=0)
+    torch.testing.assert_close(feature_norm(f, "layer"), scaled(shifted(f)))
+    torch.testing.assert_close(feature_norm(f, "layer"), torch.nn.functional.layer_norm(f, (192,)), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-13, 1e-11, 1.0, 1e15])

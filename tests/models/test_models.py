@@ -11,7 +11,7 @@ from mpifl.settings import BadInput
 from mpifl.vector import Net
 
 SMALL = {"tiny_cnn": (3, 8, 8), "resnet18": (3, 8, 8), "resnet56": (3, 4, 4), "resnet20": (3, 4, 4)}
-NORMS = ["batch", "group", "layer", "none"]
+NORMS = ["batch", "group", "layer", "scale", "l2", "shift", "none"]
 names = pytest.mark.parametrize("name", sorted(MODELS))
 
 
@@ -35,6 +35,8 @@ def batch(*size, seed=1):
         ("cnn", {}, (3, 32, 32), 100, 815_332),
         ("tiny_cnn", {}, (3, 64, 64), 200, 2_447_688),
         ("fedln_cnn", {}, (3, 32, 32), 10, 797_248),
+        ("fedln_cnn", {"bias": True}, (3, 32, 32), 10, 797_962),
+        ("fedln_cnn", {"norm": "scale"}, (3, 32, 32), 10, 797_248),
         ("pfl_cnn", {}, (3, 32, 32), 10, 1_626_442),
         ("lenet", {}, (1, 32, 32), 10, 61_706),
         ("mlp", {}, (1, 8, 8), 10, 4_810),
@@ -49,15 +51,18 @@ def test_parameters_are_as_many_as_published(name, options, size, classes, param
 
 @names
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("feature_norm", [False, True])
+@pytest.mark.parametrize("feature_norm", [False, True, "l2", "shift", "layer"])
 def test_a_step_on_two_samples_is_finite(name, norm, feature_norm):
     net = build(name, norm=norm, feature_norm=feature_norm)
     out = net(batch(2, *shape(name)))
     F.cross_entropy(out.logits, torch.tensor([0, 3])).backward()
     assert out.logits.shape == (2, 5) and out.features.shape[0] == 2
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
-    if feature_norm:
-        torch.testing.assert_close(out.features.norm(dim=1), torch.full((2,), out.features.shape[1] ** 0.5))
+    if feature_norm in (True, "l2", "layer"):
+        size = 1.0 if feature_norm == "l2" else out.features.shape[1] ** 0.5
+        torch.testing.assert_close(out.features.norm(dim=1), torch.full((2,), size))
+    if feature_norm in ("shift", "layer"):
+        torch.testing.assert_close(out.features.mean(1), torch.zeros(2), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"vit"}))
