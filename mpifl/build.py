@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import field, fields, replace
@@ -37,6 +38,7 @@ from mpifl.progress import Experiment
 from mpifl.rates import RATES
 from mpifl.schedule import Participation
 from mpifl.settings import BadInput, Count, NonNegative, NonNegativeInt, options
+from mpifl.shelves import refuse_unusable
 from mpifl.store import Run
 from mpifl.vector import Net
 
@@ -114,6 +116,8 @@ class Runtime:
     """after a signal: how long the round under way may still take, before it is left"""
     patience_minutes: NonNegative = 10.0
     """how long a rank may be silent before all ranks end; 0: for ever"""
+    states_folder: str = ""
+    """where each rank keeps what its clients remember, in a file; $VARIABLES are the rank's; empty: in memory"""
 
 
 @options
@@ -268,7 +272,18 @@ def place(config: Config, federation: Federation) -> torch.device:
     kinds = federation.allgather((socket.gethostname(), device.type if worker is not None else ""))
     federation.agree(lambda: _refuse_mixture(kinds))
     settle(device, threads_of(config.runtime.threads))
+    federation.agree(lambda: worker is None or _refuse_unusable_folder(config))
     return device
+
+
+def _states_folder(config: Config) -> Path | None:
+    text = config.runtime.states_folder
+    return Path(os.path.expandvars(text)).expanduser() if text else None
+
+
+def _refuse_unusable_folder(config: Config) -> None:
+    if folder := _states_folder(config):
+        refuse_unusable(folder)
 
 
 def _refuse_mixture(kinds: list[tuple[str, str]]) -> None:
@@ -322,4 +337,5 @@ def experiment(config: Config, dataset: Dataset, device: torch.device, trains: b
         objective=config.objective,
         divergence=config.divergence,
         clients_every=config.results.clients_every,
+        states_folder=_states_folder(config),
     )

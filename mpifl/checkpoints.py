@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from mpifl.federation import Federation
 from mpifl.progress import Keeper, Progress, Start
-from mpifl.states import ClientStates
+from mpifl.states import ClientStates, State
 from mpifl.store import Checkpoint, Store, checkpoint
 
 _SERVER, _MEANS = "server.", "means."
@@ -38,23 +40,23 @@ class Checkpoints(Keeper):
     def keep(self, progress: Progress, states: ClientStates, federation: Federation) -> None:
         part = None
         if states.unseen:
-            here = {c: {name: v.numpy() for name, v in state.items()} for c, state in states.here.items()}
+            here = _As(_arrays, states.here)
             part = checkpoint.write_part(self.folder, progress.round, federation.rank, here, self.check)
         federation.arrive()
         parts = federation.gather(part)
         self._last, self._kept = time.monotonic(), progress.round
         if self.store:
-            server = {_SERVER + name: v.numpy() for name, v in progress.server.items()}
-            server |= {_MEANS + name: v.numpy() for name, v in progress.means.items()}
-            server |= {"w": progress.w.numpy(), "buffers": progress.buffers.numpy()}
-            self.store.checkpoint(progress.round, server, [p for p in parts if p])
+            server = {_SERVER + name: v for name, v in progress.server.items()}
+            server |= {_MEANS + name: v for name, v in progress.means.items()}
+            server |= {"w": progress.w, "buffers": progress.buffers}
+            self.store.checkpoint(progress.round, _arrays(server), [p for p in parts if p])
 
 
 def start_from(found: Checkpoint | None, federation: Federation) -> Start:
     """Where to go on: the server's side on every rank, and each client's state on one of the workers."""
     if found is None:
         return Start()
-    vectors = {name: _tensor(v) for name, v in found.server.items()}
+    vectors = _tensors(found.server)
     server, means = (
         {name.removeprefix(prefix): v for name, v in vectors.items() if name.startswith(prefix)}
         for prefix in (_SERVER, _MEANS)
@@ -62,10 +64,35 @@ def start_from(found: Checkpoint | None, federation: Federation) -> Start:
     progress = Progress(vectors["w"], vectors["buffers"], server, found.round, means=means)
     first = federation.size - federation.workers
     holders = {client: first + i % federation.workers for i, client in enumerate(sorted(found.clients_held()))}
-    mine = [client for client, rank in holders.items() if rank == federation.rank]
-    states = {client: {name: _tensor(v) for name, v in found.state(client).items()} for client in mine}
-    return Start(progress, states, holders)
+    mine = {client: client for client, rank in holders.items() if rank == federation.rank}
+    return Start(progress, _As(lambda client: _tensors(found.state(client)), mine), holders)
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(array))
+def everywhere(found: Checkpoint | None, federation: Federation) -> Checkpoint | None:
+    """The checkpoint that the server `found`, on every rank."""
+    known = federation.bcast(found and replace(found, server={}))
+    return known and replace(known, server=federation.replicate(found and found.server))
+
+
+class _As(Mapping):
+    """Another mapping's values as `form` makes them, one at a time: all together may not fit into memory."""
+
+    def __init__(self, form: Callable[[Any], Any], of: Mapping) -> None:
+        self._form, self._of = form, of
+
+    def __getitem__(self, key: int) -> Any:
+        return self._form(self._of[key])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._of)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+
+def _arrays(state: State) -> dict[str, np.ndarray]:
+    return {name: vector.numpy() for name, vector in state.items()}
+
+
+def _tensors(vectors: Mapping[str, np.ndarray]) -> State:
+    return {name: torch.from_numpy(np.array(vector)) for name, vector in vectors.items()}

@@ -65,6 +65,11 @@ def memory(outline: Outline, calibration: Calibration | None, ranks: int) -> Ite
         yield f"activations of a step of {calibration.batch} (measured)", calibration.activations
 
 
+def remembered(outline: Outline, cohort: float) -> int:
+    """Bytes of all clients' states, once each has played; those of a round's `cohort` twice, until the round counts."""
+    return round(size_of(outline.state) * (len(outline.clients) + cohort))
+
+
 @dataclass(frozen=True)
 class Load:
     """The work of a round, with a given number of ranks; means over a few of the run's own cohorts."""

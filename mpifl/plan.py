@@ -37,7 +37,8 @@ def plan(path: str, assignments: Sequence[str], ranks: int | None = None, timing
     console.out(build.text(config), highlight=False)
     _partition(console, outlined)
     _messages(console, outlined, loads[0])
-    _memory(console, outlined, measured, ranks or _NODE, process and process[0], measured and peak and peak[1])
+    states = costs.remembered(outlined, loads[0].cohort)
+    _memory(console, outlined, measured, ranks or _NODE, states, process and process[0], measured and peak and peak[1])
     _rounds(console, outlined, measured, loads)
     for note in _notes(outlined, measured, device, missing, loads):
         console.print(note)
@@ -98,7 +99,9 @@ def _messages(console: Console, outlined: Outline, load: costs.Load) -> None:
     show(console, f"messages of a round of {_mean(load.cohort)} clients", made)
 
 
-def _memory(console: Console, outlined: Outline, measured, ranks: int, process: int | None, peak: int | None) -> None:
+def _memory(
+    console: Console, outlined: Outline, measured, ranks: int, states: int, process: int | None, peak: int | None
+) -> None:
     """One rank's memory, and a node's that runs `ranks` of them; `process` and `peak` are this process's."""
     rows = list(costs.memory(outlined, measured, ranks))
     if process:
@@ -107,8 +110,7 @@ def _memory(console: Console, outlined: Outline, measured, ranks: int, process: 
     if peak and (rest := peak - here - sum(count for _, count in rows)) > 0:
         rows.append(("what else the peak here held: a test's batch, workspaces (measured)", rest))
     one = sum(count for _, count in rows)
-    data, states = outlined.data.bytes, costs.size_of(outlined.state) * len(outlined.clients)
-    server = costs.size_of(outlined.server)
+    data, server, folder = outlined.data.bytes, costs.size_of(outlined.server), outlined.config.runtime.states_folder
     made = facts()
     for name, count in rows:
         made.add_row(name, size(count))
@@ -117,8 +119,10 @@ def _memory(console: Console, outlined: Outline, measured, ranks: int, process: 
     if server:
         made.add_row("what the server remembers", size(server))
     if states:
-        made.add_row("what all clients remember, spread over the nodes", size(states))
-    made.add_row(f"a node of {ranks} rank{_s(ranks)}", size(ranks * one + data + server + states))
+        where = f"on disk, in {folder}" if folder else "spread over the nodes"
+        made.add_row(f"what all clients remember, and the round's anew, {where}", size(states))
+    held = 0 if folder else states
+    made.add_row(f"a node of {ranks} rank{_s(ranks)}", size(ranks * one + data + server + held))
     show(console, "memory", made)
 
 

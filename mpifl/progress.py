@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -32,6 +34,8 @@ class Experiment:
     divergence: Literal["stop", "skip", "continue"] = "stop"
     clients_every: int = 0
     """rounds between those whose clients' models are brought to the server; 0: never"""
+    states_folder: Path | None = None
+    """where each rank keeps its clients' states in a file; None: in memory"""
 
 
 @dataclass
@@ -85,7 +89,7 @@ class Start:
 
     progress: Progress | None = None
     """None: from the initial weights"""
-    states: dict[int, State] = field(default_factory=dict)
+    states: Mapping[int, State] = field(default_factory=dict)
     """what clients remember that this rank holds"""
     holders: dict[int, int] = field(default_factory=dict)
     """client -> rank, the same on all ranks"""

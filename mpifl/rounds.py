@@ -60,7 +60,8 @@ class _Loop:
         initial = Progress(w, x.clients.net.buffers.cpu().clone(), x.clients.algorithm.init_server(w))
         self.x, self.federation, self.watcher, self.keeper = x, federation, watcher, keeper
         self.progress = start.progress or initial
-        self.states = ClientStates(federation, x.clients.initial_state(w), start.states, start.holders)
+        unseen = x.clients.initial_state(w)
+        self.states = ClientStates(federation, unseen, start.states, start.holders, x.states_folder)
         self.sent: Message = {}
         self.initial = w
         self.verdict = _END if self.progress.round >= x.rounds else _GO

@@ -12,7 +12,7 @@ import numpy as np
 
 import mpifl
 from mpifl import build, rounds
-from mpifl.checkpoints import Checkpoints, start_from
+from mpifl.checkpoints import Checkpoints, everywhere, start_from
 from mpifl.exits import DONE, STOPPED, on_all_ranks
 from mpifl.federation import AgreedBadInput, Federation, library
 from mpifl.journal import Both, Recorder, Teller, say
@@ -45,7 +45,7 @@ def run(
     folder = out or Path("runs") / config.name
     opened = federation.agree(lambda: _open(folder, config, x, dataset, places, resume, force) if places else None)
     store, found = opened or (None, None)
-    found, owner = federation.bcast((found, store and store.owner))
+    found, owner = everywhere(found, federation), federation.bcast(store and store.owner)
     watchers: list[Watcher] = []
     if store:
         _announce(config, x, dataset, places)

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpifl.summation import Message
+from mpifl import shelves
+from mpifl.shelves import State
 
 if TYPE_CHECKING:  # clients are planned also where there is no MPI library
     from mpifl.federation import Federation
-
-State = Message
 
 
 class ClientStates:
     """The states of the clients that this rank played last; a client that nobody has met has the `unseen` one.
 
-    `here` and `holders` (client -> rank) say where a run begins that goes on from a checkpoint.
+    `here` and `holders` (client -> rank) say where a run begins that goes on from a checkpoint. With a `folder` the
+    states are kept in a file there, not in memory.
     """
 
     def __init__(
-        self, federation: Federation, unseen: State, here: dict[int, State], holders: dict[int, int]
+        self,
+        federation: Federation,
+        unseen: State,
+        here: Mapping[int, State],
+        holders: dict[int, int],
+        folder: Path | None = None,
     ) -> None:
-        self.unseen, self.here = unseen, dict(here)
-        self._fresh: dict[int, State] = {}
+        self.unseen = unseen
+        self.here, self._fresh = shelves.two(folder, unseen)
+        for client, state in here.items():  # one after the other: together they may be too many
+            self.here[client] = state
         self._federation, self._holders = federation, dict(holders)
 
     def fetch(self, plays: list[list[int]]) -> None:
@@ -47,5 +56,5 @@ class ClientStates:
     def settle(self, counts: bool) -> None:
         """Whether the round under way counts: what was kept in it holds from now on, or is forgotten."""
         if counts:
-            self.here.update(self._fresh)
-        self._fresh = {}
+            self.here.take(self._fresh)
+        self._fresh.clear()

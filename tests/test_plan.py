@@ -24,6 +24,7 @@ from mpifl.federation import Federation
 from mpifl.outline import outline
 from mpifl.progress import Watcher
 from mpifl.seeds import generator
+from mpifl.tables import size
 
 SMALL = {
     "seed": 3,
@@ -169,6 +170,21 @@ def test_the_config_is_printed_whole(path, elsewhere):
     assert result.exit_code == 0
     printed = result.stdout.split("partition: ")[0]
     assert build.resolve(tomllib.loads(printed)) == build.resolve(tomllib.loads(build.text(config_of("rounds=7"))))
+
+
+def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(path, elsewhere):
+    remembering = ("algorithm=scaffold", "model.hidden=[2000]")
+    in_memory, on_disk = (
+        invoke("plan", path, *remembering, f"runtime.states_folder={folder}", "--no-timing", "--ranks", "2").stdout
+        for folder in ("", "scratch")
+    )
+    planned = costs.remembered(outline(config_of(*remembering)), 3)
+    assert planned == 9 * costs.size_of(outline(config_of(*remembering)).state)
+    lines = [next(line for line in text.splitlines() if "remember, and" in line) for text in (in_memory, on_disk)]
+    assert all(line.rstrip().endswith(size(planned)) for line in lines)
+    assert "on disk, in scratch" in lines[1]
+    nodes = [next(line for line in text.splitlines() if "a node of 2" in line) for text in (in_memory, on_disk)]
+    assert nodes[0] != nodes[1]
 
 
 @pytest.mark.parametrize(("clients", "rows"), [(40, ["0", "39"]), (41, ["least", "median", "most"])])

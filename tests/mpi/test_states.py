@@ -1,0 +1,53 @@
+"""Clients' states on disk: the same bits as in memory, with any number of ranks and after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from mpi.launch import ALONE
+from mpi.running import begun, columns, run, wait_for_rounds, written
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> tuple:
+    """A config whose clients remember much, and what its run says when they do so in memory."""
+    folder = tmp_path_factory.mktemp("reference")
+    config = written(folder)
+    done = run(config, folder / "run", 1, mpi=ALONE)
+    assert done.returncode == 0, done.stderr
+    return config, columns(folder / "run")
+
+
+@pytest.mark.parametrize(("mpi", "ranks"), [(ALONE, 1), ("mpich", 3), ("openmpi", 3)])
+def test_states_on_disk_change_no_bit(reference, tmp_path, mpi, ranks):
+    config, expected = reference
+    (tmp_path / "states").mkdir()
+    done = run(config, tmp_path / "run", ranks, f"runtime.states_folder={tmp_path}/states", mpi=mpi)
+    assert done.returncode == 0, done.stderr
+    assert columns(tmp_path / "run") == expected
+    assert list((tmp_path / "states").iterdir()) == []
+
+
+def test_a_killed_run_leaves_no_states_and_resumes_with_them_in_memory_or_back_on_disk(reference, tmp_path):
+    config, expected = reference
+    states, out = tmp_path / "states", tmp_path / "run"
+    states.mkdir()
+    for ranks, where, rounds in ((3, f"runtime.states_folder={states}", 5), (2, "runtime.states_folder=", 8)):
+        with begun(config, out, ranks, where, *(["--resume"] if out.exists() else [])) as process:
+            wait_for_rounds(out, rounds, process)
+            os.killpg(process.pid, signal.SIGKILL)
+        assert list(states.iterdir()) == []
+    done = run(config, out, 3, f"runtime.states_folder={states}", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert columns(out) == expected
+
+
+def test_a_folder_that_is_not_there_is_refused_in_one_line_and_variables_are_the_ranks(reference, tmp_path):
+    done = run(reference[0], tmp_path / "run", 2, "runtime.states_folder=$NOT_SET/states")
+    assert done.returncode == 2
+    assert done.stderr.startswith("mpifl: runtime.states_folder: expected a folder")
+    assert "'$NOT_SET/states'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
