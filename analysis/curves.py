@@ -7,14 +7,11 @@ from pathlib import Path
 import click
 
 from mpifl.cli import exit_code
-from mpifl.study.commands import check_suffixes, names, on_groups, write
+from mpifl.study.commands import check_suffixes, names, on_groups
 from mpifl.study.comparison import published
 from mpifl.study.curves import curve_panels
-from mpifl.study.drawing import FORMATS, figure, rendered
-from mpifl.study.formats import comma_separated
 from mpifl.study.groups import Group
-from mpifl.study.page import page
-from mpifl.study.panels import Panel, points
+from mpifl.study.panels import Band, Panel
 
 _OUT = [Path("curves.png")]
 
@@ -32,7 +29,7 @@ def main(
     groups: list[Group],
     quantities: str,
     over: str,
-    band: str,
+    band: Band,
     log: str,
     quoted: bool,
     title: str,
@@ -52,19 +49,15 @@ def main(
     test_accuracy_all. Over bytes and seconds a point stands at the mean of its runs. Suffixes are .png, .pdf, .svg,
     .html (self-contained) and .csv.
     """
-    check_suffixes(out, (*FORMATS, "html", "csv"))
+    from mpifl.study.saving import KINDS, save
+
+    check_suffixes(out, KINDS)
     across = names(over)
     panels = curve_panels(groups, names(quantities), across, names(log))
     if quoted:
         panels = [_marked(panel, groups) for panel in panels]
     for path in out or _OUT:
-        form = path.suffix.removeprefix(".")
-        if form == "html":
-            write(path, page(panels, title or ", ".join(group.label for group in groups), band).encode())
-        elif form == "csv":
-            write(path, comma_separated(list(points(panels))).encode())
-        else:
-            write(path, rendered(figure(panels, max(2, len(across)), band), form))
+        save(path, panels, title or ", ".join(group.label for group in groups), band, max(2, len(across)))
 
 
 def _marked(panel: Panel, groups: list[Group]) -> Panel:

@@ -71,14 +71,17 @@ def test_a_mistake_is_one_line_exit_code_2_and_no_file(script, tmp_path, mistake
     assert text == "" and list(tmp_path.iterdir()) == []
 
 
-def test_a_script_runs_from_anywhere_without_matplotlib_or_mpi(folder, tmp_path):
-    """A table needs neither: it is made where only the package itself is installed."""
+def test_a_table_needs_neither_matplotlib_nor_mpi_and_a_figure_says_what_it_lacks(folder, tmp_path):
     hidden = "raise ImportError('hidden')"
     (tmp_path / "matplotlib.py").write_text(hidden)
     (tmp_path / "mpi4py.py").write_text(hidden)
-    table = SCRIPTS / "table.py"
-    command = [sys.executable, str(table), str(folder / "avg-1")]
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("| method")
+
+    def run(script: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(SCRIPTS / script), str(folder / "avg-1")]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    table, curves = run("table.py"), run("curves.py")
+    assert (table.returncode, curves.returncode) == (0, 2), table.stderr + curves.stderr
+    assert table.stdout.startswith("| method")
+    assert curves.stderr.splitlines()[-1].startswith("mpifl: figures: expected matplotlib")
