@@ -5,7 +5,6 @@ from pathlib import Path
 
 import matplotlib.figure
 import numpy as np
-import pytest
 
 README = Path(__file__).parents[2] / "analysis" / "README.md"
 HERE = {"20, 40": "2, 4", "[40]": "[4]"}
@@ -31,12 +30,3 @@ def test_the_examples_run_one_after_the_other(folder, tmp_path, monkeypatch):
     assert isinstance(known["picture"], matplotlib.figure.Figure)
     assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF") and (tmp_path / "curves.html").exists()
     assert known["found"]["drift_whole"].shape[0] == 2 and np.isfinite(known["own"]["accuracy"]).all()
-
-
-def test_the_arrays_make_an_xarray_dataset(opened):
-    xarray = pytest.importorskip("xarray")
-    from mpifl.study import drift
-
-    found = drift.drift(opened("avg-1"))
-    made = xarray.Dataset({name: (drift.DIMENSIONS[name], values) for name, values in found.items()})
-    assert made.drift.sel(round=4).dims == ("place", "layer")
