@@ -15,7 +15,7 @@ from mpi.launch import ALONE, MPIS, environment, launch, mpirun
 from mpifl.store.findings import Findings
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "hessian.py"
-LITTLE = ("--probes", "16", "--set", "starts=1", "--set", "steps=9")
+LITTLE = ("--probes", "16", "--set", "starts=2", "--set", "steps=6")
 GIVEN = ("--clients", "--samples", "0", "--precision", "float64", *LITTLE)
 
 
