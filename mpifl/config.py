@@ -134,6 +134,18 @@ def text(config: Any, tables: Tables) -> str:
     return tomli_w.dumps(_plain(config, tables, ""))
 
 
+def flat(table: dict, prefix: str = "") -> dict[str, Any]:
+    """The options of a table and of the tables in it, by dotted name.
+
+    >>> flat({"rounds": 3, "local": {"lr": 0.1}})
+    {'rounds': 3, 'local.lr': 0.1}
+    """
+    options = {}
+    for key, value in table.items():
+        options |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return options
+
+
 def _plain(value: Any, tables: Tables, where: str) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(v, tables, where) for v in value]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import mpifl
-from mpifl import build, rounds
+from mpifl import build, likeness, rounds
 from mpifl.checkpoints import Checkpoints, everywhere, start_from
 from mpifl.exits import DONE, STOPPED, on_all_ranks
 from mpifl.federation import AgreedBadInput, Federation, library
@@ -37,10 +37,12 @@ def run(
     if resume and force:
         raise AgreedBadInput("command line: expected --resume or --force; got both")
     config = federation.agree(lambda: build.resolve(build.raw(path, assignments)))
+    likeness.refuse_differences(federation, likeness.of_config(build.text(config)))
     dataset = build.shared_data(config.data, config.seed, federation)
     device = build.place(config, federation)
     trains = federation.worker is not None
     x = federation.agree(lambda: build.experiment(config, dataset, device, trains))
+    likeness.refuse_differences(federation, likeness.of_experiment(x, dataset))
     places = federation.gather(place(federation, device))
     folder = out or Path("runs") / config.name
     opened = federation.agree(lambda: _open(folder, config, x, dataset, places, resume, force) if places else None)

@@ -7,6 +7,7 @@ import json
 import tomllib
 from typing import Any
 
+from mpifl.config import flat
 from mpifl.settings import BadInput
 
 _FREE = ("name", "evaluation.every", "evaluation.target_accuracy", "results.", "runtime.")
@@ -36,14 +37,7 @@ def check_same(where: str, old: str, new: str) -> None:
 
 
 def _binding(config: str) -> dict[str, Any]:
-    return {key: value for key, value in _flat(tomllib.loads(config), "").items() if not _is_free(key)}
-
-
-def _flat(table: dict, prefix: str) -> dict[str, Any]:
-    options = {}
-    for key, value in table.items():
-        options |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return options
+    return {key: value for key, value in flat(tomllib.loads(config)).items() if not _is_free(key)}
 
 
 def _is_free(key: str) -> bool:

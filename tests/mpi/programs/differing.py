@@ -1,0 +1,74 @@
+"""`differing.py CONFIG OUT`: in each case the last rank is given something else; prints what is said of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+import mpifl
+from mpifl import build, session
+from mpifl.federation import AgreedBadInput, Federation
+
+load, network, deal = build.shared_data, build.network, build.partition
+
+
+def with_other_seed(of: Callable) -> Callable:
+    return lambda config, *rest: of(replace(config, seed=config.seed + 1), *rest)
+
+
+def in_float64(*given):
+    torch.set_default_dtype(torch.float64)
+    try:
+        return network(*given)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def wider(config, *rest):
+    return network(replace(config, model=replace(config.model, hidden=(33,))), *rest)
+
+
+def changed(*given):
+    return replace(load(*given), checksum="0" * 64)
+
+
+CASES = {
+    "option": ([], "local.lr=0.2"),
+    "rule": ([], "algorithm=scaffold"),
+    "version": ([patch.object(mpifl, "__version__", "0.0.0")], ""),
+    "data": ([patch.object(build, "shared_data", changed)], ""),
+    "partition": ([patch.object(build, "partition", with_other_seed(deal))], ""),
+    "layout": ([patch.object(build, "network", wider)], ""),
+    "type": ([patch.object(build, "network", in_float64)], ""),
+    "threads": ([], "runtime.threads=2"),
+}
+
+
+def said(federation: Federation, config: str, out: Path, case: str) -> str:
+    """What a run says in this case, on all ranks alike."""
+    patches, assignment = CASES[case] if federation.rank == federation.size - 1 else ([], "")
+    with ExitStack() as stack:
+        for differing in patches:
+            stack.enter_context(differing)
+        try:
+            session.run(federation, config, [assignment] if assignment else [], out / case, False, False)
+        except AgreedBadInput as error:
+            lines = federation.allgather(str(error))
+            assert len(set(lines)) == 1, lines
+            assert not (out / case).exists()
+            return lines[0]
+    return ""
+
+
+if __name__ == "__main__":
+    job = Federation()
+    found = {case: said(job, sys.argv[1], Path(sys.argv[2]), case) for case in CASES}
+    if job.is_server:
+        print(json.dumps(found))
