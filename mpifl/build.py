@@ -336,6 +336,6 @@ def experiment(config: Config, dataset: Dataset, device: torch.device, trains: b
         seed=config.seed,
         objective=config.objective,
         divergence=config.divergence,
-        clients_every=config.results.clients_every,
+        clients_rounds=config.results.clients_rounds(config.rounds),
         states_folder=_states_folder(config),
     )

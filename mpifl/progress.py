@@ -32,8 +32,8 @@ class Experiment:
     seed: int
     objective: Literal["samples", "uniform"] = "samples"
     divergence: Literal["stop", "skip", "continue"] = "stop"
-    clients_every: int = 0
-    """rounds between those whose clients' models are brought to the server; 0: never"""
+    clients_rounds: frozenset[int] = frozenset()
+    """rounds whose clients' models are brought to the server"""
     states_folder: Path | None = None
     """where each rank keeps its clients' states in a file; None: in memory"""
 

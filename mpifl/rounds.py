@@ -7,7 +7,6 @@ and one Reduce brings the sum, the clients' figures and the test's figures to ra
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,17 +15,16 @@ from torch import Tensor
 from mpifl.clients import COLUMNS, MEAN_OF
 from mpifl.evaluate import Tester
 from mpifl.progress import Experiment, Keeper, Progress, Start, Watcher
-from mpifl.pulse import Abandoned, Lost
-from mpifl.schedule import assign, weights
+from mpifl.schedule import assign
 from mpifl.states import ClientStates, State
 from mpifl.summation import Diverged, Message, WeightedSum
+from mpifl.worker import Worker
 
 if TYPE_CHECKING:
     from mpifl.federation import Federation
 
 _GO, _END, _FAIL, _STOP = 1.0, 0.0, -1.0, 2.0
-_WEIGHT, _LOSS, _SECONDS = map(COLUMNS.index, ("weight", "loss", "seconds"))
-_FAILED, _TESTED = map(COLUMNS.index, ("failed", "test_accuracy"))
+_WEIGHT, _SECONDS, _FAILED = map(COLUMNS.index, ("weight", "seconds", "failed"))
 
 
 class RunFailed(RuntimeError):
@@ -69,6 +67,7 @@ class _Loop:
         self.told = self.settled = True
         self.played = self.progress.round
         self.tester = Tester(x.clients.net, x.test, x.evaluation.batch, x.clients.loss, federation.pulse.poll)
+        self.worker = Worker(x, federation, self.tester, self.states)
 
     def send(self) -> float:
         """This round's message to every rank, on its net's device; with it, the server's verdict on going on."""
@@ -112,10 +111,13 @@ class _Loop:
             sums = WeightedSum(x.clients.reply_like(sent, self.states.unseen), sent)
         except Diverged as error:
             raise RunFailed(f"round {round}: {error}") from None
-        rows, models, left = self._train(round, cohort, plays, sums)
+        mine = [] if self.federation.worker is None else plays[self.federation.worker]
+        rows, models, leaves = self.worker.play(round, sent, cohort, mine, sums)
+        left = np.zeros(self.federation.size)
+        left[self.federation.rank] = leaves
         waiting = time.perf_counter()
         collected = self.federation.total(sums, np.concatenate([rows.ravel(), scored.ravel(), left]))
-        models = self._collect(models, cohort, plays) if self._keeps_models(round) else None
+        models = self._collect(models, cohort, plays) if round in x.clients_rounds else None
         if collected is None:
             return
         mean, scalars = collected
@@ -153,62 +155,6 @@ class _Loop:
         if not shared and not last:  # complete already: tell now, not at the round's end
             self._tell(scored)
         return scored
-
-    def _train(
-        self, round: int, cohort: np.ndarray, plays: list[list[int]], sums: WeightedSum
-    ) -> tuple[np.ndarray, dict[int, State], np.ndarray]:
-        """Play this rank's clients: their rows of `[cohort, COLUMNS]`, zero elsewhere; their models if kept; and,
-        `[ranks]`, whether this rank left the round because it was told to stop.
-        """
-        f, rows, models = self.federation, np.zeros((len(cohort), len(COLUMNS))), {}
-        left = np.zeros(f.size)
-        mine = [] if f.worker is None else plays[f.worker]
-        shares = weights(self.x.objective, self.x.clients.sizes[cohort])
-        try:
-            for client in mine:
-                i = int(np.searchsorted(cohort, client))
-                rows[i] = self._play(client, round, shares[i], sums, models)
-        except Abandoned:
-            left[f.rank] = 1.0
-            # The server counts on as many, if only to throw them away.
-            models = dict.fromkeys(mine, {"w": self.progress.w, "buffers": self.progress.buffers})
-        return rows, models, left
-
-    def _play(
-        self, client: int, round: int, share: float, sums: WeightedSum, models: dict[int, State]
-    ) -> np.ndarray:
-        """Play one client: its weighted reply into `sums`, its model into `models` if kept, and its row."""
-        x, before = self.x, self.states.of(client)
-        try:
-            alive = partial(self.federation.pulse.check, round, client)
-            played = x.clients.play(client, round, self.sent, before, alive)
-        except (Abandoned, Lost):
-            raise
-        except Exception as error:
-            error.add_note(f"rank {self.federation.rank}, round {round}, client {client}")
-            raise
-        row = played.row
-        row[_WEIGHT] = share
-        if x.evaluation.clients:
-            row[_TESTED] = self.tester.score(played.model[0]).accuracy
-        row[_FAILED] = self._add(sums, played.reply, share, row[_LOSS])
-        self.states.keep(client, before if row[_FAILED] else played.state)
-        if self._keeps_models(round):
-            models[client] = {"w": played.model[0].cpu(), "buffers": played.model[1].cpu().clone()}
-        return row
-
-    def _add(self, sums: WeightedSum, reply: Message, weight: float, loss: float) -> float:
-        if not np.isfinite(loss) and self.x.divergence != "continue":
-            return 1.0
-        try:
-            sums.add(reply, weight)
-        except Diverged:
-            return 2.0
-        return 0.0
-
-    def _keeps_models(self, round: int) -> bool:
-        every = self.x.clients_every
-        return bool(every) and (round % every == 0 or round == self.x.rounds)
 
     def _collect(self, models: dict[int, State], cohort: np.ndarray, plays: list[list[int]]) -> list | None:
         """The cohort's models, in its order, on the server."""
@@ -257,12 +203,12 @@ class _Loop:
 
     def _figures(self, round: int, mean: Message, cohort: np.ndarray, plays: list, rows: np.ndarray) -> dict:
         """What the round cost: bytes as a real federation would send them, and as MPI moved them; seconds."""
-        number = self.progress.w.element_size()
-        seconds = dict(zip(cohort.tolist(), rows[:, _SECONDS], strict=True))
+        number, seconds = self.progress.w.element_size(), dict(zip(cohort.tolist(), rows[:, _SECONDS], strict=True))
+        replied = (vector for name, vector in mean.items() if not name.startswith(MEAN_OF))
         return {
             "lr": self.x.clients.rate(round),
             "bytes_down": sum(v.numel() for v in self.sent.values()) * number * len(cohort),
-            "bytes_up": sum(v.numel() for k, v in mean.items() if not k.startswith(MEAN_OF)) * number * len(cohort),
+            "bytes_up": sum(v.numel() for v in replied) * number * len(cohort),
             "bytes_mpi": self.federation.bytes_moved - self.moved_before,
             "seconds_train": max(sum(seconds[c] for c in play) for play in plays),
         }
