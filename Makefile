@@ -40,7 +40,7 @@ slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests the
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 		slurm-wlm munge libpmix-dev util-linux shellcheck
 
-matrix: $(VENV)/test.installed  ## train every rule with every loss, gradient, norm and kind of model: ten minutes
+matrix: $(VENV)/test.installed  ## train every rule with every loss, gradient, norm and kind of model together: long
 	$(BIN)/python -m pytest -n 2 -m long tests/test_matrix.py
 
 lint: $(VENV)/test.installed  ## check the code's style

@@ -63,7 +63,9 @@ def test_images_need_not_be_square():
     assert build("cnn", (3, 40, 20))(batch(2, 3, 40, 20)).logits.shape == (2, 10)
 
 
-@pytest.mark.parametrize("norm, feature_norm", [("none", True), ("layer", False), ("layer", True), ("scale", False), ("l2", False)])
+@pytest.mark.parametrize(
+    "norm, feature_norm", [("none", True), ("layer", False), ("layer", True), ("scale", False), ("l2", False)]
+)
 @pytest.mark.parametrize("hidden", range(4))
 def test_scaling_a_hidden_layer_of_the_bias_free_cnn_changes_no_logit(norm, feature_norm, hidden):
     net, x = build("fedln_cnn", (3, 32, 32), norm=norm, feature_norm=feature_norm), batch(4, 3, 32, 32)

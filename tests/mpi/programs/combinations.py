@@ -1,0 +1,24 @@
+"""`combinations.py JSON`: train each of a list of combinations on all ranks; the server says how many did."""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where matrix.py is
+
+from matrix import train
+
+from mpifl.federation import Federation
+
+if __name__ == "__main__":
+    federation, choices = Federation(), json.loads(sys.argv[1])
+    for choice in choices:
+        try:
+            train(choice, federation=federation)
+        except BaseException:
+            print("; ".join(choice.values()), file=sys.stderr)
+            traceback.print_exc()
+            federation.stop_all()
+    if federation.is_server:
+        print(f"trained {len(choices)}")
