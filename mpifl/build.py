@@ -205,7 +205,7 @@ def text(config: Config) -> str:
 def load_data(data: Data, seed: int) -> Dataset:
     """The data set that a config names, limited as it says; raises BadInput."""
     if data.path:
-        dataset = packed.read(Path(data.path), verify=True)
+        dataset = packed.read(Path(data.path))
     else:
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in data.options.items()}
         dataset = SOURCES[data.name].load(**given)

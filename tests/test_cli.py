@@ -108,7 +108,7 @@ CONFIGS = {
     "syntax.toml": "syntax.toml: expected TOML; got: Invalid value (at line 1, column 10)",
     "bytes.toml": "bytes.toml: expected TOML text in UTF-8; got other bytes",
     "mine": "mine/results.h5: expected a run's folder, its results.h5 or a packed file; got No such file",
-    "text.h5": "text.h5: expected a run, which is an HDF5 file; got something else",
+    "text.h5": "text.h5: expected a run's folder, its results.h5 or a packed file; got something else than an HDF5 file",
 }
 PLACES = {
     "mine": "mine: expected an empty or new folder; got one with other files; choose another",

@@ -1,4 +1,4 @@
-"""A data set as one HDF5 file: written once and atomically, contiguous and uncompressed, described by itself.
+"""A data set as one HDF5 file: written once and atomically, contiguous and uncompressed, described by itself, sealed.
 
     /                         attributes: format, format_version, software, softwareVersion, created,
                               name, source, checksum
@@ -20,9 +20,9 @@ import h5py
 import numpy as np
 
 from mpifl import __version__
-from mpifl.data.dataset import Dataset, Split, checksum, refuse_misfits, refuse_unnamed
+from mpifl.data.dataset import Dataset, Split, refuse_misfits, refuse_unnamed
 from mpifl.settings import BadInput
-from mpifl.store import files
+from mpifl.store import files, seal
 
 Found = TypeVar("Found")
 
@@ -78,7 +78,7 @@ def write(dataset: Dataset, path: Path | str) -> None:
                     _add(file, f"{name}/{part}", getattr(split, part))
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        files.write(Path(path), buffer.getbuffer())
+        files.write_hdf5(Path(path), buffer.getbuffer())
     except OSError as error:
         raise BadInput(f"data: expected to write {Path(path).absolute()}; got {error}") from error
 
@@ -100,17 +100,17 @@ def _add(file: h5py.File, name: str, values: np.ndarray) -> None:
     file.create_dataset(name, data=values).attrs["long_name"] = LONG_NAMES[name.rpartition("/")[2]]
 
 
-def read(path: Path | str, verify: bool = False) -> Dataset:
-    """The data set packed at `path`; `verify` also compares its checksum. BadInput for anything else found there."""
-    return _opened(Path(path), lambda file: _dataset(file, verify))
+def read(path: Path | str) -> Dataset:
+    """The data set packed at `path`, found to be as it was written; BadInput for anything else."""
+    return _opened(Path(path), _dataset)
 
 
 def head(path: Path | str, samples: int) -> Dataset:
-    """The first `samples` of each split at `path`, or all if there are fewer, unverified; BadInput as for `read`.
+    """The first `samples` of each split at `path`, or all if there are fewer; BadInput as for `read`.
 
     Mean, deviation, checksum and source are the whole file's.
     """
-    return _opened(Path(path), lambda file: _dataset(file, False, slice(samples)))
+    return _opened(Path(path), lambda file: _dataset(file, slice(samples)))
 
 
 def describe(path: Path | str) -> Description:
@@ -125,13 +125,11 @@ def _opened(path: Path, use: Callable[[h5py.File], Found]) -> Found:
             f"`mpifl data NAME --out {path}` makes one"
         )
     try:
-        # The file never changes once it is there, and some network file systems refuse locks.
-        with h5py.File(path, "r", locking=False) as file:
+        with seal.opened(path) as file:
             _refuse_foreign(file)
             return use(file)
     except BadInput as error:
-        reason = str(error)
-        raise _not_packed(path, reason) from error
+        raise _not_packed(path, getattr(error, "what", str(error))) from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise _not_packed(path, f"it cannot be read: {reason}") from error
@@ -149,18 +147,15 @@ def _refuse_foreign(file: h5py.File) -> None:
         raise BadInput(f"its format_version is {version}; this mpifl reads {VERSION}")
 
 
-def _dataset(file: h5py.File, verify: bool, part: slice = slice(None)) -> Dataset:
+def _dataset(file: h5py.File, part: slice = slice(None)) -> Dataset:
     train, test = (_split(file[name], part) for name in ("train", "test"))
     classes, domain_names = _strings(file["classes"]), _strings(file["domain_names"])
     refuse_misfits(train, test, classes, domain_names)
-    expected = file.attrs["checksum"]
-    if verify and (actual := checksum(train, test)) != expected:
-        raise BadInput(f"its contents have checksum {actual}, not {expected}: it is damaged, make it anew")
     mean, std = (tuple(file[part][()].tolist()) for part in ("mean", "std"))
     if not len(mean) == len(std) == train.images.shape[1]:
         raise BadInput(f"it has {len(mean)} means and {len(std)} deviations for {train.images.shape[1]} channels")
-    name, source = file.attrs["name"], file.attrs["source"]
-    return Dataset(name, train, test, classes, domain_names, mean, std, expected, source)
+    name, source, checksum = (file.attrs[told] for told in ("name", "source", "checksum"))
+    return Dataset(name, train, test, classes, domain_names, mean, std, checksum, source)
 
 
 def _split(group: h5py.Group, part: slice) -> Split:

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from mpifl.settings import BadInput
-from mpifl.store import binding, manifest, vectors
+from mpifl.store import binding, manifest, seal, vectors
 from mpifl.store.folder import CHECKPOINT, MANIFEST
 from mpifl.store.image import model_name
 from mpifl.store.manifest import Entry, Manifest, Part
@@ -50,7 +50,7 @@ class Checkpoint:
         """
         path, row = self.clients[client]
         try:
-            with h5py.File(path, "r", locking=False) as file:
+            with seal.opened(path) as file:
                 return {name: np.asarray(dataset[row]) for name, dataset in file["states"].items()}
         except _DAMAGE as problem:
             raise BadInput(f"{path}: expected the state of client {client}; got {_one_line(problem)}") from problem
@@ -147,7 +147,7 @@ def check_run(folder: Path, round: int, run_id: str, config: str) -> None:
 
 def _opened(folder: Path, run_id: str, entry: Entry, damages: list[str]) -> Checkpoint:
     place = folder / CHECKPOINT
-    with h5py.File(place / entry.parts[0].name, "r", locking=False) as file:
+    with seal.opened(place / entry.parts[0].name) as file:
         server = {name: dataset[()] for name, dataset in file["server"].items()}
     server = {name: np.asarray(vector) for name, vector in server.items()}
     clients = {c: (place / part.name, row) for part in entry.parts for row, c in enumerate(part.clients)}

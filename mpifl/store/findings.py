@@ -24,10 +24,13 @@ import numpy as np
 from mpifl.settings import BadInput
 from mpifl.store import facts, files
 from mpifl.store.folder import HESSIAN
+from mpifl.store.opening import opened
 from mpifl.store.reader import Run
 
 FORMAT = "mpifl-hessian"
 FORMAT_VERSION = 1
+_VECTORS = f"{FORMAT}-vectors"
+_EXPECTED = "what was found about a run (else move it away)"
 _TEXT = h5py.string_dtype()
 
 Facts = Mapping[str, Any]
@@ -111,7 +114,7 @@ class Findings:
         known = self.vectors(path, about["weights_sha256"]) or {}
         image = io.BytesIO()
         with h5py.File(image, "w") as file:
-            file.attrs.update({**self._about(), "format": f"{FORMAT}-vectors", **about})
+            file.attrs.update({**self._about(), "format": _VECTORS, **about})
             for name, array in {**known, **arrays}.items():
                 file.create_dataset(name, data=array)
         target = self.vectors_file(path)
@@ -122,7 +125,7 @@ class Findings:
         file = self.vectors_file(path)
         if not file.exists():
             return None
-        with _opened(file) as content:
+        with opened(file, _EXPECTED, _VECTORS, FORMAT_VERSION) as content:
             same_run = content.attrs.get("run_id") == self.run.run_id
             same_weights = weights_sha256 in (None, content.attrs.get("weights_sha256"))
             return {name: array[...] for name, array in content.items()} if same_run and same_weights else None
@@ -150,7 +153,7 @@ class Findings:
         state = _state(self.file)
         if state is None or state == self._state:
             return
-        with _opened(self.file) as content:
+        with opened(self.file, _EXPECTED, FORMAT, FORMAT_VERSION) as content:
             if content.attrs.get("run_id") != self.run.run_id:
                 raise BadInput(
                     f"{self.file}: expected findings about run {self.run.run_id}; got another run's; move them away"
@@ -163,7 +166,7 @@ class Findings:
 def _write(file: Path, image: memoryview) -> None:
     try:
         file.parent.mkdir(exist_ok=True)
-        files.write(file, image)
+        files.write_hdf5(file, image)
     except OSError as problem:
         raise BadInput(
             f"{file}: expected a place to write; got {problem.strerror}; what was found before is kept: mend that, and "
@@ -178,14 +181,6 @@ def _state(file: Path) -> tuple | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _opened(file: Path) -> h5py.File:
-    try:
-        return h5py.File(file, "r", locking=False)
-    except OSError as problem:
-        what = " ".join(str(problem).split())
-        raise BadInput(f"{file}: expected findings about a run; got a damaged file ({what}); move it away") from problem
 
 
 def _findings(group: h5py.Group, path: str = "") -> Iterator[tuple[str, Finding]]:

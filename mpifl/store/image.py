@@ -16,6 +16,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from mpifl.store import seal
 from mpifl.store.meaning import describe
 from mpifl.store.weights import DIMENSIONS
 
@@ -88,7 +89,7 @@ def model_name(round: int) -> str:
 def format_of(path: Path) -> str | None:
     """The `format` an HDF5 file states, None for any other file or none."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with seal.opened(path) as file:
             return str(file.attrs.get("format"))
     except (OSError, RuntimeError, ValueError, KeyError):
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mpifl.settings import BadInput
-from mpifl.store import files
+from mpifl.store import files, seal
 from mpifl.store.folder import CHECKPOINT, CHECKPOINT_FILE, MANIFEST
 
 FORMAT = "mpifl-checkpoint"
@@ -25,6 +25,7 @@ class Part(NamedTuple):
     size: int
     """bytes"""
     crc32: int
+    """of its seal, and so of all in it"""
     clients: tuple[int, ...] = ()
     """whose states it holds, in the order of its rows"""
 
@@ -77,10 +78,10 @@ def damage(folder: Path, entry: Entry) -> str:
     for part in entry.parts:
         path = folder / CHECKPOINT / part.name
         try:
-            if (size := path.stat().st_size) != part.size:
-                return f"{part.name} has {size} bytes instead of {part.size}"
-            if files.crc32(path) != part.crc32:
-                return f"{part.name} has not the contents that were written"
+            if seal.verified(path) != (part.size, part.crc32):
+                return f"{part.name} is whole, but not the one that was written"
+        except seal.Unsound as problem:
+            return f"{part.name} is {problem.what}"
         except OSError as problem:
             return f"{part.name}: {problem.strerror}"
     return ""

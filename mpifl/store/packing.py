@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 
 from mpifl.settings import BadInput
-from mpifl.store import files
+from mpifl.store import files, seal
 from mpifl.store.folder import RESULTS
-from mpifl.store.reader import Run
+from mpifl.store.reader import Run, model_opened
 
 _ROOM_FOR_HEADERS = 1 << 20
 
@@ -23,18 +23,18 @@ def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Pat
     """
     run, out = Run.open(run_path), Path(out_path)
     _check_target(run, out, force)
-    image = run.file.read_bytes()
+    image = seal.image(run.file)
     sources = _sources(run, image)
     with files.replacing(out) as temporary:
-        linked = sum(file.stat().st_size for file in set(sources.values()))
+        linked = sum((run.file.resolve().parent / name).stat().st_size for name in set(sources.values()))
         files.write_with_room(temporary, image, linked + _ROOM_FOR_HEADERS)
         # Copying groups would cut arrays from their dimension scales: so the whole image, then each link's array.
         with h5py.File(temporary, "r+", locking=False) as packed:
-            for path, file in sources.items():
-                with h5py.File(file, "r", locking=False) as source:
+            for path, name in sources.items():
+                with model_opened(run.file, name, run.run_id) as source:
                     del packed[path]
                     packed.copy(source[Path(path).name], path)
-        files.sync(temporary)
+        files.seal_hdf5(temporary)
     return out
 
 
@@ -47,20 +47,16 @@ def _check_target(run: Run, out: Path, force: bool) -> None:
         raise BadInput(f"{out}: expected a new file; got one that exists; choose another, or force its replacement")
 
 
-def _sources(run: Run, image: bytes) -> dict[str, Path]:
-    """The model file behind each linked array of a results image, each seen to be the run's own."""
+def _sources(run: Run, image: bytearray) -> dict[str, str]:
+    """The name of the model file behind each linked array of a results image, each seen to be the run's own."""
     sources = {}
     with h5py.File(io.BytesIO(image), "r") as results:
         for group in (g for g in results["models"].values() if isinstance(g, h5py.Group)):
             for name in group:
                 link = group.get(name, getlink=True)
                 if isinstance(link, h5py.ExternalLink):
-                    sources[f"{group.name}/{name}"] = run.file.resolve().parent / link.filename
-    for file in set(sources.values()):
-        try:
-            with h5py.File(file, "r", locking=False) as model:
-                if model.attrs["run_id"] != run.run_id:
-                    raise BadInput(f"{file}: expected weights of run {run.run_id}; got another run's")
-        except (OSError, KeyError) as problem:
-            raise BadInput(f"{file}: expected the weights of a round; got none or a damaged file") from problem
+                    sources[f"{group.name}/{name}"] = link.filename
+    for name in set(sources.values()):
+        with model_opened(run.file, name, run.run_id):
+            pass
     return sources

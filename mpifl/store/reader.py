@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,7 @@ import numpy as np
 from mpifl.settings import BadInput
 from mpifl.store.folder import RESULTS
 from mpifl.store.image import FORMAT, FORMAT_VERSION, MODEL_FORMAT, Entry, model_name
-
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
+from mpifl.store.opening import opened
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,47 +97,26 @@ class Run:
             if content.attrs["run_id"] != self.run_id:
                 raise BadInput(f"{self.path}: expected run {self.run_id}; got another that has taken its place")
             model = content["models"][model_name(round)]
-            if model["global"].file.attrs["run_id"] != self.run_id:  # libhdf5 looks in the working directory too
-                raise BadInput(f"{self.path}: expected its own weights of round {round}; got another run's")
-            yield model
+            link = model.get("global", getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                with model_opened(self.file, link.filename, self.run_id) as model:
+                    yield model
+            else:
+                yield model
+
+
+def _opened(file: Path) -> AbstractContextManager[h5py.File]:
+    return opened(file, "a run's folder, its results.h5 or a packed file", FORMAT, FORMAT_VERSION)
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[h5py.File]:
-    """The HDF5 file of a run, checked to be one; whatever is wrong with it, now or while it is read, is BadInput."""
-    _check_signature(file)
-    try:
-        # Some network file systems refuse locks. Links are relative to the file, not to a symbolic link to it.
-        with h5py.File(file.resolve(), "r", locking=False) as content:
-            _check_format(file, content.attrs)
-            yield content
-    except BadInput:
-        raise
-    except _DAMAGE as problem:
-        what = " ".join(str(problem).split())
-        raise BadInput(f"{file}: expected a whole run; got a truncated or damaged one ({what})") from problem
-
-
-def _check_signature(file: Path) -> None:
-    try:
-        with file.open("rb") as stream:
-            signature = stream.read(len(_SIGNATURE))
-    except OSError as problem:
-        what = "a run's folder, its results.h5 or a packed file"
-        raise BadInput(f"{file}: expected {what}; got {problem.strerror}") from problem
-    if signature != _SIGNATURE:
-        raise BadInput(f"{file}: expected a run, which is an HDF5 file; got something else")
-
-
-def _check_format(file: Path, attrs: h5py.AttributeManager) -> None:
-    found = attrs.get("format")
-    if found == MODEL_FORMAT:
-        raise BadInput(f"{file}: expected a run; got the weights of one round; give the run's folder")
-    if found != FORMAT:
-        raise BadInput(f"{file}: expected a run (format {FORMAT}); got an HDF5 file of another kind")
-    if attrs["format_version"] > FORMAT_VERSION:
-        got = f"{attrs['format_version']}, written by mpifl {attrs.get('softwareVersion')}"
-        raise BadInput(f"{file}: expected format version {FORMAT_VERSION} or less; got {got}; update mpifl")
+def model_opened(results: Path, name: str, run_id: str) -> Iterator[h5py.File]:
+    """The weights of a round: the file `name` beside the results (not beside a symbolic link to them). Or BadInput."""
+    file = results.resolve().parent / name
+    with opened(file, "the weights of a round", MODEL_FORMAT, FORMAT_VERSION) as content:
+        if content.attrs["run_id"] != run_id:
+            raise BadInput(f"{file}: expected weights of run {run_id}; got another run's")
+        yield content
 
 
 def _read(path: Path, file: Path, content: h5py.File) -> Run:

@@ -44,7 +44,7 @@ def write(
 ) -> tuple[int, int]:
     """Make an HDF5 file of attributes `about` and what `fill` puts in, room for `like` reserved before.
 
-    Returns its size in bytes and its CRC-32. `check` may refuse before the rename. Raises OSError naming `path`.
+    Returns its size in bytes and its seal's CRC-32. `check` may refuse before the rename. Raises OSError naming `path`.
     """
     head = io.BytesIO()
     with h5py.File(head, "w") as file:
@@ -54,8 +54,7 @@ def write(
         files.write_with_room(temporary, head.getbuffer(), room + _ROOM_FOR_HEADERS)
         with h5py.File(temporary, "r+", locking=False) as file:
             fill(file)
-        files.sync(temporary)
-        return temporary.stat().st_size, files.crc32(temporary)
+        return files.seal_hdf5(temporary)
 
 
 def _like(name: str, vector: np.ndarray) -> tuple[tuple[int, ...], np.dtype]:

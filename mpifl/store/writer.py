@@ -143,7 +143,7 @@ class Store:
         about = {"format": MODEL_FORMAT, "format_version": FORMAT_VERSION, "run_id": self.run_id, "round": round}
         image = model_image({**facts.software(), **about}, arrays, self._fixed.layout)
         (self.folder / MODELS).mkdir(exist_ok=True)
-        files.write(self.folder / MODELS / f"{model_name(round)}.h5", image, self.owner.check)
+        files.write_hdf5(self.folder / MODELS / f"{model_name(round)}.h5", image, self.owner.check)
         self._models[round] = tuple(arrays)
 
     def checkpoint(self, round: int, server: Mapping[str, np.ndarray], parts: Sequence[Part]) -> None:
@@ -173,7 +173,7 @@ class Store:
             dict(sorted(self._models.items())),
             self._fixed.resumes,
         )
-        files.write(self.folder / RESULTS, results_image(results), self.owner.check)
+        files.write_hdf5(self.folder / RESULTS, results_image(results), self.owner.check)
         end = time.monotonic()
         pause = max(self._commit_seconds, _LEAST_WORK_PER_COMMIT * (end - start))
         self._next_commit = end + (pause if self._commit_seconds else 0.0)

@@ -7,6 +7,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from sealed import with_attributes
 
 from mpifl.settings import BadInput
 from mpifl.store import Run, pack
@@ -93,9 +94,9 @@ def test_a_run_without_weights_says_so(tmp_path, create):
         Run.open(tmp_path / "run").client_weights(1)
 
 
-def hdf5(path, **attributes):
+def plain(path):
     with h5py.File(path, "w") as file:
-        file.attrs.update(attributes)
+        file.attrs.update(format="mpifl-run", format_version=1)
 
 
 @pytest.mark.parametrize(
@@ -103,16 +104,17 @@ def hdf5(path, **attributes):
     [
         (lambda path: None, "No such file"),
         (lambda path: path.mkdir(), "No such file"),
-        (lambda path: path.write_text(""), "something else"),
+        (lambda path: path.write_text(""), "an empty file"),
         (lambda path: path.write_text("some notes\n"), "something else"),
-        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 100), "damaged"),
-        (lambda path: hdf5(path), "another kind"),
-        (lambda path: hdf5(path, format="emcee"), "another kind"),
-        (lambda path: hdf5(path, format="mpifl-run", format_version=2, softwareVersion="9"), "update mpifl"),
-        (lambda path: hdf5(path, format="mpifl-run"), "damaged"),
-        (lambda path: hdf5(path, format="mpifl-run", format_version=1), "damaged"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 100), "cut short"),
+        (plain, "cut short, or of another program"),
+        (with_attributes, "another kind"),
+        (lambda path: with_attributes(path, format="emcee"), "another kind"),
+        (lambda path: with_attributes(path, format="mpifl-run", format_version=2, softwareVersion="9"), "update mpifl"),
+        (lambda path: with_attributes(path, format="mpifl-run"), "another layout"),
+        (lambda path: with_attributes(path, format="mpifl-run", format_version=1), "another layout"),
     ],
-    ids=["missing", "folder", "empty", "text", "signature", "hdf5", "foreign", "newer", "headless", "hollow"],
+    ids=["missing", "folder", "empty", "text", "signature", "plain", "hdf5", "foreign", "newer", "headless", "hollow"],
 )
 def test_what_is_no_run_is_refused_in_one_line(tmp_path, make, what):
     make(tmp_path / "x")

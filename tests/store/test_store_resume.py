@@ -180,7 +180,7 @@ def test_what_is_no_run_to_go_on_with_is_refused_and_nothing_is_touched(tmp_path
     for folder, round, what in [
         ("missing", 0, "No such file"),
         ("empty", 0, "No such file"),
-        ("torn", 0, "damaged"),
+        ("torn", 0, "cut short"),
         ("mine", 3, "expected rounds up to 3, that of the checkpoint; got rounds up to 2"),
         ("other", 2, f"expected checkpoints of run {other.run_id}; got those of run {store.run_id}"),
     ]:
