@@ -3,10 +3,13 @@
     y <- y - lr ((1 - mix) g(y) + mix g(y + rho g(y)) - ghat_c + (y - w)/lambda);   ghat_c <- ghat_c - (y - w)/lambda
 
 With alpha = 1/lambda and the dual l_c = -lambda ghat_c that is FedDyn under the `blend` gradient. The server's rule is
-FedDyn's too, as in the authors' code: averaging the sampled clients' duals only does not converge when some stay away.
+FedDyn's too, as in the authors' code: the paper's, which averages the cohort's y_c + l_c, does not converge when some
+clients stay away.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from torch import Tensor
 
@@ -27,6 +30,8 @@ class FedSpeed(Rule):
     """the paper's alpha: weight of the perturbed gradient"""
     normalise: bool = True
     """perturb by rho g/||g|| (the code) or by rho g (the paper)"""
+    duals: Literal["all", "cohort"] = "all"
+    """whose duals the server's weights have: all clients', or the cohort's only (the paper)"""
 
     @property
     def gradient(self) -> Blend:
@@ -37,13 +42,16 @@ class FedSpeed(Rule):
         return FedDyn(alpha=self.alpha)
 
     def init_server(self, w: Tensor) -> State:
-        return self._dyn().init_server(w)
+        return self._dyn().init_server(w) if self.duals == "all" else {}
 
     def init_client(self, w: Tensor) -> State:
         return self._dyn().init_client(w)
 
     def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
-        return self._dyn().client(sent, own, train)
+        reply, own = self._dyn().client(sent, own, train)
+        if self.duals == "cohort" and self.alpha:
+            reply = {"w": reply["w"] + own["dual"]}
+        return reply, own
 
     def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
-        return self._dyn().server(w, server, mean, share)
+        return self._dyn().server(w, server, mean, share) if self.duals == "all" else (mean["w"], server)

@@ -8,7 +8,7 @@ full one detached, scaled to mu times the cross-entropy's value: so only the las
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ class FedAlign(Loss):
     mu: NonNegative = 0.45
     width: Share = 0.25
     iterations: Count = 10
+    entering: Literal["slice", "whole"] = "slice"
+    """the narrow stage's F1: the channels that enter it, as in the code; or all, as the paper's eq. 7 has it"""
 
     needs: ClassVar[frozenset[str]] = frozenset({"stages", "width"})
     regulariser: ClassVar[bool] = True
@@ -36,7 +38,8 @@ class FedAlign(Loss):
             return step.x.new_zeros(())
         entering, leaving = (f.detach() for f in step.out.stages[-2:])
         part = entering[:, : rounded(entering.shape[1], self.width)]
-        narrow = lipschitz(part, step.net.module.last_stage(part, self.width), self.iterations)
+        first = part if self.entering == "slice" else entering
+        narrow = lipschitz(first, step.net.module.last_stage(part, self.width), self.iterations)
         distance = functional.mse_loss(narrow, lipschitz(entering, leaving, self.iterations))
         value = functional.cross_entropy(step.out.logits.detach(), step.y)
         return self.mu * (value / distance.detach().clamp_min(1e-20)) * distance

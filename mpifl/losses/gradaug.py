@@ -2,8 +2,8 @@
 
     mu sum_i KL(softmax(full logits, detached) || softmax(logits of sub-network i on resized images))
 
-One sub-network always has the least width, the others' widths are uniform in [width, 1]; each sees the images at a
-random resolution. Sub-networks use batch statistics and leave the running ones alone.
+One sub-network has the least width, the others' widths are uniform in [width, 1]; each sees the images at a random
+resolution. Sub-networks use batch statistics and leave the running ones alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class GradAug(Loss):
     """sub-networks a step"""
     width: Share = 0.8
     """the least"""
+    narrowest: bool = True
+    """whether one sub-network always has it, as in the code; else all widths are drawn"""
     resolutions: tuple[Share, ...] = (1.0, 0.875, 0.75, 0.625)
     """of which one is drawn for each sub-network, as shares of the image's sides"""
 
@@ -40,7 +42,8 @@ class GradAug(Loss):
             return step.x.new_zeros(())
         target = step.out.logits.detach()
         random = step.random("gradaug")
-        widths = [self.width, *random.uniform(self.width, 1.0, self.n - 1)]
+        least = [self.width] if self.narrowest else []
+        widths = [*least, *random.uniform(self.width, 1.0, self.n - len(least))]
         terms = [self._divergence(step, target, width, random) for width in sorted(widths, reverse=True)]
         return self.mu * sum(terms)
 

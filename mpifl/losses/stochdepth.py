@@ -6,7 +6,7 @@ the first block always, the last with `keep`. In evaluation its branch is scaled
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ class StochDepth(Wrapper):
     """keep = 1 leaves the loss as it is."""
 
     keep: Share = 0.9
+    ramp: Literal["code", "paper"] = "code"
+    """rho_l falls by (l - 1)/(L - 1), or by l/L, as the paper has it: then the first block is skipped too"""
 
     own_needs: ClassVar[frozenset[str]] = frozenset({"gates"})
 
@@ -37,4 +39,6 @@ class StochDepth(Wrapper):
 
     def survival(self, blocks: int) -> np.ndarray:
         """rho_l of each block, float64 [blocks]."""
-        return 1 - np.arange(blocks) / max(1, blocks - 1) * (1 - self.keep)
+        l = np.arange(blocks)
+        fall = l / max(1, blocks - 1) if self.ramp == "code" else (l + 1) / blocks
+        return 1 - fall * (1 - self.keep)

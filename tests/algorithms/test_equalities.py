@@ -23,6 +23,7 @@ EQUAL = {
     "feddc without controls": (FedDC(alpha=0.3, control=False), FedDyn(alpha=0.3)),
     "feddc without strength": (FedDC(alpha=0.0), Scaffold()),
     "fedspeed without strength and radius": (FedSpeed(alpha=0.0, rho=0.0), FedAvg()),
+    "fedspeed as printed, without strength and radius": (FedSpeed(alpha=0.0, rho=0.0, duals="cohort"), FedAvg()),
     "fedspeed without radius": (FedSpeed(alpha=0.3, rho=0.0), FedDyn(alpha=0.3)),
     "fedspeed without its second gradient": (FedSpeed(alpha=0.3, mix=0.0), FedDyn(alpha=0.3)),
     "fedavg with the plain server step": (FedAvg(server_step=Sgd(lr=1.0, momentum=0.0)), FedAvg()),

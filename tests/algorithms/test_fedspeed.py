@@ -37,6 +37,35 @@ def test_every_round_is_the_papers_local_algorithm_under_feddyns_server(normalis
         assert all(distance(-ALPHA * moment.clients[c]["dual"], ghat[c]) < 1e-12 for c in range(n))
 
 
+def test_the_printed_servers_rule_averages_what_the_cohort_sends():
+    q, n = Quadratics(), 4
+    x = q.experiment(FedSpeed(alpha=ALPHA, rho=0.0, duals="cohort"), LOCAL, 6, HALF, objective="uniform")
+    w, duals = q.start, [torch.zeros(3).double()] * n
+    for round, moment in enumerate(moments(x), start=1):
+        cohort, sent = HALF.cohort(1, round, n), []
+        for c in cohort:
+            y = w
+            for _ in range(LOCAL.steps):
+                y = y - LR * (q.gradient(c, y) + ALPHA * duals[c] + ALPHA * (y - w))
+            duals[c] = duals[c] + y - w
+            sent.append(y + duals[c])
+        w = sum(sent) / len(sent)
+        assert distance(moment.w, w) < 1e-12
+
+
+def test_with_everybody_both_servers_rules_are_one_and_with_half_only_all_duals_converge():
+    q = Quadratics(d=2)
+
+    def last(participation, duals):
+        rule = FedSpeed(alpha=2.0, rho=0.0, duals=duals)
+        return weights_by_round(q.experiment(rule, LOCAL, 100, participation))[-1]
+
+    optimum = q.optimum(q.share("samples"))
+    assert distance(last(Participation(), "cohort"), last(Participation(), "all")) < 1e-10
+    assert distance(last(HALF, "all"), optimum) < 1e-10
+    assert distance(last(HALF, "cohort"), optimum) > 1e-2
+
+
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 @pytest.mark.parametrize(("participation", "rounds"), [(Participation(), 80), (HALF, 100)])
 def test_reaches_where_the_perturbed_gradients_vanish_in_the_mean(objective, participation, rounds):
@@ -48,9 +77,3 @@ def test_reaches_where_the_perturbed_gradients_vanish_in_the_mean(objective, par
     p = q.share(objective)
     left, right = torch.einsum("c,cij->ij", p, sharpened), torch.einsum("c,cij,cj->i", p, sharpened, q.b)
     assert distance(last, torch.linalg.solve(left, right)) < 1e-10
-
-
-def test_without_a_perturbation_it_reaches_the_optimum_with_half_of_the_clients():
-    q = Quadratics(d=2)
-    last = weights_by_round(q.experiment(FedSpeed(alpha=2.0, rho=0.0), LOCAL, 100, HALF))[-1]
-    assert distance(last, q.optimum(q.share("samples"))) < 1e-10

@@ -60,11 +60,14 @@ def test_its_value_is_always_mu_times_the_cross_entropy():
     torch.testing.assert_close(got.value, 0.45 * CrossEntropy()(step).detach(), rtol=1e-12, atol=0)
 
 
-def test_its_gradient_is_that_of_the_scaled_distance_of_constants():
-    net, got, step = aligned()
+@pytest.mark.parametrize("first", ["slice", "whole"])
+def test_its_gradient_is_that_of_the_scaled_distance_of_constants(first):
+    net, _, step = aligned()
+    got = tiny.taken(net, FedAlign(mu=0.45, entering=first), tiny.step(net, images=(step.x, step.y)))
     entering, leaving = (f.detach() for f in step.out.stages[-2:])
     part = entering[:, : rounded(entering.shape[1], 0.25)]
-    narrow = torch.linalg.matrix_norm(transmitting(part, net.module.last_stage(part, 0.25)), 2)
+    of = part if first == "slice" else entering
+    narrow = torch.linalg.matrix_norm(transmitting(of, net.module.last_stage(part, 0.25)), 2)
     full = torch.linalg.matrix_norm(transmitting(entering, leaving), 2)
     distance = (narrow - full).square().mean()
     expected = net.take_gradient(0.45 * CrossEntropy()(step).detach() * distance.log())

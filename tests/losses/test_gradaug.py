@@ -65,5 +65,11 @@ def test_the_narrowest_is_always_there_and_the_others_are_between(n):
     assert passes(GradAug(n=n, width=0.6), 2) == drawn[2]
 
 
+def test_all_widths_can_be_drawn():
+    drawn = [[width for width, _ in passes(GradAug(n=2, width=0.6, narrowest=False), i)[1:]] for i in range(4)]
+    assert all(0.6 < low <= high <= 1 for high, low in drawn)
+    assert len({low for _, low in drawn}) == 4
+
+
 def test_an_oblong_image_stays_oblong():
     assert passes(GradAug(n=1, resolutions=(0.5,)), shape=(3, 8, 16))[1] == (0.8, (4, 8))

@@ -34,6 +34,12 @@ def test_survival_falls_from_one_to_keep():
     assert wrapped(0.5).survival(1).tolist() == [1.0]
 
 
+def test_on_the_papers_ramp_the_first_block_falls_too():
+    survival = StochDepth(loss=CrossEntropy(), keep=0.9, ramp="paper").survival(18)
+    assert [round(rho, 4) for rho in survival[[0, 1, 16, 17]]] == [0.9944, 0.9889, 0.9056, 0.9]
+    assert (StochDepth(loss=CrossEntropy(), keep=1.0, ramp="paper").survival(3) == 1).all()
+
+
 def test_every_step_draws_whole_blocks_with_these_probabilities():
     net, survival = tiny.net("resnet20"), wrapped(0.3).survival(6)
     drawn = np.array([tiny.step(net, n=1, number=i).random("stochdepth").random(6) for i in range(300)])
