@@ -15,6 +15,7 @@ from mpi.launch import ALONE, MPIS, environment, launch, mpirun
 from mpifl.store.findings import Findings
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "hessian.py"
+LANDSCAPE = SCRIPT.with_name("landscape.py")
 LITTLE = ("--probes", "16", "--set", "starts=2", "--set", "steps=6")
 GIVEN = ("--clients", "--samples", "0", "--precision", "float64", *LITTLE)
 
@@ -69,3 +70,15 @@ def test_bad_input_is_one_line_on_many_ranks(run):
     ended = launch("mpich", 2, SCRIPT, run, "--rounds", "7")
     assert ended.returncode == 2
     assert ended.stderr.strip() == "mpifl: --rounds: expected some of the stored rounds [1, 2]; got 7"
+
+
+def test_two_ranks_see_the_landscape_that_one_sees(run, tmp_path):
+    given = (LANDSCAPE, run, "--along", "eigen,clients", "--points", "5", "--side", "3", "--samples", "40", "-o")
+    for mpi, ranks in ((ALONE, 1), ("mpich", 2)):
+        ended = launch(mpi, ranks, *given, tmp_path / mpi)
+        assert ended.returncode == 0, ended.stderr
+    with np.load(tmp_path / f"{ALONE}.npz") as one, np.load(tmp_path / "mpich.npz") as two:
+        assert one.files == two.files
+        for name in one.files:
+            words = one[name].dtype.kind == "U"
+            assert (one[name] == two[name]).all() if words else np.allclose(one[name], two[name], 1e-4), name

@@ -1,0 +1,152 @@
+"""Landscapes: right where the loss is known, in the right directions, and refusing what a run has not."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from analysis.small import make
+
+from mpifl.curvature import Fixed
+from mpifl.federation import Federation
+from mpifl.settings import BadInput
+from mpifl.store import Run
+from mpifl.study.directions import Direction, client_plane, direction_to, normalised
+from mpifl.study.landscape import Landscape, grid
+from mpifl.study.landscapes import Plan, Wanted
+from mpifl.study.shared import Shared
+from mpifl.study.surfaces import figure, page
+
+FEDERATION = Federation()
+
+
+@pytest.fixture(scope="module")
+def run(once, tmp_path_factory) -> Run:
+    """A copy of the tiny run."""
+    folder = tmp_path_factory.mktemp("landscape") / "run"
+    shutil.copytree(once("tiny-run", make), folder)
+    return Run.open(folder)
+
+
+@pytest.fixture(scope="module")
+def shared(run) -> Shared:
+    return Shared(run, FEDERATION, precision="float64")
+
+
+def explored(shared: Shared, **wanted):
+    plan = Plan(shared, Wanted(samples=0, points=5, side=3, **wanted))
+    return plan, plan.explored()
+
+
+def test_in_the_middle_is_the_model_itself(shared):
+    plan, panels = explored(shared, along=("random", "eigen"))
+    objective = shared.objective(plan.subject, Fixed(shared.samples("train"), np.arange(90), 100))
+    loss, accuracy = objective.score(shared.vector(plan.subject.weights))
+    assert [len(landscape.axes) for panel in panels for landscape in panel] == [1, 1, 2, 1, 1, 2]
+    for landscape in (landscape for panel in panels for landscape in panel):
+        middle = tuple(at.tolist().index(0.0) for at in landscape.coordinates)
+        assert (landscape.loss[middle], landscape.accuracy[middle]) == pytest.approx((loss, accuracy))
+
+
+def test_the_plane_agrees_with_its_lines(shared):
+    _, [lines, [plane]] = explored(shared, along=("random",))
+    assert plane.loss[:, 1] == pytest.approx(lines[0].loss[::2])
+    assert plane.loss[1] == pytest.approx(lines[1].loss[::2])
+
+
+def test_along_an_eigenvector_the_quadratic_rises_by_one_at_one(shared):
+    _, [lines] = explored(shared, along=("eigen",), dims=(1,), span=1e-4)
+    for line in lines:
+        below, _, here, _, above = line.loss
+        assert (above + below - 2 * here) / 1e-8 == pytest.approx(2.0, rel=0.01)
+
+
+def test_random_directions_have_the_filters_norms(shared):
+    w, layout = shared.vector(shared.stage.weights(2)[0]), shared.net.layout
+    made = normalised(torch.ones_like(w), w, layout)
+    for entry in layout:
+        if entry.kind == "parameter":
+            ours, theirs = (v[entry.offset : entry.offset + entry.size].view(entry.shape) for v in (made, w))
+            right = theirs.flatten(1).norm(dim=1) if len(entry.shape) > 1 else torch.zeros(1)
+            assert torch.allclose(ours.flatten(1).norm(dim=1) if len(entry.shape) > 1 else ours.norm(), right.to(w))
+
+
+def test_the_way_to_a_client_ends_at_its_model_with_its_statistics(shared):
+    plan, [lines, _] = explored(shared, along=("clients",))
+    for client, line in zip(shared.subjects([2], clients=True)[1:], lines, strict=True):
+        objective = shared.objective(client, Fixed(shared.samples("train"), np.arange(90), 100))
+        loss, _ = objective.score(shared.vector(client.weights))
+        assert line.loss[line.coordinates[0] == 1] == pytest.approx(loss)
+
+
+def test_clients_lie_where_they_are_projected(shared):
+    subject, *clients = shared.subjects([2], clients=True)
+    directions, marks = client_plane(shared, subject, clients)
+    basis = torch.stack([direction.weights for direction in directions])
+    assert torch.allclose(basis @ basis.T, torch.eye(2).double(), atol=1e-9)
+    for client in clients:
+        step = shared.vector(client.weights) - shared.vector(subject.weights)
+        assert marks[client.label] == pytest.approx((basis @ step).tolist())
+
+
+def test_a_barrier_is_the_rise_above_the_straight_line():
+    def line(loss):
+        return Landscape("", ("",), (np.linspace(-0.5, 1, 7),), np.array(loss, float), np.zeros(7), {})
+
+    assert line([9, 9, 1, 2, 3, 2.5, 3]).barrier == pytest.approx(1.0)
+    assert line([0, 0, 1, 1, 1, 1, 1]).barrier == 0
+
+
+@pytest.mark.parametrize(("low", "high", "points"), [(-1, 1, 5), (-0.25, 1.25, 10), (-1, 1, 4)])
+def test_the_models_are_on_the_grid(low, high, points):
+    at = grid(Direction("", torch.zeros(1), torch.zeros(0), low, high), points)
+    assert {0.0, 1.0} <= set(at.tolist())
+    assert len(set(at.tolist())) == points
+
+
+def test_the_picture_and_the_page_show_every_panel(shared):
+    _, panels = explored(shared, along=("random", "clients"))
+    titles = [axes.get_title() for axes in figure(panels).axes if axes.get_title()]
+    assert titles == ["round 2 global"] * 4
+    text = page(panels, "a <title>")
+    assert "a &lt;title&gt;" in text
+    assert len(re.findall(r'class="plotly-graph-div"', text)) == 4
+    assert not re.search(r"<script[^>]+src=", text)
+
+
+def test_the_command_writes_a_picture_a_page_and_the_numbers(run, script, tmp_path):
+    few = ("--points", "5", "--side", "3", "--samples", "30", "-o", "deep/land")
+    code, said, _ = script("landscape.py", str(run.path), "--along", "eigen", "--to", str(run.path), *few)
+    assert code == 0
+    assert "round 2 global, 4 landscapes of 24 points, about" in said
+    assert "to run, round 2: the loss rises by 0 above the straight line" in said
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"land.png", "land.html", "land.npz"}
+    with np.load(tmp_path / "deep/land.npz") as numbers:
+        assert numbers["2_loss"].shape == (3, 3)
+
+
+MISTAKES = {
+    "no clients": (["--round", "1", "--along", "clients"], "saved with its clients' weights; got one without"),
+    "no such client": (["--client", "9"], "expected one of those stored at round 2: 0, 1, 2; got 9"),
+    "no such direction": (["--along", "up"], "expected some of random, eigen, clients; got up"),
+    "nothing": (["--along", ""], "expected something to look along"),
+    "all rounds": (["--round", "all"], "--round: expected one round; got 2"),
+    "few points": (["--points", "2"], "--points: expected at least 3; got 2"),
+    "no run": (["--to", "nowhere"], "nowhere: expected a run's folder"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_end_in_one_line_and_exit_code_2(run, script, mistake):
+    arguments, line = MISTAKES[mistake]
+    code, _, heard = script("landscape.py", str(run.path), *arguments)
+    assert (code, heard.count("\n")) == (2, 1)
+    assert re.search(line, heard)
+
+
+def test_a_model_of_other_tensors_is_no_end_of_a_way(shared):
+    subject = shared.subjects([2])[0]
+    other = subject._replace(weights=np.zeros(3, "f4"))
+    with pytest.raises(BadInput, match="expected a model with the same tensors"):
+        direction_to(shared, subject, other, "other")
