@@ -81,6 +81,7 @@ def test_a_value_keeps_its_name_when_the_grid_grows(tmp_path):
     assert set(names(tmp_path, sweep.format("1"))) < set(names(tmp_path, sweep.format("1, 2")))
 
 
+NUMBERS = list(range(101))
 MISTAKES = {
     "": "base: expected a value; got none",
     "base = 3": "base: expected a path in quotes, or a list of them; got 3",
@@ -99,7 +100,7 @@ MISTAKES = {
     'base = "base.toml"\n[grid]\nseed = [1]\n[cases.x]\na.seed = 2': "seed: expected it once, ",
     'base = "base.toml"\n[grid]\nmodel = ["cnn"]\n[cases.x]\na.model.name = "mlp"': "model.name: expected it once, ",
     f'base = "base.toml"\n[grid]\nlocal.loss = ["{"x" * 300}"]': "expected a name of at most 200 letters; got 305",
-    f'base = "base.toml"\n[grid]\nseed = {list(range(101))}\nrounds = {list(range(101))}': "expected at most 10,000 runs",
+    f'base = "base.toml"\n[grid]\nseed = {NUMBERS}\nrounds = {NUMBERS}': "expected at most 10,000 runs; got 10,201",
 }
 
 

@@ -113,4 +113,5 @@ def test_no_run_starts_while_another_is_wrong(folder, grid, line):
 def test_wrong_calls_are_told(folder):
     assert sweep("--task", "4").stderr == "mpifl: --task: expected 0 to 3, the numbers of the sweep's runs; got 4\n"
     assert sweep("--missing", "--list").exit_code == 2
-    assert CliRunner().invoke(main, ["sweep", "nowhere.toml"]).stderr.startswith("mpifl: nowhere.toml: expected a config")
+    nowhere = CliRunner().invoke(main, ["sweep", "nowhere.toml"])
+    assert nowhere.stderr.startswith("mpifl: nowhere.toml: expected a config")

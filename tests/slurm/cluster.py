@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "unshare", "setpriv")
@@ -75,7 +75,7 @@ class Cluster:
             self._nodes[node].wait()
         boot = (
             f"hostname {node}; mount --bind {self.folder}/hosts /etc/hosts; mount -t tmpfs -o mode=1777 tmpfs /dev/shm;"
-            f"slurmd -D -N {node} & wait $!; sleep infinity"  # what ran under a daemon that was killed runs on
+            f"slurmd -D -N {node} & wait $! || sleep infinity"  # what ran under a daemon that was killed runs on
         )
         own = ("unshare", "--uts", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", "--kill-child")
         self._nodes[node] = self._daemon(f"slurmd.{node}", *own, "bash", "-ec", boot)
@@ -83,9 +83,14 @@ class Cluster:
 
     def kill_daemon(self, node: str) -> None:
         """SIGKILL a node's slurmd. The steps that it started run on, without it."""
-        for child in _children(_children(self._nodes[node].pid)[0]):
-            if Path(f"/proc/{child}/comm").read_text() == "slurmd\n":
-                os.kill(child, signal.SIGKILL)
+        for process in self.processes(node, "slurmd"):
+            os.kill(process, signal.SIGKILL)
+
+    def processes(self, node: str, name: str) -> list[int]:
+        """The processes of this name that run on a node."""
+        [init] = _children(self._nodes[node].pid)
+        place = os.readlink(f"/proc/{init}/ns/uts")
+        return [process for process, comm, uts in _processes() if (comm, uts) == (name, place)]
 
     def command(self, *argv: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
         """The output of one of Slurm's commands."""
@@ -116,7 +121,7 @@ class Cluster:
         self._daemons.close()
 
     def _daemon(self, name: str, *argv: str) -> subprocess.Popen:
-        log = self._daemons.enter_context(open(self.folder / "log" / f"{name}.txt", "a"))
+        log = self._daemons.enter_context((self.folder / "log" / f"{name}.txt").open("a"))
         environment = {**os.environ, **self.environment}
         process = subprocess.Popen([*_WITH_US, *argv], stdout=log, stderr=log, env=environment, cwd=self.folder)
         self._daemons.callback(process.wait)
@@ -133,6 +138,13 @@ def until(
         if time.monotonic() > deadline:
             raise RuntimeError(f"waited {timeout:g} s for {what} {last()}")
         time.sleep(0.2)
+
+
+def _processes() -> Iterator[tuple[int, str, str]]:
+    """Each process with its name and UTS namespace."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            yield int(folder.name), (folder / "comm").read_text().strip(), os.readlink(folder / "ns/uts")
 
 
 def _children(process: int) -> list[int]:
@@ -168,16 +180,14 @@ def _configuration(folder: Path, nodes: list[str]) -> str:
         "SchedulerParameters": "batch_sched_delay=0,sched_interval=2,bf_interval=2",
         "GresTypes": "gpu",
         "ReturnToService": 2,
-        "SlurmctldTimeout": 30,
         "SlurmdTimeout": 10,  # then a node that is silent is down, and its jobs start elsewhere
         "InactiveLimit": 0,
         "KillWait": 20,
         "MinJobAge": 3600,
     }
     rows = [f"{key}={value}" for key, value in lines.items()]
-    for node, port in zip(nodes, ports[1:], strict=True):
-        place = f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
-        rows.append(f"{place} CPUs={_CPUS} RealMemory=64000 Gres=gpu:{_GPUS.count(',') + 1}")
+    node = f"NodeName={{}} NodeHostname={host} NodeAddr=127.0.0.1 Port={{}} CPUs={_CPUS} RealMemory=64000 Gres=gpu:2"
+    rows += map(node.format, nodes, ports[1:])
     rows.append(f"PartitionName=main Nodes={','.join(nodes)} Default=YES State=UP")
     return "\n".join(rows) + "\n"
 

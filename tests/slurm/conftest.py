@@ -1,45 +1,16 @@
-"""A cluster for the tests of jobs/, and runs on it that are compared with the same run without any."""
+"""A cluster for the tests of jobs/, and the same run without any, to compare with."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tomli_w
-from mpi.launch import ALONE, environment, launch, plain
-from slurm.cluster import Cluster, Job, lacking, until
-
-from mpifl.settings import BadInput
-from mpifl.store import Run
-
-REPOSITORY = Path(__file__).parents[2]
-OPENMPI = {"SRUN_MPI": "pmix", "OMPI_MCA_coll": "^han", "OMPI_MCA_mpi_yield_when_idle": "1"}  # "hosts" of one machine
-LAUNCHERS = {
-    "srun, MPICH": ("mpich", {}),
-    "srun, Open MPI": ("openmpi", OPENMPI),
-    "mpirun, MPICH": ("mpich", {"LAUNCHER": "mpirun"}),
-    "mpirun, Open MPI": (
-        "openmpi",
-        OPENMPI | {"LAUNCHER": "mpirun", "MPIRUN": f"{sys.prefix}/openmpi/bin/mpirun"},
-    ),
-}
-"""which MPI, and what a user of jobs/ sets for it"""
-
-CONFIG = {
-    "seed": 3,
-    "rounds": 60,
-    "clients": 6,
-    "data": {"name": "digits", "train_limit": 300, "test_limit": 100},
-    "partition": {"name": "dirichlet", "alpha": 0.5},
-    "model": {"name": "mlp", "hidden": [64]},
-    "algorithm": {"name": "scaffold"},
-    "local": {"lr": 0.05, "batch": 8, "epochs": 3, "momentum": 0.5, "momentum_state": "persist"},
-    "results": {"checkpoint_rounds": 5, "commit_seconds": 0.0},
-}
-"""a run of seconds whose clients and server remember something"""
+from mpi.launch import ALONE, launch
+from slurm.account import CONFIG, Account, hashes
+from slurm.cluster import Cluster, lacking
 
 
 @pytest.fixture(scope="session")
@@ -53,57 +24,11 @@ def cluster() -> Iterator[Cluster]:
         cluster.stop()
 
 
-class Site:
-    """A user's folder on the cluster, and what the user types."""
-
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
-        self.cluster, self.folder = cluster, folder
-
-    def type(self, launcher: str, *argv: str | Path) -> str:
-        """The output of a command, typed where `launcher` is what jobs are to use."""
-        mpi, site = LAUNCHERS[launcher]
-        own = {"MPIFL": str(REPOSITORY), "VENV": sys.prefix}
-        known = {k: v for k, v in environment(mpi, own | site).items() if k != "PRTE_MCA_rmaps_default_mapping_policy"}
-        return self.cluster.command(*argv, env=known, cwd=self.folder)
-
-    def sbatch(self, *argv: str | Path, launcher: str = "srun, MPICH") -> str:
-        """The number of the job that `sbatch argv` submits; its files of jobs/ are named without the folder."""
-        paths = [REPOSITORY / "jobs" / word if str(word).endswith(".sbatch") else word for word in argv]
-        return self.type(launcher, "sbatch", "--parsable", *paths)
-
-    def log(self, pattern: str = "*.log") -> str:
-        """What jobs have printed."""
-        return "".join(plain(path.read_bytes()) for path in sorted(self.folder.glob(pattern)))
-
-    def ends(self, job: str, *states: str, timeout: float = 150) -> list[Job]:
-        """The job, or the array's tasks, at its end; fails the test, with the log, where the states are others."""
-        try:
-            jobs = self.cluster.wait(job, timeout)
-        except RuntimeError as late:
-            pytest.fail(f"{late}\n{self.log()}")
-        assert [one["JobState"] for one in jobs] == list(states), self.log()
-        return jobs
-
-    def reaches(self, run: str, rounds: int, timeout: float = 90) -> None:
-        """Wait until a run in the folder has got so far."""
-        try:
-            until(f"round {rounds}", lambda: self.rounds(run) >= rounds, timeout)
-        except RuntimeError as late:
-            pytest.fail(f"{late}\n{self.log()}")
-
-    def rounds(self, run: str) -> int:
-        """How many rounds a run in the folder has on disk."""
-        try:
-            return len(Run.open(self.folder / run).rounds["round"])
-        except BadInput:
-            return 0
-
-
 @pytest.fixture
-def site(cluster, tmp_path) -> Site:
+def account(cluster, tmp_path) -> Account:
     """A folder with `config.toml`, and the cluster."""
     (tmp_path / "config.toml").write_text(tomli_w.dumps(CONFIG))
-    return Site(cluster, tmp_path)
+    return Account(cluster, tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -114,14 +39,10 @@ def undisturbed(once) -> Callable[..., list[str]]:
         def make(folder: Path) -> None:
             folder.mkdir()
             (folder / "config.toml").write_text(tomli_w.dumps(CONFIG))
-            done = launch(ALONE, 1, "-m", "mpifl", "run", "config.toml", *assignments, "--out", "run", cwd=folder)
+            command = ("-m", "mpifl", "run", "config.toml", *assignments, "--out", "run")
+            done = launch(ALONE, 1, *command, cwd=folder, timeout=300)
             assert done.returncode == 0, done.stderr
 
         return hashes(once("-".join(("undisturbed", *assignments)), make) / "run")
 
     return undisturbed
-
-
-def hashes(run: Path) -> list[str]:
-    """The SHA-256 of the weights after each round."""
-    return Run.open(run).rounds["sha256"].tolist()

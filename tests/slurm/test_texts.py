@@ -1,4 +1,4 @@
-"""The job files without a cluster: they are sound shell, they ask for what resuming needs, and PBS's run to their end."""
+"""The job files without a cluster: sound shell, directives that resuming needs, and PBS's to their end."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 from mpi.launch import environment
+from slurm.account import CONFIG, REPOSITORY, hashes
 from slurm.cluster import until
-from slurm.conftest import CONFIG, REPOSITORY, hashes
 
 from mpifl.store import Run
 
@@ -74,18 +74,19 @@ def test_a_pbs_job_near_its_walltime_queues_itself_again_and_the_next_ends_in_th
     """No PBS is packaged for Debian: the scheduler's two commands are stand-ins, all else is as in a job."""
     (tmp_path / "config.toml").write_text(tomli_w.dumps(CONFIG))
     (tmp_path / "nodes").write_text("localhost\n" * 2)
-    stand_in(tmp_path / "qstat", f"until [ -e {tmp_path}/now ]; do sleep 0.1; done; echo Resource_List.walltime = 0:0:5")
+    qstat = tmp_path / "qstat"
+    stand_in(qstat, f"until [ -e {tmp_path}/now ]; do sleep 0.1; done; echo Resource_List.walltime = 0:0:5")
     stand_in(tmp_path / "qsub", f'printf "%s\\n" "$@" >{tmp_path}/again')
     with pbs(tmp_path, {"CONFIG": "config.toml", "OUT": "run", "OPTIONS": "local.lr=0.1", "WARNING": "5"}) as first:
-        until("round 3", lambda: (tmp_path / "run/checkpoint").exists())
+        until("a checkpoint", (tmp_path / "run/checkpoint").exists, 120)
         (tmp_path / "now").touch()
-        assert (first.wait(60), first.stdout.read()[-13:]) == (75, "queued again\n")
+        assert (first.wait(150), first.stdout.read()[-13:]) == (75, "queued again\n")
     flag, variables, script = (tmp_path / "again").read_text().splitlines()
     given = dict(pair.split("=", 1) for pair in variables.split(","))
     assert (flag, script, given["RESTARTS"]) == ("-v", f"{JOBS}/pbs/train.pbs", "1")
-    stand_in(tmp_path / "qstat", "echo Resource_List.walltime = 10:0:0")
+    stand_in(qstat, "echo Resource_List.walltime = 10:0:0")
     with pbs(tmp_path, given) as second:
-        assert second.wait(60) == 0
+        assert second.wait(150) == 0
     assert len(Run.open(tmp_path / "run").resumes) == 1
     assert hashes(tmp_path / "run") == undisturbed("local.lr=0.1")
 

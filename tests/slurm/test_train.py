@@ -2,79 +2,99 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
-from slurm.conftest import LAUNCHERS, hashes
+from slurm.account import hashes
+from slurm.cluster import until
 
 from mpifl.store import Run
 
 pytestmark = pytest.mark.xdist_group("slurm")
 
-SLOW = {"srun, Open MPI", "mpirun, MPICH"}
-EACH_LAUNCHER = [pytest.param(name, marks=[pytest.mark.long] if name in SLOW else []) for name in LAUNCHERS]
+LONG = pytest.mark.long
+STARTS = [
+    ("srun, MPICH", 2),
+    ("mpirun, Open MPI", 1),
+    pytest.param("srun, Open MPI", 2, marks=LONG),
+    pytest.param("mpirun, MPICH", 2, marks=LONG),
+]
+"""launchers, and ranks a node"""
 
 
-@pytest.mark.parametrize("launcher", EACH_LAUNCHER)
-def test_a_job_cut_short_on_two_nodes_queues_itself_again_and_ends_in_the_same_bits(site, undisturbed, launcher):
-    job = site.sbatch("-N2", "--ntasks-per-node=2", "train.sbatch", "config.toml", "run", launcher=launcher)
-    site.reaches("run", 3)
-    site.cluster.command("scancel", "--batch", "--signal=USR1", job)  # what --signal=B:USR1@180 does before the end
-    [ended] = site.ends(job, "COMPLETED")
-    run = Run.open(site.folder / "run")
+@pytest.mark.parametrize(("launcher", "tasks"), STARTS)
+def test_a_job_cut_short_on_two_nodes_queues_itself_again_and_ends_in_the_same_bits(
+    account, undisturbed, launcher, tasks
+):
+    where = ("-N2", f"--ntasks-per-node={tasks}")
+    job = account.sbatch(*where, "train.sbatch", "config.toml", "run", launcher=launcher)
+    account.reaches("run", 3)
+    account.cluster.command("scancel", "--batch", "--signal=USR1", job)  # what --signal=B:USR1@180 does before the end
+    [ended] = account.ends(job, "COMPLETED")
+    run = Run.open(account.folder / "run")
     assert (ended["Restarts"], run.status, len(run.resumes)) == ("1", "complete", 1)
-    assert run.provenance["host"] == ["n1", "n1", "n2", "n2"]
+    assert run.provenance["host"] == ["n1"] * tasks + ["n2"] * tasks
     assert hashes(run.path) == undisturbed()
-    assert "stopped by SIGUSR1" in site.log()
+    assert "stopped by SIGUSR1" in account.log()
 
 
-@pytest.mark.long
-def test_a_job_that_reaches_its_time_limit_goes_on_in_another(site, undisturbed):
+@LONG
+def test_a_job_that_reaches_its_time_limit_goes_on_in_another(account, undisturbed):
     """Of two minutes there are 20 to 80 seconds before the warning, for Slurm signals up to a minute early."""
     rounds = "rounds=600"
-    job = site.sbatch("--time=2", "--signal=B:USR1@40", "-n2", "train.sbatch", "config.toml", "run", rounds)
-    [ended] = site.ends(job, "COMPLETED", timeout=900)
-    assert int(ended["Restarts"]) == len(Run.open(site.folder / "run").resumes) >= 1
-    assert hashes(site.folder / "run") == undisturbed(rounds)
+    job = account.sbatch("--time=2", "--signal=B:USR1@40", "-n2", "train.sbatch", "config.toml", "run", rounds)
+    [ended] = account.ends(job, "COMPLETED", timeout=900)
+    assert int(ended["Restarts"]) == len(Run.open(account.folder / "run").resumes) >= 1
+    assert hashes(account.folder / "run") == undisturbed(rounds)
 
 
-def test_with_gpus_there_is_a_rank_for_each_and_the_server(site, undisturbed):
-    where = ("-N2", "--gpus-per-node=2", "--ntasks-per-node=2")
-    site.ends(site.sbatch(*where, "train.sbatch", "config.toml", "run", "rounds=2"), "COMPLETED")
-    run = Run.open(site.folder / "run")
-    assert run.provenance["host"] == ["n1", "n1", "n1", "n2", "n2"]
+def test_with_gpus_there_is_a_rank_for_each_and_the_server(account, undisturbed):
+    where = ("-N2", "--gpus-per-node=1", "--ntasks-per-node=1")
+    account.ends(account.sbatch(*where, "train.sbatch", "config.toml", "run", "rounds=2"), "COMPLETED")
+    run = Run.open(account.folder / "run")
+    assert run.provenance["host"] == ["n1", "n1", "n2"]
     assert hashes(run.path) == undisturbed()[:2]
 
 
-def test_a_cancelled_job_stays_cancelled_and_the_same_command_goes_on(site, undisturbed):
-    job = site.sbatch("-n2", "train.sbatch", "config.toml", "run")
-    site.reaches("run", 3)
-    site.cluster.command("scancel", job)
-    [ended] = site.ends(job, "CANCELLED")
+def test_a_cancelled_job_stays_cancelled_and_the_same_command_goes_on(account, undisturbed):
+    job = account.sbatch("-n2", "train.sbatch", "config.toml", "run")
+    account.reaches("run", 3)
+    account.cluster.command("scancel", job)
+    [ended] = account.ends(job, "CANCELLED")
     assert ended["Restarts"] == "0"
-    assert Run.open(site.folder / "run").status == "stopped"
-    site.ends(site.sbatch("-n3", "train.sbatch", "config.toml", "run"), "COMPLETED")
-    assert hashes(site.folder / "run") == undisturbed()
+    assert Run.open(account.folder / "run").status == "stopped"
+    account.ends(account.sbatch("-n1", "train.sbatch", "config.toml", "run"), "COMPLETED")
+    assert hashes(account.folder / "run") == undisturbed()
 
 
-def test_a_wrong_option_fails_the_job_and_says_so_once(site):
-    [ended] = site.ends(site.sbatch("-n1", "train.sbatch", "config.toml", "run", "local.epoch=1"), "FAILED")
+def test_a_wrong_option_fails_the_job_and_says_so_once(account):
+    [ended] = account.ends(account.sbatch("-n1", "train.sbatch", "config.toml", "run", "local.epoch=1"), "FAILED")
     assert (ended["Restarts"], ended["ExitCode"]) == ("0", "2:0")
-    assert site.log().count("local.epoch: unknown key; did you mean epochs?") == 1
-    assert not (site.folder / "run").exists()
+    assert account.log().count("local.epoch: unknown key; did you mean epochs?") == 1
+    assert not (account.folder / "run").exists()
 
 
-@pytest.mark.parametrize("told", [True, pytest.param(False, marks=pytest.mark.long)])
-def test_a_job_on_a_lost_node_goes_on_elsewhere_and_its_ghost_writes_nothing_more(site, undisturbed, told):
-    """The node's daemon is killed, and the run goes on beside it unseen. Slurm is told so, or finds out."""
-    slow = ("rounds=100", "local.epochs=10")  # that the ghost lives when its successor comes
-    job = site.sbatch("-n2", "train.sbatch", "config.toml", "run", *slow)
-    site.reaches("run", 5)
-    [before] = site.cluster.jobs(job)
-    site.cluster.kill_daemon(before["NodeList"])
+@pytest.mark.parametrize("told", [True, pytest.param(False, marks=LONG)])
+def test_a_job_on_a_lost_node_goes_on_elsewhere_and_its_ghost_writes_nothing_more(account, undisturbed, told):
+    """The node hangs and its daemon is gone; Slurm is told, or finds out. When the run is done, the node wakes up."""
+    cluster, run = account.cluster, account.folder / "run"
+    job = account.sbatch("-n2", "train.sbatch", "config.toml", "run")
+    account.reaches("run", 5)
+    lost = cluster.jobs(job)[0]["NodeList"]
+    ghost = cluster.processes(lost, "mpifl")
+    assert len(ghost) == 2
+    for rank in ghost:
+        os.kill(rank, signal.SIGSTOP)
+    cluster.kill_daemon(lost)
     if told:
-        site.cluster.command("scontrol", "update", f"nodename={before['NodeList']}", "state=down", "reason=lost")
-    [ended] = site.ends(job, "COMPLETED", timeout=300)
-    site.cluster.start_node(before["NodeList"])
-    assert ended["Restarts"] == "1"
-    assert ended["NodeList"] != before["NodeList"]
-    assert hashes(site.folder / "run") == undisturbed(*slow)
-    assert "taken over" in site.log()
+        cluster.command("scontrol", "update", f"nodename={lost}", "state=down", "reason=lost")
+    [ended] = account.ends(job, "COMPLETED")
+    assert (ended["Restarts"], ended["NodeList"] != lost) == ("1", True)
+    assert hashes(run) == undisturbed()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for rank in ghost:
+        os.kill(rank, signal.SIGCONT)
+    until("the ghost's end", lambda: not cluster.processes(lost, "mpifl"))
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    cluster.start_node(lost)
