@@ -108,9 +108,14 @@ def _draw(axes: Axes, panel: Panel, band: Band) -> None:
     if 0 < len(panel.names) <= _MOST_NAMES:
         places = range(1, len(panel.names) + 1)
         axes.set_xticks(places, panel.names, rotation=50, ha="right", rotation_mode="anchor", size=6)
+        axes.set_xlabel("")
+    if panel.from_zero and not panel.log:
+        axes.update_datalim([(axes.dataLim.x0, 0)], updatex=False)
+        axes.autoscale_view(scalex=False)
+        axes.set_ylim(bottom=0)
     if not panel.log:
         bottom, top = axes.get_ylim()
-        axes.set_ylim(0 if panel.from_zero else max(bottom, panel.limits[0]), min(top, panel.limits[1]))
+        axes.set_ylim(max(bottom, panel.limits[0]), min(top, panel.limits[1]))
 
 
 def _line(axes: Axes, number: int, panel: Panel, trace: Trace, band: Band) -> None:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 
 from mpifl.study.comparison import Column, Comparison, Row
-from mpifl.study.outcomes import REACHED
 
 _ESCAPES = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"})
 
@@ -115,7 +114,7 @@ def _ours(column: Column, row: Row) -> str:
     of = row.figures.get(column.key)
     if of is None or not of.n:
         return f"> {row.longest}" if column.key == "rounds_to_target" else "–"
-    some = f" ({of.n} of {of.of})" if of.n < of.of and (column.key in REACHED or of.of > 1) else ""
+    some = f" ({of.n} of {of.of})" if of.n < of.of else ""
     return _plus_minus(of.mean, of.std, column.decimals) + some
 
 

@@ -37,8 +37,10 @@ def drift_panels(groups: Groups) -> list[Panel]:
         _by_round(groups, _DRIFT, lambda run: (run["round"], np.nanmean(run["drift_whole"], 1)), from_zero=True),
         _by_round(groups, _SPREAD, lambda run: (run["round"], np.nanmean(run["spread_whole"], 1)), from_zero=True),
         _by_round(groups, _COSINE, lambda run: (run["round"], agreement(run["cosine_whole"]))),
-        _along(groups, f"{_DRIFT} / ‖w‖", at, lambda run: (run["round"], _relative_drift(run)), names, log=True),
-        _along(groups, _COSINE, at, lambda run: (run["round"], agreement(run["cosine"])), names),
+        _along(
+            groups, f"{_DRIFT} / ‖w‖", at, lambda run: (run["round"], _relative_drift(run)), "layer", names, log=True
+        ),
+        _along(groups, _COSINE, at, lambda run: (run["round"], agreement(run["cosine"])), "layer", names),
     ]
 
 
@@ -66,8 +68,8 @@ def feature_panels(groups: Groups, clients: bool = False) -> list[Panel]:
 
     whose = {"title": "clients' models" if clients else "global model"}
     return [
-        _along(groups, "activations ‖a‖² / m", at, of("activation"), names, log=True, **whose),
-        _along(groups, "singular values of features", at, spread, (), log=True, **whose),
+        _along(groups, "activations ‖a‖² / m", at, of("activation"), "layer", names, log=True, **whose),
+        _along(groups, "singular values of features", at, spread, "number", log=True, **whose),
         _by_round(groups, "effective rank of features", of("effective_rank"), from_zero=True, **whose),
         _by_round(groups, "activations ‖a‖² / m, mean", strength, from_zero=True, **whose),
         _by_round(groups, "norm of features ‖f‖", of("feature_norm"), from_zero=True, **whose),
@@ -95,14 +97,16 @@ def _by_round(groups: Groups, what: str, measure: Measure, **how) -> Panel:
     return Panel("round", what, traces, **how)
 
 
-def _along(groups: Groups, what: str, round: int, measure: Measure, names: Sequence[str], **how) -> Panel:
+def _along(
+    groups: Groups, what: str, round: int, measure: Measure, along: str, names: Sequence[str] = (), **how
+) -> Panel:
     """A panel along layers or singular values, at one round."""
     traces = []
     for label, runs in groups.items():
         values = np.stack([values[at == round][0] for at, values in map(measure, runs)])
         traces.append(Trace(label, np.arange(1.0, values.shape[1] + 1), values))
     how["title"] = ", ".join(filter(None, (how.get("title"), f"round {round}")))
-    return Panel("" if names else "number", what, traces, names=names, **how)
+    return Panel(along, what, traces, names=names, **how)
 
 
 def _shared(runs: Sequence[Arrays]) -> np.ndarray:
