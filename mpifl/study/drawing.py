@@ -1,6 +1,6 @@
 """How figures look: sizes and colours fit for a paper, lines with bands, squares of numbers.
 
-The only importer of matplotlib, which the extra `analysis` brings.
+Needs matplotlib, which the extra `analysis` brings.
 """
 
 from __future__ import annotations
