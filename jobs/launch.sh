@@ -73,8 +73,9 @@ command_line() {
         layout | awk '{ for (i = 0; i < $2; i++) print $1 }' >"$SLURM_HOSTFILE"
         ranks=$(wc -l <"$SLURM_HOSTFILE")
         unset SLURM_NTASKS_PER_NODE  # that is of the job: the server's node may have a rank more
-        LINE=(srun --mpi="$SRUN_MPI" --kill-on-bad-exit=1 --distribution=arbitrary --ntasks="$ranks" --overcommit)
-        LINE+=(--cpus-per-task="${SLURM_CPUS_PER_TASK:-1}")
+        LINE=(srun --mpi="$SRUN_MPI" --kill-on-bad-exit=1 --distribution=arbitrary --ntasks="$ranks")
+        LINE+=(--cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --export=ALL)
+        ((ranks <= ${SLURM_NTASKS:-0})) || LINE+=(--overcommit)  # more GPUs and a server than tasks asked for
         # shellcheck disable=SC2206  # several options
         LINE+=($SRUN_FLAGS "$@")
     else

@@ -138,6 +138,16 @@ def sweep(sweep: Path, task: int | None, missing: bool, listed: bool) -> None:
     """List the runs of SWEEP, a grid in a TOML file, as done, partial or missing; or run one of them.
 
     \b
+    base = "demo.toml"                 a config or a list of them, from the sweep file's folder
+    out = "runs/digits"                where each run gets a folder, named by what differs [default: runs/SWEEP]
+    [cases.method.fedavg]              options that vary together, under names of your own
+    algorithm = "fedavg"
+    [cases.method.feddyn]
+    algorithm = { name = "feddyn", alpha = 0.01 }
+    [grid]                             options that vary each by itself; every combination is a run
+    seed = [1, 2, 3]
+
+    \b
     mpifl sweep grid.toml                              a table of its runs
     mpirun -n 3 mpifl sweep grid.toml --task 0         one of them; the same again goes on, or does nothing
     sbatch --array=$(mpifl sweep grid.toml --missing) jobs/sweep.sbatch grid.toml
