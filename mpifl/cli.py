@@ -110,7 +110,8 @@ def data(
         from mpifl.data.command import list_sources, pack_source
 
         if name is None:
-            return list_sources()
+            list_sources()
+            return
         pack_source(name, out or Path("data") / f"{name}.h5", root, download, given, force)
 
 
