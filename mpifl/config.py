@@ -18,6 +18,9 @@ from mpifl.settings import BadInput, instance, refuse_unknown, suggestion
 Tables = dict[str, dict[str, type]]
 """dotted path of a named section -> the classes that its `name` may choose"""
 
+_MOST_BYTES = 1 << 20
+_DEEPEST = 20
+
 
 def read(path: Path) -> dict:
     """The raw config at `path`, over what it extends (later keys win); raises BadInput."""
@@ -29,7 +32,7 @@ def _read(path: Path, through: tuple[Path, ...]) -> dict:
     if path.resolve() in through:
         raise BadInput(f"{path}: expected a chain of `extends` that ends; got a circle")
     try:
-        raw = parse(path.read_text(encoding="utf-8"), str(path))
+        raw = parse(_content(path).decode("utf-8-sig"), str(path))
     except OSError as error:
         raise BadInput(f"{path}: expected a config file; got {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -39,15 +42,51 @@ def _read(path: Path, through: tuple[Path, ...]) -> dict:
         return raw
     if not isinstance(base, str):
         raise BadInput(f"{path}: extends: expected a path in quotes; got {base!r}")
+    if "\0" in base or len(through) > _DEEPEST:
+        raise BadInput(f"{path}: extends: expected a path, and at most {_DEEPEST} configs in a chain; got {base!r}")
     return merge(_read(path.parent / base, (*through, path.resolve())), raw)
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise BadInput(f"{path}: expected a config of {_MOST_BYTES} bytes at most; got more")
+    return content
 
 
 def parse(text: str, where: str) -> dict:
     """TOML text as a dict; a mistake becomes one line that names `where` and the place in it."""
     try:
-        return tomllib.loads(text)
+        return _measured(_toml(text), where)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{where}: expected TOML; got: {error}") from None
+
+
+def _toml(text: str) -> dict:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except (ValueError, RecursionError):  # what tomllib leaves to Python's own limits
+        raise tomllib.TOMLDecodeError("a number of thousands of digits, or thousands of brackets") from None
+
+
+def _measured(raw: dict, where: str) -> dict:
+    """`raw`, if its integers have 64 bits, as TOML's have, and its tables and lists are no deeper than options are."""
+    found = [("", raw)]
+    for _ in range(_DEEPEST + 1):
+        if not found:
+            return raw
+        for key, value in found:
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise BadInput(f"{where}: {key[1:]}: expected an integer of 64 bits; got a longer one")
+        found = [(f"{key}.{name}", item) for key, value in found for name, item in _items(value)]
+    raise BadInput(f"{where}: {found[0][0][1:]}: expected tables and lists {_DEEPEST} deep at most; got deeper ones")
+
+
+def _items(value: Any) -> Iterable[tuple[object, Any]]:
+    return value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
 
 
 def merge(base: dict, over: dict) -> dict:
@@ -75,12 +114,12 @@ def override(raw: dict, assignments: Iterable[str]) -> dict:
         if not equals or not all(keys):
             raise BadInput(f"command line: expected key.path=value; got {assignment!r}")
         _assign(given, keys, _value(text))
-    return merge(raw, given)
+    return merge(raw, _measured(given, "command line"))
 
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return _toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text.strip()
 

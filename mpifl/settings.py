@@ -19,8 +19,20 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 Share = Annotated[float, Gt(0), Le(1)]
 
 
+_LONGEST_LINE = 1000
+
+
 class BadInput(ValueError):
-    """Something the user gave is wrong: one line saying where, what was expected, what was got. Exit code 2."""
+    """Something the user gave is wrong: one line saying where, what was expected, what was got. Exit code 2.
+
+    What was got may be anything: signs that would end the line or command a terminal are escaped, and the middle of
+    more than 1,000 signs left out.
+    """
+
+    def __init__(self, line: str) -> None:
+        if len(line) > _LONGEST_LINE:
+            line = f"{line[: _LONGEST_LINE // 2]} ... {line[-_LONGEST_LINE // 3 :]}"
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
 
 
 #: Decorator for a group of options: frozen, unknown names refused, no silent conversions, no NaN or infinity.

@@ -6,6 +6,7 @@ Options are plain values, `true` and `false` among them, or a schedule: `man(sch
 from __future__ import annotations
 
 import ast
+import warnings
 from dataclasses import fields
 from typing import Any
 
@@ -14,6 +15,7 @@ from mpifl.rates import RATES, Schedule
 from mpifl.settings import BadInput, instance, suggestion
 
 WHERE = "local.loss"
+_LONGEST = 1000
 
 
 def parse(text: str, table: dict[str, type]) -> Any:
@@ -21,15 +23,24 @@ def parse(text: str, table: dict[str, type]) -> Any:
 
     And for a sum of regularisers only, for nothing would be learnt.
     """
+    if len(text) > _LONGEST:
+        raise _mistake(f"got {len(text):,} signs, and {_LONGEST:,} are allowed")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        loss = _whole(_tree(text), table)
+    except (SyntaxError, RecursionError, MemoryError):
         raise _mistake(f"got {text!r}") from None
-    loss = _whole(tree, table)
     if loss.regulariser:
         able = ", ".join(n for n, kind in table.items() if not issubclass(kind, Wrapper) and not kind.regulariser)
         raise BadInput(f"{WHERE}: expected a term that looks at the labels, one of {able}; got {text!r}")
     return loss
+
+
+def _tree(text: str) -> ast.expr:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Python's, of what is refused anyway
+            return ast.parse(text.strip(), mode="eval").body
+    except ValueError:  # as for a NUL
+        raise SyntaxError from None
 
 
 def render(loss: Loss | Sum, table: dict[str, type]) -> str:
