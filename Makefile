@@ -38,7 +38,7 @@ test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries
 slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests then submit jobs/
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
-		slurm-wlm munge libpmix-dev util-linux shellcheck
+		slurm-wlm munge libpmix-dev shellcheck
 
 matrix: $(VENV)/test.installed  ## train every rule with every loss, gradient, norm and kind of model together: long
 	$(BIN)/python -m pytest -n 2 -m long tests/test_matrix.py
