@@ -1,4 +1,4 @@
-"""What a run has measured so far, in memory: a row per round, and a row per round of one value per client."""
+"""What a run has measured so far, in memory: a row per round, and for each round a value per client of the cohort."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from mpifl.store.cohorts import Cohorts
+
 Value = float | int | str
 _DTYPES = {int: np.dtype("i8"), float: np.dtype("f8"), str: np.dtype(object)}
 _MISSING: dict[type, Value] = {int: -1, float: np.nan, str: ""}
-_FIRST_CAPACITY = 64
+TAKEN = ("round", "client", "participated", "num_samples", "cohort", "offsets", "participation", "boundary")
+"""names in /clients that are not a client's to report under"""
 
 
 class Rounds:
@@ -65,60 +68,46 @@ class Rounds:
 
 
 class Clients:
-    """Arrays (R, C), float32 and NaN where a client took no part, and `participated` (R, C) of 0 and 1."""
+    """The cohorts of the rounds so far, one after the other."""
 
-    def __init__(self, clients: int, columns: Mapping[str, np.ndarray] | None = None) -> None:
-        """Empty, or from what `columns(rows)` gave."""
-        given = columns or {}
-        self.clients = clients
-        self._capacity = max([_FIRST_CAPACITY, *map(len, given.values())])
-        self._arrays = {"participated": self._blank("participated")}
-        for name, column in given.items():
-            if name == "participated" or not np.isnan(column).all():
-                self._arrays.setdefault(name, self._blank(name))[: len(column)] = column
+    def __init__(self, before: Cohorts) -> None:
+        self._before = before
+        self._ids: list[np.ndarray] = []
+        self._rows: list[dict[str, np.ndarray]] = []
 
     def put(self, index: int, values: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
         """Write row `index`: each value (k) belongs to the client of the same place in `ids` (k)."""
         ids = self._checked_ids(ids)
         values = {name: _one_each(name, value, ids) for name, value in values.items()}
-        while index >= self._capacity:
-            self._grow()
-        for array in self._arrays.values():
-            array[index] = _missing(array)
-        for name, value in {**values, "participated": 1}.items():
-            if name not in self._arrays:
-                self._arrays[name] = self._blank(name)
-            self._arrays[name][index, ids] = value
+        place = slice(index - self._before.rounds, None)
+        self._ids[place], self._rows[place] = [ids], [values]
 
-    def columns(self, rows: int) -> dict[str, np.ndarray]:
-        """The first `rows` rows of each column, as views."""
-        return {name: array[:rows] for name, array in self._arrays.items()}
-
-    def _blank(self, name: str) -> np.ndarray:
-        array = np.empty((self._capacity, self.clients), "u1" if name == "participated" else "f4")
-        array[:] = _missing(array)
-        return array
-
-    def _grow(self) -> None:
-        before, self._capacity = self._capacity, 2 * self._capacity
-        for name, old in self._arrays.items():
-            self._arrays[name] = self._blank(name)
-            self._arrays[name][:before] = old
+    def cohorts(self, rounds: int) -> Cohorts:
+        """Those of the first `rounds` rounds."""
+        later = rounds - self._before.rounds
+        ids, rows = self._ids[:later], self._rows[:later]
+        sizes = [*np.diff(self._before.offsets), *map(len, ids)]
+        values = {}
+        for name in dict.fromkeys((*self._before.values, *(name for row in rows for name in row))):
+            known = [row[name] if name in row else _nothing(own) for own, row in zip(ids, rows, strict=True)]
+            values[name] = np.concatenate([self._before.values.get(name, _nothing(self._before.ids)), *known])
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype("i8")
+        return Cohorts(self._before.clients, np.concatenate([self._before.ids, *ids]), offsets, values)
 
     def _checked_ids(self, ids: np.ndarray) -> np.ndarray:
-        ids = np.asarray(ids, "i8")
-        if ids.ndim != 1 or len(np.unique(ids)) != len(ids) or not np.isin(ids, np.arange(self.clients)).all():
-            raise ValueError(f"clients: expected different numbers below {self.clients}; got {ids}")
+        ids, clients = np.array(ids, "i8"), self._before.clients
+        if ids.ndim != 1 or len(np.unique(ids)) != len(ids) or not ((ids >= 0) & (ids < clients)).all():
+            raise ValueError(f"clients: expected different numbers below {clients}; got {ids}")
         return ids
 
 
-def _missing(array: np.ndarray) -> float:
-    return 0 if array.dtype.kind == "u" else np.nan
+def _nothing(ids: np.ndarray) -> np.ndarray:
+    return np.full(len(ids), np.nan, "f4")
 
 
 def _one_each(name: str, value: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    value = np.asarray(value, "f4")
-    if name in ("round", "client", "participated", "num_samples") or value.shape != ids.shape:
+    value = np.array(value, "f4")
+    if name in TAKEN or value.shape != ids.shape:
         raise ValueError(f"clients.{name}: expected a free name and {len(ids)} values; got shape {value.shape}")
     return value
 

@@ -20,7 +20,7 @@ class Partition(NamedTuple):
     offsets: np.ndarray
     """(C + 1) i8"""
     label_counts: np.ndarray
-    """(C, K) i8"""
+    """(C, K) of integers"""
 
 
 def attributes(config: str, seed: int) -> dict[str, str | int]:
@@ -49,7 +49,8 @@ def now() -> str:
 
 def checked(partition: tuple[np.ndarray, np.ndarray, np.ndarray], clients: int) -> dict[str, np.ndarray]:
     """The arrays of a Partition by name; raises ValueError when their shapes do not fit each other."""
-    indices, offsets, label_counts = (np.asarray(array, "i8") for array in partition)
+    indices, offsets = (np.asarray(array, "i8") for array in partition[:2])
+    label_counts = np.asarray(partition[2])
     if offsets.shape != (clients + 1,) or len(label_counts) != clients or offsets[-1] != len(indices):
         got = f"{indices.shape}, {offsets.shape}, {label_counts.shape}"
         raise ValueError(f"partition: expected (N), ({clients + 1}) ending with N, ({clients}, K); got {got}")

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from mpifl.store import seal
+from mpifl.store.cohorts import Cohorts
 from mpifl.store.meaning import describe
 from mpifl.store.weights import DIMENSIONS
 
@@ -25,6 +26,9 @@ MODEL_FORMAT = "mpifl-model"
 FORMAT_VERSION = 1
 _BARE = "This is a netCDF dimension but not a netCDF variable. %10d"
 _TEXT = h5py.string_dtype()
+
+MANY = 10_000
+"""up to so many clients, /clients holds arrays (rounds, clients)"""
 
 
 class Entry(NamedTuple):
@@ -47,7 +51,7 @@ class Results:
     layout: Sequence[Entry]
     partition: Mapping[str, np.ndarray]
     rounds: Mapping[str, np.ndarray]
-    clients: Mapping[str, np.ndarray]
+    clients: Cohorts
     models: Mapping[int, Sequence[str]]
     resumes: Sequence[Mapping[str, str | int | float | list]] = ()
     """what each resume adds to the provenance"""
@@ -126,7 +130,7 @@ def _add_partition(file: h5py.File, partition: Mapping[str, np.ndarray]) -> None
     _scale(group, "label", np.arange(labels))
     _add(group, "indices", partition["indices"], "sample")
     _add(group, "offsets", partition["offsets"], "boundary")
-    _add(group, "label_counts", partition["label_counts"], "client", "label")
+    _add(group, "label_counts", partition["label_counts"], "client", "label", packed=clients > MANY)
 
 
 def _add_rounds(file: h5py.File, rounds: Mapping[str, np.ndarray]) -> None:
@@ -138,13 +142,21 @@ def _add_rounds(file: h5py.File, rounds: Mapping[str, np.ndarray]) -> None:
 
 
 def _add_clients(file: h5py.File, results: Results) -> None:
-    group = file.create_group("clients")
-    samples = np.diff(results.partition["offsets"])
+    """Arrays (rounds, clients); of many clients, few of whom play, what the cohorts reported, one after the other."""
+    group, cohorts = file.create_group("clients"), results.clients
     _scale(group, "round", results.rounds["round"])
-    _scale(group, "client", np.arange(len(samples)))
-    _add(group, "num_samples", samples, "client")
-    for name, column in results.clients.items():
-        _add(group, name, column, "round", "client")
+    if cohorts.clients <= MANY:
+        _scale(group, "client", np.arange(cohorts.clients))
+        _add(group, "num_samples", np.diff(results.partition["offsets"]), "client")
+        for name, column in cohorts.items():
+            _add(group, name, column, "round", "client")
+        return
+    _dimension(group, "participation", len(cohorts.ids))
+    _dimension(group, "boundary", len(cohorts.offsets))
+    _add(group, "cohort", cohorts.ids, "participation")
+    _add(group, "offsets", cohorts.offsets, "boundary")
+    for name, values in cohorts.values.items():
+        _add(group, name, values, "participation")
 
 
 def _add_models(file: h5py.File, models: Mapping[int, Sequence[str]]) -> None:
@@ -166,8 +178,13 @@ def _dimension(group: h5py.Group, name: str, size: int) -> None:
     group.create_dataset(name, (size,), ">f4").make_scale(_BARE % size)  # never written: takes no room
 
 
-def _add(group: h5py.Group, name: str, array: np.ndarray, *scales: str) -> None:
-    dataset = group.create_dataset(name, data=array, dtype=_TEXT if array.dtype == object else None)
+def _add(group: h5py.Group, name: str, array: np.ndarray, *scales: str, packed: bool = False) -> None:
+    """A dataset; integers are i8 in it, which takes little room when `packed`."""
+    kinds = {"O": _TEXT, "i": np.dtype("i8")}
+    chunks = (min(1 << 12, len(array)), *array.shape[1:])
+    how = {"chunks": chunks, "compression": 1, "shuffle": True} if packed else {}
+    dataset = group.create_dataset(name, array.shape, kinds.get(array.dtype.kind, array.dtype), **how)
+    dataset[...] = array
     describe(dataset, name)
     for axis, scale in enumerate(scales):
         dataset.dims[axis].attach_scale(group[scale])

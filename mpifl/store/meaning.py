@@ -44,6 +44,8 @@ _MEANINGS |= {
     "seconds": "duration",
     "seconds_train": "training of the clients; in rounds, of the busiest worker",
     "seconds_wait": "what the server waited for after its own work",
+    "clients/cohort": "the clients that took part, round after round",
+    "clients/offsets": "where each round begins in the other arrays, and the end",
     "clients/test_accuracy": "accuracy of the client's own model, after its training, on the test set",
 }
 _UNITS = {"seconds": "s", "bytes": "byte"}

@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 
 from mpifl.settings import BadInput
+from mpifl.store.cohorts import Cohorts
+from mpifl.store.columns import TAKEN
 from mpifl.store.folder import RESULTS
 from mpifl.store.image import FORMAT, FORMAT_VERSION, MODEL_FORMAT, Entry, model_name
 from mpifl.store.opening import opened
@@ -29,8 +31,8 @@ class Run:
     layout: list[Entry]
     rounds: Mapping[str, np.ndarray]
     """`round` and every column, each (R); text as objects"""
-    clients: Mapping[str, np.ndarray]
-    """(R, C) columns: float32, NaN where a client took no part; `participated` of 0 and 1"""
+    clients: Cohorts
+    """by name, columns (R, C): float32, NaN where a client took no part; `participated` of 0 and 1"""
     indices: np.ndarray
     offsets: np.ndarray
     label_counts: np.ndarray
@@ -121,7 +123,6 @@ def model_opened(results: Path, name: str, run_id: str) -> Iterator[h5py.File]:
 
 def _read(path: Path, file: Path, content: h5py.File) -> Run:
     partition = content["partition"]
-    clients = content["clients"]
     models = {round: content["models"][model_name(round)] for round in content["models"]["round"][...].tolist()}
     return Run(
         path=path,
@@ -130,7 +131,7 @@ def _read(path: Path, file: Path, content: h5py.File) -> Run:
         provenance=_attributes(content["provenance"]),
         layout=_layout(content["layout"]),
         rounds={name: _array(dataset) for name, dataset in content["rounds"].items()},
-        clients={name: _array(clients[name]) for name in clients if clients[name].ndim == 2},
+        clients=_cohorts(content["clients"], len(partition["offsets"]) - 1),
         indices=partition["indices"][...],
         offsets=partition["offsets"][...],
         label_counts=partition["label_counts"][...],
@@ -138,6 +139,13 @@ def _read(path: Path, file: Path, content: h5py.File) -> Run:
         saved_arrays={round: tuple(group) for round, group in models.items()},
         resumes=[_attributes(group) for group in content["provenance"].values()],
     )
+
+
+def _cohorts(group: h5py.Group, clients: int) -> Cohorts:
+    if "cohort" not in group:
+        return Cohorts.of_arrays({name: _array(group[name]) for name in group if group[name].ndim == 2})
+    values = {name: _array(group[name]) for name in group if name not in TAKEN}
+    return Cohorts(clients, group["cohort"][...], group["offsets"][...], values)
 
 
 def _attributes(group: h5py.Group) -> dict[str, str | int | float | list]:

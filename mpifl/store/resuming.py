@@ -37,7 +37,7 @@ def kept(run: Run, config: str, round: int, provenance: Mapping[str, str | int |
         run.layout,
         {"indices": run.indices, "offsets": run.offsets, "label_counts": run.label_counts},
         {name: column[:rows] for name, column in run.rounds.items()},
-        {name: column[:rows] for name, column in run.clients.items()},
+        run.clients.upto(rows),
         {saved: arrays for saved, arrays in run.saved_arrays.items() if saved <= round},
         [*run.resumes, resume],
     )

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from mpifl.settings import BadInput
 from mpifl.store import checkpoint, facts, files, manifest, resuming
+from mpifl.store.cohorts import Cohorts
 from mpifl.store.columns import Clients, Rounds, Value
 from mpifl.store.folder import MODELS, RESULTS, Owner, abandon, check_free, clear_unfinished, remove_run
 from mpifl.store.image import (
@@ -42,7 +43,7 @@ class Store:
         self._attributes = dict(results.attributes)
         self._fixed = results
         self._rounds = Rounds(results.rounds)
-        self._clients = Clients(len(results.partition["offsets"]) - 1, results.clients)
+        self._clients = Clients(results.clients)
         self._models = {round: tuple(arrays) for round, arrays in results.models.items()}
         self._commit_seconds = commit_seconds
         self._next_commit = 0.0
@@ -70,7 +71,7 @@ class Store:
         folder = Path(folder)
         check_free(folder, force)
         about = facts.attributes(config, seed)
-        results = Results(about, dict(provenance), layout, facts.checked(partition, clients), {}, {}, {})
+        results = Results(about, dict(provenance), layout, facts.checked(partition, clients), {}, Cohorts(clients), {})
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
@@ -169,7 +170,7 @@ class Store:
             self._fixed.layout,
             self._fixed.partition,
             self._rounds.columns(),
-            self._clients.columns(len(self._rounds)),
+            self._clients.cohorts(len(self._rounds)),
             dict(sorted(self._models.items())),
             self._fixed.resumes,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpifl.store import Entry, Partition, Store
+from mpifl.store import Entry, Partition, Store, image
 
 LAYOUT = [
     Entry("layer.weight", "parameter", (3, 3), 0, 9),
@@ -15,9 +15,10 @@ LAYOUT = [
 CLIENTS = 4
 
 
-@pytest.fixture
-def create():
-    """create(folder, **changed) -> Store, as `Store.create`."""
+@pytest.fixture(params=[CLIENTS, CLIENTS - 1], ids=["few clients", "many clients"])
+def create(request, monkeypatch):
+    """create(folder, **changed) -> Store, as `Store.create`; also where its clients count as many."""
+    monkeypatch.setattr(image, "MANY", request.param)
 
     def create(folder: Path, **changed) -> Store:
         partition = Partition(np.arange(8)[::-1], np.array([0, 1, 3, 3, 8]), np.arange(12).reshape(CLIENTS, 3))
