@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mpifl import build
+from mpifl import build, schema
 from mpifl.placement import settle
 from mpifl.progress import Experiment
 
@@ -46,5 +46,5 @@ def experiment(raw: dict, rounds: int) -> Experiment:
     """The experiment that the config `raw` describes, on one CPU thread, tested at its end only."""
     device = torch.device("cpu")
     settle(device, 1)
-    config = build.resolve({**raw, "rounds": rounds, "evaluation": {"every": rounds + 1}})
+    config = schema.resolve({**raw, "rounds": rounds, "evaluation": {"every": rounds + 1}})
     return build.experiment(config, build.load_data(config.data, config.seed), device)

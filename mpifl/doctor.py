@@ -84,10 +84,10 @@ def _let_the_first_speak() -> None:
 
 
 def _examine(job: Federation, path: str | None, assignments: Sequence[str], megabytes: float) -> int:
-    from mpifl import build, wires
+    from mpifl import build, schema, wires
 
     threads = torch.get_num_threads()
-    config = job.agree(lambda: build.resolve(build.raw(path, assignments) if path else {}))
+    config = job.agree(lambda: schema.resolve(schema.raw(path, assignments) if path else {}))
     device = build.place(config, job)
     message = _message(job, config) if path else None
     rows = job.gather(_facts(job, device, threads))

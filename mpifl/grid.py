@@ -27,8 +27,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from mpifl import build
 from mpifl import config as configs
+from mpifl import schema
 from mpifl.settings import BadInput, options
 
 _MOST_RUNS = 10_000
@@ -145,7 +145,7 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         for key, inner in value.items():
             yield from _flat(f"{prefix}.{key}" if prefix else key, inner)
     else:
-        yield f"{prefix}.name" if prefix in build.TABLES and isinstance(value, str) else prefix, value
+        yield f"{prefix}.name" if prefix in schema.TABLES and isinstance(value, str) else prefix, value
 
 
 def _word(key: str, keys: list[str]) -> str:
@@ -159,7 +159,7 @@ def _label(word: str, key: str, given: Options) -> str:
     """`alpha=0.3` of a number, `feddyn` of a named section, `feddyn,alpha=0.01` of a table."""
     parts = []
     for option, value in given.items():
-        named = option == f"{key}.name" and key in build.TABLES or option == key and key.endswith(".name")
+        named = option == f"{key}.name" and key in schema.TABLES or option == key and key.endswith(".name")
         shown = _fit(value if isinstance(value, str) else _text(option, value))
         parts.append(shown if named else f"{option.removeprefix(f'{key}.') if option != key else word}={shown}")
     return ",".join(parts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mpifl import build
+from mpifl import build, schema
 from mpifl.clients import Clients
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset, chosen, refuse_beyond
@@ -25,7 +25,7 @@ _TRIAL_BATCHES = 4
 class Outline:
     """What can be asked before a run."""
 
-    config: build.Config
+    config: schema.Config
     data: Labels
     clients: Clients
     """all clients, with their true parts; their images are the trial's, so they can be asked, not played"""
@@ -78,7 +78,7 @@ class Labels:
         return (len(self.labels) + self.test) * each
 
 
-def outline(config: build.Config, device: torch.device | str = "cpu") -> Outline:
+def outline(config: schema.Config, device: torch.device | str = "cpu") -> Outline:
     """The outline of a run; raises BadInput where config and data do not fit, as the run would."""
     whole = None if config.data.path else build.load_data(config.data, config.seed)
     data = _packed_labels(config) if whole is None else _labels(whole)
@@ -101,7 +101,7 @@ def _labels(dataset: Dataset) -> Labels:
     return Labels(dataset.name, dataset.shape, len(dataset.classes), train.labels, train.domains, len(dataset.test))
 
 
-def _packed_labels(config: build.Config) -> Labels:
+def _packed_labels(config: schema.Config) -> Labels:
     found, limits = packed.describe(Path(config.data.path)), config.data
     labels, domains, test = found.labels, found.domains, limits.test_limit or found.test
     refuse_beyond("test", test, found.test)
@@ -111,7 +111,7 @@ def _packed_labels(config: build.Config) -> Labels:
     return Labels(found.name, found.shape, len(found.classes), labels, domains, test)
 
 
-def _one_client(config: build.Config) -> build.Config:
+def _one_client(config: schema.Config) -> schema.Config:
     return replace(config, clients=1, partition=Iid(), participation=Participation())
 
 

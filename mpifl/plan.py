@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from mpifl import build, costs
+from mpifl import costs, schema
 from mpifl.calibration import Calibration, calibrate, on_gpu, resident
 from mpifl.outline import Outline, outline
 from mpifl.placement import device_for, settle, threads_of
@@ -25,7 +25,7 @@ _NODE = 3  # ranks on a node, where no number is given
 
 def plan(path: str, assignments: Sequence[str], ranks: int | None = None, timing: bool = True) -> None:
     """Print the plan of the config at `path`, for `ranks` ranks or for a range of them; raises BadInput as a run."""
-    config = build.resolve(build.raw(path, assignments))
+    config = schema.resolve(schema.raw(path, assignments))
     device, missing = _device(config)
     settle(device, threads_of(config.runtime.threads))
     process = resident()
@@ -34,7 +34,7 @@ def plan(path: str, assignments: Sequence[str], ranks: int | None = None, timing
     peak = resident()
     loads = costs.loads(outlined, [ranks] if ranks else _ranks(outlined))
     console = console_for(sys.stdout)
-    console.out(build.text(config), highlight=False)
+    console.out(schema.text(config), highlight=False)
     _partition(console, outlined)
     _messages(console, outlined, loads[0])
     states = costs.remembered(outlined, loads[0].cohort)
@@ -50,7 +50,7 @@ def _ranks(outlined: Outline) -> list[int]:
     return [1, *(1 + 2**i for i in range(8) if 2**i < cohort), 1 + cohort][:9]
 
 
-def _device(config: build.Config) -> tuple[torch.device, bool]:
+def _device(config: schema.Config) -> tuple[torch.device, bool]:
     """Where to time, and whether the device that the config asks for is missing here."""
     try:
         return device_for(config.runtime.device, 0, 1), False

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import mpifl
-from mpifl import build, likeness, rounds
+from mpifl import build, likeness, rounds, schema
 from mpifl.checkpoints import Checkpoints, everywhere, start_from
 from mpifl.exits import DONE, STOPPED, on_all_ranks
 from mpifl.federation import AgreedBadInput, Federation, library
@@ -36,8 +36,8 @@ def run(
     """The exit code; every rank of `federation` calls it."""
     if resume and force:
         raise AgreedBadInput("command line: expected --resume or --force; got both")
-    config = federation.agree(lambda: build.resolve(build.raw(path, assignments)))
-    likeness.refuse_differences(federation, likeness.of_config(build.text(config)))
+    config = federation.agree(lambda: schema.resolve(schema.raw(path, assignments)))
+    likeness.refuse_differences(federation, likeness.of_config(schema.text(config)))
     dataset = build.shared_data(config.data, config.seed, federation)
     device = build.place(config, federation)
     trains = federation.worker is not None
@@ -67,10 +67,10 @@ def run(
 
 
 def _open(
-    folder: Path, config: build.Config, x: Experiment, dataset, places: list[dict], resume: bool, force: bool
+    folder: Path, config: schema.Config, x: Experiment, dataset, places: list[dict], resume: bool, force: bool
 ) -> tuple[Store, Checkpoint | None]:
     """The run's store, new or gone on with, and the checkpoint to go on from."""
-    given = {"config": build.text(config), "layout": x.clients.net.layout, "provenance": provenance(dataset, places)}
+    given = {"config": schema.text(config), "layout": x.clients.net.layout, "provenance": provenance(dataset, places)}
     if resume and folder.exists():
         found = checkpoint.latest(folder)
         round = found.round if found else 0
@@ -95,7 +95,7 @@ def _close_failed(store: Store) -> None:
         store.close("failed")
 
 
-def _announce(config: build.Config, x: Experiment, dataset, places: list[dict[str, Any]]) -> None:
+def _announce(config: schema.Config, x: Experiment, dataset, places: list[dict[str, Any]]) -> None:
     net, sizes, classes = x.clients.net, x.clients.sizes, (x.clients.counts() > 0).sum(1)
     ranks = table(*places[0], texts=4)
     for row in places:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from mpifl import build
+from mpifl import schema
 from mpifl.data import packed
 from mpifl.grid import Cell, read
 from mpifl.settings import BadInput
@@ -98,28 +98,28 @@ def _states(cells: list[Cell]) -> list[State]:
     return [_state(cell, config) for cell, config in zip(cells, _resolved(cells), strict=True)]
 
 
-def _resolved(cells: list[Cell]) -> list[build.Config]:
+def _resolved(cells: list[Cell]) -> list[schema.Config]:
     """The checked config of every run; BadInput names the first run that is wrong."""
     found = []
     for cell in cells:
         try:
-            found.append(build.resolve(build.raw(cell.base, cell.assignments)))
+            found.append(schema.resolve(schema.raw(cell.base, cell.assignments)))
         except BadInput as mistake:
             raise BadInput(f"{cell.name}: {mistake}") from None
     return found
 
 
-def _check_data(configs: list[build.Config]) -> None:
+def _check_data(configs: list[schema.Config]) -> None:
     """BadInput where a run's packed data is not there."""
     for path in dict.fromkeys(config.data.path for config in configs if config.data.path):
         packed.describe(Path(path))
 
 
-def _state(cell: Cell, config: build.Config) -> State:
+def _state(cell: Cell, config: schema.Config) -> State:
     if not (cell.out / RESULTS).exists():
         return State(MISSING, 0, config.rounds, float("nan"))
     run = Run.open(cell.out)
-    binding.check_same(str(cell.out), run.config, build.text(config))
+    binding.check_same(str(cell.out), run.config, schema.text(config))
     rounds = len(run.rounds["round"])
     measured = [value for value in run.rounds.get("test_accuracy", ()) if value == value]
     done = run.status == "complete" and rounds >= config.rounds

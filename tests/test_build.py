@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from mpifl import build
+from mpifl import schema
 from mpifl.data.packed import write
 from mpifl.data.sources import SOURCES
 
@@ -32,4 +32,4 @@ def test_by_default_images_have_mean_zero_and_deviation_one():
 
 
 def test_whether_they_are_stands_in_the_resolved_text():
-    assert "normalise = true" in build.text(build.resolve({}))
+    assert "normalise = true" in schema.text(schema.resolve({}))

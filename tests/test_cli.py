@@ -68,8 +68,8 @@ OPTIONS = {
     "rounds.x=3": "rounds: expected a valid integer; got {'x': 3}",
     "local=3": "local: expected a table of options; got 3",
     "seed=-1": "seed: expected greater than or equal to 0; got -1",
-    "seed=99999999999999999999": "seed: expected less than ",
-    "clients=99999999999999999999": "clients: expected less than or equal to ",
+    "seed=99999999999999999999": "command line: seed: expected an integer of 64 bits; got a longer one",
+    "clients=99999999999": "clients: expected less than or equal to ",
     "clients=201": "partition.dirichlet: expected a sample for each of 201 clients; got 200 samples; lower clients",
     "partition.alpha=0": "partition.alpha: expected greater than or equal to ",
     "partition.alpha=-1": "partition.alpha: expected greater than or equal to ",
@@ -83,7 +83,7 @@ OPTIONS = {
     "data.name=mnist": "data.path: expected a file packed by `mpifl data NAME --out FILE`, or data.name one of digits,",
     "data.train_limit=5000": "data.train: expected 1 to 1438 samples",
     "model.classes=100": "model.classes: expected 10, as many as the data has; got 100",
-    "model.norm=bach": "model.norm: expected 'batch', 'group', 'layer' or 'none'; got 'bach'",
+    "model.norm=bach": "model.norm: expected 'batch', 'group', 'layer', 'scale', 'l2', 'shift' or 'none'; got 'bach'",
     "model=resnet65": "model.name: unknown name 'resnet65'; did you mean resnet56? allowed: ",
     "model.name=3": "model.name: unknown name 3; allowed: ",
     "algorithm=scafold": "algorithm.name: unknown name 'scafold'; did you mean scaffold? allowed: ",
@@ -108,7 +108,8 @@ CONFIGS = {
     "syntax.toml": "syntax.toml: expected TOML; got: Invalid value (at line 1, column 10)",
     "bytes.toml": "bytes.toml: expected TOML text in UTF-8; got other bytes",
     "mine": "mine/results.h5: expected a run's folder, its results.h5 or a packed file; got No such file",
-    "text.h5": "text.h5: expected a run's folder, its results.h5 or a packed file; got something else than an HDF5 file",
+    "text.h5": "text.h5: expected a run's folder, its results.h5 or a packed file; got something else than an "
+    "HDF5 file",
 }
 PLACES = {
     "mine": "mine: expected an empty or new folder; got one with other files; choose another",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpifl.build import resolve
+from mpifl.schema import resolve
 from mpifl.settings import BadInput
 
 REFUSED = {

@@ -1,11 +1,11 @@
 import pytest
 
-from mpifl import build, config
+from mpifl import config, schema
 from mpifl.settings import BadInput
 
 
 def resolve(text="", *assignments):
-    return build.resolve(config.override(config.parse(text, "test"), assignments))
+    return schema.resolve(config.override(config.parse(text, "test"), assignments))
 
 
 def write(folder, **files):
@@ -14,16 +14,16 @@ def write(folder, **files):
 
 
 def test_every_default_stands_in_the_text_and_the_text_gives_the_config_again():
-    text = build.text(resolve("seed = 7"))
+    text = schema.text(resolve("seed = 7"))
     options = ("alpha = 0.5", "[algorithm.server_step]", "nesterov = false", 'kind = "fixed"', 'name = "constant"')
     for key in (*options, 'loss = "ce(smoothing=0.0)"'):
         assert key in text
-    assert build.text(resolve(text)) == text
+    assert schema.text(resolve(text)) == text
 
 
 def test_the_demo_config_round_trips():
-    once = build.resolve(config.read("configs/demo.toml"))
-    assert build.text(build.resolve(config.parse(build.text(once), "text"))) == build.text(once)
+    once = schema.resolve(config.read("configs/demo.toml"))
+    assert schema.text(schema.resolve(config.parse(schema.text(once), "text"))) == schema.text(once)
 
 
 def test_extends_lays_later_keys_over_earlier_ones(tmp_path):
@@ -33,7 +33,7 @@ def test_extends_lays_later_keys_over_earlier_ones(tmp_path):
         middle='extends = "base.toml"\nrounds = 4\n[local]\nlr = 0.25',
         top='extends = "middle.toml"\n[local]\nepochs = 2',
     )
-    got = build.resolve(config.read(tmp_path / "top.toml"))
+    got = schema.resolve(config.read(tmp_path / "top.toml"))
     assert (got.rounds, got.local.lr, got.local.batch, got.local.epochs) == (4, 0.25, 8, 2)
     assert got.partition.alpha == 0.1
 
@@ -44,7 +44,7 @@ def test_a_section_that_changes_its_name_starts_afresh(tmp_path):
         base='[partition]\nname = "dirichlet"\nalpha = 0.1\nminimum = 2',
         top='extends = "base.toml"\n[partition]\nname = "iid"',
     )
-    assert build.resolve(config.read(tmp_path / "top.toml")).partition.name == "iid"
+    assert schema.resolve(config.read(tmp_path / "top.toml")).partition.name == "iid"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ MISTAKES = {
     "local = 3": r"local: expected a table of options; got 3",
     "model = 3": r"model: expected a name, or a table with a name; got 3",
     "[model]\nname = 'resnet65'": r"model.name: unknown name 'resnet65'; did you mean resnet56\?",
-    "[model]\nname = 'cnn'\nnorm = 'bach'": r"model.norm: expected 'batch', 'group', 'layer' or 'none'; got 'bach'",
+    "[model]\nname = 'cnn'\nnorm = 'bach'": r"model.norm: expected 'batch', 'group', 'layer', 'scale', 'l2', 'shift' or 'none'; got 'bach'",
     "[partition]\nname = 'dirichlet'\nalpha = 0.0": r"partition.alpha: expected greater than .*; got 0.0",
     "[algorithm]\nname = 'fedagv'": r"algorithm.name: unknown name 'fedagv'; did you mean fedavg\?",
     "[local]\nloss = 'cee'": r"local.loss: unknown loss 'cee'; did you mean ce\?",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpifl import build, config
+from mpifl import build, config, schema
 from mpifl.losses import LOSSES
 from mpifl.models.resnet56 import ResNet56
 from mpifl.plan import plan
@@ -90,8 +90,8 @@ def of(path: Path) -> str:
 
 
 @cache
-def resolved(path: Path) -> build.Config:
-    return build.resolve(config.read(path))
+def resolved(path: Path) -> schema.Config:
+    return schema.resolve(config.read(path))
 
 
 def published(path: Path) -> dict[str, dict[str, float]]:
@@ -101,7 +101,7 @@ def published(path: Path) -> dict[str, dict[str, float]]:
 @pytest.mark.parametrize("path", FILES, ids=of)
 def test_a_config_resolves_and_its_text_gives_it_again(path):
     once = resolved(path)
-    assert build.text(build.resolve(config.parse(build.text(once), "text"))) == build.text(once)
+    assert schema.text(schema.resolve(config.parse(schema.text(once), "text"))) == schema.text(once)
 
 
 @pytest.mark.parametrize("name", ["demo", "debug"])
@@ -152,7 +152,7 @@ def test_a_folder_is_named_by_its_setting(folder):
     assert folder.name == "-".join(parts)
 
 
-def partition_named(setting: build.Config) -> str:
+def partition_named(setting: schema.Config) -> str:
     dealt = setting.partition
     words = {"iid": "iid", "classes": f"{getattr(dealt, 'per_client', 0)}class"}
     return words.get(dealt.name, f"dir{getattr(dealt, 'alpha', 0):g}")

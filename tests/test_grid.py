@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mpifl import build, grid
+from mpifl import grid, schema
 from mpifl.algorithms.feddyn import FedDyn
 from mpifl.settings import BadInput
 
@@ -45,7 +45,7 @@ def test_the_runs_are_every_combination_the_last_line_fastest_and_named_by_what_
 
 def test_a_run_is_its_base_config_with_the_options_of_its_place_in_the_grid(tmp_path):
     cell = cells(tmp_path, SWEEP)[10]
-    config = build.resolve(build.raw(cell.base, cell.assignments))
+    config = schema.resolve(schema.raw(cell.base, cell.assignments))
     assert cell.out == Path("all") / config.name == Path("all/feddyn-man_alpha=0.3_seed=2")
     assert (config.rounds, config.seed, config.partition.alpha) == (7, 2, 0.3)
     assert config.algorithm == FedDyn(alpha=0.01)

@@ -22,6 +22,7 @@ LAYERS = [
     "algorithms clients",
     "progress",
     "worker",
+    "schema",
     "rounds journal build checkpoints likeness",
     "exits provenance",
     "outline study",
@@ -38,7 +39,7 @@ LAYERS = [
 
 LAYER = {part: number for number, line in enumerate(LAYERS) for part in line.split()}
 
-MATHEMATICS = {"federation", "store", "data", "build", "placement", "config"}
+MATHEMATICS = {"federation", "store", "data", "build", "schema", "placement", "config"}
 FORBIDDEN = {"losses": MATHEMATICS, "algorithms": MATHEMATICS}
 """parts that know nothing of MPI, files, devices or config, though they stand above them"""
 

@@ -11,7 +11,7 @@ import tiny
 from matrix import FACTORS, HEADED, RESIDUAL, all_pairs, cover, impossible, pairs, raw, train
 from mpi.launch import launch
 
-from mpifl import build
+from mpifl import schema
 from mpifl.algorithms import ALGORITHMS
 from mpifl.config import merge
 from mpifl.losses import LOSSES
@@ -63,7 +63,7 @@ IMPOSSIBLE = [pair for pair in all_pairs() if impossible(pair)]
 @pytest.mark.parametrize("pair", IMPOSSIBLE, ids=lambda pair: "; ".join(pair.values()))
 def test_an_impossible_pair_is_refused_with_one_line(pair):
     with pytest.raises(BadInput) as error:
-        build.resolve(merge(tiny.RUN, raw(pair)))
+        schema.resolve(merge(tiny.RUN, raw(pair)))
     assert "\n" not in str(error.value)
 
 

@@ -5,7 +5,7 @@ import torch
 from quadratics import weights_by_round
 from torch import nn
 
-from mpifl import build
+from mpifl import build, schema
 
 CONFIG = {
     "rounds": 3,
@@ -20,7 +20,7 @@ CONFIG = {
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_run_of_one_client_equals_torch_sgd_on_the_same_batches(momentum):
     local = CONFIG["local"] | {"momentum": momentum, "momentum_state": "persist"}
-    config = build.resolve(CONFIG | {"local": local})
+    config = schema.resolve(CONFIG | {"local": local})
     x = build.experiment(config, build.load_data(config.data, config.seed), torch.device("cpu"))
     module = build.network(config, (3, 16, 16), 10, torch.device("cpu")).module.train()
     optimiser = torch.optim.SGD(module.parameters(), lr=0.05, momentum=momentum, weight_decay=1e-3)

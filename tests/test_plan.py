@@ -14,7 +14,7 @@ import tomli_w
 import torch
 from click.testing import CliRunner
 
-from mpifl import build, costs, rounds
+from mpifl import build, costs, rounds, schema
 from mpifl.calibration import Calibration, SavedForBackward, calibrate
 from mpifl.cli import main
 from mpifl.clients import COLUMNS
@@ -44,8 +44,8 @@ RULES = {
 MEASURED = Calibration(batch=16, step=0.01, client=0.001, evaluation=0.1, activations=1000)
 
 
-def config_of(*assignments: str) -> build.Config:
-    return build.resolve(build.configs.override(SMALL, assignments))
+def config_of(*assignments: str) -> schema.Config:
+    return schema.resolve(schema.configs.override(SMALL, assignments))
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_the_config_is_printed_whole(path, elsewhere):
     result = invoke("plan", path, "rounds=7", "--no-timing")
     assert result.exit_code == 0
     printed = result.stdout.split("partition: ")[0]
-    assert build.resolve(tomllib.loads(printed)) == build.resolve(tomllib.loads(build.text(config_of("rounds=7"))))
+    assert schema.resolve(tomllib.loads(printed)) == schema.resolve(tomllib.loads(schema.text(config_of("rounds=7"))))
 
 
 def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(path, elsewhere):

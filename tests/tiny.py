@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpifl import build
+from mpifl import build, schema
 from mpifl.config import merge
 from mpifl.federation import Federation
 from mpifl.losses import LOSSES
@@ -83,7 +83,7 @@ def slices(of: Net, flat: Tensor, kind: str = "parameter") -> dict[str, Tensor]:
 
 def experiment(raw: dict) -> Experiment:
     """What `RUN`, overlaid with `raw`, describes; raises BadInput."""
-    config = build.resolve(merge(RUN, raw))
+    config = schema.resolve(merge(RUN, raw))
     return build.experiment(config, build.load_data(config.data, config.seed), torch.device("cpu"))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mpifl import build, config
+from mpifl import build, config, schema
 from mpifl.data.batches import Samples
 from mpifl.data.dataset import Dataset, Split
 from mpifl.losses import LOSSES
@@ -23,7 +23,7 @@ class Revisited:
     """A run with what its numbers came from. Its net holds the initial weights until `load`."""
 
     run: Run
-    config: build.Config
+    config: schema.Config
     dataset: Dataset
     net: Net
     forward: dict[str, Any]
@@ -60,7 +60,7 @@ def revisit(run: Run, path: str = "", device: str | torch.device = "cpu") -> Rev
     Raises BadInput where the config is none of this version's, and where the data are not those of the run.
     """
     raw = config.parse(run.config, str(run.path))
-    known = build.resolve(config.merge(raw, {"data": {"path": path}}) if path else raw)
+    known = schema.resolve(config.merge(raw, {"data": {"path": path}}) if path else raw)
     dataset = build.load_data(known.data, known.seed)
     theirs = str(run.provenance.get("data_checksum", dataset.checksum))
     if theirs != dataset.checksum:

@@ -11,8 +11,8 @@ import tomli_w
 from mpi.launch import ALONE, MPIS, launch
 
 from mpifl import costs
-from mpifl.build import raw, resolve
 from mpifl.outline import outline
+from mpifl.schema import raw, resolve
 from mpifl.store import Run
 
 DOCTOR = ("-m", "mpifl", "doctor")
