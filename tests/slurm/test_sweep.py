@@ -13,8 +13,8 @@ SWEEP = """
 base = "config.toml"
 out = "out"
 [grid]
-algorithm = ["scaffold", "fedavg"]
 rounds = [60, 2]
+algorithm = ["scaffold", "fedavg"]
 """
 SRUN = "srun, MPICH"
 
@@ -27,18 +27,18 @@ def sweep(account):
 
 
 def test_an_array_runs_what_is_missing_and_a_task_cut_short_queues_itself_alone(account, sweep, undisturbed):
-    sweep("--task", "1")
-    before = Run.open(account.folder / "out/scaffold_rounds=2").attrs["updated"]
-    assert sweep("--missing") == "0,2-3"
-    job = account.sbatch("--array=0-2", "-n1", "sweep.sbatch", "sweep.toml")
-    account.reaches("out/scaffold_rounds=60", 3)
+    sweep("--task", "2")
+    before = Run.open(account.folder / "out/rounds=2_scaffold").attrs["updated"]
+    assert sweep("--missing") == "0-1,3"
+    job = account.sbatch("--array=0,2-3", "-n1", "sweep.sbatch", "sweep.toml")
+    account.reaches("out/rounds=60_scaffold", 3)
     account.cluster.command("scancel", "--batch", "--signal=USR1", f"{job}_0")
     ended = account.ends(job, *["COMPLETED"] * 3)
-    assert {one["ArrayTaskId"]: one["Restarts"] for one in ended} == {"0": "1", "1": "0", "2": "0"}
-    assert hashes(account.folder / "out/scaffold_rounds=60") == undisturbed()
-    assert "out/scaffold_rounds=2 is done" in account.log("*_1.log")
-    assert Run.open(account.folder / "out/scaffold_rounds=2").attrs["updated"] == before
-    assert sweep("--missing") == "3"
+    assert {one["ArrayTaskId"]: one["Restarts"] for one in ended} == {"0": "1", "2": "0", "3": "0"}
+    assert hashes(account.folder / "out/rounds=60_scaffold") == undisturbed()
+    assert "out/rounds=2_scaffold is done" in account.log("*_2.log")
+    assert Run.open(account.folder / "out/rounds=2_scaffold").attrs["updated"] == before
+    assert sweep("--missing") == "1"
 
 
 def test_a_chain_trains_then_measures_the_curvature_then_makes_a_table(account):
