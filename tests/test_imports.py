@@ -40,7 +40,7 @@ LAYERS = [
 LAYER = {part: number for number, line in enumerate(LAYERS) for part in line.split()}
 
 MATHEMATICS = {"federation", "store", "data", "build", "schema", "placement", "config"}
-FORBIDDEN = {"losses": MATHEMATICS, "algorithms": MATHEMATICS}
+FORBIDDEN = {"losses": MATHEMATICS, "algorithms": MATHEMATICS, "curvature": MATHEMATICS - {"data"}}
 """parts that know nothing of MPI, files, devices or config, though they stand above them"""
 
 SINGLE_IMPORTERS = {"mpi4py": ("federation.py",), "h5py": ("store/", "data/packed.py")}
