@@ -40,7 +40,7 @@ def undisturbed(once) -> Callable[..., list[str]]:
             folder.mkdir()
             (folder / "config.toml").write_text(tomli_w.dumps(CONFIG))
             command = ("-m", "mpifl", "run", "config.toml", *assignments, "--out", "run")
-            done = launch(ALONE, 1, *command, cwd=folder, timeout=300)
+            done = launch(ALONE, 1, *command, cwd=folder, timeout=900)
             assert done.returncode == 0, done.stderr
 
         return hashes(once("-".join(("undisturbed", *assignments)), make) / "run")

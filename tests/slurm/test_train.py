@@ -42,9 +42,9 @@ def test_a_job_cut_short_on_two_nodes_queues_itself_again_and_ends_in_the_same_b
 @LONG
 def test_a_job_that_reaches_its_time_limit_goes_on_in_another(account, undisturbed):
     """Of two minutes there are 20 to 80 seconds before the warning, for Slurm signals up to a minute early."""
-    rounds = "rounds=600"
+    rounds = "rounds=1500"
     job = account.sbatch("--time=2", "--signal=B:USR1@40", "-n2", "train.sbatch", "config.toml", "run", rounds)
-    [ended] = account.ends(job, "COMPLETED", timeout=900)
+    [ended] = account.ends(job, "COMPLETED", timeout=1800)
     assert int(ended["Restarts"]) == len(Run.open(account.folder / "run").resumes) >= 1
     assert hashes(account.folder / "run") == undisturbed(rounds)
 
