@@ -52,8 +52,8 @@ class Owner:
         """Raise Superseded if the folder has gone to another writer, or has gone altogether."""
         now = _owner(self.folder)
         if now.get("token") != self.token:
-            who = f"{now['host']}, process {now['pid']}, writes it" if "pid" in now else "its owner file is gone"
-            raise Superseded(f"{self.folder}: taken over: {who} now; this run stops and writes nothing more")
+            what = "{host}, process {pid}, writes it now".format(**now) if now else "its owner.json is gone"
+            raise Superseded(f"{self.folder}: taken over: {what}; this run stops and writes nothing more")
 
 
 def check_free(folder: Path, force: bool) -> None:
@@ -128,6 +128,7 @@ def _check_writable(folder: Path) -> None:
 def _owner(folder: Path) -> dict:
     try:
         content = json.loads((folder / OWNER).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    ours = isinstance(content, dict) and content.get("format") == FORMAT and {"host", "pid", "token"} <= content.keys()
+    return content if ours else {}

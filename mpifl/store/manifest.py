@@ -58,7 +58,7 @@ def read(folder: Path) -> Manifest | None:
             return _manifest(record["content"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise BadInput(f"{path}: expected the list of a run's checkpoints; got a damaged one ({problem})") from problem
     if known and version > FORMAT_VERSION:
         raise BadInput(f"{path}: expected format version {FORMAT_VERSION} or less; got {version}; update mpifl")

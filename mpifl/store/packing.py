@@ -10,6 +10,7 @@ import h5py
 from mpifl.settings import BadInput
 from mpifl.store import files, seal
 from mpifl.store.folder import RESULTS
+from mpifl.store.image import model_name
 from mpifl.store.reader import Run, model_opened
 
 _ROOM_FOR_HEADERS = 1 << 20
@@ -26,12 +27,12 @@ def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Pat
     image = seal.image(run.file)
     sources = _sources(run, image)
     with files.replacing(out) as temporary:
-        linked = sum((run.file.resolve().parent / name).stat().st_size for name in set(sources.values()))
+        linked = sum((run.file.resolve().parent / name).stat().st_size for name, _ in set(sources.values()))
         files.write_with_room(temporary, image, linked + _ROOM_FOR_HEADERS)
         # Copying groups would cut arrays from their dimension scales: so the whole image, then each link's array.
         with h5py.File(temporary, "r+", locking=False) as packed:
-            for path, name in sources.items():
-                with model_opened(run.file, name, run.run_id) as source:
+            for path, weights in sources.items():
+                with model_opened(run.file, *weights, run.run_id) as source:
                     del packed[path]
                     packed.copy(source[Path(path).name], path)
         files.seal_hdf5(temporary)
@@ -47,16 +48,17 @@ def _check_target(run: Run, out: Path, force: bool) -> None:
         raise BadInput(f"{out}: expected a new file; got one that exists; choose another, or force its replacement")
 
 
-def _sources(run: Run, image: bytearray) -> dict[str, str]:
-    """The name of the model file behind each linked array of a results image, each seen to be the run's own."""
+def _sources(run: Run, image: bytearray) -> dict[str, tuple[str, int]]:
+    """Name and round of the model file behind each linked array of a results image, each seen to be the run's own."""
     sources = {}
     with h5py.File(io.BytesIO(image), "r") as results:
-        for group in (g for g in results["models"].values() if isinstance(g, h5py.Group)):
+        for round in results["models/round"][...].tolist():
+            group = results["models"][model_name(round)]
             for name in group:
                 link = group.get(name, getlink=True)
                 if isinstance(link, h5py.ExternalLink):
-                    sources[f"{group.name}/{name}"] = link.filename
-    for name in set(sources.values()):
-        with model_opened(run.file, name, run.run_id):
+                    sources[f"{group.name}/{name}"] = link.filename, round
+    for weights in set(sources.values()):
+        with model_opened(run.file, *weights, run.run_id):
             pass
     return sources

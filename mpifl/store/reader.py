@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from mpifl.settings import BadInput
+from mpifl.store import misfits
 from mpifl.store.cohorts import Cohorts
 from mpifl.store.columns import TAKEN
 from mpifl.store.folder import RESULTS
@@ -77,16 +78,17 @@ class Run:
     def weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Global weights `[d]` and buffers `[b]` after `round` (the last saved). Raises BadInput if not saved."""
         with self._model(round) as model:
-            return model["global"][...], model["buffers"][...]
+            return _checked(model, "global", None), _checked(model, "buffers", None)
 
     def client_weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids `[k]`, weights `[k, d]` and buffers `[k, b]` of the clients saved with `round`. Raises as `weights`."""
         with self._model(round) as model:
             if "client_ids" not in model:
                 raise BadInput(f"{self.path}: expected a round saved with its clients' weights; got one without")
-            ids = model["client_ids"][...]
-            buffers = model["client_buffers"][...] if "client_buffers" in model else np.zeros((len(ids), 0), "f4")
-            return ids, model["clients"][...], buffers
+            ids = _checked(model, "client_ids", None)
+            weights, none = _checked(model, "clients", len(ids), None), np.zeros((len(ids), 0), "f4")
+            buffers = _checked(model, "client_buffers", len(ids), None) if "client_buffers" in model else none
+            return ids, weights, buffers
 
     @contextmanager
     def _model(self, round: int | None) -> Iterator[h5py.Group]:
@@ -101,7 +103,7 @@ class Run:
             model = content["models"][model_name(round)]
             link = model.get("global", getlink=True)
             if isinstance(link, h5py.ExternalLink):
-                with model_opened(self.file, link.filename, self.run_id) as model:
+                with model_opened(self.file, link.filename, round, self.run_id) as model:
                     yield model
             else:
                 yield model
@@ -112,31 +114,39 @@ def _opened(file: Path) -> AbstractContextManager[h5py.File]:
 
 
 @contextmanager
-def model_opened(results: Path, name: str, run_id: str) -> Iterator[h5py.File]:
+def model_opened(results: Path, name: str, round: int, run_id: str) -> Iterator[h5py.File]:
     """The weights of a round: the file `name` beside the results (not beside a symbolic link to them). Or BadInput."""
     file = results.resolve().parent / name
     with opened(file, "the weights of a round", MODEL_FORMAT, FORMAT_VERSION) as content:
-        if content.attrs["run_id"] != run_id:
-            raise BadInput(f"{file}: expected weights of run {run_id}; got another run's")
+        for what, wanted in (("run_id", run_id), ("round", round)):
+            if (got := content.attrs[what]) != wanted:
+                raise BadInput(f"{file}: expected the weights of {what} {wanted}; got those of {got}")
         yield content
 
 
+def _checked(model: h5py.Group, name: str, *lengths: int | None) -> np.ndarray:
+    array = model[name][...]
+    misfits.refuse_array(name, array, "fi", lengths)
+    return array
+
+
 def _read(path: Path, file: Path, content: h5py.File) -> Run:
-    partition = content["partition"]
+    partition = {name: content["partition"][name][...] for name in ("indices", "offsets", "label_counts")}
+    attrs, rounds = _attributes(content), {name: _array(dataset) for name, dataset in content["rounds"].items()}
+    clients = _cohorts(content["clients"], len(partition["offsets"]) - 1)
+    misfits.refuse(attrs, partition, rounds, clients)
     models = {round: content["models"][model_name(round)] for round in content["models"]["round"][...].tolist()}
     return Run(
         path=path,
         file=file,
-        attrs=_attributes(content),
+        attrs=attrs,
         provenance=_attributes(content["provenance"]),
         layout=_layout(content["layout"]),
-        rounds={name: _array(dataset) for name, dataset in content["rounds"].items()},
-        clients=_cohorts(content["clients"], len(partition["offsets"]) - 1),
-        indices=partition["indices"][...],
-        offsets=partition["offsets"][...],
-        label_counts=partition["label_counts"][...],
+        rounds=rounds,
+        clients=clients,
+        **partition,
         saved_rounds=list(models),
-        saved_arrays={round: tuple(group) for round, group in models.items()},
+        saved_arrays={round: tuple(group.keys()) for round, group in models.items()},
         resumes=[_attributes(group) for group in content["provenance"].values()],
     )
 
