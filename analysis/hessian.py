@@ -120,6 +120,8 @@ def _told(finding: Any) -> str:
     """The first numbers of a finding."""
     import numpy as np
 
+    if "problem" in finding.facts:
+        return f"not compared: {finding.facts['problem']}"
     shown = ("loss", "accuracy", "values", "smallest", "trace", "norm", "value", "H_N", "H_D")
     words = []
     for name in shown:

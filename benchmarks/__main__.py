@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import memory_format, methods, order_free_sum, overhead, report, resnet, waiting
+from benchmarks import curvature, memory_format, methods, order_free_sum, overhead, products, report, resnet, waiting
 
 BENCHMARKS = {
     "overhead": overhead.overhead,
@@ -17,6 +17,8 @@ BENCHMARKS = {
     "resnet": resnet.resnet,
     "methods": methods.methods,
     "waiting": waiting.waiting,
+    "curvature": curvature.curvature,
+    "products": products.products,
     "sum": order_free_sum.order_free_sum,
     "conv": memory_format.memory_format,
 }

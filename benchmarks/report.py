@@ -30,6 +30,13 @@ class Row:
     bar: float | None = None
     """what the ratio must stay under"""
     note: str = ""
+    counted_in: str = ""
+    """what `ours` and `other` are where they are no seconds"""
+
+    @classmethod
+    def counted(cls, what: str, ours: float, other: float, bar: float | None = None, note: str = "") -> Row:
+        """Two numbers that do not vary from time to time."""
+        return cls(what, ours, other, ours / other, ours / other, ours / other, ours / other, 1, bar, note, "count")
 
     @classmethod
     def of(cls, what: str, pairs: Pairs, bar: float | None = None, note: str = "") -> Row:
@@ -40,13 +47,15 @@ class Row:
     def cells(self) -> list[str]:
         bar = "" if self.bar is None else f"< {self.bar:g}: {'yes' if self.ratio < self.bar else 'NO'}"
         spread = f"{self.low:.3f} .. {self.high:.3f}"
-        times = _milliseconds(self.ours), _milliseconds(self.other)
+        told = _plain if self.counted_in else _milliseconds
+        times = told(self.ours), told(self.other)
         return [self.what, *times, f"{self.ratio:.3f}", spread, f"{self.cpu:.3f}", str(self.pairs), bar, self.note]
 
 
 def show(title: str, rows: list[Row]) -> None:
     """Print `rows` as a table."""
-    heads = "ours : other", "ours ms", "other ms", "ratio", "middle half", "CPU ratio", "pairs", "bar", "note"
+    unit = "" if rows[0].counted_in else " ms"
+    heads = "ours : other", f"ours{unit}", f"other{unit}", "ratio", "middle half", "CPU ratio", "pairs", "bar", "note"
     table = Table(*heads, title=title, title_justify="left")
     for row in rows:
         table.add_row(*row.cells())
@@ -56,6 +65,10 @@ def show(title: str, rows: list[Row]) -> None:
 def plain(rows: list[Row]) -> list[dict]:
     """`rows` for JSON."""
     return [asdict(row) for row in rows]
+
+
+def _plain(count: float) -> str:
+    return f"{count:.3g}" if count < 100 else f"{count:,.0f}"
 
 
 def _milliseconds(seconds: float) -> str:

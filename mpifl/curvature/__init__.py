@@ -10,7 +10,7 @@ Each works on any `Symmetric`, a dense `Matrix` among them. Nothing here knows o
 """
 
 from mpifl.curvature.diagonal import Diagonal, Estimate, diagonal
-from mpifl.curvature.disagreement import Disagreement, as_released, disagreement
+from mpifl.curvature.disagreement import Disagreement, LostInNoise, as_released, disagreement
 from mpifl.curvature.krylov import Basis
 from mpifl.curvature.lanczos import Eigenpairs, Ends, lanczos
 from mpifl.curvature.layers import LayerTop, layer_tops, layer_traces, layers
@@ -36,6 +36,7 @@ __all__ = [
     "Fixed",
     "Fresh",
     "LayerTop",
+    "LostInNoise",
     "Matrix",
     "Memory",
     "Objective",

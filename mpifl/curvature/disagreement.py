@@ -15,6 +15,10 @@ from mpifl.curvature.diagonal import Diagonal, Estimate
 from mpifl.settings import BadInput
 
 
+class LostInNoise(BadInput):
+    """A diagonal's norm is not above its error: nothing can be said of its direction."""
+
+
 @dataclass(frozen=True, eq=False)
 class Disagreement:
     """H_N and H_D of K models, and of each pair of them."""
@@ -31,12 +35,14 @@ def disagreement(diagonals: Sequence[Diagonal]) -> Disagreement:
     """H_N and H_D over the pairs of different models, from diagonals estimated with probes of their own each.
 
     Norms are free of the bias that averages of noise have; H_N still has the sum of two norms' variances in it, which
-    is counted in its error. Raises BadInput for fewer than two models, and where a norm is lost in noise.
+    is counted in its error. Raises BadInput for fewer than two models, LostInNoise where a norm is.
     """
     _refuse_one(len(diagonals))
     norms = [diagonal.norm for diagonal in diagonals]
     if any(norm.value <= norm.error for norm in norms):
-        raise BadInput("diagonals: expected norms above their errors; got one that is lost in noise; use more probes")
+        worst = max(norms, key=lambda norm: norm.error - norm.value)
+        got = f"{worst.value:.3g} ± {worst.error:.2g}"
+        raise LostInNoise(f"diagonals: expected norms above their errors; got one of {got}; use more probes")
     n, spread = (torch.tensor([getattr(e, part) for e in norms], dtype=torch.float64) for part in ("value", "error"))
     units = torch.stack([d.mean for d in diagonals]) / n[:, None].to(diagonals[0].mean)
     cosines = (units @ units.T).double().fill_diagonal_(1.0)

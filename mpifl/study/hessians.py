@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from mpifl import seeds
-from mpifl.curvature import Memory, Objective, memory
+from mpifl.curvature import LostInNoise, Memory, Objective, memory
 from mpifl.settings import BadInput
 from mpifl.store import sha256
 from mpifl.store.findings import Finding, Findings
@@ -153,7 +153,11 @@ class Survey:
     def _compare(self, subjects: Sequence[Subject], report: Report) -> None:
         for round in sorted({subject.round for subject in subjects if subject.client is not None}):
             clients = [subject for subject in subjects if subject.round == round and subject.client is not None]
-            finding = compared(self.findings, self.name, self.protocol.name, clients)
+            try:
+                finding = compared(self.findings, self.name, self.protocol.name, clients)
+            except LostInNoise as problem:  # all else is found and stays
+                report(f"round {round} clients", Finding({}, {"problem": str(problem)}))
+                continue
             if finding is not None:
                 self.findings.add(f"{self.name}/round_{round:06d}/clients/disagreement", finding)
                 report(f"round {round} clients", finding)
