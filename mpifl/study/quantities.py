@@ -45,7 +45,7 @@ class Model:
     @cached_property
     def operator(self) -> Curvature:
         """The Hessian; looks at the data twice first, and refuses (BadInput) where these differ."""
-        return self._watched(Curvature(self.objective("check"), self.w))
+        return self.watched(Curvature(self.objective("check"), self.w))
 
     @cached_property
     def ends(self) -> Ends:
@@ -63,9 +63,10 @@ class Model:
 
     def changing(self, purpose: str) -> Curvature:
         """An operator whose every product sees other batches."""
-        return self._watched(Curvature(self.objective(purpose), self.w, check=False))
+        return self.watched(Curvature(self.objective(purpose), self.w, check=False))
 
-    def _watched(self, operator: Curvature) -> Curvature:
+    def watched(self, operator: Curvature) -> Curvature:
+        """The operator, its products counted."""
         operator.watch = self.watch
         return operator
 
@@ -129,7 +130,7 @@ def _sharpness(model: Model) -> Found:
 
 def _gauss_newton(model: Model) -> Found:
     objective = model.operator.objective
-    G = model._watched(Curvature(objective, model.w, products=gauss_newton, check=False))
+    G = model.watched(Curvature(objective, model.w, products=gauss_newton, check=False))
     p = model.protocol
     ends = lanczos(G, 1, tolerance=p.tolerance, seed=model.seed)
     of = trace(G, ends.basis, tolerance=p.trace_tolerance, least=min(8, p.probes), most=p.probes, seed=model.seed)
