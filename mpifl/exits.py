@@ -14,7 +14,7 @@ from mpifl.federation import AgreedBadInput, Federation
 from mpifl.pulse import Lost
 from mpifl.rounds import RunFailed
 from mpifl.settings import BadInput
-from mpifl.store import Superseded
+from mpifl.store import Refused, Superseded
 
 DONE, BROKEN, BAD_INPUT, DIVERGED, TAKEN, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 75, 130
 """exit codes; STOPPED is what sysexits.h calls a temporary failure: `--resume` goes on"""
@@ -33,6 +33,10 @@ def on_all_ranks(action: Callable[[Federation], int]) -> int:
     except (BadInput, Superseded, Lost) as error:  # this rank's alone: the others would wait for it for ever
         code = BAD_INPUT if isinstance(error, BadInput) else TAKEN if isinstance(error, Superseded) else BROKEN
         return _end_all(federation, f"{_rank(federation)}{error}", code)
+    except Refused as error:
+        what = f"{error.filename}: expected to write it; got {error.strerror}"
+        todo = "what was written before is whole: mend that, then the same command with --resume goes on"
+        return _end_all(federation, f"{_rank(federation)}{what}; {todo}", BROKEN)
     except KeyboardInterrupt:
         return _end_all(federation, f"{_rank(federation)}interrupted before the first round", INTERRUPTED)
     except BaseException:

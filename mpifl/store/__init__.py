@@ -6,6 +6,7 @@
 from mpifl.store import checkpoint
 from mpifl.store.checkpoint import Checkpoint
 from mpifl.store.facts import Partition
+from mpifl.store.files import Refused
 from mpifl.store.folder import Superseded
 from mpifl.store.image import Entry
 from mpifl.store.packing import pack
@@ -13,4 +14,4 @@ from mpifl.store.reader import Run
 from mpifl.store.weights import sha256
 from mpifl.store.writer import Store
 
-__all__ = ["Checkpoint", "Entry", "Partition", "Run", "Store", "Superseded", "checkpoint", "pack", "sha256"]
+__all__ = ["Checkpoint", "Entry", "Partition", "Refused", "Run", "Store", "Superseded", "checkpoint", "pack", "sha256"]

@@ -22,10 +22,14 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _NO_SYNC_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 
 
+class Refused(OSError):
+    """The file system did not take a file, which its `filename` names: a full disk, a quota, a lost mount."""
+
+
 def write(path: Path, data: bytes | memoryview, before_rename: Callable[[], None] | None = None) -> None:
     """Put `data` at `path` atomically; `before_rename` may still refuse by raising.
 
-    Raises OSError that names `path`; what was there before then still is.
+    Raises Refused; what was at `path` before then still is.
     """
     _write(path, [data], before_rename)
 
@@ -61,7 +65,7 @@ def replacing(path: Path, before_rename: Callable[[], None] | None = None) -> It
         with suppress(OSError):  # never made, or the file system has gone
             temporary.unlink()
         if isinstance(problem, OSError):
-            raise OSError(problem.errno, problem.strerror or str(problem), str(path)) from problem
+            raise Refused(problem.errno, problem.strerror or str(problem), str(path)) from problem
         raise
 
 
