@@ -48,7 +48,8 @@ def _lines(axes: Axes, panel: Panel) -> None:
     losses = np.concatenate([line.loss for line in panel])
     axes.set_yscale("log" if np.nanmax(losses) > 20 * np.nanmin(losses) > 0 else "linear")
     axes.set(xlabel=_shared_axis(panel), ylabel="loss (solid)", title=_shared_title(panel))
-    right.set(ylabel="accuracy, % (dotted)", ylim=(0, 100))
+    best = 100 * max(line.accuracy.max() for line in panel)
+    right.set(ylabel="accuracy, % (dotted)", ylim=(0, min(100.0, 1.2 * best + 1)))
     if len(panel) > 1:
         axes.legend(fontsize=5.5, ncols=2)
 
@@ -61,7 +62,7 @@ def _plane(axes: Axes, plane: Landscape) -> None:
     axes.contour(x, y, loss, levels, colors="white", linewidths=0.3, alpha=0.6)
     axes.figure.colorbar(filled, ax=axes, label="loss", format="%.3g")
     accuracy = axes.contour(x, y, 100 * plane.accuracy.T, 4, colors="black", linewidths=0.6, linestyles=":")
-    axes.clabel(accuracy, fmt="%.0f %%", fontsize=5)
+    axes.clabel(accuracy, fmt="%.3g %%", fontsize=5)
     for number, (name, where) in enumerate(plane.marks.items()):
         look = {"marker": "o" if number else "*", "markersize": 4 if number else 8}
         axes.plot(*where, color="white", markeredgecolor="black", **look)
