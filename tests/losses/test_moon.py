@@ -96,7 +96,8 @@ class Listening:
     def __call__(self, step):
         if step.number == 0:
             c = step.context
-            self.heard.append((c.client, c.round, c.sent, c.previous))
+            previous = c.previous and tuple(vector.clone() for vector in c.previous)  # its place is used again
+            self.heard.append((c.client, c.round, c.sent, previous))
         return self.loss(step)
 
 
