@@ -122,6 +122,12 @@ def _told(finding: Any) -> str:
 
     if "problem" in finding.facts:
         return f"not compared: {finding.facts['problem']}"
+    if "nodes" in finding.arrays:
+        below = (finding["weights"] * (finding["nodes"] < 0)).sum() / len(finding["nodes"])
+        return f"eigenvalues below 0: {below:.1%}"
+    if "layer" in finding.arrays and "value" in finding.arrays:
+        largest = int(finding["value"].argmax())
+        return f"largest {finding['value'][largest]:.5g}, of {finding['layer'][largest]}"
     shown = ("loss", "accuracy", "values", "smallest", "trace", "norm", "value", "H_N", "H_D")
     words = []
     for name in shown:

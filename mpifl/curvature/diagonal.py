@@ -64,14 +64,15 @@ class Diagonal:
 
     @property
     def square(self) -> Estimate:
-        """||diag H||^2 without bias, so it may be below 0 where it is less than its error, which is rather too large.
+        """||diag H||^2 without bias, so it may be below 0 where it is less than its error.
 
         Its variance is 4 d'Cd + 2 tr C^2, with C the covariance of `mean`. Sign probes make C_ij = R_ij^2 / m off the
-        diagonal, and as none is negative, d'Cd is at most twice what the diagonal of C gives.
+        diagonal, and as none is negative, d'Cd is at most twice what the diagonal of C gives: that is taken.
         """
         mean, variance = self.mean.double(), self.variance.double()
         value = mean.square().sum() - variance.sum()  # the same as dropping each probe's product with itself
-        spread = 8 * (mean.square() * variance).sum() + 2 * variance.square().sum()
+        noise = variance.square().sum()
+        spread = 8 * ((mean.square() * variance).sum() - noise).clamp(min=0) + 2 * noise  # d^2 is mean^2 less its noise
         return Estimate(value.item(), spread.sqrt().item())
 
     @property
