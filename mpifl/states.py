@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpifl import shelves
-from mpifl.shelves import State
+from mpifl.shelves import Shelf, Shelved, State
 
 if TYPE_CHECKING:  # clients are planned also where there is no MPI library
     from mpifl.federation import Federation
@@ -29,7 +28,8 @@ class ClientStates:
         folder: Path | None = None,
     ) -> None:
         self.unseen = unseen
-        self.here, self._fresh = shelves.two(folder, unseen)
+        shelf = Shelf(folder, unseen)
+        self.here, self._fresh = Shelved(shelf), Shelved(shelf)
         for client, state in here.items():  # one after the other: together they may be too many
             self.here[client] = state
         self._federation, self._holders = federation, dict(holders)

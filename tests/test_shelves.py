@@ -1,4 +1,4 @@
-"""Shelves: states on disk behave as those in memory do, take no memory, and leave nothing behind."""
+"""Shelves: states on one are kept as in a dict; on disk they take no memory, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from mpifl import shelves
 from mpifl.calibration import resident
 from mpifl.settings import BadInput
+from mpifl.shelves import Shelf, Shelved
 
 LIKE = {"c": torch.zeros(5), "met": torch.zeros(1, dtype=torch.float64), "none": torch.zeros(0)}
 
@@ -19,14 +20,26 @@ def state(number: float, like=LIKE):
     return {name: torch.full_like(vector, number) for name, vector in like.items()}
 
 
+def two(folder, like=LIKE) -> tuple[Shelved, Shelved]:
+    shelf = Shelf(folder, like)
+    return Shelved(shelf), Shelved(shelf)
+
+
 def told(states) -> dict[int, list]:
     return {client: [vector.tolist() for vector in states[client].values()] for client in sorted(states)}
 
 
-def test_states_on_disk_are_those_in_memory_whatever_is_done_to_them(tmp_path, monkeypatch):
+class Dict(dict):
+    def take(self, others):
+        self.update(others)
+        others.clear()
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_states_on_a_shelf_are_those_of_a_dict_whatever_is_done_to_them(tmp_path, monkeypatch, on_disk):
     monkeypatch.setattr(shelves, "_SEGMENT", 1 << 10)
     monkeypatch.setattr(shelves, "_RESIDENT", 500)
-    random, kinds = np.random.default_rng(0), [shelves.two(folder, LIKE) for folder in (None, tmp_path)]
+    random, kinds = np.random.default_rng(0), [(Dict(), Dict()), two(tmp_path if on_disk else None)]
     for step in range(300):
         what, client = random.choice(["keep", "keep", "again", "settle", "forget", "move"]), int(random.integers(40))
         for here, fresh in kinds:
@@ -40,15 +53,14 @@ def test_states_on_disk_are_those_in_memory_whatever_is_done_to_them(tmp_path, m
                 fresh.clear()
             elif client in here:
                 del here[client]
-        (memory, fresh), (disk, fresh_on_disk) = kinds
-        assert told(memory) == told(disk)
-        assert told(fresh) == told(fresh_on_disk)
-    assert len(memory) > 20
+        for expected, got in zip(*kinds, strict=True):
+            assert told(expected) == told(got)
+    assert len(expected) + len(kinds[0][0]) > 20
 
 
-def test_places_are_used_again(tmp_path, monkeypatch):
+def test_places_are_used_again(monkeypatch):
     monkeypatch.setattr(shelves, "_SEGMENT", 1)
-    here, fresh = shelves.two(tmp_path, LIKE)
+    here, fresh = two(None)
     for step in range(50):
         for client in range(3):
             fresh[client] = state(step)
@@ -60,7 +72,7 @@ def test_places_are_used_again(tmp_path, monkeypatch):
 
 def test_what_was_written_is_read_after_its_pages_were_let_go_of_and_they_are(tmp_path):
     like = {"w": torch.zeros(1 << 18)}
-    here, _ = shelves.two(tmp_path, like)
+    here, _ = two(tmp_path, like)
     before = resident()[0]
     for client in range(300):
         here[client] = state(client, like)
@@ -70,13 +82,13 @@ def test_what_was_written_is_read_after_its_pages_were_let_go_of_and_they_are(tm
 
 
 def test_nothing_is_left_in_the_folder(tmp_path):
-    here, _ = shelves.two(tmp_path, LIKE)
+    here, _ = two(tmp_path)
     here[1] = state(1.0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_grow_is_an_error_that_names_the_folder(tmp_path):
-    here, _ = shelves.two(tmp_path, LIKE)
+    here, _ = two(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
     try:
@@ -94,4 +106,4 @@ def test_a_folder_where_no_file_can_be_made_is_bad_input(tmp_path):
 
 
 def test_clients_that_remember_nothing_need_no_file(tmp_path):
-    assert isinstance(shelves.two(tmp_path / "nowhere", {})[0], shelves.InMemory)
+    assert list(two(tmp_path / "nowhere", {})[0]) == []
