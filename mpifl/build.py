@@ -90,7 +90,12 @@ def network(config: Config, shape: tuple[int, int, int], classes: int, device: t
         raise BadInput(f"model.classes: expected {classes}, as many as the data has; got {config.model.classes}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.integer(config.seed, "initial weights"))
-        module = config.model.build(shape, classes)
+        try:
+            module = config.model.build(shape, classes)
+        except (RuntimeError, MemoryError) as error:
+            if "memory" not in str(error) and "overflow" not in str(error):
+                raise
+            raise BadInput(f"model: expected one that fits into memory; got {error}") from None
     wanted = config.runtime.channels_last
     return Net(module, device, config.model.channels_last if wanted == "auto" else wanted == "yes")
 

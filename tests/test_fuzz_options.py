@@ -9,7 +9,8 @@ import random
 import pytest
 from fuzzing import damaged, no_loop, outcome
 
-from mpifl import config, schema
+from mpifl import build, config, schema
+from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse, render
 from mpifl.settings import BadInput
@@ -112,11 +113,31 @@ def loss(chance: random.Random, depth: int = 0) -> str:
     return " + ".join(terms)
 
 
+SIZES = ["0", "1", "-1", "3", "nan", "inf", "1e308", "0.5", "4611686018427387904", "9223372036854775807"]
+SIZES += ["1000000000000", "'x'", "true", "[]", "[3]", "[3,5,4]", "[0,0,0]", "[-1,4,4]", "[3.5,4,4]", "[1000000,1000000,99]", "{}"]
+OPTIONS = {name: list(SOURCES[name].options) for name in ("digits", "synthetic")}
+
+
+def check_data(chance: random.Random, folder) -> None:
+    name = chance.choice(list(OPTIONS))
+    small = ["train=40", "test=10", "shape=[1,6,6]"] if name == "synthetic" else []
+    strange = [f"{chance.choice(OPTIONS[name])}={chance.choice(SIZES)}" for _ in range(chance.randint(1, 2))]
+    given = [f"data.name={name}", *(f"data.options.{option}" for option in small + strange)]
+    given += [f"data.{chance.choice(['train_limit', 'test_limit'])}={chance.choice(SIZES)}"] * chance.randint(0, 1)
+    outcome(lambda: loaded(given), given)
+
+
+def loaded(given: list[str]) -> None:
+    resolved = schema.resolve(config.override({}, given))
+    assert len(build.load_data(resolved.data, resolved.seed).train)
+
+
 CHECKS = {
     "text": (check_text, 600),
     "file": (check_file, 600),
     "overrides": (check_overrides, 800),
     "loss": (check_loss, 2000),
+    "data": (check_data, 500),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ class Source:
         for name, value in options.items():
             if not _alike(value, self.options[name]):
                 raise BadInput(f"data: {name}: expected something like {self.options[name]!r}; got {value!r}")
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                raise BadInput(f"data: {name}: expected 0 or more; got {value!r}")
         return self.loader(None if root is None else Path(root), download, **options)
 
 

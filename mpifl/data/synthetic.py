@@ -6,6 +6,8 @@ smooth patterns are sums of a few cosines over the image. A domain scales and sh
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +35,12 @@ def load(
 
     `noise` is the standard deviation of a pixel in grey levels; a class's pattern has 24.
     """
-    if len(shape) != 3 or min(classes, train, test, *shape) < 1 or domains < 0 or noise < 0:
+    if len(shape) != 3 or min(classes, train, test, *shape) < 1 or domains < 0 or not 0 <= noise <= 1e6:
         raise BadInput(
-            "data.synthetic: expected a shape (channels, height, width) and counts of 1 or more; "
+            "data.synthetic: expected a shape (channels, height, width), counts of 1 or more and noise to 1e6; "
             f"got shape {shape}, classes {classes}, train {train}, test {test}, domains {domains}, noise {noise}"
         )
+    _refuse_unaffordable(math.prod(shape), classes, train, test, domains)
     random = generator(seed, "synthetic patterns")
     patterns = _smooth(random, classes, shape)
     tints = random.normal((1.0, 0.0), (0.2, 24.0), (domains, shape[0], 2)) if domains else None
@@ -48,6 +51,15 @@ def load(
     names = [f"class {k}" for k in range(classes)]
     source = f"synthetic: smooth class patterns, noise {noise:g}, seed {seed}"
     return assemble("synthetic", *splits, names, source, [f"domain {d}" for d in range(domains)])
+
+
+def _refuse_unaffordable(pixels: int, classes: int, train: int, test: int, domains: int) -> None:
+    """BadInput for more than this machine's memory: it would be granted, and the process killed when it fills it."""
+    floats = pixels * (classes + min(1024, max(train, test)))
+    wanted = (train + test) * (pixels + 16) + 8 * (floats + domains * pixels)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted > memory:
+        raise BadInput(f"data.synthetic: expected images for {memory:,} bytes of memory; got some of {wanted:,} bytes")
 
 
 def _split(patterns: np.ndarray, tints: np.ndarray | None, n: int, noise: float, random: np.random.Generator) -> Split:
