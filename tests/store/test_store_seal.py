@@ -1,5 +1,6 @@
 """The seal: nothing but what mpifl wrote reaches libhdf5, and whoever else reads the file does not notice it."""
 
+import ast
 import io
 import os
 import random
@@ -136,3 +137,14 @@ def test_h5dump_reads_sealed_files(run, file):
     assert seal.verified(run / file)
     dumped = subprocess.run(["h5dump", Path(run / file)], capture_output=True, text=True)
     assert dumped.returncode == 0 and dumped.stderr == "" and '"clients"' in dumped.stdout
+
+
+def test_no_other_file_of_mpifl_lets_libhdf5_read_from_the_disk():
+    """h5py.File only makes images (in memory, or where room is reserved) and looks at images that have been checked."""
+    found = []
+    for path in sorted((Path(seal.__file__).parent.parent).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "h5py.File":
+                mode = ast.unparse(node.args[1]) if len(node.args) > 1 else "none"
+                found += [(path.name, ast.unparse(node.args[0]))] if mode not in ("'w'", "'r+'") else []
+    assert found == [("packing.py", "io.BytesIO(image)"), ("seal.py", "image")]
