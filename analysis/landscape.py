@@ -85,6 +85,7 @@ def _write(panels: list[Any], out: Path, title: str) -> None:
 
     import numpy as np
 
+    from mpifl.settings import BadInput
     from mpifl.study.commands import write
     from mpifl.study.drawing import rendered
     from mpifl.study.surfaces import figure, page
@@ -95,9 +96,12 @@ def _write(panels: list[Any], out: Path, title: str) -> None:
         numbers |= {f"{number}_coordinates_{axis}": at for axis, at in enumerate(landscape.coordinates)}
     image = io.BytesIO()
     np.savez_compressed(image, **numbers)
-    write(out.with_name(f"{out.name}.png"), rendered(figure(panels), "png"))
-    write(out.with_name(f"{out.name}.html"), page(panels, title).encode())
-    write(out.with_name(f"{out.name}.npz"), image.getbuffer())
+    files = {"png": rendered(figure(panels), "png"), "html": page(panels, title).encode(), "npz": image.getbuffer()}
+    try:
+        for suffix, content in files.items():
+            write(out.with_name(f"{out.name}.{suffix}"), content)
+    except OSError as problem:
+        raise BadInput(f"{problem.filename}: expected a place to write; got {problem.strerror}") from problem
 
 
 if __name__ == "__main__":

@@ -133,6 +133,7 @@ MISTAKES = {
     "nothing": (["--along", ""], "expected something to look along"),
     "all rounds": (["--round", "all"], "--round: expected one round; got 2"),
     "few points": (["--points", "2"], "--points: expected at least 3; got 2"),
+    "no place": (["--dims", "1", "--points", "3", "-o", "/proc/none/land"], "/proc/none.*: expected a place to write"),
     "no run": (["--to", "nowhere"], "nowhere: expected a run's folder"),
 }
 
