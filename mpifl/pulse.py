@@ -33,7 +33,7 @@ class Lost(RuntimeError):
 class Pulse:
     """This rank's part of it, on a communicator of its own (`bell`, an MPI.Intracomm).
 
-    Silent, and deaf to signals, until `watching`.
+    Deaf to signals until `listening`, silent until `watching`.
     """
 
     def __init__(self, bell: Any) -> None:
@@ -50,13 +50,22 @@ class Pulse:
         """what asked for the stop; empty if nothing did"""
 
     @contextmanager
-    def watching(self, grace: float, patience: float) -> Iterator[None]:
-        """Take SIGTERM, SIGINT and SIGUSR1 as a wish to stop, and watch the others; both times in seconds.
-
-        A client in training is left `grace` after the signal. A rank that is silent for `patience` (0: for ever) makes
-        `poll` raise Lost, and prints where it hangs. A second SIGINT ends the process at once.
-        """
+    def listening(self) -> Iterator[None]:
+        """Take SIGTERM and SIGUSR1 as a wish to stop, and SIGINT while `watching`; a second one ends the process."""
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def watching(self, grace: float, patience: float) -> Iterator[None]:
+        """Watch the others; both times in seconds.
+
+        A client in training is left `grace` after a signal. A rank that is silent for `patience` (0: for ever) makes
+        `poll` raise Lost, and prints where it hangs.
+        """
         now = time.monotonic()
         self._grace, self._patience = grace, patience or inf
         self._heard = dict.fromkeys(self._peers, (now, 0, -1))
@@ -66,8 +75,6 @@ class Pulse:
         finally:
             self._next_look = inf
             faulthandler.cancel_dump_traceback_later()
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def poll(self) -> None:
         """Look and tell, if it is time; raises Lost. To be called often: at most a comparison, nearly always."""
@@ -99,14 +106,17 @@ class Pulse:
             time.sleep(2.0)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        self._ask(signal.Signals(number).name)
         if number == signal.SIGINT:
+            if self._next_look == inf:
+                raise KeyboardInterrupt
             signal.signal(number, signal.SIG_DFL)
+        self._ask(signal.Signals(number).name)
 
     def _ask(self, reason: str) -> None:
         if not self.reason:
             self.reason, self._asked = reason, time.monotonic()
-            self._next_look = self._next_beat = 0.0
+            if self._next_look < inf:
+                self._next_look = self._next_beat = 0.0
 
     def _beat(self, kind: int) -> None:
         content = np.array([kind, self._bell.rank, *self._where], dtype=np.int64)

@@ -34,6 +34,13 @@ def run(
     federation: Federation, path: str, assignments: Sequence[str], out: Path | None, resume: bool, force: bool
 ) -> int:
     """The exit code; every rank of `federation` calls it."""
+    with federation.pulse.listening():
+        return _run(federation, path, assignments, out, resume, force)
+
+
+def _run(
+    federation: Federation, path: str, assignments: Sequence[str], out: Path | None, resume: bool, force: bool
+) -> int:
     if resume and force:
         raise AgreedBadInput("command line: expected --resume or --force; got both")
     config = federation.agree(lambda: schema.resolve(schema.raw(path, assignments)))
@@ -71,7 +78,7 @@ def _open(
 ) -> tuple[Store, Checkpoint | None]:
     """The run's store, new or gone on with, and the checkpoint to go on from."""
     given = {"config": schema.text(config), "layout": x.clients.net.layout, "provenance": provenance(dataset, places)}
-    if resume and folder.exists():
+    if resume and Store.begun(folder):
         found = checkpoint.latest(folder)
         round = found.round if found else 0
         store = Store.resume(folder, round=round, commit_seconds=config.results.commit_seconds, **given)
@@ -82,7 +89,7 @@ def _open(
         seed=config.seed,
         clients=config.clients,
         partition=(parts.indices, parts.offsets, x.clients.counts()),
-        force=force,
+        force=force or resume,
         commit_seconds=config.results.commit_seconds,
         **given,
     )

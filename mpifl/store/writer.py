@@ -110,6 +110,11 @@ class Store:
         store.commit()
         return store
 
+    @staticmethod
+    def begun(folder: Path) -> bool:
+        """Whether the folder holds something to resume: a run killed before its first commit left nothing."""
+        return (folder / RESULTS).exists()
+
     @property
     def run_id(self) -> str:
         return str(self._attributes["run_id"])

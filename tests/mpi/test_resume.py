@@ -8,6 +8,7 @@ import signal
 from mpi.running import begun, columns, run, wait_for_rounds, written
 
 from mpifl.store import Run
+from mpifl.store.folder import Owner
 
 
 def test_a_killed_run_resumes_on_other_ranks_with_the_same_bits(tmp_path):
@@ -34,3 +35,11 @@ def test_more_rounds_can_be_asked_of_a_complete_run_and_a_changed_option_is_refu
     assert run(config, tmp_path / "short", 1, "rounds=6", "--resume").returncode == 0
     digests = [Run.open(tmp_path / name).rounds["sha256"].tolist() for name in ("short", "long")]
     assert digests[0] == digests[1]
+
+
+def test_a_run_killed_before_its_first_commit_begins_anew(tmp_path):
+    config, out = written(tmp_path), tmp_path / "run"
+    out.mkdir()
+    Owner.claim(out)
+    assert run(config, out, 1, "rounds=2", "--resume").returncode == 0
+    assert Run.open(out).status == "complete"

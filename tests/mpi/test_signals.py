@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from mpi.launch import ALONE
@@ -87,6 +88,23 @@ def test_a_stop_does_not_wait_for_a_round_of_minutes(tmp_path):
         assert time.monotonic() - began < 5
     assert code == 75, output
     assert Run.open(out).status == "stopped"
+
+
+def test_a_signal_while_the_run_is_set_up_stops_it_before_the_first_round(tmp_path):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 3, "data.name=synthetic", "data.options={train=60_000}", mpi="mpich") as process:
+        wait_until(lambda: len(ranks_of(out)) == 3)
+        wait_until(lambda: all(listens(pid) for pid in ranks_of(out).values()))
+        process.send_signal(signal.SIGTERM)
+        code, output = ended(process, timeout=60)
+    assert code == 75, output
+    assert Run.open(out).status == "stopped"
+
+
+def listens(pid: int) -> bool:
+    """Whether the process would take SIGTERM itself."""
+    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_a_second_interrupt_ends_the_run_at_once(tmp_path):
