@@ -15,6 +15,8 @@ _MISSING: dict[type, Value] = {int: -1, float: np.nan, str: ""}
 TAKEN = ("round", "client", "participated", "num_samples", "cohort", "offsets", "participation", "boundary")
 """names in /clients that are not a client's to report under"""
 
+_ROOM = 1 << 12  # for so many values more than twice those there are
+
 
 class Rounds:
     """Rows of named values; a column may appear late: earlier rows read NaN, -1 or "".
@@ -68,45 +70,66 @@ class Rounds:
 
 
 class Clients:
-    """The cohorts of the rounds so far, one after the other."""
+    """The cohorts of the rounds so far, one after the other.
+
+    They are kept in few arrays that grow: many small ones, a round's each, would leave the heap full of holes.
+    """
 
     def __init__(self, before: Cohorts) -> None:
-        self._before = before
-        self._ids: list[np.ndarray] = []
-        self._rows: list[dict[str, np.ndarray]] = []
+        self._clients = before.clients
+        self._offsets = before.offsets.tolist()
+        self._ids = _Growing(before.ids)
+        self._values = {name: _Growing(value) for name, value in before.values.items()}
 
     def put(self, index: int, values: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
         """Write row `index`: each value (k) belongs to the client of the same place in `ids` (k)."""
         ids = self._checked_ids(ids)
         values = {name: _one_each(name, value, ids) for name, value in values.items()}
-        place = slice(index - self._before.rounds, None)
-        self._ids[place], self._rows[place] = [ids], [values]
+        del self._offsets[index + 1 :]
+        start, nothing = self._offsets[index], _nothing(len(ids))
+        for name in values:
+            if name not in self._values:
+                self._values[name] = _Growing(_nothing(start))
+        self._ids.write(start, ids)
+        for name, grown in self._values.items():
+            grown.write(start, values.get(name, nothing))
+        self._offsets.append(start + len(ids))
 
     def cohorts(self, rounds: int) -> Cohorts:
-        """Those of the first `rounds` rounds."""
-        later = rounds - self._before.rounds
-        ids, rows = self._ids[:later], self._rows[:later]
-        sizes = [*np.diff(self._before.offsets), *map(len, ids)]
-        values = {}
-        for name in dict.fromkeys((*self._before.values, *(name for row in rows for name in row))):
-            known = [row[name] if name in row else _nothing(own) for own, row in zip(ids, rows, strict=True)]
-            values[name] = np.concatenate([self._before.values.get(name, _nothing(self._before.ids)), *known])
-        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype("i8")
-        return Cohorts(self._before.clients, np.concatenate([self._before.ids, *ids]), offsets, values)
+        """Those of the first `rounds` rounds, as they are now: good until the next `put`."""
+        offsets = np.array(self._offsets[: rounds + 1], "i8")
+        values = {name: grown.upto(offsets[-1]) for name, grown in self._values.items()}
+        return Cohorts(self._clients, self._ids.upto(offsets[-1]), offsets, values)
 
     def _checked_ids(self, ids: np.ndarray) -> np.ndarray:
-        ids, clients = np.array(ids, "i8"), self._before.clients
-        if ids.ndim != 1 or len(np.unique(ids)) != len(ids) or not ((ids >= 0) & (ids < clients)).all():
-            raise ValueError(f"clients: expected different numbers below {clients}; got {ids}")
+        ids = np.asarray(ids, "i8")
+        if ids.ndim != 1 or len(np.unique(ids)) != len(ids) or not ((ids >= 0) & (ids < self._clients)).all():
+            raise ValueError(f"clients: expected different numbers below {self._clients}; got {ids}")
         return ids
 
 
-def _nothing(ids: np.ndarray) -> np.ndarray:
-    return np.full(len(ids), np.nan, "f4")
+class _Growing:
+    """A vector that is written at its end, or again from a place before."""
+
+    def __init__(self, start: np.ndarray) -> None:
+        self._array = np.array(start)
+
+    def write(self, place: int, values: np.ndarray) -> None:
+        end = place + len(values)
+        if end > len(self._array):
+            self._array = np.concatenate([self._array[:place], np.empty(end + _ROOM, self._array.dtype)])
+        self._array[place:end] = values
+
+    def upto(self, end: int) -> np.ndarray:
+        return self._array[:end]
+
+
+def _nothing(size: int) -> np.ndarray:
+    return np.full(size, np.nan, "f4")
 
 
 def _one_each(name: str, value: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    value = np.array(value, "f4")
+    value = np.asarray(value, "f4")
     if name in TAKEN or value.shape != ids.shape:
         raise ValueError(f"clients.{name}: expected a free name and {len(ids)} values; got shape {value.shape}")
     return value

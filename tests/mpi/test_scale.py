@@ -31,7 +31,7 @@ STEADY = {
     "model": {"name": "mlp", "hidden": [256]},
     "algorithm": {"name": "scaffold"},
     "local": {"batch": 10, "lr": 0.05, "momentum": 0.5, "momentum_state": "persist"},
-    "results": {"commit_seconds": 0.0, "checkpoint_rounds": 10},
+    "results": {"checkpoint_rounds": 10},
 }
 
 
