@@ -79,7 +79,7 @@ MISTAKES = {
     "local = 3": r"local: expected a table of options; got 3",
     "model = 3": r"model: expected a name, or a table with a name; got 3",
     "[model]\nname = 'resnet65'": r"model.name: unknown name 'resnet65'; did you mean resnet56\?",
-    "[model]\nname = 'cnn'\nnorm = 'bach'": r"model.norm: expected 'batch', 'group', 'layer', 'scale', 'l2', 'shift' or 'none'; got 'bach'",
+    "[model]\nname = 'cnn'\nnorm = 'bach'": r"model.norm: expected 'batch', 'group', .* 'shift' or 'none'; got 'bach'",
     "[partition]\nname = 'dirichlet'\nalpha = 0.0": r"partition.alpha: expected greater than .*; got 0.0",
     "[algorithm]\nname = 'fedagv'": r"algorithm.name: unknown name 'fedagv'; did you mean fedavg\?",
     "[local]\nloss = 'cee'": r"local.loss: unknown loss 'cee'; did you mean ce\?",
