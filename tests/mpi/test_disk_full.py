@@ -84,7 +84,7 @@ def test_a_run_that_fills_its_disk_goes_on_with_the_same_bits_when_there_is_spac
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kilobytes", range(3500, 9000, 370))
+@pytest.mark.parametrize("kilobytes", range(4400, 9000, 370))
 def test_wherever_it_is_met_a_full_disk_costs_no_more(tmp_path, disk, whole, kilobytes):
     fill_and_go_on(tmp_path, disk, whole, kilobytes)
 
