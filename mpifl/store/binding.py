@@ -10,7 +10,7 @@ from typing import Any
 from mpifl.config import flat
 from mpifl.settings import BadInput
 
-_FREE = ("name", "evaluation.every", "evaluation.target_accuracy", "results.", "runtime.")
+_FREE = ("name", "evaluation.every", "evaluation.target_accuracy", "results.", "runtime.", "published.")
 """what may change: options, and (with a dot at the end) whole tables"""
 _ABSENT = object()
 
