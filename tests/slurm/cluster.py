@@ -94,7 +94,7 @@ class Cluster:
 
     def command(self, *argv: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
         """The output of one of Slurm's commands."""
-        given = {"env": {**os.environ, **(env or {}), **self.environment}, "cwd": cwd, "text": True}
+        given = {"env": {**(os.environ if env is None else env), **self.environment}, "cwd": cwd, "text": True}
         done = subprocess.run(list(map(str, argv)), capture_output=True, timeout=60, **given)
         if done.returncode:
             raise RuntimeError(f"{argv}: {done.returncode}: {done.stderr.strip()}")
