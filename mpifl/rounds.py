@@ -23,7 +23,7 @@ from mpifl.worker import Worker
 if TYPE_CHECKING:
     from mpifl.federation import Federation
 
-_GO, _END, _FAIL, _STOP = 1.0, 0.0, -1.0, 2.0
+_GO, _END, _FAIL, _STOP = range(4)
 _WEIGHT, _SECONDS, _FAILED = map(COLUMNS.index, ("weight", "seconds", "failed"))
 
 
@@ -69,7 +69,7 @@ class _Loop:
         self.tester = Tester(x.clients.net, x.test, x.evaluation.batch, x.clients.loss, federation.pulse.poll)
         self.worker = Worker(x, federation, self.tester, self.states)
 
-    def send(self) -> float:
+    def send(self) -> int:
         """This round's message to every rank, on its net's device; with it, the server's verdict on going on."""
         p = self.progress
         self.began, self.moved_before = time.perf_counter(), self.federation.bytes_moved

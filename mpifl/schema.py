@@ -70,7 +70,7 @@ class Results:
     """rounds between stored global weights; 0: only the last, which is always stored"""
     clients_every: NonNegativeInt = 0
     """rounds between stored weights of the round's clients, with those that they were sent; 0: never"""
-    commit_seconds: NonNegative = 5.0
+    commit_seconds: NonNegative = 10.0
     """least time between two commits of results.h5"""
     checkpoint_rounds: NonNegativeInt = 0
     """rounds between checkpoints, from which --resume goes on; 0: by minutes only, and at the end"""

@@ -112,7 +112,7 @@ def _progress(run: Run, stored: dict) -> Iterator[tuple[str, str]]:
 def _partition(run: Run) -> Iterator[tuple[str, str]]:
     classes = (run.label_counts > 0).sum(1)
     yield "clients", str(len(classes))
-    yield "samples per client", _spread(np.diff(run.partition()[1]))
+    yield "samples per client", _spread(np.diff(run.offsets))
     yield "classes per client", f"{_spread(classes)} of {run.label_counts.shape[1]}"
 
 

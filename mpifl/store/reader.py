@@ -35,7 +35,9 @@ class Run:
     clients: Cohorts
     """by name, columns (R, C): float32, NaN where a client took no part; `participated` of 0 and 1"""
     indices: np.ndarray
+    """(N) of the training samples, one client's after the other's"""
     offsets: np.ndarray
+    """(C + 1): client c's begin at `offsets[c]`"""
     label_counts: np.ndarray
     """(C, K) i8"""
     saved_rounds: list[int]
@@ -71,9 +73,9 @@ class Run:
     def run_id(self) -> str:
         return str(self.attrs["run_id"])
 
-    def partition(self) -> tuple[np.ndarray, np.ndarray]:
-        """`indices (N)` and `offsets (C + 1)`: client c has `indices[offsets[c] : offsets[c + 1]]`."""
-        return self.indices, self.offsets
+    def part(self, client: int) -> np.ndarray:
+        """The indices of a client's training samples."""
+        return self.indices[self.offsets[client] : self.offsets[client + 1]]
 
     def weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Global weights `[d]` and buffers `[b]` after `round` (the last saved). Raises BadInput if not saved."""

@@ -61,7 +61,7 @@ class Store:
         partition: tuple[np.ndarray, np.ndarray, np.ndarray],
         provenance: Mapping[str, str | int | float | list],
         force: bool = False,
-        commit_seconds: float = 5.0,
+        commit_seconds: float = 10.0,
     ) -> Store:
         """Make the folder, with a `results.h5` of no rounds; `config` is the run's TOML text.
 
@@ -94,7 +94,7 @@ class Store:
         layout: Sequence[Entry],
         round: int,
         provenance: Mapping[str, str | int | float | list],
-        commit_seconds: float = 5.0,
+        commit_seconds: float = 10.0,
     ) -> Store:
         """Take over a run to go on after `round`, that of its checkpoint; `config` and `provenance` as they are now.
 

@@ -89,7 +89,7 @@ def compare(
         raise BadInput(f"target: expected an accuracy above 0 and up to 1; got {target}")
 
     def figures(run: Run) -> dict[str, float]:
-        return outcome(run, target, last) | metrics.summary(Findings.open(run), measurement)
+        return outcome(run, target, last) | metrics.scalars(Findings.open(run), measurement)
 
     summed = [summaries(group, figures) for group in groups]
     columns = [column for column in _columns(target, summed) if any(column.key in row for row in summed)]

@@ -131,7 +131,7 @@ class Survey:
         labels = getattr(self.shared.stage.dataset, self.protocol.split).labels
         if subject.client is None or self.protocol.split == "test":
             return self.protocol.chosen(labels, None, ())
-        return self.protocol.chosen(labels, self.shared.own(subject.client), (subject.client,))
+        return self.protocol.chosen(labels, self.shared.run.part(subject.client), (subject.client,))
 
     def _about(self, subject: Subject) -> dict:
         indices = self._indices(subject)

@@ -63,7 +63,7 @@ def disagreements(findings: Findings, measurement: str = "exact") -> list[Disagr
     return rows
 
 
-def summary(findings: Findings, measurement: str = "exact") -> dict[str, float]:
+def scalars(findings: Findings, measurement: str = "exact") -> dict[str, float]:
     """lambda_max and H_T of the last global model looked at, H_N and H_D of the last clients; only what is known."""
     models = [row for row in metrics(findings, measurement) if row.client == GLOBAL]
     rounds = disagreements(findings, measurement)

@@ -50,8 +50,7 @@ class Revisited:
 
     def own(self, client: int) -> Split:
         """The training samples of one client."""
-        indices, offsets = self.run.partition()
-        return self.dataset.train.take(indices[offsets[client] : offsets[client + 1]])
+        return self.dataset.train.take(self.run.part(client))
 
 
 def revisit(run: Run, path: str = "", device: str | torch.device = "cpu") -> Revisited:

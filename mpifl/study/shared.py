@@ -77,11 +77,6 @@ class Shared:
         """The stored global models of `rounds`, and of their clients; BadInput where one is not stored."""
         return self.federation.agree(lambda: list(self._subjects(rounds, clients)))
 
-    def own(self, client: int) -> np.ndarray:
-        """The indices of a client's training samples."""
-        indices, offsets = self.run.partition()
-        return indices[offsets[client] : offsets[client + 1]]
-
     def objective(self, subject: Subject, data: Data) -> Objective:
         """The mean cross-entropy over the ranks' `data`, with the model's buffers."""
         return Objective(self.net, data, self.vector(subject.buffers), self.total, self.stage.forward)

@@ -17,7 +17,7 @@ from mpifl.settings import BadInput
 from mpifl.store import Run
 from mpifl.store.findings import Findings
 from mpifl.study.hessians import Survey
-from mpifl.study.metrics import GLOBAL, disagreements, metrics, summary
+from mpifl.study.metrics import GLOBAL, disagreements, metrics, scalars
 from mpifl.study.protocols import Exact, FedAlign
 from mpifl.study.shared import Shared, rounds_named
 
@@ -49,7 +49,7 @@ def hessian(run: Run, client: int | None) -> torch.Tensor:
     """The dense Hessian of a model of round 2 on all training samples, or the client's own."""
     precise = shared(run, precision="float64")
     subject = next(s for s in precise.subjects([2], clients=True) if s.client == client)
-    indices = np.arange(90) if client is None else precise.own(client)
+    indices = np.arange(90) if client is None else precise.run.part(client)
     objective = precise.objective(subject, Fixed(precise.samples("train"), indices, 100))
     return dense(Curvature(objective, precise.vector(subject.weights)))
 
@@ -69,7 +69,7 @@ def test_every_number_is_that_of_the_dense_hessians(run):
     pairs = [(a, b) for a in diagonals[1:] for b in diagonals[1:] if a is not b]
     assert abs(found.H_N - np.mean([(a.norm() - b.norm()) ** 2 for a, b in pairs])) < 3 * found.H_N_error
     assert abs(found.H_D - np.mean([a @ b / a.norm() / b.norm() for a, b in pairs])) < 3 * found.H_D_error
-    assert set(summary(survey.findings)) == {"lambda_max", "H_T", "H_N", "H_D"}
+    assert set(scalars(survey.findings)) == {"lambda_max", "H_T", "H_N", "H_D"}
 
 
 def test_all_quantities_agree_with_each_other(run):

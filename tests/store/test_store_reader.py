@@ -15,8 +15,8 @@ from mpifl.store import Run, pack
 
 def test_partition_layout_and_provenance_come_back(run):
     read = Run.open(run)
-    indices, offsets = read.partition()
-    assert indices.tolist() == list(range(8))[::-1] and offsets.tolist() == [0, 1, 3, 3, 8]
+    assert read.indices.tolist() == list(range(8))[::-1] and read.offsets.tolist() == [0, 1, 3, 3, 8]
+    assert [read.part(client).tolist() for client in range(4)] == [[7], [6, 5], [], [4, 3, 2, 1, 0]]
     assert read.label_counts.tolist() == np.arange(12).reshape(4, 3).tolist()
     assert read.layout == [
         ("layer.weight", "parameter", (3, 3), 0, 9),

@@ -22,7 +22,8 @@ class FromRun(Partition):
     def owners(self, labels, domains, clients, random):
         from mpifl.store import Run  # read on demand: only this partition needs a run
 
-        indices, offsets = Run.open(self.path).partition()
+        run = Run.open(self.path)
+        indices, offsets = run.indices, run.offsets
         if len(offsets) != clients + 1:
             found = f"{len(offsets) - 1} in {self.path}"
             raise self.refused(f"a run of {clients} clients", found, f"set clients = {len(offsets) - 1}")
