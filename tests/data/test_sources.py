@@ -90,7 +90,17 @@ def test_digits_are_split_by_class_and_span_the_range():
     assert dataset.checksum == SOURCES["digits"].load().checksum != SOURCES["digits"].load(seed=1).checksum
 
 
+def test_digits_are_those_that_scikit_learn_loads():
+    from sklearn.datasets import load_digits
+
+    dataset, raw = SOURCES["digits"].load(), load_digits()
+    images = np.concatenate([dataset.train.images, dataset.test.images]).reshape(-1, 64)
+    labels = np.concatenate([dataset.train.labels, dataset.test.labels])
+    ours, theirs = np.column_stack([images, labels]), np.column_stack([np.rint(raw.data * (255 / 16)), raw.target])
+    np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
+
+
 def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(BadInput, match=r"pip install mpifl\[demo\]"):
         SOURCES["digits"].load()

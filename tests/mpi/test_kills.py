@@ -5,6 +5,7 @@ After every kill all files of the run open, and all its ranks are gone; in the e
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -12,12 +13,12 @@ from pathlib import Path
 
 import h5py
 import pytest
-from mpi.running import begun, columns, done, ended, kill, ranks_of, run, wait_until, written
+from mpi.launch import ALONE
+from mpi.running import begun, columns, done, ended, ranks_of, run, wait_until, written
 
 from mpifl.store import Run, checkpoint
 
 OPTIONS = {
-    "rounds": 120,
     "model": {"name": "mlp", "hidden": [16]},
     "evaluation": {"every": 10},
     "results": {"checkpoint_rounds": 2, "commit_seconds": 0.0, "weights_every": 5, "clients_every": 30},
@@ -37,25 +38,26 @@ def test_a_run_killed_a_hundred_times_ends_in_the_same_bits(tmp_path, victim):
 
 
 def kill_until_complete(folder: Path, victim: int, kills: int) -> None:
-    draw, config, out = random.Random(victim), written(folder, **OPTIONS), folder / "run"
-    assert run(config, folder / "whole", 2).returncode == 0
-    most = 0
+    draw, out, rounds = random.Random(victim), folder / "run", 10 * kills
+    config = written(folder, **OPTIONS, rounds=rounds)
+    assert run(config, folder / "whole", 1, mpi=ALONE).returncode == 0
+    ranks, before = max(2, victim + 1), 0
     for number in range(kills):
-        mpi = "openmpi" if number % 5 == 4 else "mpich"
-        with begun(config, out, 3, "--resume", mpi=mpi) as process:
-            wait_until(lambda process=process: victim in ranks_of(out) or process.poll() is not None)
+        with begun(config, out, ranks, "--resume", mpi="openmpi" if number % 5 == 4 else "mpich") as process:
+            wait_until(lambda: victim in ranks_of(out))
             if number % 3:  # else while it starts
-                wait_until(lambda process=process, most=most: done(out) > most or process.poll() is not None)
+                wait_until(lambda before=before: done(out) > before)
             time.sleep(draw.uniform(0, 0.3))
-            victims = ranks_of(out)
-            kill(victims.get(victim, process.pid), signal.SIGKILL)
-            code, output = ended(process, timeout=30)
+            os.kill(ranks_of(out)[victim], signal.SIGKILL)
+            ended(process, timeout=30)
             wait_until(lambda: not ranks_of(out), seconds=10)
         if out.is_dir():
             assert_all_opens(out)
-            most = min(done(out), OPTIONS["rounds"] - 4)
-    finished = run(config, out, 2, "--resume")
+            before = done(out)
+            assert Run.open(out).status == "running"
+    finished = run(config, out, 1, "--resume", mpi=ALONE)
     assert finished.returncode == 0, finished.stderr
+    assert before < rounds
     assert Run.open(out).status == "complete"
     assert columns(out) == columns(folder / "whole")
 
