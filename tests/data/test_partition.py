@@ -266,7 +266,7 @@ def test_alpha_must_be_positive_and_finite(name, alpha):
 def recorded(monkeypatch, parts, **options):
     indices = np.concatenate(parts)
     offsets = np.cumsum([0, *(len(part) for part in parts)])
-    run = SimpleNamespace(partition=lambda: (indices, offsets))
+    run = SimpleNamespace(indices=indices, offsets=offsets)
     monkeypatch.setitem(sys.modules, "mpifl.store", SimpleNamespace(Run=SimpleNamespace(open=lambda path: run)))
     return split("run", path="runs/x", **options)
 
