@@ -21,8 +21,15 @@ LONG = ["local.epochs=2000"]
 def whole(tmp_path_factory):
     """What the undisturbed run says of its rounds."""
     folder = tmp_path_factory.mktemp("whole")
-    assert run(written(folder), folder / "run", 1).returncode == 0
+    assert run(written(folder), folder / "run", 1, mpi=ALONE).returncode == 0
     return columns(folder / "run")
+
+
+def assert_goes_on_to(whole, config, out):
+    resumed = run(config, out, 1, "--resume", mpi=ALONE)
+    assert resumed.returncode == 0, resumed.stderr
+    assert Run.open(out).status == "complete"
+    assert columns(out) == whole
 
 
 def assert_stopped_well(out, code, output, by):
@@ -45,14 +52,11 @@ def test_a_signal_to_the_launcher_stops_with_a_checkpoint_and_a_resumed_run_has_
     tmp_path, whole, mpi, number
 ):
     config, out = written(tmp_path), tmp_path / "run"
-    with begun(config, out, 3, mpi=mpi) as process:
+    with begun(config, out, 2, mpi=mpi) as process:
         wait_for_rounds(out, 2, process)
         process.send_signal(number)
         assert_stopped_well(out, *ended(process), signal.Signals(number).name)
-    resumed = run(config, out, 2, "--resume", mpi=mpi)
-    assert resumed.returncode == 0, resumed.stderr
-    assert Run.open(out).status == "complete"
-    assert columns(out) == whole
+    assert_goes_on_to(whole, config, out)
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -62,8 +66,7 @@ def test_a_signal_to_one_rank_stops_all(tmp_path, whole, rank):
         wait_for_rounds(out, 2, process)
         os.kill(ranks_of(out)[rank], signal.SIGUSR1)
         assert_stopped_well(out, *ended(process), "a signal to rank 2" if rank else "SIGUSR1")
-    assert run(config, out, 3, "--resume").returncode == 0
-    assert columns(out) == whole
+    assert_goes_on_to(whole, config, out)
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
@@ -73,8 +76,7 @@ def test_a_round_that_outlasts_the_grace_is_left_and_done_again(tmp_path, whole,
         wait_for_rounds(out, 2, process)
         process.send_signal(signal.SIGTERM)
         assert_stopped_well(out, *ended(process), "SIGTERM")
-    assert run(config, out, 2, "--resume").returncode == 0
-    assert columns(out) == whole
+    assert_goes_on_to(whole, config, out)
 
 
 def test_a_stop_does_not_wait_for_a_round_of_minutes(tmp_path):
