@@ -26,6 +26,7 @@ from mpifl.summation import Message, WeightedSum
 Result = TypeVar("Result")
 
 _LONGEST_NAP = 1e-3  # seconds
+_LAST_WORDS = 0.5  # seconds for launchers to pass on what a rank has said: Hydra may drop it once ranks are ended
 _LARGEST_MESSAGE = 1 << 30  # bytes: Open MPI refuses to count to 2^31
 _LARGEST_MOVE = 1 << 28  # bytes of clients' states on their way at once
 
@@ -196,7 +197,8 @@ class Federation(MPI.Intracomm):
         return views
 
     def stop_all(self, code: int = 1) -> None:
-        """End every rank at once; a rank that raised cannot reach the collectives that the others wait in."""
+        """End every rank; a rank that raised cannot reach the collectives that the others wait in."""
+        time.sleep(_LAST_WORDS)
         self.Abort(code)
 
 
