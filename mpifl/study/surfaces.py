@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 
 from mpifl.study.drawing import COLOURS, styled
 from mpifl.study.landscape import Landscape
+from mpifl.study.page import document
 
 Panel = Sequence[Landscape]
 """lines that share their axes, or one plane"""
@@ -51,7 +51,7 @@ def _lines(axes: Axes, panel: Panel) -> None:
     best = 100 * max(line.accuracy.max() for line in panel)
     right.set(ylabel="accuracy, % (dotted)", ylim=(0, min(100.0, 1.2 * best + 1)))
     if len(panel) > 1:
-        axes.legend(fontsize=5.5, ncols=2)
+        axes.legend(fontsize=5.5, ncols=1 if len(panel) < 3 else 2)
 
 
 def _plane(axes: Axes, plane: Landscape) -> None:
@@ -106,16 +106,7 @@ def _shared_title(panel: Panel) -> str:
 
 def page(panels: Sequence[Panel], title: str) -> str:
     """One HTML page that needs nothing else: planes to turn around, lines to hover over."""
-    import plotly.io as pio
-
-    parts, script = [], True
-    for panel in panels:
-        content = _turning(panel[0]) if len(panel[0].axes) == 2 else _hovering(panel)
-        parts.append(pio.to_html(content, full_html=False, include_plotlyjs=script, validate=True))
-        script = False  # once is enough
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-    style = "<style>body{font:14px system-ui,sans-serif;margin:1.5em auto;max-width:1000px}</style>"
-    return f"{head}{style}<h1>{escape(title)}</h1>{''.join(parts)}</html>"
+    return document([_turning(p[0]) if len(p[0].axes) == 2 else _hovering(p) for p in panels], title)
 
 
 def _turning(plane: Landscape) -> dict[str, Any]:
@@ -130,7 +121,8 @@ def _turning(plane: Landscape) -> dict[str, Any]:
     marks["z"] = [_near(plane, where) for where in plane.marks.values()]
     axes = {axis: {"title": {"text": text}} for axis, text in zip(("xaxis", "yaxis"), plane.axes, strict=True)}
     layout = {"title": {"text": plane.title}, "height": 700, "showlegend": False}
-    return {"data": [surface, marks], "layout": {**layout, "scene": {**axes, "zaxis": {"title": {"text": "loss"}}}}}
+    scene = {**axes, "zaxis": {"title": {"text": "loss"}}, "camera": {"eye": {"x": 1.7, "y": 1.7, "z": 1.1}}}
+    return {"data": [surface, marks], "layout": {**layout, "scene": scene}}
 
 
 def _near(plane: Landscape, where: tuple[float, ...]) -> float:
@@ -147,6 +139,8 @@ def _hovering(panel: Panel) -> dict[str, Any]:
         data.append({**common, "y": line.loss.tolist(), "line": look})
         dotted = {**look, "dash": "dot"}
         data.append({**common, "y": line.accuracy.tolist(), "line": dotted, "yaxis": "y2", "showlegend": False})
-    right = {"title": {"text": "accuracy"}, "overlaying": "y", "side": "right", "range": [0, 1], "tickformat": ".0%"}
+    right = {"title": {"text": "accuracy (dotted)"}, "overlaying": "y", "side": "right", "showgrid": False}
+    right |= {"rangemode": "tozero", "tickformat": ".0%"}
     layout = {"title": {"text": _shared_title(panel)}, "xaxis": {"title": {"text": _shared_axis(panel)}}}
+    layout["legend"] = {"orientation": "h", "yanchor": "bottom", "y": 1}
     return {"data": data, "layout": {**layout, "yaxis": {"title": {"text": "loss"}}, "yaxis2": right}}
