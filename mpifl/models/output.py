@@ -119,4 +119,4 @@ class SquaredRelu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor, of_square: Tensor) -> Tensor:
         (a,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradient, a, 0).addcmul_(a, 2 * of_square)
+        return torch.ops.aten.threshold_backward.default(gradient, a, 0).addcmul_(a, of_square, value=2)
