@@ -74,7 +74,10 @@ class Shared:
         self.samples = cache(self._samples)
 
     def subjects(self, rounds: Sequence[int], clients: bool = False) -> list[Subject]:
-        """The stored global models of `rounds`, and of their clients; BadInput where one is not stored."""
+        """The stored global models of `rounds`, and with `clients` theirs, in the rounds that have stored them.
+
+        Raises BadInput where a global model is not stored, or no round has its clients'.
+        """
         return self.federation.agree(lambda: list(self._subjects(rounds, clients)))
 
     def objective(self, subject: Subject, data: Data) -> Objective:
@@ -99,9 +102,12 @@ class Shared:
         return self.stage.samples(getattr(self.stage.dataset, split), self.net.weights.dtype)
 
     def _subjects(self, rounds: Sequence[int], clients: bool) -> Iterator[Subject]:
+        with_clients = [round for round in rounds if clients and "clients" in self.run.saved_arrays.get(round, ())]
+        if clients and not with_clients:
+            self.run.client_weights(rounds[0])  # says what is missing
         for round in rounds:
             yield Subject(round, None, *self.stage.weights(round))
-            if clients:
+            if round in with_clients:
                 for client, weights, buffers in zip(*self.run.client_weights(round), strict=True):
                     yield Subject(round, int(client), weights, buffers)
 

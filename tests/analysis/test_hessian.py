@@ -148,6 +148,12 @@ def test_rounds_have_names(run):
     assert rounds_named(run, "best") == [best]
 
 
+def test_clients_are_looked_at_in_those_rounds_that_stored_them(run):
+    assert [s.label for s in shared(run).subjects([1, 2], clients=True)] == [
+        "round 1 global", "round 2 global", "round 2 client 0", "round 2 client 1", "round 2 client 2"
+    ]  # fmt: skip
+
+
 def test_the_cost_is_said_in_advance(run):
     survey = Survey(shared(run), Exact(samples=0))
     cost = survey.cost(survey.tasks(survey.shared.subjects([2])))
