@@ -40,7 +40,7 @@ def show(run: Run, console: Console | None = None, config: bool = False) -> None
     if curve:
         console.print(Text("\n" + curve), no_wrap=True, crop=False)
     console.print()
-    console.print(_grid([*_partition(run), *_costs(run), *_provenance(run), *_created(run)]))
+    console.print(_grid([*_partition(run), *_costs(run), *_provenance(run), *_created(run), *_resumed(run)]))
     if config:
         console.print()
         _print_as_is(console, run.config.rstrip())
@@ -134,6 +134,14 @@ def _created(run: Run) -> Iterator[tuple[str, str]]:
     software = f"{run.attrs.get('software')} {run.attrs.get('softwareVersion')}"
     yield "created", f"{run.attrs['created']} by {software}, seed {run.seed}, run {run.run_id}"
     yield "saved rounds", ", ".join(map(str, run.saved_rounds)) or "none"
+
+
+def _resumed(run: Run) -> Iterator[tuple[str, str]]:
+    """Who went on with the run, each time: the provenance above is that of its beginning."""
+    for resume in run.resumes:
+        places = (_counted(resume[key]) for key in ("host", "device") if key in resume)
+        words = f"after round {resume['round']}", str(resume["time"]), *places, str(resume.get("command", ""))
+        yield "resumed", ", ".join(word for word in words if word)
 
 
 def _digest(run: Run) -> tuple[str, str]:

@@ -119,6 +119,15 @@ def test_the_stored_config_is_printed_whole_on_demand(make):
     assert CONFIG.strip() in shown(run, width=20, config=True) and CONFIG.strip() not in shown(run)
 
 
+def test_who_went_on_with_a_run_is_told_too(make):
+    run = make([0.5, 0.6, 0.7])
+    assert "resumed" not in shown(run)
+    given = {"config": CONFIG, "layout": run.layout, "provenance": {"host": ["node3"] * 2, "command": "mpifl run x"}}
+    Store.resume(run.path, round=0, **given).close()
+    told = shown(Run.open(run.path), width=200)
+    assert "resumed" in told and "after round 0, 20" in told and ", 2 x node3, mpifl run x" in told
+
+
 @pytest.mark.parametrize("accuracies", [[0.5], [0.5, 0.5], [float("nan"), 0.5], list(np.linspace(0, 1, 300))])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_the_curve_fits_its_width_in_any_encoding(make, accuracies, encoding):
