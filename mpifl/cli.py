@@ -95,7 +95,7 @@ def pack(run: str, out: Path, force: bool) -> None:
 @main.command()
 @click.argument("name", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write [default: data/NAME.h5].")
-@click.option("--root", type=click.Path(path_type=Path), help="Where the source's files are.")
+@click.option("--root", type=click.Path(path_type=Path), help="Where the source's files are [default: data].")
 @click.option("--download", is_flag=True, help="Let torchvision fetch them into --root first.")
 @click.option("--option", "given", multiple=True, metavar="KEY=VALUE", help="An option of the source, such as size=64.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")

@@ -131,7 +131,7 @@ def _opened(path: Path, use: Callable[[h5py.File], Found]) -> Found:
     except BadInput as error:
         raise _not_packed(path, getattr(error, "what", str(error))) from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise _not_packed(path, f"it cannot be read: {reason}") from error
 
 

@@ -18,6 +18,8 @@ ROOT = Path("data")
 """where files are looked for, and downloaded to, when no root is given"""
 
 DIGITS = tuple(str(digit) for digit in range(10))
+KRIZHEVSKY = "https://www.cs.toronto.edu/~kriz/"
+IDX = "{train-images-idx3,train-labels-idx1,t10k-images-idx3,t10k-labels-idx1}-ubyte.gz"
 BY_TRAIN = ({"train": True}, {"train": False})
 BY_SPLIT = ({"split": "train"}, {"split": "test"})
 
@@ -31,6 +33,8 @@ class Published:
     """the class's name"""
     folder: str
     """where it keeps its files, below root"""
+    address: str
+    """where they can be fetched, as a shell would write it"""
     parts: tuple[dict[str, object], dict[str, object]] = BY_TRAIN
     """the arguments that ask for the training and for the test part"""
     classes: tuple[str, ...] | None = None
@@ -53,7 +57,9 @@ class Published:
     def _missing(self, root: Path, download: bool, error: Exception) -> str:
         where = (root / self.folder).absolute()
         reason = " ".join(str(error).partition(". You can use")[0].split())
-        remedy = "fetch it elsewhere and copy it there" if download else "add --download, or say where with --root"
+        remedy = f"fetch {self.address} elsewhere and put its files, unpacked, there"
+        if not download:
+            remedy = f"add --download, or say where with --root, or {remedy}"
         return f"data.{self.name}: expected {self.maker}'s files in {where}; got {reason!r}; {remedy}"
 
 
@@ -68,9 +74,21 @@ def _split(part) -> Split:
 
 
 PUBLISHED = (
-    Published("cifar10", "CIFAR10", "cifar-10-batches-py"),
-    Published("cifar100", "CIFAR100", "cifar-100-python"),
-    Published("mnist", "MNIST", "MNIST/raw", classes=DIGITS),
-    Published("fashionmnist", "FashionMNIST", "FashionMNIST/raw"),
-    Published("svhn", "SVHN", "", parts=BY_SPLIT, classes=DIGITS),
+    Published("cifar10", "CIFAR10", "cifar-10-batches-py", f"{KRIZHEVSKY}cifar-10-python.tar.gz"),
+    Published("cifar100", "CIFAR100", "cifar-100-python", f"{KRIZHEVSKY}cifar-100-python.tar.gz"),
+    Published("mnist", "MNIST", "MNIST/raw", f"https://ossci-datasets.s3.amazonaws.com/mnist/{IDX}", classes=DIGITS),
+    Published(
+        "fashionmnist",
+        "FashionMNIST",
+        "FashionMNIST/raw",
+        f"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{IDX}",
+    ),
+    Published(
+        "svhn",
+        "SVHN",
+        "",
+        "http://ufldl.stanford.edu/housenumbers/{train,test}_32x32.mat",
+        parts=BY_SPLIT,
+        classes=DIGITS,
+    ),
 )

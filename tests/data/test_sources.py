@@ -2,6 +2,7 @@
 
 import gzip
 import pickle
+import re
 import struct
 import sys
 
@@ -26,20 +27,21 @@ def test_options_are_listed_with_their_defaults():
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"),
+    ("name", "folder", "fetched"),
     [
-        ("cifar10", "cifar-10-batches-py"),
-        ("cifar100", "cifar-100-python"),
-        ("mnist", "MNIST/raw"),
-        ("fashionmnist", "FashionMNIST/raw"),
-        ("svhn", ""),
+        ("cifar10", "cifar-10-batches-py", "/cifar-10-python.tar.gz"),
+        ("cifar100", "cifar-100-python", "/cifar-100-python.tar.gz"),
+        ("mnist", "MNIST/raw", "/mnist/{train-images-idx3,"),
+        ("fashionmnist", "FashionMNIST/raw", "/{train-images-idx3,"),
+        ("svhn", "", "/{train,test}_32x32.mat"),
     ],
 )
-def test_missing_files_say_where_they_were_looked_for_and_how_to_get_them(tmp_path, name, folder):
+def test_missing_files_say_where_they_were_looked_for_and_how_to_get_them(tmp_path, name, folder, fetched):
     with pytest.raises(BadInput) as caught:
         SOURCES[name].load(tmp_path)
     assert str(tmp_path / folder) in str(caught.value)
     assert "--download" in str(caught.value)
+    assert re.search(rf"fetch https?://\S*{re.escape(fetched)}", str(caught.value))
     assert "\n" not in str(caught.value)
 
 
