@@ -61,7 +61,7 @@ def _measure(federation: Any, path: str, options: dict[str, Any]) -> int:
 
     protocol = federation.agree(lambda: _protocol(options))
     run = federation.agree(lambda: Run.open(path))
-    rounds = federation.agree(lambda: rounds_named(run, options["rounds"]))
+    rounds = federation.agree(lambda: rounds_named(run, options["rounds"], options["clients"]))
     given = {name: options[name] for name in ("unfinished", "precision")}
     shared = Shared(run, federation, path=options["data_path"], **given)
     subjects = shared.subjects(rounds, options["clients"])

@@ -12,6 +12,7 @@ from mpifl.federation import Federation
 from mpifl.settings import BadInput
 from mpifl.store import Run
 from mpifl.study.directions import Direction, client_plane, direction_to, eigen_directions, random_directions
+from mpifl.study.groups import data_of
 from mpifl.study.landscape import Landscape, explore
 from mpifl.study.protocols import Exact
 from mpifl.study.shared import Shared, Subject, rounds_named
@@ -60,9 +61,9 @@ class Plan:
     def __post_init__(self) -> None:
         f, w = self.shared.federation, self.wanted
         f.agree(lambda: _check(w))
-        [round] = f.agree(lambda: _one(rounds_named(self.shared.run, w.rounds)))
-        self._clients: list[Subject] = []
-        stored = self.shared.subjects([round], w.client is not None or "clients" in w.along)
+        clients = w.client is not None or "clients" in w.along
+        [round] = f.agree(lambda: _one(rounds_named(self.shared.run, w.rounds, clients)))
+        stored = self.shared.subjects([round], clients)
         self._clients = stored[1:]
         self.subject = f.agree(lambda: _chosen(stored, w.client))
         labels = getattr(self.shared.stage.dataset, w.split).labels
@@ -131,20 +132,35 @@ class Plan:
     def _others(self) -> Iterator[list[Part]]:
         """Lines to other runs' last models, and the plane of this and two others."""
         w, label = self.wanted, self.subject.label
-        runs = [Run.open(path) for path in w.to]
+        runs = [self._other(path) for path in w.to]
         others = [Subject(run.saved_rounds[-1], None, *run.weights()) for run in runs]
-        names = [f"to {run.path.name}, round {other.round}" for run, other in zip(runs, others, strict=True)]
+        names = [f"to {name}, round {o.round}" for name, o in zip(_names(runs), others, strict=True)]
         ways = [direction_to(self.shared, self.subject, o, name) for o, name in zip(others, names, strict=True)]
         if 1 in w.dims:
             yield [Part([way], {label: (0.0,), way.name: (1.0,)}, w.points, True) for way in ways]
         if 2 in w.dims and len(ways) == 2:
             yield [Part(ways, {label: (0.0, 0.0), names[0]: (1.0, 0.0), names[1]: (0.0, 1.0)}, w.side)]
 
+    def _other(self, path: str) -> Run:
+        """The run at `path`; BadInput without stored weights, or on other data."""
+        run = Run.open(path)
+        rounds_named(run, "last")
+        if data_of(run) != data_of(self.shared.run):
+            data = f"{run.provenance.get('data_source', 'unknown data')} ({path})"
+            raise BadInput(f"--to: expected a run on the data of {self.shared.run.path}; got one on {data}")
+        return run
+
 
 def planned(federation: Federation, where: str, wanted: Wanted, **options: Any) -> Plan:
     """The plan for the run at `where`; `options` are those of Shared."""
     run = federation.agree(lambda: Run.open(where))
     return Plan(Shared(run, federation, **options), wanted)
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """What the runs are called: their folders, with the way there where these have one name."""
+    names = [run.path.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
 
 
 def _check(wanted: Wanted) -> None:

@@ -112,8 +112,26 @@ class Shared:
                     yield Subject(round, int(client), weights, buffers)
 
 
-def rounds_named(run: Run, text: str) -> list[int]:
-    """The stored rounds that `text` means: last, best (by test accuracy), all, or numbers with commas; or BadInput."""
+def rounds_named(run: Run, text: str, clients: bool = False) -> list[int]:
+    """The stored rounds that `text` means: last, best (by test accuracy), all, or numbers with commas; or BadInput.
+
+    With `clients`, each must have been stored with its clients' models; of all rounds, one at least.
+    """
+    rounds = _rounds_named(run, text)
+    without = [round for round in rounds if not _has_clients(run, round)]
+    if clients and without and (text != "all" or without == rounds):
+        known = [round for round in run.saved_rounds if _has_clients(run, round)]
+        allowed = f"rounds {', '.join(map(str, known))}" if known else "a run with results.clients_every=N"
+        got = f"round {', '.join(map(str, without))} without"
+        raise BadInput(f"{run.path}: expected rounds stored with their clients' models; got {got}; allowed: {allowed}")
+    return rounds
+
+
+def _has_clients(run: Run, round: int) -> bool:
+    return "clients" in run.saved_arrays[round]
+
+
+def _rounds_named(run: Run, text: str) -> list[int]:
     saved = run.saved_rounds
     if not saved:
         raise BadInput(f"{run.path}: expected a run with stored weights; got none (results.weights_every)")

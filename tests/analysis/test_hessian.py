@@ -148,6 +148,12 @@ def test_rounds_have_names(run):
     assert rounds_named(run, "best") == [best]
 
 
+def test_of_all_rounds_those_without_clients_count_for_the_global_model_alone(run):
+    rounds = rounds_named(run, "all", clients=True)
+    found = [(subject.round, subject.client) for subject in shared(run).subjects(rounds, clients=True)]
+    assert found == [(1, None), (2, None), (2, 0), (2, 1), (2, 2)]
+
+
 def test_clients_are_looked_at_in_those_rounds_that_stored_them(run):
     assert [s.label for s in shared(run).subjects([1, 2], clients=True)] == [
         "round 1 global", "round 2 global", "round 2 client 0", "round 2 client 1", "round 2 client 2"
@@ -176,7 +182,7 @@ MISTAKES = {
     "no such run": (["nowhere"], "nowhere: expected a run's folder"),
     "no such round": (["RUN", "--rounds", "9"], r"expected some of the stored rounds \[1, 2\]; got 9"),
     "no number": (["RUN", "--rounds", "x"], "expected last, best, all, or numbers with commas; got 'x'"),
-    "no clients": (["RUN", "--rounds", "1", "--clients"], "saved with its clients' weights; got one without"),
+    "no clients": (["RUN", "--rounds", "1", "--clients"], "clients' models; got round 1 without; allowed: rounds 2"),
     "no such quantity": (["RUN", "--quantities", "trace"], "--quantities: expected some of objective, eigenvalues"),
     "no such option": (["RUN", "--set", "tolerence=1"], "tolerence"),
     "out of range": (["RUN", "--top", "0"], "exact.top"),

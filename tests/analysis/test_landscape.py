@@ -127,7 +127,7 @@ def test_the_command_writes_a_picture_a_page_and_the_numbers(run, script, tmp_pa
 
 
 MISTAKES = {
-    "no clients": (["--round", "1", "--along", "clients"], "saved with its clients' weights; got one without"),
+    "no clients": (["--round", "1", "--along", "clients"], "clients' models; got round 1 without; allowed: rounds 2"),
     "no such client": (["--client", "9"], "expected one of those stored at round 2: 0, 1, 2; got 9"),
     "no such direction": (["--along", "up"], "expected some of random, eigen, clients; got up"),
     "nothing": (["--along", ""], "expected something to look along"),
@@ -144,6 +144,18 @@ def test_mistakes_end_in_one_line_and_exit_code_2(run, script, mistake):
     code, _, heard = script("landscape.py", str(run.path), *arguments)
     assert (code, heard.count("\n")) == (2, 1)
     assert re.search(line, heard)
+
+
+def test_ways_lead_to_runs_on_the_same_data_with_stored_weights_alone(folder, script):
+    code, _, heard = script("landscape.py", "bare", "--to", "other-data", "--along", "")
+    assert (code, heard.count("\n")) == (2, 1)
+    assert "--to: expected a run on the data of" in heard
+
+
+def test_two_runs_of_one_name_are_two_ways(run, shared, tmp_path):
+    shutil.copytree(run.path, tmp_path / "deep" / "run")
+    plan = Plan(shared, Wanted(along=[], to=[str(run.path), str(tmp_path / "deep" / "run")], side=3, points=3))
+    assert len(plan.panels[1][0].marks) == 3
 
 
 def test_a_model_of_other_tensors_is_no_end_of_a_way(shared):
