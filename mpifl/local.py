@@ -67,6 +67,8 @@ class Trained(NamedTuple):
     """mean of the minibatches' objective, the algorithm's own terms left out"""
     accuracy: float
     """share of the training samples classified right, as they were met"""
+    carried: Tensor | None = None
+    """[d]: what momentum of earlier rounds put into (w - y) / lr; None where it begins at zero"""
 
 
 class Minibatch:
@@ -125,10 +127,12 @@ def train(
     pull = pull + loss.pull
     together = local.clip_pull or not local.clip
     v = (torch.zeros_like(w) if momentum is None else momentum.clone()) if local.momentum else None
-    forward = {"keep": keep} if (keep := loss.needs & KEEPABLE) else {}
-    losses, correct, samples, steps, accumulated, v_a = 0.0, 0, 0, 0, 0.0, 0.0
+    forward, frozen = {"keep": keep} if (keep := loss.needs & KEEPABLE) else {}, loss.evaluated(net.module)
+    losses, correct, samples, steps = 0.0, 0, 0, 0
+    accumulated, v_a, carried, v_c = 0.0, 0.0, 0.0, 1.0
     for number, (x, y) in enumerate(batches):
-        minibatch = Minibatch(net, loss, lambda x=x, y=y, number=number: Step(net, x, y, context, number, forward))
+        known = (net, x, y, context, number, forward, frozen)
+        minibatch = Minibatch(net, loss, lambda known=known: Step(*known))
         g = local.gradient(minibatch, net.weights)
         if linear is not None:
             g.add_(linear)
@@ -140,16 +144,17 @@ def train(
             g.add_(net.weights, alpha=pull)
         if local.weight_decay:
             g.add_(net.weights, alpha=local.weight_decay)
-        unit = 1.0 - lr * pull * accumulated
+        unit, rest = 1.0 - lr * pull * accumulated, -lr * pull * carried
         if v is not None:
             v.mul_(local.momentum).add_(g)
-            v_a = local.momentum * v_a + unit
+            v_a, v_c = local.momentum * v_a + unit, local.momentum * v_c + rest
             g = g.add_(v, alpha=local.momentum) if local.nesterov else v
             unit = unit + local.momentum * v_a if local.nesterov else v_a
+            rest = rest + local.momentum * v_c if local.nesterov else v_c
         net.weights.add_(g, alpha=-lr)
-        accumulated += unit
+        accumulated, carried = accumulated + unit, carried + rest
         losses, correct = losses + minibatch.loss, correct + minibatch.correct
         samples, steps = samples + len(y), steps + 1
-    return Trained(
-        net.weights.clone(), steps, accumulated, lr, v, float(losses) / steps, float(correct) / samples
-    )
+    before = None if v is None or momentum is None else carried * momentum
+    figures = (float(losses) / steps, float(correct) / samples)
+    return Trained(net.weights.clone(), steps, accumulated, lr, v, *figures, before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
@@ -27,9 +27,6 @@ from mpifl.rates import RATES
 from mpifl.schedule import Participation
 from mpifl.settings import BadInput, Count, NonNegative, NonNegativeInt, options
 from mpifl.store import Run
-
-if TYPE_CHECKING:  # a plan is made also where there is no MPI library
-    pass
 
 GENERATED = ("digits", "synthetic")
 """data sets that need no packed file"""
@@ -151,11 +148,7 @@ def resolve(raw: dict) -> Config:
     _refuse_misfit(config.local.loss, config.model)
     if config.evaluation.models and config.evaluation.where == "shared":
         raise BadInput("evaluation.where: expected server, where evaluation.models are tested; got shared")
-    if config.algorithm.gradient is not None and not isinstance(config.local.gradient, Plain):
-        raise BadInput(
-            f"local.gradient: expected plain, since {type(config.algorithm).__name__} brings its own gradient; got "
-            f"{type(config.local.gradient).__name__.lower()}"
-        )
+    _refuse_other_steps(config.algorithm, config.local)
     if config.local.nesterov and not config.local.momentum:
         raise BadInput("local.nesterov: expected a local.momentum above 0 with it; got 0.0")
     if not config.data.path and config.data.name not in GENERATED:
@@ -164,6 +157,18 @@ def resolve(raw: dict) -> Config:
             f"{', '.join(GENERATED)}; got no path and the name {config.data.name!r}"
         )
     return config
+
+
+def _refuse_other_steps(rule: Any, local: Local) -> None:
+    """BadInput where local steps are none that the rule can have."""
+    name = type(rule).__name__
+    if rule.gradient is not None and not isinstance(local.gradient, Plain):
+        got = type(local.gradient).__name__.lower()
+        raise BadInput(f"local.gradient: expected plain, since {name} brings its own gradient; got {got}")
+    if rule.fresh_momentum and local.momentum and local.momentum_state == "persist":
+        raise BadInput(
+            f"local.momentum_state: expected reset, since {name} weighs the gradients of one round only; got persist"
+        )
 
 
 def _refuse_misfit(text: str, model: Model) -> None:

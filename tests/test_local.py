@@ -8,6 +8,7 @@ from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.losses.step import ClientRound
 from mpifl.models import MODELS
 from mpifl.rates import RATES, Cosine, Exponential, Milestones
+from mpifl.settings import options
 from mpifl.vector import Net
 
 SHAPE, CLASSES = (3, 16, 16), 5
@@ -125,6 +126,27 @@ def test_accumulated_is_fednovas_closed_form(options, pull, expected):
     net = make()
     got = trained(net, batches(7), Local(lr=0.05, **options), pull=pull).accumulated
     assert got == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("pull", [0.0, 2.0])
+def test_what_earlier_momentum_put_into_the_way_is_what_is_left_of_it_where_there_are_no_gradients(nesterov, pull):
+    """The way is linear in gradients and momentum: here of 0 x cross-entropy, so of the momentum alone."""
+    net, local = make(dtype=torch.float64), Local(lr=0.05, momentum=0.9, nesterov=nesterov)
+    w = net.weights.clone()
+    momentum = torch.linspace(-1, 1, len(w), dtype=torch.float64)
+    some, lr = batches(7, dtype=torch.float64), 0.05
+    got = train(net, Nothing(), local, some, context(w), lr, w, momentum=momentum, pull=pull)
+    assert (got.carried - (w - got.y) / lr).abs().max() < 1e-12
+    assert trained(make(), batches(2), local).carried is None
+
+
+@options
+class Nothing(CrossEntropy):
+    """A loss without a gradient."""
+
+    def __call__(self, step):
+        return 0 * super().__call__(step)
 
 
 def test_the_reply_is_no_view_of_the_net():

@@ -3,11 +3,12 @@
     d_c = (w - y_c) / a_c;   w <- w - tau sum_S p_c d_c;   tau = sum_S p_c a_c
 
 a_c is the sum of the weights of the steps' gradients in (w - y_c) / lr, for any mix of momentum and proximal term.
+Momentum begins at zero in each round: what it brought from earlier ones would weigh most where steps are few.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -23,6 +24,8 @@ class FedNova(Rule):
     mu: NonNegative = 0.0
     """strength of a proximal term (mu/2)||y - w||^2"""
     server_step: Any = Sgd()
+
+    fresh_momentum: ClassVar[bool] = True
 
     def init_server(self, w: Tensor) -> State:
         return self.server_step.init(w)

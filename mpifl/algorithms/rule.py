@@ -26,6 +26,8 @@ class Rule(ABC):
 
     gradient: ClassVar[Oracle | None] = None
     """the gradient of its local steps, for a rule that brings its own; `local.gradient` must then stay plain"""
+    fresh_momentum: ClassVar[bool] = False
+    """whether it holds only where local momentum begins at zero in each round"""
 
     def init_server(self, w: Tensor) -> State:
         """What the server remembers before the first round."""

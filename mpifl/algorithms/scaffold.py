@@ -3,7 +3,8 @@
     y <- y - lr (g - c_c + c);   c_c+ = c_c - c + (w - y) / (lr a_c);   c <- c + sum_S p_c (c_c+ - c_c)
 
 a_c is the sum of the weights of the steps' gradients in w - y: the number of steps where there is neither momentum nor
-a quadratic term. With local momentum the number of steps in its place makes the controls diverge.
+a quadratic term. With local momentum the number of steps in its place makes the controls diverge; so does momentum of
+earlier rounds (`momentum_state = "persist"`), unless it is left out of w - y.
 """
 
 from __future__ import annotations
@@ -20,8 +21,14 @@ from mpifl.settings import options
 
 
 def renewed(control: Tensor, shared: Tensor, w: Tensor, trained: Trained) -> Tensor:
-    """A client's next control variate, the mean gradient that it met on its way: c_c - c + (w - y) / (lr a_c)."""
-    return control - shared + (w - trained.y) / (trained.lr * trained.accumulated)
+    """A client's next control variate, the mean gradient that it met on its way: c_c - c + (w - y) / (lr a_c).
+
+    What momentum of earlier rounds put into w - y is taken out first. At a rate of 0 the client learns nothing.
+    """
+    if trained.lr == 0:
+        return control.clone()
+    way = w - trained.y if trained.carried is None else w - trained.y - trained.lr * trained.carried
+    return control - shared + way / (trained.lr * trained.accumulated)
 
 
 @options

@@ -42,5 +42,5 @@ class Moon(Loss):
     def _likeness(self, step: Step, name: str) -> Tensor:
         frozen = step.net.twin(name, getattr(step.context, name))
         with torch.no_grad():
-            z = frozen(step.x).features
+            z = frozen(step.x, **step.frozen).features
         return functional.cosine_similarity(step.out.features, z, dim=-1)

@@ -44,6 +44,8 @@ class Step:
     """counts the client's steps of this round from 0"""
     forward: dict[str, Any] = field(default_factory=dict)
     """options of the forward pass, such as gates"""
+    frozen: dict[str, Any] = field(default_factory=dict)
+    """likewise, of models in evaluation mode"""
     passes: list[Output] = field(default_factory=list)
     """the forward passes made so far, those of derived steps included"""
 

@@ -5,9 +5,11 @@ import torch
 from quadratics import Quadratics, distance, mean, moments, weights_by_round
 
 from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.feddc import FedDC
 from mpifl.algorithms.fedopt import Sgd
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.local import Local
+from mpifl.rates import Cosine
 from mpifl.schedule import Participation
 from mpifl.settings import options
 
@@ -92,6 +94,37 @@ def test_with_local_momentum_the_weights_of_the_steps_stand_in_for_their_number(
     assert all(distance(last.clients[c]["c"], q.gradient(c, optimum)) < 1e-9 for c in range(4))
     counted = weights_by_round(q.experiment(ByStepCount(), local, 20, objective="uniform"))
     assert distance(counted[-1], optimum) > 10
+
+
+@options
+class ByTheWholeWay(Scaffold):
+    """SCAFFOLD as it would be with the momentum of earlier rounds left in w - y."""
+
+    def client(self, sent, own, train):
+        return super().client(sent, own, lambda w, **terms: train(w, **terms)._replace(carried=None))
+
+
+@pytest.mark.parametrize("kind", MOMENTUM)
+@pytest.mark.parametrize("participation", [Participation(), HALF])
+def test_momentum_of_earlier_rounds_is_no_gradient_of_this_one(kind, participation):
+    q, local = Quadratics(d=2), Local(steps=5, batch=100, lr=0.02, momentum_state="persist", **MOMENTUM[kind])
+    optimum = q.optimum(q.share("samples"))
+    last = moments(q.experiment(Scaffold(), local, 400, participation))[-1]
+    assert distance(last.w, optimum) < 1e-10
+    assert all(distance(last.clients[c]["c"], q.gradient(c, optimum)) < 1e-9 for c in range(4))
+    if kind == "plain":
+        left_in = weights_by_round(q.experiment(ByTheWholeWay(), local, 400, participation))
+        assert distance(left_in[-1], optimum) > 1e-3
+
+
+@pytest.mark.parametrize("rule", [Scaffold(), FedDC(alpha=0.1)])
+def test_a_round_at_no_rate_teaches_the_controls_nothing(rule):
+    """A cosine may end at a rate of 0."""
+    q, local = Quadratics(), Local(steps=3, batch=100, lr=LR, schedule=Cosine(floor=0.0))
+    *_, before, last = moments(q.experiment(rule, local, 5))
+    assert last.w.isfinite().all()
+    assert torch.equal(last.server["c"], before.server["c"])
+    assert all(torch.equal(a["c"], b["c"]) for a, b in zip(before.clients, last.clients, strict=True))
 
 
 def test_a_server_step_of_its_own_changes_the_way_and_not_the_goal():

@@ -49,6 +49,19 @@ def test_it_is_the_papers_contrast_of_two_frozen_models_in_evaluation_mode():
     assert 0 < got.value <= MU * math.log(1 + math.exp(2 / TAU))
 
 
+def test_beside_stochastic_depth_the_frozen_models_have_their_branches_scaled():
+    net, loss = build(), tiny.loss("stochdepth(ce, keep=0.3) + moon")
+    sent, previous = other(net, 1), other(net, 2)
+    step = tiny.step(net, sent=sent, previous=previous).derived(frozen=loss.evaluated(net.module))
+    gates = []
+    for name, model in (("sent", sent), ("previous", previous)):
+        twin = net.twin(name, model).module
+        twin.register_forward_pre_hook(lambda module, x, options: gates.append(options["gates"]), with_kwargs=True)
+    loss(step)
+    assert gates == [loss.evaluated(net.module)["gates"]] * 2
+    assert gates[0][0] == 1 > gates[0][-1] == pytest.approx(0.3)
+
+
 def test_where_the_previous_model_is_the_sent_one_it_is_a_constant():
     net = build()
     model = other(net, 1)
