@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 import tomli_w
 
-from mpifl.settings import BadInput, instance, refuse_unknown, suggestion
+from mpifl.settings import BadInput, instance, refuse_others_options, refuse_unknown, suggestion
 
 Tables = dict[str, dict[str, type]]
 """dotted path of a named section -> the classes that its `name` may choose"""
@@ -129,7 +129,8 @@ def _assign(table: dict, keys: list[str], value: Any) -> None:
         if not isinstance(table.get(key), dict):  # `model=cnn` is short for `model.name=cnn`
             table[key] = {"name": table[key]} if key in table else {}
         table = table[key]
-    table[keys[-1]] = value
+    old = table.get(keys[-1])
+    table[keys[-1]] = {**old, "name": value} if isinstance(value, str) and isinstance(old, dict) else value
 
 
 def build(kind: type, raw: Any, tables: Tables, where: str = "") -> Any:
@@ -165,6 +166,8 @@ def _named(table: dict[str, type], raw: Any, tables: Tables, where: str) -> Any:
     rest = {key: value for key, value in raw.items() if key != "name"}
     if not isinstance(raw["name"], str) or raw["name"] not in table:
         raise BadInput(f"{where}.name: unknown name {raw['name']!r}{suggestion(raw['name'], table)}")
+    options = {name: [field.name for field in dataclasses.fields(kind)] for name, kind in table.items()}
+    refuse_others_options(raw["name"], rest, options, where)
     return build(table[raw["name"]], rest, tables, where)
 
 

@@ -66,6 +66,17 @@ def refuse_unknown(keys: Iterable[str], allowed: Iterable[str], where: str = "")
             raise BadInput(f"{f'{where}.{key}' if where else key}: unknown key{suggestion(key, allowed)}")
 
 
+def refuse_others_options(name: str, keys: Iterable[str], options: dict[str, list[str]], where: str) -> None:
+    """BadInput at the first of `keys` that is no option of `name` but of others: unknown, yet no slip of the pen."""
+    for key in keys:
+        owners = [other for other, known in options.items() if key in known]
+        if owners and name not in owners:
+            raise BadInput(
+                f"{where}.{key}: expected an option of {name}; got one of {', '.join(owners)}; allowed: "
+                f"{', '.join(options[name]) or 'none'}"
+            )
+
+
 def suggestion(got: Any, allowed: Iterable[str]) -> str:
     """The end of an error line: the nearest allowed name, and all of them."""
     allowed = list(allowed)

@@ -49,7 +49,8 @@ FACTORS: dict[str, dict[str, Any]] = {
         )
     },
     "gradient": {name: name for name in ORACLES},
-    "norm": {name: name for name in ("batch", "group", "layer", "scale", "none")},
+    "norm": {name: {"norm": name} for name in ("batch", "group", "layer", "scale", "none")}
+    | {"fedfn": {"norm": "none", "feature_norm": True}},
     "model": {name: name for name in SMALL},
 }
 
@@ -93,8 +94,7 @@ def cover() -> Iterator[Choice]:
 def raw(choice: Choice) -> dict:
     values = {factor: FACTORS[factor].get(name, name) for factor, name in choice.items()}
     model = {"name": choice.get("model", "lenet"), **OPTIONS.get(choice.get("model"), {})}
-    if "norm" in values:
-        model["norm"] = values["norm"]
+    model |= values.get("norm", {})
     if "moon" in values.get("loss", "") and model["name"] in HEADED:
         model["projection"] = 4
     local = {name: values[name] for name in ("loss", "gradient") if name in values}

@@ -64,7 +64,24 @@ REFUSED = {
     ),
     "a server step where there is none": (
         {"algorithm": {"name": "feddyn", "server_step": "adam"}},
-        "algorithm.server_step: unknown key; allowed: alpha",
+        "algorithm.server_step: expected an option of feddyn; got one of fedavg, fedprox, scaffold, fednova; allowed: "
+        "alpha",
+    ),
+    "norms behind nonlinearities where they stand before attention": (
+        {"model": {"name": "vit", "norm_after_activation": True}},
+        "model.norm_after_activation: expected an option of vit; got one of cnn, fedln_cnn, lenet, mlp",
+    ),
+    "fednova with momentum of earlier rounds": (
+        {"algorithm": "fednova", "local": {"momentum": 0.9, "momentum_state": "persist"}},
+        "local.momentum_state: expected reset, since FedNova weighs the gradients of one round only; got persist",
+    ),
+    "gradaug at no resolution": (
+        {"model": "resnet20", "local": {"loss": "ce + gradaug(resolutions=())"}},
+        "local.loss: gradaug.resolutions: ",
+    ),
+    "a label smoothing above one": (
+        {"local": {"loss": "ce(smoothing=1.5)"}},
+        "local.loss: ce.smoothing: expected less than or equal to 1; got 1.5",
     ),
     "an unknown rule": ({"algorithm": "fedavgg"}, "algorithm.name: unknown name 'fedavgg'; did you mean fedavg?"),
     "an unknown gradient": ({"local": {"gradient": "sma"}}, "unknown name 'sma'; did you mean sam?"),

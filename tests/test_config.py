@@ -38,6 +38,15 @@ def test_extends_lays_later_keys_over_earlier_ones(tmp_path):
     assert got.partition.alpha == 0.1
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_name_may_be_given_before_or_after_its_options(order):
+    given = ["model=resnet20", "model.norm=group"][::order]
+    assert config.override({"model": {"name": "cnn", "projection": 8}}, given)["model"] == {
+        "name": "resnet20",
+        "norm": "group",
+    }
+
+
 def test_a_section_that_changes_its_name_starts_afresh(tmp_path):
     write(
         tmp_path,

@@ -8,9 +8,10 @@ resolution. Sub-networks use batch statistics and leave the running ones alone.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,7 +32,7 @@ class GradAug(Loss):
     """the least"""
     narrowest: bool = True
     """whether one sub-network always has it, as in the code; else all widths are drawn"""
-    resolutions: tuple[Share, ...] = (1.0, 0.875, 0.75, 0.625)
+    resolutions: Annotated[tuple[Share, ...], Field(min_length=1)] = (1.0, 0.875, 0.75, 0.625)
     """of which one is drawn for each sub-network, as shares of the image's sides"""
 
     needs: ClassVar[frozenset[str]] = frozenset({"width"})
