@@ -50,8 +50,8 @@ class Net:
 
     @cached_property
     def scales(self) -> Tensor:
-        """[d]: 1 where a parameter is a weight (a matrix, a kernel, a norm's scale), 0 where it is not (a bias)."""
-        return torch.cat([_view(self.weights, e).new_full((e.size,), e.name.endswith("weight")) for e in self._own()])
+        """[d]: 0 where a parameter is a bias, 1 where it is not (a matrix, a kernel, a norm's scale, a position)."""
+        return torch.cat([self.weights.new_full((e.size,), not e.name.endswith("bias")) for e in self._own()])
 
     def _own(self) -> list[Entry]:
         return [entry for entry in self.layout if entry.kind == "parameter"]

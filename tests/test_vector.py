@@ -50,6 +50,17 @@ def test_loading_moves_the_module():
     assert next(net.module.parameters()).flatten()[3].item() == 3.0
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_all_but_biases_are_on_the_scale_of_weights(name):
+    net = make(name, norm="group")
+    biases = [e for e in net.layout if e.kind == "parameter" and not net.scales[e.offset]]
+    assert all(e.name.endswith("bias") for e in biases)
+    assert net.scales.sum() == len(net.weights) - sum(e.size for e in biases)
+    others = {e.name for e in net.layout if e.kind == "parameter"} - {e.name for e in biases}
+    assert others == {name for name, _ in net.module.named_parameters() if not name.endswith("bias")}
+    assert "positions" in others or name != "vit"
+
+
 def test_digest_is_the_sha256_of_the_bytes_in_order():
     import hashlib
 
