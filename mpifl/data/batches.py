@@ -7,6 +7,7 @@ rank, or on any other client. Images stay uint8 until a batch needs them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ class Augmentation:
     """What is done to a training image, per sample. The default is nothing."""
 
     crop: NonNegativeInt = 0
-    """pixels of zero padding on each side before a random crop back to the image's size"""
+    """pixels of padding on each side before a random crop back to the image's size"""
+    padding: Literal["black", "mean"] = "black"
+    """of what colour: black; or the channels' mean, as where padding comes after normalising (the FedDyn family)"""
     crop_probability: Fraction = 1.0
     """share of the samples that are cropped at random; the others keep their place"""
     flip: Fraction = 0.0
@@ -45,7 +48,7 @@ class Augmentation:
         return draws
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """uint8 images `[n, c, h, w]`, each cropped and flipped by its row of `draws [n, 3]`, in one gather."""
+        """Images `[n, c, h, w]`, padded with 0, each cropped and flipped by its row of `draws [n, 3]`: one gather."""
         n, _, height, width = images.shape
         padded = torch.nn.functional.pad(images, [self.crop] * 4)
         rows = draws[:, 0, None] + torch.arange(height, device=images.device)
@@ -80,8 +83,14 @@ class Samples:
     def pick(self, indices: Tensor, augmentation: Augmentation | None = None, draws: Tensor | None = None) -> Tensor:
         """Normalised images `[n, c, h, w]` of the samples at `indices`; with `draws`, augmented first."""
         images = self.images[indices]
-        if draws is not None:
-            images = augmentation.apply(images, draws)
+        if draws is None:
+            return self._normalised(images)
+        if augmentation.padding == "mean":  # which is 0 once images are normalised
+            images = augmentation.apply(self._normalised(images), draws)
+            return images.clone(memory_format=torch.contiguous_format)
+        return self._normalised(augmentation.apply(images, draws))
+
+    def _normalised(self, images: Tensor) -> Tensor:
         # The format is named because strides of one-channel images are ambiguous, and convolutions choose by strides
         # a kernel that rounds differently.
         images = images.to(self._dtype, memory_format=torch.contiguous_format)

@@ -87,9 +87,10 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem, stages of residual blocks, global average pooling, head.
+    """Stem, stages of residual blocks, average pooling, head.
 
-    `layout`: for each stage its blocks' convolutions. `pool`: a 3x3 max-pool of stride 2 after the stem.
+    `layout`: for each stage its blocks' convolutions. `pool`: a 3x3 max-pool of stride 2 after the stem. `cells`:
+    parts, down and across, over which the last stage's map is averaged.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class ResNet(nn.Module):
         stem: Spec,
         pool: bool,
         layout: Sequence[Sequence[tuple[Spec, ...]]],
+        cells: int = 1,
     ) -> None:
         super().__init__()
         make_norm, after = options.make_norm, options.norm_after_activation
@@ -112,8 +114,8 @@ class ResNet(nn.Module):
                 stage.append(Block(source, specs, make_norm, after))
                 source = specs[-1].channels
             self.stages.append(stage)
-        self.blocks = sum(len(stage) for stage in self.stages)
-        self.head = Head(source, classes, projection=options.projection, normalise=options.feature_norm)
+        self.blocks, self.cells = sum(len(stage) for stage in self.stages), cells
+        self.head = Head(source * cells**2, classes, projection=options.projection, normalise=options.feature_norm)
         for part in self.modules():
             if isinstance(part, Conv):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
@@ -147,7 +149,8 @@ class ResNet(nn.Module):
             for block in stage:
                 x = block(x, cut, next(gate), kept)
             kept.stage(x)
-        return kept.output(*self.head(x.mean((2, 3)), kept))
+        x = x.mean((2, 3)) if self.cells == 1 else F.adaptive_avg_pool2d(x, self.cells).flatten(1)
+        return kept.output(*self.head(x, kept))
 
     def last_stage(self, x: Tensor, width: float) -> Tensor:
         """The last stage alone, as a sub-network of `width`, on features whose channels the caller has cut.

@@ -72,6 +72,17 @@ def test_crop_and_flip_equal_the_plain_per_sample_ones():
     assert draws[:, :2].max() == 4
 
 
+@pytest.mark.parametrize(("padding", "colour"), [("black", -0.4 / 0.2), ("mean", 0.0)])
+def test_padding_is_black_or_of_the_mean_colour_and_changes_nothing_else(padding, colour):
+    some, augmentation = samples(20), Augmentation(crop=3, flip=0.5, padding=padding)
+    draws = augmentation.draw(20, seeds.generator(1, "augment", 0, 1))
+    got = some.pick(torch.arange(20), augmentation, torch.from_numpy(draws))
+    for image, (row, column, flipped), result in zip(some.pick(torch.arange(20)), draws, got, strict=True):
+        padded = torch.nn.functional.pad(image, [3] * 4, value=colour)
+        expected = padded[:, row : row + 8, column : column + 8]
+        assert torch.allclose(result, expected.flip(-1) if flipped else expected, atol=1e-6)
+
+
 def test_uncropped_samples_keep_their_place():
     augmentation = Augmentation(crop=3, crop_probability=0.5)
     draws = augmentation.draw(4000, seeds.generator(1, "augment", 0, 1))
@@ -85,11 +96,12 @@ def test_no_augmentation_draws_nothing():
 
 @pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("ambiguous", [False, True])
-def test_one_channel_batches_have_plain_strides_whatever_the_source(augmented, ambiguous):
+@pytest.mark.parametrize("padding", ["black", "mean"])
+def test_one_channel_batches_have_plain_strides_whatever_the_source(augmented, ambiguous, padding):
     images = np.zeros((9, 8, 8), dtype=np.uint8)
     images = images[:, None] if ambiguous else images.reshape(9, 1, 8, 8).copy()
     one = Samples(images, np.arange(9), (0.0,), (1.0,))
-    augmentation = Augmentation(flip=1.0) if augmented else Augmentation()
+    augmentation = Augmentation(flip=1.0, padding=padding) if augmented else Augmentation()
     draws = augmentation.draw(9, seeds.generator(1, "augment", 0, 1))
     draws = None if draws is None else torch.from_numpy(draws)
     assert one.pick(torch.arange(9), augmentation, draws).stride() == (64, 64, 8, 1)

@@ -49,6 +49,18 @@ def test_resnet18_stages_begin_behind_the_stems_pooling(stem, size, stages):
     assert len(out.activations) == 1 + 2 * 8
 
 
+@pytest.mark.parametrize("width", [1.0, 0.25])
+def test_a_map_can_be_averaged_in_parts_as_fedln_does_on_larger_images(width):
+    net, x = build("resnet18", (3, 64, 64), cells=2, norm="none"), batch(2, 3, 64, 64)
+    out = net(x, width=width)
+    channels = 512 if width == 1 else 128
+    expected = torch.nn.functional.avg_pool2d(out.stages[-1], 4).reshape(2, 4 * channels)
+    torch.testing.assert_close(out.features, expected)
+    weight, bias = net.head.classifier.weight, net.head.classifier.bias
+    assert weight.shape == (5, 2048)
+    torch.testing.assert_close(out.logits, expected @ weight[:, : 4 * channels].T + bias)
+
+
 def test_resnet18_is_torchvisions():
     theirs = torchvision().models.resnet18(num_classes=10)
     ours = build("resnet18", (3, 64, 64), 10, stem="imagenet")
