@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
-from mpi.launch import ALONE, launch
+from mpi.launch import ALONE, MPIS, launch
 
 from mpifl.store import Run
 
@@ -51,7 +51,7 @@ CASES = {
     "stops_at_a_target_shared": MLP
     | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "shared"}},
 }
-LAUNCHES = [("mpich", 1), ("mpich", 2), ("mpich", 3), ("mpich", 5), ("openmpi", 2), ("openmpi", 5)]
+LAUNCHES = [(mpi, ranks) for mpi in MPIS for ranks in (1, 2, 3, 5)]
 OF_ROUNDS = ("round", "sha256", "test_accuracy", "test_loss")
 OF_CLIENTS = ("participated", "loss", "accuracy", "weight")
 
@@ -101,7 +101,7 @@ def test_the_cases_are_what_they_are_named_for(reference):
     assert len({averaged, pooled, local}) == 3
 
 
-@pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
+@pytest.mark.parametrize("mpi", MPIS)
 def test_the_command_line_gives_those_bits_too(reference, tmp_path, mpi):
     config = reference / "cnn.toml"
     done = launch(mpi, 3, "-m", "mpifl", "run", config, "rounds=2", "--out", tmp_path / "run")
