@@ -22,12 +22,15 @@ _SERVER, _MEANS = "server.", "means."
 class Checkpoints(Keeper):
     """Keeps one every so many rounds (0: never) and minutes, and at the end; `store` is None on workers.
 
-    `check` raises when another writer has taken the folder.
+    `check` raises when another writer has taken the folder. The checkpoint of the round `kept` is there already, and
+    may be the only one: it is not written again.
     """
 
-    def __init__(self, folder: Path, store: Store | None, check: Callable[[], None], rounds: int, minutes: float):
+    def __init__(
+        self, folder: Path, store: Store | None, check: Callable[[], None], rounds: int, minutes: float, kept: int
+    ) -> None:
         self.folder, self.store, self.check = folder, store, check
-        self._kept = 0
+        self._kept = kept
         self.rounds, self.seconds = rounds, 60 * minutes
         self._last = time.monotonic()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -37,6 +37,17 @@ class Evaluation:
     def batches(self, samples: int) -> int:
         """How many batches the test of `samples` takes."""
         return -(-samples // self.batch)
+
+    def reached(self, figures: Mapping[str, np.ndarray]) -> int:
+        """The first round tested as every so many are, by a run's `round` and `test_accuracy`, that hit the target.
+
+        0: none.
+        """
+        if not self.target_accuracy or "test_accuracy" not in figures:
+            return 0
+        rounds = figures["round"]
+        hits = rounds[(rounds % self.every == 0) & (figures["test_accuracy"] >= self.target_accuracy)]
+        return int(hits[0]) if len(hits) else 0
 
 
 class Score(NamedTuple):

@@ -93,3 +93,5 @@ class Start:
     """what clients remember that this rank holds"""
     holders: dict[int, int] = field(default_factory=dict)
     """client -> rank, the same on all ranks"""
+    reached: int = 0
+    """the round that hit the target accuracy, as the server knows; 0: none"""

@@ -62,7 +62,8 @@ class _Loop:
         self.states = ClientStates(federation, unseen, start.states, start.holders, x.states_folder)
         self.sent: Message = {}
         self.initial = w
-        self.verdict = _END if self.progress.round >= x.rounds else _GO
+        self.verdict = _GO
+        self.reached = start.reached
         self.failure = ""
         self.told = self.settled = True
         self.played = self.progress.round
@@ -73,8 +74,8 @@ class _Loop:
         """This round's message to every rank, on its net's device; with it, the server's verdict on going on."""
         p = self.progress
         self.began, self.moved_before = time.perf_counter(), self.federation.bytes_moved
-        if self.verdict == _GO and self.federation.pulse.reason:
-            self.verdict = _STOP
+        if self.verdict == _GO:
+            self.verdict = _END if self._over() else _STOP if self.federation.pulse.reason else _GO
         ending = self.verdict in (_END, _STOP)
         keep = p.round > 0 and self.verdict != _FAIL and self.keeper.due(p, ending)
         message = {**self.x.clients.algorithm.send(p.w, p.server)}
@@ -92,6 +93,10 @@ class _Loop:
         if keep:
             self.keeper.keep(p, self.states, self.federation)
         return verdict
+
+    def _over(self) -> bool:
+        """Whether all rounds are done, or the one after that which hit the target accuracy."""
+        return self.progress.round >= self.x.rounds or 0 < self.reached < self.progress.round
 
     def _count(self, round: int) -> None:
         """The server is at `round`: the one just played, or, where that one was left, the one before."""
@@ -179,8 +184,6 @@ class _Loop:
         w, server = x.clients.algorithm.server(p.w, p.server, mean, float(share))
         self.progress = Progress(w, buffers, server, round, cohort, rows, means=means)
         self.told = False
-        if round == x.rounds:
-            self.verdict = _END
 
     def _means(self, parts: dict[str, Tensor], share: float) -> dict[str, Tensor]:
         """The cohort's mean as it came; the mean over all clients moved by the cohort's part of it."""
@@ -199,7 +202,7 @@ class _Loop:
         self.watcher.finished(self.progress, last)
         target = self.x.evaluation.target_accuracy
         if target and self.progress.score and self.progress.score.accuracy >= target:
-            self.verdict = _END
+            self.reached = self.reached or self.progress.round
 
     def _figures(self, round: int, mean: Message, cohort: np.ndarray, plays: list, rows: np.ndarray) -> dict:
         """What the round cost: bytes as a real federation would send them, and as MPI moved them; seconds."""

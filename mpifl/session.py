@@ -62,10 +62,12 @@ def _run(
             say(found.warning + "\n" * bool(found.warning) + f"going on after round {found.round}")
         watchers = [Recorder(store, config.results.weights_rounds(config.rounds)), Teller(config.rounds)]
     every, minutes = config.results.checkpoint_rounds, config.results.checkpoint_minutes
-    keeper = Checkpoints(folder, store, owner.check, every, minutes)
+    keeper = Checkpoints(folder, store, owner.check, every, minutes, found.round if found else 0)
+    start = start_from(found, federation)
+    start.reached = x.evaluation.reached(store.rounds) if store else 0
     try:
         with federation.pulse.watching(config.runtime.grace_seconds, 60 * config.runtime.patience_minutes):
-            progress = rounds.run(x, federation, Both(watchers), keeper, start_from(found, federation))
+            progress = rounds.run(x, federation, Both(watchers), keeper, start)
     except BaseException:
         if store:
             _close_failed(store)

@@ -122,6 +122,7 @@ def _state(cell: Cell, config: schema.Config) -> State:
     binding.check_same(str(cell.out), run.config, schema.text(config))
     rounds = len(run.rounds["round"])
     measured = [value for value in run.rounds.get("test_accuracy", ()) if value == value]
-    done = run.status == "complete" and rounds >= config.rounds
+    over = rounds >= config.rounds or 0 < config.evaluation.reached(run.rounds) < rounds
+    done = run.status == "complete" and over
     accuracy = measured[-1] if measured else float("nan")
     return State(DONE if done else PARTIAL, rounds, config.rounds, accuracy, f"{run.attrs['updated']}, {run.status}")

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from mpifl.settings import BadInput
-from mpifl.store import binding, manifest, seal, vectors
+from mpifl.store import binding, files, manifest, seal, vectors
 from mpifl.store.folder import CHECKPOINT, MANIFEST
 from mpifl.store.image import model_name
 from mpifl.store.manifest import Entry, Manifest, Part
@@ -157,7 +157,7 @@ def _opened(folder: Path, run_id: str, entry: Entry, damages: list[str]) -> Chec
 
 def _place(folder: Path) -> Path:
     place = Path(folder) / CHECKPOINT
-    place.mkdir(exist_ok=True)
+    files.make_folder(place)
     return place
 
 

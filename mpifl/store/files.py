@@ -69,6 +69,14 @@ def replacing(path: Path, before_rename: Callable[[], None] | None = None) -> It
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Make `path` unless it is there; raises Refused."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as problem:
+        raise Refused(problem.errno, problem.strerror, str(path)) from problem
+
+
 def write_with_room(path: Path, data: bytes | memoryview, room: int) -> None:
     """Make `path` of `data` and reserve `room` bytes after it, for libhdf5 to fill.
 

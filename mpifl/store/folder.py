@@ -79,16 +79,21 @@ def is_run(folder: Path) -> bool:
     return _owner(folder).get("format") == FORMAT or format_of(folder / RESULTS) == FORMAT
 
 
+def begun(folder: Path) -> bool:
+    """Whether there are results or checkpoints: where only the results are gone, nothing may be begun anew over it."""
+    return any(os.path.lexists(path) for path in (folder / RESULTS, folder / CHECKPOINT / MANIFEST))
+
+
 def remove_run(folder: Path) -> None:
     """Remove what a run and its analysis write, by name; anything else in the folder stays."""
     for name in (MODELS, CHECKPOINT, VECTORS):
         if (folder / name).is_symlink():  # what it points to may serve others
             (folder / name).unlink()
+    _remove_matching(folder / CHECKPOINT, _MANIFEST)  # first: checkpoints without results would be refused
     for name in (RESULTS, HESSIAN):
         (folder / name).unlink(missing_ok=True)
     clear_unfinished(folder)
     _remove_matching(folder / MODELS, _MODEL_FILE)
-    _remove_matching(folder / CHECKPOINT, _MANIFEST)
     _remove_matching(folder / CHECKPOINT, CHECKPOINT_FILE)
     _remove_matching(folder / VECTORS, _VECTORS_FILE)
     for name in (CHECKPOINT, VECTORS):

@@ -13,7 +13,7 @@ from mpifl.settings import BadInput
 from mpifl.store import checkpoint, facts, files, manifest, resuming
 from mpifl.store.cohorts import Cohorts
 from mpifl.store.columns import Clients, Rounds, Value
-from mpifl.store.folder import MODELS, RESULTS, Owner, abandon, check_free, clear_unfinished, remove_run
+from mpifl.store.folder import MODELS, RESULTS, Owner, abandon, begun, check_free, clear_unfinished, remove_run
 from mpifl.store.image import (
     FORMAT_VERSION,
     MODEL_FORMAT,
@@ -113,11 +113,16 @@ class Store:
     @staticmethod
     def begun(folder: Path) -> bool:
         """Whether the folder holds something to resume: a run killed before its first commit left nothing."""
-        return (folder / RESULTS).exists()
+        return begun(folder)
 
     @property
     def run_id(self) -> str:
         return str(self._attributes["run_id"])
+
+    @property
+    def rounds(self) -> Mapping[str, np.ndarray]:
+        """Every column of /rounds so far, as `Run.rounds` has them."""
+        return self._rounds.columns()
 
     def append(
         self, round: int, row: Mapping[str, Value], clients: Mapping[str, ArrayLike], ids: ArrayLike
@@ -148,7 +153,7 @@ class Store:
         arrays = model_arrays(weights, buffers, clients, client_buffers, client_ids)
         about = {"format": MODEL_FORMAT, "format_version": FORMAT_VERSION, "run_id": self.run_id, "round": round}
         image = model_image({**facts.software(), **about}, arrays, self._fixed.layout)
-        (self.folder / MODELS).mkdir(exist_ok=True)
+        files.make_folder(self.folder / MODELS)
         files.write_hdf5(self.folder / MODELS / f"{model_name(round)}.h5", image, self.owner.check)
         self._models[round] = tuple(arrays)
 
