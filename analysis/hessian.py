@@ -113,7 +113,7 @@ def _announced(survey: Any, tasks: Sequence[Any], cost: Any) -> str:
     minutes = f"{cost.seconds / 60:.0f} min" if cost.seconds > 90 else f"{cost.seconds:.0f} s"
     where = f"{models} model{'s'[: models > 1]} on {ranks} rank{'s'[: ranks > 1]}"
     work = f"about {cost.products:,.0f} products, {minutes}, {cost.memory.total / 1e6:,.0f} MB a rank"
-    return f"{survey.shared.run.path}: {survey.name}, {len(tasks)} findings about {where}: {work}"
+    return f"{survey.shared.run.path}: {survey.name}, {len(tasks)} finding{'s'[: len(tasks) > 1]} about {where}: {work}"
 
 
 def _told(finding: Any) -> str:

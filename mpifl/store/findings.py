@@ -13,6 +13,7 @@ Each finding is there whole or not at all: the small file is rewritten and renam
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ FORMAT = "mpifl-hessian"
 FORMAT_VERSION = 1
 _VECTORS = f"{FORMAT}-vectors"
 _EXPECTED = "what was found about a run (else move it away)"
+_NAME = re.compile(r"\w[\w .+=-]{0,99}")
 _TEXT = h5py.string_dtype()
 
 Facts = Mapping[str, Any]
@@ -77,6 +79,9 @@ class Findings:
 
     def begin(self, measurement: str, settings: Facts) -> None:
         """Say what a new measurement is of; BadInput where one of that name has other settings. Writes nothing yet."""
+        if not _NAME.fullmatch(measurement):
+            what = "a name of letters and digits, inside also - _ . + = and spaces"
+            raise BadInput(f"--name: expected {what}; got {measurement!r}")
         self._refresh()
         known = self.settings.get(measurement, settings)
         for name in sorted({*known, *settings}):
@@ -117,8 +122,7 @@ class Findings:
             file.attrs.update({**self._about(), "format": _VECTORS, **about})
             for name, array in {**known, **arrays}.items():
                 file.create_dataset(name, data=array)
-        target = self.vectors_file(path)
-        _write(target, image.getbuffer())
+        _write(self.vectors_file(path), image.getbuffer())
 
     def vectors(self, path: str, weights_sha256: str | None = None) -> dict[str, np.ndarray] | None:
         """The long vectors of a model; None where there are none, or none of these weights."""

@@ -51,7 +51,8 @@ class Model:
     def ends(self) -> Ends:
         """The ends of the spectrum, with the Lanczos basis."""
         top = min(self.protocol.top, self.operator.dimension - 1)
-        return lanczos(self.operator, top, 1, tolerance=self.protocol.tolerance, seed=self.seed)
+        most = max(200, 4 * (top + 1))
+        return lanczos(self.operator, top, 1, tolerance=self.protocol.tolerance, most=most, seed=self.seed)
 
     @cached_property
     def diagonal(self) -> Diagonal:

@@ -140,7 +140,7 @@ def _rounds_named(run: Run, text: str) -> list[int]:
         return [saved[int(np.nanargmax(accuracy))]]
     named = {"all": saved, "last": saved[-1:]}
     try:
-        rounds = named[text] if text in named else [int(part) for part in text.split(",")]
+        rounds = named[text] if text in named else list(dict.fromkeys(map(int, text.split(","))))
     except ValueError:
         raise BadInput(f"--rounds: expected last, best, all, or numbers with commas; got {text!r}") from None
     if missing := [round for round in rounds if round not in saved]:

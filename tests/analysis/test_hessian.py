@@ -148,6 +148,17 @@ def test_rounds_have_names(run):
     assert rounds_named(run, "best") == [best]
 
 
+def test_a_round_named_twice_is_one(run):
+    assert rounds_named(run, "2,1,2") == [2, 1]
+
+
+def test_more_eigenvalues_than_there_are_come_out_as_all_but_the_smallest(run):
+    found = measured(run, Exact(samples=0, top=10_000), clients=False, quantities=["eigenvalues"]).findings
+    finding = found.under("exact/round_000002/global")["eigenvalues"]
+    values = np.append(finding["values"], finding["smallest"])
+    assert values == pytest.approx(torch.linalg.eigvalsh(hessian(run, None)).numpy()[::-1], abs=1e-9)
+
+
 def test_of_all_rounds_those_without_clients_count_for_the_global_model_alone(run):
     rounds = rounds_named(run, "all", clients=True)
     found = [(subject.round, subject.client) for subject in shared(run).subjects(rounds, clients=True)]
@@ -171,7 +182,7 @@ def test_the_cost_is_said_in_advance(run):
 def test_the_command_measures_and_goes_on(run, script):
     code, said, _ = script("hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0")
     assert code == 0
-    assert re.search(r"1 findings about 1 model on 1 rank: about \d+ products, \d+ s, \d+ MB a rank", said)
+    assert re.search(r"1 finding about 1 model on 1 rank: about \d+ products, \d+ s, \d+ MB a rank", said)
     assert "round 2 global eigenvalues" in said
     code, said, _ = script("hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0")
     assert code == 0
@@ -184,6 +195,8 @@ MISTAKES = {
     "no number": (["RUN", "--rounds", "x"], "expected last, best, all, or numbers with commas; got 'x'"),
     "no clients": (["RUN", "--rounds", "1", "--clients"], "clients' models; got round 1 without; allowed: rounds 2"),
     "no such quantity": (["RUN", "--quantities", "trace"], "--quantities: expected some of objective, eigenvalues"),
+    "a name with a path": (["RUN", "--name", "a/b"], "--name: expected a name of letters and digits.*; got 'a/b'"),
+    "a name with dots alone": (["RUN", "--name", ".."], "--name: expected a name of letters"),
     "no such option": (["RUN", "--set", "tolerence=1"], "tolerence"),
     "out of range": (["RUN", "--top", "0"], "exact.top"),
     "an option of the other protocol": (["RUN", "--protocol", "fedalign", "--samples", "5"], "samples"),
