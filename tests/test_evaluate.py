@@ -108,3 +108,11 @@ def test_a_test_is_of_clean_images_in_evaluation_mode_whatever_the_loss_mixes():
         logits = net(x.test.pick(torch.arange(len(x.test)))).logits
     right = (logits.argmax(-1) == x.test.labels).double().mean().item()
     assert progress.score.accuracy == pytest.approx(right, rel=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["fedavg", "scaffold"])
+def test_what_is_tested_moves_no_bit_of_the_training(rule):
+    raw = {"model": {"name": "cnn", "norm": "batch"}, "algorithm": rule}
+    more = {"models": ["cohort", "all"], "clients": True}
+    plain, tested = (tiny.digests({**raw, "evaluation": evaluation}) for evaluation in ({}, more))
+    assert [digest for digest, _ in plain] == [digest for digest, _ in tested]
