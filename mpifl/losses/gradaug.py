@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Ge, Le
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -18,7 +19,7 @@ from torch.nn import functional
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
 from mpifl.models.layers import untracked
-from mpifl.settings import Count, NonNegative, Share, options
+from mpifl.settings import NonNegative, Share, options
 
 
 @options
@@ -26,8 +27,8 @@ class GradAug(Loss):
     """The strength is the paper's for n = 2; 2.0 for n = 1, 1.5 for n = 3, 1.25 for n = 4."""
 
     mu: NonNegative = 1.75
-    n: Count = 2
-    """sub-networks a step"""
+    n: Annotated[int, Ge(1), Le(16)] = 2
+    """sub-networks a step, whose passes are all held at once"""
     width: Share = 0.8
     """the least"""
     narrowest: bool = True
