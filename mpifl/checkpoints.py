@@ -67,8 +67,8 @@ def start_from(found: Checkpoint | None, federation: Federation) -> Start:
     progress = Progress(vectors["w"], vectors["buffers"], server, found.round, means=means)
     first = federation.size - federation.workers
     holders = {client: first + i % federation.workers for i, client in enumerate(sorted(found.clients_held()))}
-    mine = {client: client for client, rank in holders.items() if rank == federation.rank}
-    return Start(progress, _As(lambda client: _tensors(found.state(client)), mine), holders)
+    mine = [client for client, rank in holders.items() if rank == federation.rank]
+    return Start(progress, ((client, _tensors(state)) for client, state in found.states(mine)), holders)
 
 
 def everywhere(found: Checkpoint | None, federation: Federation) -> Checkpoint | None:

@@ -180,7 +180,9 @@ def exit_code() -> Iterator[None]:
         sys.stdout = None
         sys.exit(141)
     except (BadInput, OSError) as error:
-        click.echo(f"mpifl: {error}", err=True)
+        from mpifl.tables import say
+
+        say(f"mpifl: {error}", error=True)
         sys.exit(2)
 
 

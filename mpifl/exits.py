@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import socket
-import sys
 import traceback
 from collections.abc import Callable
-
-import click
 
 from mpifl import launching
 from mpifl.federation import AgreedBadInput, Federation
@@ -15,6 +12,7 @@ from mpifl.pulse import Lost
 from mpifl.rounds import RunFailed
 from mpifl.settings import BadInput
 from mpifl.store import Refused, Superseded
+from mpifl.tables import say
 
 DONE, BROKEN, BAD_INPUT, DIVERGED, TAKEN, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 75, 130
 """exit codes; STOPPED is what sysexits.h calls a temporary failure: `--resume` goes on"""
@@ -67,5 +65,4 @@ def _rank(federation: Federation | None) -> str:
 
 
 def _say(line: str) -> None:
-    click.echo(f"mpifl: {line}", err=True)
-    sys.stderr.flush()
+    say(f"mpifl: {line}", error=True)

@@ -124,7 +124,7 @@ def _cases(cases: dict[str, dict[str, dict[str, Any]]]) -> Iterator[list[_Choice
         if not choices:
             raise BadInput(f"cases.{axis}: expected tables, one for each case; got none")
         for label in choices:
-            if not label or label != _fit(label):
+            if not label.strip(".") or label != _fit(label):
                 raise BadInput(f"cases.{axis}: expected names of letters, digits and . _ + = , -; got {label!r}")
         yield [_Choice(label, dict(_flat("", given))) for label, given in choices.items()]
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Container, Iterable
 
-import click
 import numpy as np
 
 from mpifl.clients import COLUMNS
 from mpifl.progress import Progress, Watcher
 from mpifl.store import Store
-from mpifl.tables import duration, size
+from mpifl.tables import duration, say, size
 from mpifl.vector import digest
-
-
-def say(line: str) -> None:
-    """Print a line; where nobody reads any more (`mpifl run ... | head`), the run goes on without."""
-    try:
-        click.echo(line)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
 
 class Both(Watcher):

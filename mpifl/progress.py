@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,8 +89,8 @@ class Start:
 
     progress: Progress | None = None
     """None: from the initial weights"""
-    states: Mapping[int, State] = field(default_factory=dict)
-    """what clients remember that this rank holds"""
+    states: Iterable[tuple[int, State]] = ()
+    """clients with what they remember, of those that this rank holds; to be gone through once"""
     holders: dict[int, int] = field(default_factory=dict)
     """client -> rank, the same on all ranks"""
     reached: int = 0

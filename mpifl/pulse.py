@@ -46,12 +46,13 @@ class Pulse:
         self._grace, self._patience = inf, inf
         self._asked = inf
         self._next_look = self._next_beat = inf
+        self._watched = False
         self.reason = ""
         """what asked for the stop; empty if nothing did"""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGTERM and SIGUSR1 as a wish to stop, and SIGINT while `watching`; a second one ends the process."""
+        """Take SIGTERM and SIGUSR1 as a wish to stop, and SIGINT from `watching` on; a second one ends the process."""
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         try:
             yield
@@ -69,7 +70,7 @@ class Pulse:
         now = time.monotonic()
         self._grace, self._patience = grace, patience or inf
         self._heard = dict.fromkeys(self._peers, (now, 0, -1))
-        self._looked, self._next_look, self._next_beat = now, now, now
+        self._looked, self._next_look, self._next_beat, self._watched = now, now, now, True
         try:
             yield
         finally:
@@ -107,7 +108,7 @@ class Pulse:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if number == signal.SIGINT:
-            if self._next_look == inf:
+            if not self._watched:
                 raise KeyboardInterrupt
             signal.signal(number, signal.SIG_DFL)
         self._ask(signal.Signals(number).name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,12 +14,12 @@ from mpifl import build, likeness, rounds, schema
 from mpifl.checkpoints import Checkpoints, everywhere, start_from
 from mpifl.exits import DONE, STOPPED, on_all_ranks
 from mpifl.federation import AgreedBadInput, Federation, library
-from mpifl.journal import Both, Recorder, Teller, say
+from mpifl.journal import Both, Recorder, Teller
 from mpifl.progress import Experiment, Progress, Watcher
 from mpifl.provenance import place, provenance
 from mpifl.show import OTHERS_TESTED
 from mpifl.store import Checkpoint, Run, Store, Superseded, checkpoint
-from mpifl.tables import console_for, facts, show, size, table
+from mpifl.tables import facts, say, say_table, size, table
 
 _TESTED = {"test_accuracy": "accuracy", **OTHERS_TESTED}
 
@@ -109,7 +108,7 @@ def _announce(config: schema.Config, x: Experiment, dataset, places: list[dict[s
     ranks = table(*places[0], texts=4)
     for row in places:
         ranks.add_row(*map(str, row.values()))
-    show(console_for(sys.stdout), f"mpifl {mpifl.__version__}, {library()}", ranks)
+    say_table(f"mpifl {mpifl.__version__}, {library()}", ranks)
     say(
         f"{config.name}: {type(config.algorithm).__name__}, loss {config.local.loss}, {config.model.name} "
         f"({len(net.weights):,} parameters), {dataset.name} ({len(dataset.train):,} training, "
@@ -136,6 +135,6 @@ def _conclude(store: Store, progress: Progress) -> int:
     made.add_row("seconds", f"{figures['seconds'].sum():.1f}")
     sent = (size(figures[f"bytes_{way}"].sum()) for way in ("down", "up"))
     made.add_row("sent to clients, by clients", ", ".join(sent))
-    show(console_for(sys.stdout), "", made)
+    say_table("", made)
     say(f"written to {folder}\nnext: mpifl show {folder}")
     return DONE

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from mpifl.settings import BadInput
+from mpifl.store import Refused
 from mpifl.summation import Message
 
 State = Message
@@ -31,7 +32,7 @@ class Shelf:
     """Places of one size, each for a state like `like`; more are made as they are asked for.
 
     They are in memory, or with a `folder` in a file there. It has no name: nothing of it is left when its process ends,
-    however that ends. Room on the disk is reserved before it is mapped, so a full disk is an OSError that names the
+    however that ends. Room on the disk is reserved before it is mapped, so a full disk is Refused, which names the
     folder, not a bus error.
     """
 
@@ -93,7 +94,7 @@ class Shelf:
             os.posix_fallocate(self._file.fileno(), start, length)
             return mmap.mmap(self._file.fileno(), length, offset=start)
         except OSError as problem:
-            raise OSError(problem.errno, problem.strerror, str(self.folder)) from problem
+            raise Refused(problem.errno, problem.strerror, str(self.folder)) from problem
 
 
 class Shelved(MutableMapping[int, State]):

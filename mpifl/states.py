@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +23,14 @@ class ClientStates:
         self,
         federation: Federation,
         unseen: State,
-        here: Mapping[int, State],
+        here: Iterable[tuple[int, State]],
         holders: dict[int, int],
         folder: Path | None = None,
     ) -> None:
         self.unseen = unseen
         shelf = Shelf(folder, unseen)
         self.here, self._fresh = Shelved(shelf), Shelved(shelf)
-        for client, state in here.items():  # one after the other: together they may be too many
+        for client, state in here:  # one after the other: together they may be too many
             self.here[client] = state
         self._federation, self._holders = federation, dict(holders)
 

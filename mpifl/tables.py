@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
+import sys
 import time
 from typing import TextIO
 
+import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +24,32 @@ def console_for(stream: TextIO) -> Console:
     """
     width = shutil.get_terminal_size((_WIDTH, 0)).columns
     return Console(file=stream, width=width, color_system=None, markup=False, highlight=False)
+
+
+def say(line: str, error: bool = False) -> None:
+    """Print a line; where nobody reads any more (`mpifl run ... | head`, a log on a full disk), go on without."""
+    try:
+        click.echo(line, err=error)
+    except OSError:
+        nowhere = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+        sys.stdout, sys.stderr = (sys.stdout, nowhere) if error else (nowhere, sys.stderr)
+
+
+class _Page(io.StringIO):
+    """Text for a stream, of its encoding: what to draw lines with depends on it."""
+
+    encoding = None
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self.encoding = getattr(stream, "encoding", None)
+
+
+def say_table(title: str, made: Table) -> None:
+    """Print a table under its title as `say` prints a line."""
+    page = _Page(sys.stdout)
+    show(console_for(page), title, made)
+    say(page.getvalue().removesuffix("\n"))
 
 
 def table(*columns: str, texts: int = 1) -> Table:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from mpifl.cli import main
-from mpifl.store import Run, checkpoint, manifest
+from mpifl.store import Run, Store, checkpoint, manifest
 
 CONFIG = """
 rounds = 30
@@ -87,4 +89,11 @@ def test_checkpoints_whose_results_are_gone_are_refused_not_begun_anew_over(fold
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()} == before
     assert run("out", "rounds=2", "--force").exit_code == 0
+    assert Run.open("out").status == "complete"
+
+
+def test_an_interrupt_while_a_run_is_closed_is_too_late_to_stop_it(folder, monkeypatch):
+    close = Store.close
+    monkeypatch.setattr(Store, "close", lambda *given: (os.kill(os.getpid(), signal.SIGINT), close(*given)))
+    assert run("out", "rounds=1").exit_code == 0
     assert Run.open("out").status == "complete"

@@ -96,6 +96,7 @@ MISTAKES = {
     'base = "base.toml"\n[grid]\nseed = [1979-05-27]': "seed: expected text, a number, true, false or a list; got ",
     'base = "base.toml"\n[cases]\nx = {}': "cases.x: expected tables, one for each case; got none",
     'base = "base.toml"\n[cases.x]\n"a/b" = {}': "cases.x: expected names of letters, digits and ",
+    'base = "base.toml"\n[cases.x]\n".." = {}': "cases.x: expected names of letters, digits and ",
     'base = "base.toml"\ncases = { x = 3 }': "expected a valid dictionary; got 3",
     'base = "base.toml"\n[grid]\nseed = [1]\n[cases.x]\na.seed = 2': "seed: expected it once, ",
     'base = "base.toml"\n[grid]\nmodel = ["cnn"]\n[cases.x]\na.model.name = "mlp"': "model.name: expected it once, ",

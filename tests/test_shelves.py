@@ -12,6 +12,7 @@ from mpifl import shelves
 from mpifl.calibration import resident
 from mpifl.settings import BadInput
 from mpifl.shelves import Shelf, Shelved
+from mpifl.store import Refused
 
 LIKE = {"c": torch.zeros(5), "met": torch.zeros(1, dtype=torch.float64), "none": torch.zeros(0)}
 
@@ -96,6 +97,7 @@ def test_a_place_that_cannot_grow_is_an_error_that_names_the_folder(tmp_path):
             here[1] = state(1.0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert isinstance(caught.value, Refused)
     assert caught.value.filename == str(tmp_path)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mpifl.settings import BadInput
-from mpifl.store import Superseded, checkpoint, pack
+from mpifl.store import Superseded, checkpoint, pack, seal
 
 CONFIG = 'rounds = 5\n[local]\nlr = 0.1\n'
 
@@ -73,6 +73,15 @@ def test_states_written_by_some_ranks_are_read_by_any_number(tmp_path):
     assert check_whole(tmp_path) == 5
     with pytest.raises(KeyError):
         checkpoint.latest(tmp_path).state(7)
+
+
+def test_the_states_of_many_clients_are_read_file_by_file_each_opened_once(tmp_path, monkeypatch):
+    write(tmp_path, 3, ranks=3)
+    found, opened, paths = checkpoint.latest(tmp_path), seal.opened, []
+    monkeypatch.setattr(seal, "opened", lambda path: paths.append(path) or opened(path))
+    states = dict(found.states([6, 1, 0, 5, 4]))
+    assert {c: (state["h"][0], state["n"]) for c, state in states.items()} == {c: (300 + c, c) for c in (0, 6, 1, 4, 5)}
+    assert [path.name[-12:] for path in paths] == ["rank_0000.h5", "rank_0001.h5", "rank_0002.h5"]
 
 
 def test_at_most_two_checkpoints_are_kept_and_nothing_of_others(tmp_path):
