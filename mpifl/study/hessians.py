@@ -139,8 +139,11 @@ class Survey:
         return {"weights_sha256": subject.sha256, "samples": len(indices), "indices_sha256": digest}
 
     def _known(self, subject: Subject, quantity: str) -> bool:
-        finding = self.findings.found.get(f"{self.name}/{subject.path}/{quantity}")
-        return finding is not None and finding.facts["weights_sha256"] == subject.sha256
+        path = f"{self.name}/{subject.path}"
+        finding = self.findings.found.get(f"{path}/{quantity}")
+        known = finding is not None and finding.facts["weights_sha256"] == subject.sha256
+        is_compared = quantity == "diagonal" and subject.client is not None  # by its elements, which may be gone
+        return known and (not is_compared or self.findings.vectors_file(path).exists())
 
     def _keep(self, path: str, quantity: str, finding: Finding, vectors: Vectors) -> None:
         def keep() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from mpifl.study.drawing import COLOURS, styled
 from mpifl.study.landscape import Landscape
@@ -16,6 +17,8 @@ from mpifl.study.page import document
 Panel = Sequence[Landscape]
 """lines that share their axes, or one plane"""
 
+_HALO = withStroke(linewidth=1.2, foreground="white")
+"""around names, which stand on dark colours too"""
 _LEVELS = 14
 _HIGHEST = 25.0
 """losses above this many times the least, plus 1, are drawn as one: the valley is what is looked at"""
@@ -68,7 +71,9 @@ def _plane(axes: Axes, plane: Landscape) -> None:
         axes.plot(*where, color="white", markeredgecolor="black", **look)
         if number:
             text = name.rpartition("client ")[2] or name
-            axes.annotate(text, where, (3, 3), textcoords="offset points", fontsize=5.5)
+            inward = -1 if where[0] > (x[0] + x[-1]) / 2 else 1  # so that long names stay within
+            place = {"xytext": (3 * inward, 3), "ha": "left" if inward > 0 else "right"}
+            axes.annotate(text, where, textcoords="offset points", fontsize=5.5, path_effects=[_HALO], **place)
     axes.grid(False)
     axes.locator_params(nbins=5)
     axes.set(xlabel=plane.axes[0], ylabel=plane.axes[1], title=plane.title)
@@ -140,7 +145,7 @@ def _hovering(panel: Panel) -> dict[str, Any]:
         dotted = {**look, "dash": "dot"}
         data.append({**common, "y": line.accuracy.tolist(), "line": dotted, "yaxis": "y2", "showlegend": False})
     right = {"title": {"text": "accuracy (dotted)"}, "overlaying": "y", "side": "right", "showgrid": False}
-    right |= {"rangemode": "tozero", "tickformat": ".0%"}
+    right |= {"rangemode": "tozero", "tickformat": ".0%", "tickmode": "auto"}
     layout = {"title": {"text": _shared_title(panel)}, "xaxis": {"title": {"text": _shared_axis(panel)}}}
     layout["legend"] = {"orientation": "h", "yanchor": "bottom", "y": 1}
     return {"data": data, "layout": {**layout, "yaxis": {"title": {"text": "loss"}}, "yaxis2": right}}

@@ -225,6 +225,19 @@ def test_a_run_on_other_data_or_still_being_written_is_refused(run):
     assert shared(unfinished, unfinished=True).subjects([2])
 
 
+def test_where_a_clients_long_vectors_are_gone_its_diagonal_alone_is_found_again(run):
+    whole = measured(run, quantities=["objective", "diagonal"])
+    [before] = disagreements(whole.findings)
+    whole.findings.vectors_file("exact/round_000002/client_000001").unlink()
+    survey = Survey(whole.shared, whole.protocol)
+    subjects = survey.shared.subjects([2], clients=True)
+    [task] = survey.tasks(subjects, ["objective", "diagonal"])
+    assert (task.subject.client, task.quantity) == (1, "diagonal")
+    survey.measure([task])
+    survey.compare(subjects)
+    assert disagreements(Findings.open(run)) == [before]
+
+
 def test_other_settings_need_another_name_or_a_new_start(run):
     measured(run, clients=False, quantities=["objective"])
     with pytest.raises(BadInput, match="expected samples = 0, as 'exact' has been measured; got 20"):
