@@ -17,6 +17,7 @@ from mpifl.federation import AgreedBadInput, Federation, library
 from mpifl.journal import Both, Recorder, Teller
 from mpifl.progress import Experiment, Progress, Watcher
 from mpifl.provenance import place, provenance
+from mpifl.settings import BadInput
 from mpifl.show import OTHERS_TESTED
 from mpifl.store import Checkpoint, Run, Store, Superseded, checkpoint
 from mpifl.tables import facts, say, say_table, size, table
@@ -80,10 +81,7 @@ def _open(
     """The run's store, new or gone on with, and the checkpoint to go on from."""
     given = {"config": schema.text(config), "layout": x.clients.net.layout, "provenance": provenance(dataset, places)}
     if resume and Store.begun(folder):
-        found = checkpoint.latest(folder)
-        round = found.round if found else 0
-        store = Store.resume(folder, round=round, commit_seconds=config.results.commit_seconds, **given)
-        return store, found
+        return _go_on(folder, {**given, "commit_seconds": config.results.commit_seconds})
     parts = x.clients.parts
     store = Store.create(
         folder,
@@ -95,6 +93,18 @@ def _open(
         **given,
     )
     return store, None
+
+
+def _go_on(folder: Path, given: dict[str, Any]) -> tuple[Store, Checkpoint | None]:
+    """The run's store and its newest checkpoint, which a live writer, who stops now, may have pruned and replaced."""
+    found = checkpoint.latest(folder)
+    while True:
+        try:
+            return Store.resume(folder, round=found.round if found else 0, **given), found
+        except BadInput:
+            before, found = found, checkpoint.latest(folder)
+            if (before and before.round) == (found and found.round):
+                raise
 
 
 def _close_failed(store: Store) -> None:

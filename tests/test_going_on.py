@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from mpifl.cli import main
 from mpifl.store import Run, Store, checkpoint, manifest
+from mpifl.store.folder import Owner
 
 CONFIG = """
 rounds = 30
@@ -97,3 +99,22 @@ def test_an_interrupt_while_a_run_is_closed_is_too_late_to_stop_it(folder, monke
     monkeypatch.setattr(Store, "close", lambda *given: (os.kill(os.getpid(), signal.SIGINT), close(*given)))
     assert run("out", "rounds=1").exit_code == 0
     assert Run.open("out").status == "complete"
+
+
+def test_checkpoints_that_the_writer_before_made_until_the_last_moment_are_gone_on_from(folder, monkeypatch):
+    claim, often = Owner.claim, "results.checkpoint_rounds=1"
+    assert run("whole", "rounds=6").exit_code == 0
+    assert run("out", "rounds=2", often).exit_code == 0
+    shutil.copytree("out", "ahead")
+    assert run("ahead", "rounds=5", often, "--resume").exit_code == 0
+
+    def late(place: Path) -> Owner:
+        if Path("ahead").is_dir():
+            shutil.rmtree(place)
+            Path("ahead").rename(place)
+        return claim(place)
+
+    monkeypatch.setattr(Owner, "claim", late)
+    done = run("out", "rounds=6", often, "--resume")
+    assert (done.exit_code, "going on after round 5" in done.stdout) == (0, True), done.stderr
+    assert rows("out") == rows("whole")
