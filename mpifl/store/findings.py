@@ -80,8 +80,7 @@ class Findings:
     def begin(self, measurement: str, settings: Facts) -> None:
         """Say what a new measurement is of; BadInput where one of that name has other settings. Writes nothing yet."""
         if not _NAME.fullmatch(measurement):
-            what = "a name of letters and digits, inside also - _ . + = and spaces"
-            raise BadInput(f"--name: expected {what}; got {measurement!r}")
+            raise BadInput(f"--name: expected a name of letters, digits and - _ . + = inside; got {measurement!r}")
         self._refresh()
         known = self.settings.get(measurement, settings)
         for name in sorted({*known, *settings}):

@@ -195,7 +195,7 @@ MISTAKES = {
     "no number": (["RUN", "--rounds", "x"], "expected last, best, all, or numbers with commas; got 'x'"),
     "no clients": (["RUN", "--rounds", "1", "--clients"], "clients' models; got round 1 without; allowed: rounds 2"),
     "no such quantity": (["RUN", "--quantities", "trace"], "--quantities: expected some of objective, eigenvalues"),
-    "a name with a path": (["RUN", "--name", "a/b"], "--name: expected a name of letters and digits.*; got 'a/b'"),
+    "a name with a path": (["RUN", "--name", "a/b"], "--name: expected a name of letters.*; got 'a/b'"),
     "a name with dots alone": (["RUN", "--name", ".."], "--name: expected a name of letters"),
     "no such option": (["RUN", "--set", "tolerence=1"], "tolerence"),
     "out of range": (["RUN", "--top", "0"], "exact.top"),
