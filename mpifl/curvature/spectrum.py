@@ -44,11 +44,17 @@ class Spectrum:
     def density(self, grid: np.ndarray, width: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The density on `grid [n]`, each eigenvalue a Gaussian of `width`, and its standard error.
 
-        The width is by default a hundredth of the nodes' range: narrower shows the nodes themselves.
+        The width is by default a hundredth of the nodes' range (of one node: of its size): narrower shows the nodes.
         """
-        width = width or max(np.ptp(self.nodes) / 100, np.finfo(float).tiny)
+        width = width or 0.01 * (np.ptp(self.nodes) or np.abs(self.nodes).max() or 1.0)
         distance = (np.asarray(grid)[:, None, None] - self.nodes) / width
         return self.mean(np.exp(-(distance**2) / 2) / (width * np.sqrt(2 * np.pi)))
+
+    @property
+    def error(self) -> float:
+        """The area under the density's standard error: the share of the spectrum of whose place it is not sure."""
+        grid = self.grid()
+        return float(np.trapezoid(self.density(grid)[1], grid))
 
     def grid(self, points: int = 400) -> np.ndarray:
         """Points [n] over the nodes' range and a little more."""
@@ -57,14 +63,28 @@ class Spectrum:
         return np.linspace(low - margin, high + margin, points)
 
 
-def spectrum(operator: Symmetric, *, starts: int = 5, steps: int = 50, seed: int = 0) -> Spectrum:
-    """The spectrum from `starts` random starts of `steps` products each, fewer where the space is complete before."""
+def spectrum(
+    operator: Symmetric, *, starts: int = 10, steps: int = 50, tolerance: float = 0.05, seed: int = 0
+) -> Spectrum:
+    """The spectrum from random starts of `steps` products each, fewer where the space is complete before.
+
+    Two starts, and more until the `error` is at most `tolerance`, or there have been `starts`.
+    """
     if starts < 1 or steps < 1:
         raise BadInput(f"spectrum: expected at least one start and step; got {starts} and {steps}")
-    rules = [quadrature(operator, number, steps, seed) for number in range(starts)]
+    rules = []
+    for number in range(starts):
+        rules.append(quadrature(operator, number, steps, seed))
+        found = _together(rules, operator.dimension)
+        if number and operator.any(found.error <= tolerance):
+            break
+    return found
+
+
+def _together(rules: list[tuple[np.ndarray, np.ndarray]], dimension: int) -> Spectrum:
     longest = max(len(nodes) for nodes, _ in rules)
     nodes, weights = (np.stack([_padded(rule[part], longest, part) for rule in rules]) for part in (0, 1))
-    return Spectrum(nodes, weights, operator.dimension)
+    return Spectrum(nodes, weights, dimension)
 
 
 def quadrature(operator: Symmetric, number: int, steps: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -42,8 +42,10 @@ class Exact:
     """of the trace and of the diagonal's norm: two standard errors, relative"""
     probes: Count = 100
     """at most, for the trace and the diagonal"""
-    starts: Count = 3
-    """of the spectral density"""
+    starts: Count = 6
+    """at most, of the spectral density"""
+    density_tolerance: Positive = 0.05
+    """of the spectral density: the area under its standard error"""
     steps: Count = 40
     """of each start"""
     rho: Positive = 0.05

@@ -109,11 +109,14 @@ def _diagonal(model: Model) -> Found:
 
 
 def _spectrum(model: Model) -> Found:
-    found = spectrum(model.operator, starts=model.protocol.starts, steps=model.protocol.steps, seed=model.seed)
+    p: Exact = model.protocol
+    given = {"starts": p.starts, "steps": p.steps, "tolerance": p.density_tolerance}
+    found = spectrum(model.operator, **given, seed=model.seed)
     grid = found.grid()
     density, error = found.density(grid)
     nodes = {"nodes": found.nodes, "weights": found.weights}
-    return Finding({**nodes, "grid": grid, "density": density, "density_error": error}), {}
+    facts = {"starts": len(found.nodes), "converged": found.error <= p.density_tolerance}
+    return Finding({**nodes, "grid": grid, "density": density, "density_error": error}, facts), {}
 
 
 def _layers(model: Model) -> Found:
@@ -184,7 +187,7 @@ def products(protocol: Protocol, quantity: str, layout: Sequence) -> float:
         "eigenvalues": 3 * p.top + 6,
         "diagonal": 0.7 * min(p.probes, 40),
         "sharpness": 2,
-        "spectrum": p.starts * p.steps,
+        "spectrum": min(p.starts, 3) * p.steps,
         "layers": 8 * of_layers * min(1, 0.3 + 1 / of_layers),
         "gauss_newton": 0.7 * min(p.probes, 40) + 6,
     }[quantity]
