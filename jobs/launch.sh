@@ -3,8 +3,9 @@
 #
 #   launch RUN COMMAND...    runs COMMAND on all ranks of the job, and ends the job by what RUN says of itself
 #
-# complete: the job has succeeded. stopped: it has a checkpoint, and the job starts itself again. Anything else is a
-# failure. No launcher's exit code is believed in place of that: some return 0 after a node was lost.
+# complete: the job has succeeded. stopped: it has a checkpoint, and the job starts itself again; so it does where it was
+# warned of its end before the ranks could hear of it. Anything else is a failure. No launcher's exit code is believed in
+# place of that: some return 0 after a node was lost.
 
 # shellcheck source=site.sh
 . "$MPIFL/jobs/site.sh"
@@ -31,12 +32,12 @@ folder_of() {
 # Run a command on all ranks, and hand the warning before the job's end (USR1) on to them; then WARNED says when that
 # was. Its exit code.
 on_all_ranks() {
-    local pid code timer=
+    local pid='' code timer=''
     WARNED=
     command_line "$@"
-    echo "jobs: $(date '+%F %T') ${LINE[*]}"
-    trap 'WARNED=$(date "+%F %T"); echo "jobs: $WARNED the end is near"; kill -USR1 "$pid"' USR1
+    trap 'WARNED=$(date "+%F %T"); echo "jobs: $WARNED the end is near"; [ -z "$pid" ] || kill -USR1 "$pid"' USR1
     trap 'echo "jobs: $(date "+%F %T") the job is being ended"' TERM  # Slurm tells the ranks itself
+    echo "jobs: $(date '+%F %T') ${LINE[*]}"
     "${LINE[@]}" &
     pid=$!
     if [ -n "${PBS_JOBID:-}" ]; then
@@ -123,6 +124,8 @@ conclude() {
     case $status in
         complete) exit 0 ;;
         stopped) [ "$code" = 4 ] || again ;;  # 4: another job writes the run now
+        failed) ;;
+        *) [ -z "$WARNED" ] || [[ $code = [234] ]] || again ;;
     esac
     exit $((code ? code : 1))
 }

@@ -91,7 +91,7 @@ class Federation(MPI.Intracomm):
         """Wait for all ranks, asleep between looks, so that a core is free for a client and signal handlers run."""
         request, nap = self.Ibarrier(), 2e-5
         while not request.Test():
-            self.pulse.poll()
+            self.pulse.poll(waiting=True)
             time.sleep(nap)
             nap = min(_LONGEST_NAP, nap * 1.5)
 

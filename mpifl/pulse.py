@@ -1,18 +1,21 @@
 """Pulse: signs of life between the server and its workers, and the wish to stop, beside the collectives.
 
 Every few seconds each worker tells the server where it is, and the server tells the workers that it lives. So a rank
-that falls silent can be named, a signal to one rank reaches all, and the server hears of a worker's exception.
+that falls silent can be named, a signal to one rank reaches all, and the server hears of a worker's exception. Ranks of
+one node see each other die, for Slurm's srun gives the others half a minute then.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import os
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +42,9 @@ class Pulse:
     def __init__(self, bell: Any) -> None:
         self._bell = bell
         self._peers = list(range(1, bell.size)) if bell.rank == 0 else [0]
-        self._hosts = bell.allgather(socket.gethostname())
+        places = bell.allgather((socket.gethostname(), os.readlink("/proc/self/ns/pid"), os.getpid()))
+        self._hosts = [host for host, _, _ in places]
+        self._neighbours = {rank: pid for rank, (*node, pid) in enumerate(places) if node == [*places[bell.rank][:2]]}
         self._sent: list[tuple[Any, np.ndarray]] = []
         self._where = (0, -1)
         self._heard: dict[int, tuple] = {}
@@ -77,8 +82,11 @@ class Pulse:
             self._next_look = inf
             faulthandler.cancel_dump_traceback_later()
 
-    def poll(self) -> None:
-        """Look and tell, if it is time; raises Lost. To be called often: at most a comparison, nearly always."""
+    def poll(self, waiting: bool = False) -> None:
+        """Look and tell, if it is time; raises Lost. To be called often: at most a comparison, nearly always.
+
+        While `waiting` for all ranks, none may be dead.
+        """
         now = time.monotonic()
         if now < self._next_look:
             return
@@ -86,6 +94,8 @@ class Pulse:
             self._heard = {peer: (now, *where) for peer, (_, *where) in self._heard.items()}
         self._looked, self._next_look = now, now + _LOOK
         self._listen(now)
+        if waiting:
+            self._refuse_death()
         if now >= self._next_beat:
             self._beat(_STOP if self.reason else _ALIVE)
             self._next_beat = now + _BEAT
@@ -135,6 +145,12 @@ class Pulse:
             if kind == _STOP:
                 self._ask(f"a signal to rank {rank}")
 
+    def _refuse_death(self) -> None:
+        for rank, pid in self._neighbours.items():
+            if _dead(pid):
+                where = _at(*self._heard[rank][1:]) if rank in self._heard else ""
+                raise Lost(f"rank {rank} on {self._hosts[rank]} has died, or was killed{where}")
+
     def _refuse_silence(self, now: float) -> None:
         # The server speaks first: it knows more, and has the run's folder to close.
         limit = self._patience * (1.0 if self._bell.rank == 0 else 1.25)
@@ -144,6 +160,15 @@ class Pulse:
                     f"rank {rank} on {self._hosts[rank]} gave no sign of life for {now - last:.0f} s"
                     f"{_at(*where)} (runtime.patience_minutes)"
                 )
+
+
+def _dead(pid: int) -> bool:
+    """Whether a process has ended, be it that nobody has asked yet how."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"
 
 
 def _at(round: int, client: int) -> str:

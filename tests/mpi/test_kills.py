@@ -54,7 +54,7 @@ def kill_until_complete(folder: Path, victim: int, kills: int) -> None:
         if out.is_dir():
             assert_all_opens(out)
             before = done(out)
-            assert Run.open(out).status == "running"
+            assert Run.open(out).status in ("running", "failed")  # if another rank saw it, and had the time to say so
     finished = run(config, out, 1, "--resume", mpi=ALONE)
     assert finished.returncode == 0, finished.stderr
     assert before < rounds

@@ -39,14 +39,26 @@ def test_a_job_cut_short_on_two_nodes_queues_itself_again_and_ends_in_the_same_b
     assert "stopped by SIGUSR1" in account.log()
 
 
-@LONG
-def test_a_job_that_reaches_its_time_limit_goes_on_in_another(account, undisturbed):
-    """Of two minutes there are 20 to 80 seconds before the warning, for Slurm signals up to a minute early."""
-    rounds = "rounds=1500"
-    job = account.sbatch("--time=2", "--signal=B:USR1@40", "-n2", "train.sbatch", "config.toml", "run", rounds)
-    [ended] = account.ends(job, "COMPLETED", timeout=1800)
-    assert int(ended["Restarts"]) == len(Run.open(account.folder / "run").resumes) >= 1
-    assert hashes(account.folder / "run") == undisturbed(rounds)
+def test_a_job_that_is_warned_before_its_ranks_can_hear_goes_on_all_the_same(account, undisturbed):
+    job = account.sbatch("-n2", "train.sbatch", "config.toml", "run")
+    until("the launch", lambda: "mpifl run" in account.log())
+    account.cluster.command("scancel", "--batch", "--signal=USR1", job)
+    [ended] = account.ends(job, "COMPLETED")
+    assert ended["Restarts"] == "1"
+    assert hashes(account.folder / "run") == undisturbed()
+
+
+def test_a_job_near_its_time_limit_goes_on_in_another(account, undisturbed):
+    """Of a minute there are up to 40 seconds before the warning, for Slurm signals up to a minute early."""
+    more = ("--time=1", "--signal=B:USR1@20", "-n2")
+    job = account.sbatch(*more, "train.sbatch", "config.toml", "run", "rounds=100_000")
+    until("another", lambda: account.cluster.jobs(job)[0]["Restarts"] != "0" and account.rounds("run"), 120)
+    account.reaches("run", account.rounds("run") + 5)
+    account.cluster.command("scancel", job)
+    account.ends(job, "CANCELLED")
+    run = Run.open(account.folder / "run")
+    assert len(run.resumes) >= 1
+    assert hashes(run.path) == undisturbed(f"rounds={len(run.rounds['round'])}")
 
 
 def test_with_gpus_there_is_a_rank_for_each_and_the_server(account, undisturbed):
@@ -73,6 +85,22 @@ def test_a_wrong_option_fails_the_job_and_says_so_once(account):
     assert (ended["Restarts"], ended["ExitCode"]) == ("0", "2:0")
     assert account.log().count("local.epoch: unknown key; did you mean epochs?") == 1
     assert not (account.folder / "run").exists()
+
+
+def test_a_rank_that_is_killed_ends_the_others_and_fails_the_job(account):
+    cluster = account.cluster
+    more = ("rounds=1000", "local.epochs=100")  # a round of a second, which is training all but for an instant
+    job = account.sbatch("-n2", "train.sbatch", "config.toml", "run", *more)
+    account.reaches("run", 2)
+    node = cluster.jobs(job)[0]["NodeList"]
+    ranks = cluster.processes(node, "mpifl")
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGKILL)
+    until("the other's end", lambda: not cluster.processes(node, "mpifl"), 5)
+    [ended] = account.ends(job, "FAILED")
+    assert ended["Restarts"] == "0"
+    assert "mpifl: rank 0: rank 1 on n1 has died, or was killed" in account.log()
+    assert Run.open(account.folder / "run").status == "failed"
 
 
 @pytest.mark.parametrize("told", [True, pytest.param(False, marks=LONG)])
