@@ -29,7 +29,7 @@ help:  ## this list
 
 demo: $(VENV)/demo.installed  ## set up, then 16 federated clients on handwritten digits under mpirun -n 3
 	$(MPIRUN) -n 3 $(BIN)/mpifl run configs/demo.toml --out runs/demo --force
-	@echo "first: . $(BIN)/activate, which puts mpifl and mpirun on your path"
+	@echo "(after . $(BIN)/activate, which puts mpifl and mpirun on your path)"
 
 test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries
 	$(BIN)/ruff check .
