@@ -102,12 +102,11 @@ class Shared:
         return self.stage.samples(getattr(self.stage.dataset, split), self.net.weights.dtype)
 
     def _subjects(self, rounds: Sequence[int], clients: bool) -> Iterator[Subject]:
-        with_clients = [round for round in rounds if clients and "clients" in self.run.saved_arrays.get(round, ())]
-        if clients and not with_clients:
+        if clients and not any(_has_clients(self.run, round) for round in rounds):
             self.run.client_weights(rounds[0])  # says what is missing
         for round in rounds:
             yield Subject(round, None, *self.stage.weights(round))
-            if round in with_clients:
+            if clients and _has_clients(self.run, round):
                 for client, weights, buffers in zip(*self.run.client_weights(round), strict=True):
                     yield Subject(round, int(client), weights, buffers)
 
@@ -128,7 +127,7 @@ def rounds_named(run: Run, text: str, clients: bool = False) -> list[int]:
 
 
 def _has_clients(run: Run, round: int) -> bool:
-    return "clients" in run.saved_arrays[round]
+    return "clients" in run.saved_arrays.get(round, ())
 
 
 def _rounds_named(run: Run, text: str) -> list[int]:

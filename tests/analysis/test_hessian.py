@@ -165,12 +165,6 @@ def test_of_all_rounds_those_without_clients_count_for_the_global_model_alone(ru
     assert found == [(1, None), (2, None), (2, 0), (2, 1), (2, 2)]
 
 
-def test_clients_are_looked_at_in_those_rounds_that_stored_them(run):
-    assert [s.label for s in shared(run).subjects([1, 2], clients=True)] == [
-        "round 1 global", "round 2 global", "round 2 client 0", "round 2 client 1", "round 2 client 2"
-    ]  # fmt: skip
-
-
 def test_the_cost_is_said_in_advance(run):
     survey = Survey(shared(run), Exact(samples=0))
     cost = survey.cost(survey.tasks(survey.shared.subjects([2])))
