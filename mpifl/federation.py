@@ -13,11 +13,14 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from mpifl import launching
 
 os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # else Open MPI's wheel complains of itself on every shared window
 
-from mpi4py import MPI  # noqa: E402
-from torch import Tensor
+with launching.starting():
+    from mpi4py import MPI
 
 from mpifl.pulse import Pulse
 from mpifl.settings import BadInput
@@ -50,7 +53,7 @@ class Federation(MPI.Intracomm):
                 f"Python uses {library()}, another MPI than the launcher's (`mpifl doctor` says more)"
             )
         self.node = self.Split_type(MPI.COMM_TYPE_SHARED)
-        self.pulse = Pulse((communicator or MPI.COMM_WORLD).Dup())
+        self.pulse = Pulse(self)
         self._windows = []  # keeps shared memory mapped
         self.bytes_moved = 0
         return self
@@ -90,10 +93,11 @@ class Federation(MPI.Intracomm):
     def arrive(self) -> None:
         """Wait for all ranks, asleep between looks, so that a core is free for a client and signal handlers run."""
         request, nap = self.Ibarrier(), 2e-5
-        while not request.Test():
-            self.pulse.poll(waiting=True)
-            time.sleep(nap)
-            nap = min(_LONGEST_NAP, nap * 1.5)
+        with self.pulse.waiting():
+            while not request.Test():
+                self.pulse.poll()
+                time.sleep(nap)
+                nap = min(_LONGEST_NAP, nap * 1.5)
 
     def broadcast(self, message: Message) -> Message:
         """The server's `message` on every rank: vectors `[n]` of one float type, in one Bcast through host memory.
@@ -106,8 +110,9 @@ class Federation(MPI.Intracomm):
         packed = torch.cat([v.reshape(-1) for v in vectors]) if self.is_server else _empty_like(vectors)
         packed = packed.cpu()
         self.arrive()
-        for piece in _pieces(packed.numpy()):
-            self.Bcast(piece, root=0)
+        with self.pulse.waiting():
+            for piece in _pieces(packed.numpy()):
+                self.Bcast(piece, root=0)
         self.bytes_moved += packed.numel() * packed.element_size()
         pieces = packed.to(vectors[0].device).split([v.numel() for v in vectors])
         return dict(zip(message, pieces, strict=True))
@@ -123,8 +128,9 @@ class Federation(MPI.Intracomm):
             return sums.values(own), rows
         packed = np.concatenate([own.numpy(), np.ascontiguousarray(rows, dtype=np.float64).view(np.int64).ravel()])
         self.arrive()
-        for piece in _pieces(packed):
-            self.Reduce(*((MPI.IN_PLACE, piece) if self.is_server else (piece, None)), op=MPI.SUM, root=0)
+        with self.pulse.waiting():
+            for piece in _pieces(packed):
+                self.Reduce(*((MPI.IN_PLACE, piece) if self.is_server else (piece, None)), op=MPI.SUM, root=0)
         self.bytes_moved += packed.nbytes
         if not self.is_server:
             return None
@@ -137,13 +143,17 @@ class Federation(MPI.Intracomm):
             return values
         self.arrive()
         result = np.array(values, order="C")
-        for piece in _pieces(result):
-            self.Allreduce(MPI.IN_PLACE, piece, op=MPI.SUM)
+        with self.pulse.waiting():
+            for piece in _pieces(result):
+                self.Allreduce(MPI.IN_PLACE, piece, op=MPI.SUM)
         return result
 
     def replicate(self, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         """The server's `arrays`, of any types and shapes, on every rank; the others' do not matter."""
-        return arrays if self.size == 1 else _replicas(self, arrays)
+        if self.size == 1:
+            return arrays
+        with self.pulse.waiting():
+            return _replicas(self, arrays)
 
     def move(
         self, states: MutableMapping[int, Message], like: Message, moves: list[tuple[int, int, int]]
@@ -165,7 +175,8 @@ class Federation(MPI.Intracomm):
                 state = {name: torch.empty_like(vector) for name, vector in like.items()}
                 requests += [self.Irecv(p, source) for v in state.values() for p in _pieces(v.numpy())]
                 arriving.append((client, state))
-        MPI.Request.Waitall(requests)
+        with self.pulse.waiting():
+            MPI.Request.Waitall(requests)
         for client, source, _ in moves:
             if self.rank == source:
                 del states[client]
@@ -176,9 +187,12 @@ class Federation(MPI.Intracomm):
 
         The others pass None. Where shared memory is too small, every rank gets a copy of its own.
         """
-        node = self.node
-        if node.size == 1:
+        if self.node.size == 1:
             return arrays
+        with self.pulse.waiting():
+            return self._share(self.node, arrays)
+
+    def _share(self, node: MPI.Intracomm, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         described = _described(node, arrays)
         size = sum(_aligned(np.dtype(d).itemsize * int(np.prod(s))) for _, s, d in described)
         if not node.bcast(shared_memory_free() > size + (64 << 20)):
@@ -215,7 +229,8 @@ def launched_ranks() -> int | None:
 def begin() -> int:
     """How many ranks there are; starts MPI, where MPI4PY_RC_INITIALIZE=0 put that off."""
     if not MPI.Is_initialized():
-        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+        with launching.starting():
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
     return MPI.COMM_WORLD.size
 
 

@@ -5,12 +5,28 @@ each other. Nothing here needs MPI to be started: where they do not, starting it
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
 """where launchers say which rank a process is, before MPI is started"""
+
+START_SECONDS = 600.0
+"""how long MPI may take to start: where another rank does not, or the launcher loses a message, it would for ever"""
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """To start MPI in: ends this process, with a traceback, after START_SECONDS."""
+    faulthandler.dump_traceback_later(START_SECONDS, exit=True, file=2)  # sys.stderr may be no file
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def launcher() -> str:

@@ -1,27 +1,31 @@
 """Pulse: signs of life between the server and its workers, and the wish to stop, beside the collectives.
 
-Every few seconds each worker tells the server where it is, and the server tells the workers that it lives. So a rank
-that falls silent can be named, a signal to one rank reaches all, and the server hears of a worker's exception. Ranks of
-one node see each other die, for Slurm's srun gives the others half a minute then.
+Each second a thread of every worker tells the server where it is and for how long its main thread has been silent, and
+the server tells the workers. So a rank that hangs or dies is named, wherever the others wait; a signal to one rank
+reaches all; and the server hears of a worker's exception.
 """
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import os
 import signal
-import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
-from pathlib import Path
-from typing import Any
+from struct import Struct
+from typing import Any, NamedTuple
 
-import numpy as np
+from mpifl.lines import Lines
+from mpifl.tables import say
 
-_LOOK, _BEAT = 0.1, 1.0  # seconds between looks for messages, and between messages
-_ALIVE, _STOP, _FAILED = range(3)
+_BEAT = 1.0  # seconds between messages
+_HEED = 1.5  # seconds for the main thread to end this rank itself, with all that it can still put in order
+_MESSAGE = Struct("!Bqqd")  # kind, round, client, seconds of silence
+_ALIVE, _STOP, _FAILED, _BYE = range(4)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
@@ -30,146 +34,166 @@ class Abandoned(Exception):
 
 
 class Lost(RuntimeError):
-    """Another rank has failed, or was silent for too long; the message names it."""
+    """Another rank has died, has failed, or was silent for too long; the message names it."""
+
+
+class _Sign(NamedTuple):
+    """What was last heard of a rank, and when; the silence is its main thread's, below 0 while it waits inside MPI."""
+
+    time: float
+    round: int
+    client: int
+    silence: float
+
+    @property
+    def place(self) -> str:
+        return f", last seen in round {self.round} with client {self.client}" if self.client >= 0 else ""
 
 
 class Pulse:
-    """This rank's part of it, on a communicator of its own (`bell`, an MPI.Intracomm).
+    """This rank's part of it, for the ranks of a communicator (an MPI.Intracomm).
 
-    Deaf to signals until `listening`, silent until `watching`.
+    Deaf to signals and patient for ever until `listening`. A death ends the others at any time: `poll` raises Lost, and
+    where the main thread does not come to that, the process ends with the line that Lost would have had, and code 1.
     """
 
-    def __init__(self, bell: Any) -> None:
-        self._bell = bell
-        self._peers = list(range(1, bell.size)) if bell.rank == 0 else [0]
-        places = bell.allgather((socket.gethostname(), os.readlink("/proc/self/ns/pid"), os.getpid()))
-        self._hosts = [host for host, _, _ in places]
-        self._neighbours = {rank: pid for rank, (*node, pid) in enumerate(places) if node == [*places[bell.rank][:2]]}
-        self._sent: list[tuple[Any, np.ndarray]] = []
-        self._where = (0, -1)
-        self._heard: dict[int, tuple] = {}
+    def __init__(self, ranks: Any) -> None:
+        self._rank, self._size = ranks.rank, ranks.size
+        self._lines = Lines(ranks, _MESSAGE.size) if ranks.size > 1 else None
+        self._signs: dict[int, _Sign] = {}
+        self._seen, self._where, self._waits = time.monotonic(), (0, -1), False
         self._grace, self._patience = inf, inf
         self._asked = inf
-        self._next_look = self._next_beat = inf
-        self._watched = False
+        self._failed = self._released = self._shown = False
+        self._lost = ""
         self.reason = ""
         """what asked for the stop; empty if nothing did"""
+        self.playing = False
+        """whether the first round has begun"""
+        if self._lines:
+            threading.Thread(target=self._watch, daemon=True).start()
+            atexit.register(self._release)
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take SIGTERM and SIGUSR1 as a wish to stop, and SIGINT from `watching` on; a second one ends the process."""
+    def listening(self, patience: float) -> Iterator[None]:
+        """Take signals as a wish to stop, and watch the others, with `patience` as in `expect`.
+
+        A second SIGINT ends the process; until `playing`, the first does, as KeyboardInterrupt.
+        """
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        self.poll()
+        self.expect(inf, patience)
         try:
             yield
         finally:
+            self._patience = inf
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    @contextmanager
-    def watching(self, grace: float, patience: float) -> Iterator[None]:
-        """Watch the others; both times in seconds.
+    def expect(self, grace: float, patience: float) -> None:
+        """A client in training is left `grace` seconds after a signal.
 
-        A client in training is left `grace` after a signal. A rank that is silent for `patience` (0: for ever) makes
-        `poll` raise Lost, and prints where it hangs.
+        A rank that is silent for `patience` seconds (0: for ever) prints where it hangs, and then all ranks end.
         """
-        now = time.monotonic()
         self._grace, self._patience = grace, patience or inf
-        self._heard = dict.fromkeys(self._peers, (now, 0, -1))
-        self._looked, self._next_look, self._next_beat, self._watched = now, now, now, True
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While inside MPI, at the mercy of others: silent, but blameless."""
+        self._seen, self._waits = time.monotonic(), True
         try:
             yield
         finally:
-            self._next_look = inf
-            faulthandler.cancel_dump_traceback_later()
+            self._seen, self._waits = time.monotonic(), False
 
-    def poll(self, waiting: bool = False) -> None:
-        """Look and tell, if it is time; raises Lost. To be called often: at most a comparison, nearly always.
-
-        While `waiting` for all ranks, none may be dead.
-        """
-        now = time.monotonic()
-        if now < self._next_look:
-            return
-        if now - self._looked > self._patience / 2:  # it was this rank that slept
-            self._heard = {peer: (now, *where) for peer, (_, *where) in self._heard.items()}
-        self._looked, self._next_look = now, now + _LOOK
-        self._listen(now)
-        if waiting:
-            self._refuse_death()
-        if now >= self._next_beat:
-            self._beat(_STOP if self.reason else _ALIVE)
-            self._next_beat = now + _BEAT
-            if self._patience < inf:
-                faulthandler.dump_traceback_later(0.95 * self._patience, file=2)  # sys.stderr may be no file
-        self._refuse_silence(now)
+    def poll(self) -> None:
+        """Give a sign of life; raises Lost. To be called often: it costs a fraction of a microsecond."""
+        if not self._waits:
+            self._seen = time.monotonic()
+        if self._lost:
+            raise Lost(self._lost)
 
     def check(self, round: int, client: int) -> None:
         """`poll` in the midst of a client's training; raises Abandoned if it must be left."""
         self._where = (round, client)
         self.poll()
-        if time.monotonic() > self._asked + self._grace:
+        if self._seen > self._asked + self._grace:
             raise Abandoned
 
     def fail(self) -> None:
         """Tell the server that this worker has failed, and give it the time to put that down and end all ranks."""
-        if self._bell.rank and self._heard:  # the server listens, since it watches
-            self._beat(_FAILED)
+        if self._rank:
+            self._failed = True
+            self._lines.wake()
             time.sleep(2.0)
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if number == signal.SIGINT:
-            if not self._watched:
+            if not self.playing:
                 raise KeyboardInterrupt
             signal.signal(number, signal.SIG_DFL)
-        self._ask(signal.Signals(number).name)
+        self._asked = min(self._asked, time.monotonic())
+        self.reason = signal.Signals(number).name  # be it that another rank has told of it before
+        if self._lines:
+            self._lines.wake()
 
-    def _ask(self, reason: str) -> None:
-        if not self.reason:
-            self.reason, self._asked = reason, time.monotonic()
-            if self._next_look < inf:
-                self._next_look = self._next_beat = 0.0
+    def _release(self) -> None:
+        """This rank has done its part, and is about to end."""
+        self._released = True
+        self._lines.send(_MESSAGE.pack(_BYE, 0, -1, 0.0))
 
-    def _beat(self, kind: int) -> None:
-        content = np.array([kind, self._bell.rank, *self._where], dtype=np.int64)
-        self._sent = [(request, kept) for request, kept in self._sent if not request.Test()]
-        self._sent += [(self._bell.Isend(content, peer), content) for peer in self._peers]
+    def _watch(self) -> None:
+        """The thread: listens and tells, until it has to end the process."""
+        looked, due, told = time.monotonic(), 0.0, _ALIVE
+        while not self._lost:
+            for rank, message in self._lines.wait(_BEAT):
+                self._hear(rank, message)
+            now = time.monotonic()
+            if now - looked > _BEAT + self._patience / 2:  # it was this process that slept
+                self._seen = now
+                self._signs = {rank: sign._replace(time=now) for rank, sign in self._signs.items()}
+            looked, kind = now, _FAILED if self._failed else _STOP if self.reason else _ALIVE
+            if now >= due or kind != told:
+                due, told = now + _BEAT, kind
+                silence = self._seen - now if self._waits else now - self._seen
+                self._signs[self._rank] = _Sign(now, *self._where, silence)
+                self._lines.send(_MESSAGE.pack(kind, *self._where, silence))
+                self._judge(now)
+        time.sleep(_HEED)
+        if not self._released:
+            say(f"mpifl: rank {self._rank}: {self._lost}", error=True)
+            os._exit(1)
 
-    def _listen(self, now: float) -> None:
-        content = np.empty(4, dtype=np.int64)
-        while message := self._bell.Improbe():  # Iprobe and Recv hang between hosts: MPICH with UCX
-            message.Recv(content)
-            kind, rank, *where = content.tolist()
-            self._heard[rank] = (now, *where)
-            if kind == _FAILED:
-                raise Lost(f"rank {rank} on {self._hosts[rank]} failed{_at(*where)}; its traceback says how")
-            if kind == _STOP:
-                self._ask(f"a signal to rank {rank}")
+    def _hear(self, rank: int, message: bytes) -> None:
+        name = f"rank {rank} on {self._lines.hosts[rank]}"
+        if not message:
+            self._lost = "" if self._released else f"{name} has died, or was killed{self._place(rank)}"
+            return
+        kind, *sign = _MESSAGE.unpack(message)
+        self._signs[rank] = _Sign(time.monotonic(), *sign)
+        if kind == _BYE:
+            self._lines.drop(rank)
+            del self._signs[rank]
+        elif kind == _FAILED:
+            self._lost = f"{name} failed{self._place(rank)}; its traceback says how"
+        elif kind == _STOP and not self.reason:
+            self.reason, self._asked = f"a signal to rank {rank}", time.monotonic()
 
-    def _refuse_death(self) -> None:
-        for rank, pid in self._neighbours.items():
-            if _dead(pid):
-                where = _at(*self._heard[rank][1:]) if rank in self._heard else ""
-                raise Lost(f"rank {rank} on {self._hosts[rank]} has died, or was killed{where}")
+    def _judge(self, now: float) -> None:
+        """Whether a rank was silent for too long; this one among them."""
+        limit = self._patience * (1.25 if self._rank else 1.0)  # the server first: it has the run's folder to close
+        silences = {rank: now - sign.time + max(0.0, sign.silence) for rank, sign in self._signs.items()}
+        worst = max(silences, key=silences.__getitem__)
+        if worst == self._rank and silences[worst] > 0.9 * limit and not self._shown:
+            self._shown = True
+            faulthandler.dump_traceback(file=2)  # sys.stderr may be no file
+        if silences[worst] > limit:
+            self._lost = (
+                f"rank {worst} on {self._lines.hosts[worst]} gave no sign of life for {silences[worst]:.0f} s"
+                f"{self._place(worst)} (runtime.patience_minutes)"
+            )
+        elif len(self._signs) == self._size and all(sign.silence < -limit for sign in self._signs.values()):
+            self._lost = f"all ranks wait inside MPI, each for more than {limit:.0f} s (runtime.patience_minutes)"
 
-    def _refuse_silence(self, now: float) -> None:
-        # The server speaks first: it knows more, and has the run's folder to close.
-        limit = self._patience * (1.0 if self._bell.rank == 0 else 1.25)
-        for rank, (last, *where) in self._heard.items():
-            if now - last > limit:
-                raise Lost(
-                    f"rank {rank} on {self._hosts[rank]} gave no sign of life for {now - last:.0f} s"
-                    f"{_at(*where)} (runtime.patience_minutes)"
-                )
-
-
-def _dead(pid: int) -> bool:
-    """Whether a process has ended, be it that nobody has asked yet how."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state in "ZX"
-
-
-def _at(round: int, client: int) -> str:
-    return f", last seen in round {round} with client {client}" if client >= 0 else ""
+    def _place(self, rank: int) -> str:
+        return self._signs[rank].place if rank in self._signs else ""

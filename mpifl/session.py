@@ -34,7 +34,7 @@ def run(
     federation: Federation, path: str, assignments: Sequence[str], out: Path | None, resume: bool, force: bool
 ) -> int:
     """The exit code; every rank of `federation` calls it."""
-    with federation.pulse.listening():
+    with federation.pulse.listening(60 * schema.Runtime().patience_minutes):  # the config is to be read yet
         return _run(federation, path, assignments, out, resume, force)
 
 
@@ -44,6 +44,7 @@ def _run(
     if resume and force:
         raise AgreedBadInput("command line: expected --resume or --force; got both")
     config = federation.agree(lambda: schema.resolve(schema.raw(path, assignments)))
+    federation.pulse.expect(config.runtime.grace_seconds, 60 * config.runtime.patience_minutes)
     likeness.refuse_differences(federation, likeness.of_config(schema.text(config)))
     dataset = build.shared_data(config.data, config.seed, federation)
     device = build.place(config, federation)
@@ -66,8 +67,8 @@ def _run(
     start = start_from(found, federation)
     start.reached = x.evaluation.reached(store.rounds) if store else 0
     try:
-        with federation.pulse.watching(config.runtime.grace_seconds, 60 * config.runtime.patience_minutes):
-            progress = rounds.run(x, federation, Both(watchers), keeper, start)
+        federation.pulse.playing = True
+        progress = rounds.run(x, federation, Both(watchers), keeper, start)
     except BaseException:
         if store:
             _close_failed(store)

@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Iterator
 
 import numpy as np
-import plotext
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -55,6 +54,8 @@ def accuracy_curve(run: Run, width: int, encoding: str = "utf-8") -> str:
     rounds, accuracy = _evaluated(run)
     if not len(rounds):
         return ""
+    import plotext  # takes 0.2 s, and every rank of a run imports this module
+
     unicode = encoding.lower().startswith("utf")
     figure = plotext.figure
     figure.clear()

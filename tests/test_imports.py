@@ -13,8 +13,9 @@ PACKAGE = REPOSITORY / "mpifl"
 
 LAYERS = [
     "__init__",
-    "settings seeds tables pulse",
-    "config vector summation schedule oracles rates placement launching",
+    "settings seeds tables",
+    "config vector summation schedule oracles rates placement launching lines",
+    "pulse",
     "federation store models buffers",
     "data shelves wires",
     "losses states",

@@ -11,7 +11,7 @@ import pytest
 from mpi.launch import ALONE
 from mpi.running import begun, columns, ended, kill, ranks_of, run, wait_for_rounds, wait_until, written
 
-from mpifl.store import Run
+from mpifl.store import Run, checkpoint
 
 LONG = ["local.epochs=2000"]
 """rounds of minutes"""
@@ -59,13 +59,16 @@ def test_a_signal_to_the_launcher_stops_with_a_checkpoint_and_a_resumed_run_has_
     assert_goes_on_to(whole, config, out)
 
 
-@pytest.mark.parametrize("rank", [0, 2])
-def test_a_signal_to_one_rank_stops_all(tmp_path, whole, rank):
+@pytest.mark.parametrize(
+    ("mpi", "rank", "number"),
+    [("mpich", 0, signal.SIGUSR1), ("mpich", 2, signal.SIGUSR1), ("openmpi", 0, signal.SIGTERM)],
+)
+def test_a_signal_to_one_rank_stops_all(tmp_path, whole, mpi, rank, number):
     config, out = written(tmp_path), tmp_path / "run"
-    with begun(config, out, 3) as process:
+    with begun(config, out, 3, mpi=mpi) as process:
         wait_for_rounds(out, 2, process)
-        os.kill(ranks_of(out)[rank], signal.SIGUSR1)
-        assert_stopped_well(out, *ended(process), "a signal to rank 2" if rank else "SIGUSR1")
+        os.kill(ranks_of(out)[rank], number)
+        assert_stopped_well(out, *ended(process), f"a signal to rank {rank}" if rank else number.name)
     assert_goes_on_to(whole, config, out)
 
 
@@ -107,6 +110,16 @@ def listens(pid: int) -> bool:
     """Whether the process would take SIGTERM itself."""
     caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_a_stop_by_open_mpis_mpirun_which_kills_its_ranks_at_once_loses_no_checkpoint(tmp_path, whole):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 2, "runtime.grace_seconds=5", mpi="openmpi") as process:
+        wait_for_rounds(out, 4, process)
+        process.send_signal(signal.SIGTERM)
+        ended(process)
+    assert checkpoint.latest(out).round >= 2
+    assert_goes_on_to(whole, config, out)
 
 
 def test_a_second_interrupt_ends_the_run_at_once(tmp_path):

@@ -88,7 +88,8 @@ class Account:
         if TORN not in self.log():
             pytest.fail(f"{late}\n{self.log()}")
         self.cluster.command("scancel", f"--user={getpass.getuser()}")
-        pytest.skip("Slurm's pmi2 plugin read half a request of MPICH's, so the job never got out of MPI_Init")
+        torn = "; ".join(line for line in self.log().splitlines() if "mpi/pmi2" in line)
+        pytest.skip(f"Slurm's pmi2 plugin read half a request of MPICH's, so the job never got out of MPI_Init: {torn}")
 
     def rounds(self, run: str) -> int:
         """How many rounds a run in the folder has on disk."""

@@ -87,20 +87,25 @@ def test_a_wrong_option_fails_the_job_and_says_so_once(account):
     assert not (account.folder / "run").exists()
 
 
-def test_a_rank_that_is_killed_ends_the_others_and_fails_the_job(account):
+@pytest.mark.parametrize("where", [("-n2",), ("-N2", "--ntasks-per-node=1")], ids=["on one node", "on two"])
+def test_a_rank_that_is_killed_ends_the_others_and_fails_the_job(account, where):
+    """Long before srun does: KillWait is 20 seconds."""
     cluster = account.cluster
     more = ("rounds=1000", "local.epochs=100")  # a round of a second, which is training all but for an instant
-    job = account.sbatch("-n2", "train.sbatch", "config.toml", "run", *more)
+    job = account.sbatch(*where, "train.sbatch", "config.toml", "run", *more)
     account.reaches("run", 2)
-    node = cluster.jobs(job)[0]["NodeList"]
-    ranks = cluster.processes(node, "mpifl")
-    assert len(ranks) == 2
-    os.kill(ranks[1], signal.SIGKILL)
-    until("the other's end", lambda: not cluster.processes(node, "mpifl"), 5)
+    _, victim = everywhere(cluster)
+    os.kill(victim, signal.SIGKILL)
+    until("the other's end", lambda: not everywhere(cluster), 5)
     [ended] = account.ends(job, "FAILED")
     assert ended["Restarts"] == "0"
-    assert "mpifl: rank 0: rank 1 on n1 has died, or was killed" in account.log()
+    assert f"mpifl: rank 0: rank 1 on n{len(where)} has died, or was killed" in account.log()
     assert Run.open(account.folder / "run").status == "failed"
+
+
+def everywhere(cluster) -> list[int]:
+    """The ranks of the only job, in order."""
+    return [process for node in cluster.nodes for process in sorted(cluster.processes(node, "mpifl"))]
 
 
 @pytest.mark.parametrize("told", [True, pytest.param(False, marks=LONG)])
