@@ -8,6 +8,7 @@ import random
 
 import pytest
 from fuzzing import damaged, no_loop, outcome
+from strange import LINES, NUMBERS, TEXT, VALUES, changed, key
 
 from mpifl import build, config, schema
 from mpifl.data.sources import SOURCES
@@ -15,60 +16,19 @@ from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse, render
 from mpifl.settings import BadInput
 
-TEXT = schema.text(schema.resolve({}))
-LINES = [line for line in TEXT.splitlines() if line]
-NUMBERS = ["0", "1", "-1", "2", "0.5", "nan", "inf", "-inf", "1e308", "1e-320", "-0.0", "10000", "2147483648"]
-NUMBERS += ["9223372036854775807", "9223372036854775808"]
-TEXTS = ["", "x", "ce", "cnn", "resnet56", "scaffold", "synthetic", "../x", "/", "\\u0000", "\\n\\u001b[31m", "é漢"]
-OTHERS = ["true", "[]", "[1, 'a']", "[[[]]]", "{}", "{name = 'x'}", "{name = 3}"]
-OTHERS += ["1979-05-27T07:32:00Z", "1979-05-27", "07:32:00", "1979-99-99"]
-HUGE = ["1" + "0" * 400, "9" * 5000, "0x" + "f" * 6000, "[" * 3000 + "]" * 3000, "{a=" * 30 + "1" + "}" * 30]
-HUGE += ["(" * 9999, '"' + "x" * 9999 + '"']
-VALUES = [*NUMBERS, *(f'"{text}"' for text in TEXTS), *OTHERS, *HUGE]
-KEYS = ["", "x", "name", '"a\\nb"', '"\\u001b[31m"', "k" * 9999, "a." * 2000 + "a", "é", '"', "[", "]]"]
-SECTIONS = ["", "local", "data", "data.augment", "data.options", "participation", "results", "published"]
-SECTIONS += schema.TABLES
-
 
 def understood(raw: dict) -> None:
     resolved = schema.text(schema.resolve(raw))
     assert schema.text(schema.resolve(config.parse(resolved, "its own text"))) == resolved
 
 
-def key(chance: random.Random) -> str:
-    """A dotted key, most often one that exists somewhere."""
-    section = chance.choice(SECTIONS)
-    kinds = list(schema.TABLES.get(section, {}).values())
-    names = [field.name for field in dataclasses.fields(chance.choice(kinds))] if kinds else []
-    known = [line.split(" =")[0] for line in LINES if "=" in line]
-    return f"{section}.{chance.choice([*KEYS, *known, *(5 * names)])}".removeprefix(".")
-
-
-def changed(chance: random.Random) -> str:
-    """The full text of a config with some lines changed."""
-    lines = list(LINES)
-    for _ in range(chance.randint(1, 3)):
-        i = chance.randrange(len(lines))
-        lines[i] = chance.choice(
-            [
-                f"{lines[i].split(' =')[0]} = {chance.choice(VALUES)}",
-                f"{lines[i].split(' =')[0]} = {chance.choice(VALUES)}",
-                f"{key(chance)} = {chance.choice(VALUES)}\n{lines[i]}",
-                f"{lines[i]}\n{chance.choice(lines)}",
-                "".join(chance.sample(lines[i], len(lines[i]))),
-                "",
-            ]
-        )
-    return "\n".join(lines)
-
-
 def check_text(chance: random.Random, folder) -> None:
-    text = changed(chance)
+    text = changed(LINES, chance)
     outcome(lambda: understood(config.parse(text, "text")), text)
 
 
 def check_file(chance: random.Random, folder) -> None:
-    content = damaged(changed(chance).encode(), chance) if chance.random() < 0.9 else chance.randbytes(300)
+    content = damaged(changed(LINES, chance).encode(), chance) if chance.random() < 0.9 else chance.randbytes(300)
     (folder / "config.toml").write_bytes(content)
     outcome(lambda: understood(config.read(folder / "config.toml")), content)
     assert (folder / "config.toml").read_bytes() == content
