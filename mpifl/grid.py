@@ -33,6 +33,7 @@ from mpifl.settings import BadInput, options
 
 _MOST_RUNS = 10_000
 _LONGEST_NAME = 200  # a file system's limit is 255 bytes
+_LONGEST_OUT = 1000
 _UNFIT = r"[^A-Za-z0-9_.+=,-]+"
 
 Options = dict[str, Any]
@@ -75,6 +76,8 @@ def read(path: Path) -> list[Cell]:
     _refuse_twice(axes)
     if (count := prod(map(len, axes))) > _MOST_RUNS:
         raise BadInput(f"{path}: expected at most {_MOST_RUNS:,} runs; got {count:,}; make it several sweeps")
+    if not sweep.out.isprintable() or len(sweep.out) > _LONGEST_OUT:
+        raise BadInput(f"out: expected a folder's path of {_LONGEST_OUT} printable letters at most; got {sweep.out!r}")
     out = Path(sweep.out) if sweep.out else Path("runs") / path.stem
     cells = [_cell(choices, out) for choices in itertools.product(*axes)]
     names: dict[str, Cell] = {}
@@ -105,7 +108,7 @@ def _text(key: str, value: Any) -> str:
 
 def _bases(folder: Path, base: Any) -> list[_Choice]:
     given = base if isinstance(base, tuple) else (base,)
-    if not given or not all(isinstance(one, str) and one for one in given):
+    if not given or not all(isinstance(one, str) and one and one.isprintable() for one in given):
         raise BadInput(f"base: expected a path in quotes, or a list of them; got {base!r}")
     paths = [folder / one for one in given]
     depth = next((n for n in range(1, 9) if len({_tail(path, n) for path in paths}) == len(paths)), None)
@@ -116,7 +119,7 @@ def _bases(folder: Path, base: Any) -> list[_Choice]:
 
 def _tail(path: Path, depth: int) -> str:
     """The last `depth` parts of a path as one word, without the file's extension."""
-    return _fit("-".join(path.with_suffix("").parts[-depth:]))
+    return _fit("-".join((*path.parts[:-1], path.stem)[-depth:]))
 
 
 def _cases(cases: dict[str, dict[str, dict[str, Any]]]) -> Iterator[list[_Choice]]:

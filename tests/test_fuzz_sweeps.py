@@ -43,9 +43,8 @@ def strange(chance: random.Random) -> bytes:
     return chance.randbytes(300) if kind < 0.1 else damaged(text.encode(), chance) if kind < 0.3 else text.encode()
 
 
-def check(chance: random.Random, folder: Path) -> int:
+def check(content: bytes, asked: list[str], folder: Path) -> int:
     """The exit code of `mpifl sweep`, when what it says is as it should be."""
-    content, asked = strange(chance), chance.choice(ASKED)
     (folder / "sweep.toml").write_bytes(content)
     with no_loop():
         said = CliRunner().invoke(main, ["sweep", "sweep.toml", *asked])
@@ -72,11 +71,23 @@ def folder(elsewhere) -> Path:
 
 
 def test_whatever_is_given_is_listed_or_refused_in_one_line(folder):
-    codes = [check(random.Random(seed), folder) for seed in range(300)]
+    codes = []
+    for seed in range(300):
+        chance = random.Random(seed)
+        codes.append(check(strange(chance), chance.choice(ASKED), folder))
     assert 20 < codes.count(0) < 280
+
+
+@pytest.mark.parametrize("option", ["base", "out", "cases", "grid", "extends"])
+def test_every_value_of_what_a_sweep_says_is_understood_or_refused_in_one_line(folder, option):
+    for value in VALUES:
+        for text in (f"{option} = {value}", f"{option} = [{value}]"):
+            base = "" if option == "base" else 'base = "base.toml"\n'
+            check((base + text).encode(), ["--list"], folder)
 
 
 @pytest.mark.long
 def test_whatever_else_is_given_is_listed_or_refused_in_one_line(folder):
     for seed in range(10**6, 10**6 + 20_000):
-        check(random.Random(seed), folder)
+        chance = random.Random(seed)
+        check(strange(chance), chance.choice(ASKED), folder)
