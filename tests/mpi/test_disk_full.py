@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mpi.launch import ALONE
 from mpi.running import columns, done, run, written
 
 from mpifl.store import Run, checkpoint, pack, seal
@@ -55,27 +56,34 @@ def assert_all_opens(out: Path) -> None:
         seal.verified(file)
 
 
-def fill_and_go_on(tmp_path: Path, disk: Callable[[int], Path], whole: str, kilobytes: int) -> None:
-    config, out = written(tmp_path, **OPTIONS), disk(kilobytes) / "run"
-    full = run(config, out, 2)
-    assert full.returncode == 1, full.stderr
-    lines = [line for line in full.stderr.splitlines() if line.startswith("mpifl: ")]
-    assert 1 <= len(lines) <= 2 and "Traceback" not in full.stderr, full.stderr  # both ranks may be writing
-    assert all(str(out) in line and "No space left on device" in line and "--resume" in line for line in lines)
+def assert_is_refused(ended: subprocess.CompletedProcess, full: Path, out: Path) -> int:
+    """The run ended as it should where no more can be written to `full`; the round of its last checkpoint."""
+    assert ended.returncode == 1, ended.stderr
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("mpifl: ")]
+    assert 1 <= len(lines) <= 2 and "Traceback" not in ended.stderr, ended.stderr  # both ranks may be writing
+    assert all(str(full) in line and "No space left on device" in line and "--resume" in line for line in lines)
     assert_all_opens(out)
     found = checkpoint.latest(out)
-    assert found.warning == "" and 0 < found.round <= done(out) < OPTIONS["rounds"]
-    still = run(config, out, 2, "--resume")
-    assert still.returncode == 1 and "No space left on device" in still.stderr
-    assert_all_opens(out)
-    assert checkpoint.latest(out).round >= found.round
-    disk(64_000)
+    assert found.warning == "" and 0 < found.round <= done(out)
+    return found.round
+
+
+def assert_goes_on(config: Path, out: Path, whole: str) -> None:
     resumed = run(config, out, 2, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after round" in resumed.stdout
     assert columns(out) == whole
     assert_all_opens(out)
     assert not list(out.rglob("*.tmp"))  # not even of a rank that the other ended while it wrote
+
+
+def fill_and_go_on(tmp_path: Path, disk: Callable[[int], Path], whole: str, kilobytes: int) -> None:
+    config, out = written(tmp_path, **OPTIONS), disk(kilobytes) / "run"
+    first = assert_is_refused(run(config, out, 2), out, out)
+    assert done(out) < OPTIONS["rounds"]
+    assert assert_is_refused(run(config, out, 2, "--resume"), out, out) >= first
+    disk(64_000)
+    assert_goes_on(config, out, whole)
     assert Run.open(pack(out, tmp_path / "packed.h5")).saved_rounds == list(range(1, OPTIONS["rounds"] + 1))
 
 
@@ -87,6 +95,19 @@ def test_a_run_that_fills_its_disk_goes_on_with_the_same_bits_when_there_is_spac
 @pytest.mark.parametrize("kilobytes", range(4400, 9000, 370))
 def test_wherever_it_is_met_a_full_disk_costs_no_more(tmp_path, disk, whole, kilobytes):
     fill_and_go_on(tmp_path, disk, whole, kilobytes)
+
+
+def test_a_run_whose_states_fill_their_disk_goes_on_with_the_same_bits_when_there_is_space(tmp_path, disk):
+    """Each state takes 5 MB, and their file grows by three at a time."""
+    options = {"rounds": 5, "model": {"name": "mlp", "hidden": [8192]}}
+    options["results"] = {"checkpoint_rounds": 1, "clients_every": 1}
+    config, out = written(tmp_path, **options), tmp_path / "run"
+    assert run(config, tmp_path / "whole", 1, mpi=ALONE).returncode == 0
+    config = written(tmp_path, **options, runtime={"states_folder": str(disk(56_000))})
+    assert_is_refused(run(config, out, 2), tmp_path / "disk", out)
+    assert done(out) < 5
+    disk(200_000)
+    assert_goes_on(config, out, columns(tmp_path / "whole"))
 
 
 def test_a_run_is_not_begun_where_there_is_no_room(tmp_path, disk):
