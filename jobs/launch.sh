@@ -4,8 +4,8 @@
 #   launch RUN COMMAND...    runs COMMAND on all ranks of the job, and ends the job by what RUN says of itself
 #
 # complete: the job has succeeded. stopped: it has a checkpoint, and the job starts itself again; so it does where it was
-# warned of its end before the ranks could hear of it. Anything else is a failure. No launcher's exit code is believed in
-# place of that: some return 0 after a node was lost.
+# warned of its end before the ranks could hear of it, and where one of its nodes is lost. Anything else is a failure. No
+# launcher's exit code is believed in place of that: some return 0 after a node was lost.
 
 # shellcheck source=site.sh
 . "$MPIFL/jobs/site.sh"
@@ -32,17 +32,18 @@ folder_of() {
 # Run a command on all ranks, and hand the warning before the job's end (USR1) on to them; then WARNED says when that
 # was. Its exit code.
 on_all_ranks() {
-    local pid='' code timer=''
+    local pid='' code clock='' bell=''
     WARNED=
     command_line "$@"
-    trap 'WARNED=$(date "+%F %T"); echo "jobs: $WARNED the end is near"; [ -z "$pid" ] || kill -USR1 "$pid"' USR1
+    trap 'WARNED=$(date "+%F %T"); echo "jobs: $WARNED the end is near"; hand_on' USR1
     trap 'echo "jobs: $(date "+%F %T") the job is being ended"' TERM  # Slurm tells the ranks itself
     echo "jobs: $(date '+%F %T') ${LINE[*]}"
     "${LINE[@]}" &
     pid=$!
+    [ -z "$WARNED" ] || hand_on
     if [ -n "${PBS_JOBID:-}" ]; then
         warn_in_time &
-        timer=$!
+        clock=$!
     fi
     wait "$pid"
     code=$?
@@ -50,9 +51,18 @@ on_all_ranks() {
         wait "$pid"
         code=$?
     done
-    [ -z "$timer" ] || kill "$timer" 2>/dev/null
+    # shellcheck disable=SC2086  # none, one or two
+    [ -z "$clock$bell" ] || kill $clock $bell 2>/dev/null
     rm -f "${SLURM_HOSTFILE:-}"
+    unset SLURM_HOSTFILE
     return "$code"
+}
+
+# Send USR1 to the launcher every five seconds until it has ended: what it hears before its ranks are there is lost.
+hand_on() {
+    [ -n "$pid" ] && [ -z "$bell" ] || return
+    while kill -USR1 "$pid"; do sleep 5; done >/dev/null 2>&1 &
+    bell=$!
 }
 
 # PBS warns nobody: wait until WARNING seconds before the end of the time that the job was given, then send USR1.
@@ -124,10 +134,23 @@ conclude() {
     case $status in
         complete) exit 0 ;;
         stopped) [ "$code" = 4 ] || again ;;  # 4: another job writes the run now
-        failed) ;;
-        *) [ -z "$WARNED" ] || [[ $code = [234] ]] || again ;;
+        failed) [[ $code = [234] ]] || all_nodes_answer || again ;;
+        *) [[ $code = [234] ]] || { [ -z "$WARNED" ] && all_nodes_answer; } || again ;;
     esac
     exit $((code ? code : 1))
+}
+
+# Whether Slurm still reaches all nodes of the job. Of its own it notices that one is lost minutes later; ranks and mpirun
+# do at once, and would take the loss for a failure. Where nothing can be started on this node either, it tells nothing.
+all_nodes_answer() {
+    local answers lost
+    ((${SLURM_JOB_NUM_NODES:-1} > 1)) || return 0
+    answers=$(timeout 60 srun --overlap --mpi=none --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" \
+        --ntasks-per-node=1 --cpus-per-task=1 printenv SLURMD_NODENAME)
+    grep -qx "$SLURMD_NODENAME" <<<"$answers" || return 0
+    lost=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vxF "$answers") || return 0
+    echo "jobs: $(date '+%F %T') no answer from ${lost//$'\n'/, }"
+    return 1
 }
 
 # Start this job again, unless somebody is ending it: a job that is cancelled would come back, one preempted does anyway.

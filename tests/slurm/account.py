@@ -39,6 +39,8 @@ CONFIG = {
     "results": {"checkpoint_rounds": 5, "commit_seconds": 0.0},
 }
 """a run of seconds whose clients and server remember something"""
+MORE_ROUNDS = 120
+"""so many take more than the five seconds in which a job's warning comes again"""
 
 
 TORN = "mpi/pmi2: invalid client request"
@@ -67,6 +69,13 @@ class Account:
         """What jobs have printed."""
         return "".join(plain(path.read_bytes()) for path in sorted(self.folder.glob(pattern)))
 
+    def says(self, words: str, timeout: float = 60) -> None:
+        """Wait until a job's log says something."""
+        try:
+            until(f"{words!r} in the log", lambda: words in self.log(), timeout)
+        except RuntimeError as late:
+            self.give_up(late)
+
     def ends(self, job: str, *states: str, timeout: float = 150) -> list[Job]:
         """The job, or the array's tasks, at its end; fails the test, with the log, where the states are others."""
         try:
@@ -75,6 +84,14 @@ class Account:
             self.give_up(late)
         assert [one["JobState"] for one in jobs] == list(states), self.log()
         return jobs
+
+    def nodes(self, job: str) -> list[str]:
+        """Where a job runs, or ran last."""
+        return self.cluster.command("scontrol", "show", "hostnames", self.cluster.jobs(job)[0]["NodeList"]).split()
+
+    def ranks(self) -> list[int]:
+        """The processes of the only job, in the order of their ranks."""
+        return [rank for node in self.cluster.nodes for rank in sorted(self.cluster.processes(node, "mpifl"))]
 
     def reaches(self, run: str, rounds: int, timeout: float = 90) -> None:
         """Wait until a run in the folder has got so far."""

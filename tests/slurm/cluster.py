@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,12 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from slurm.configuration import GPUS, configuration
+
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "unshare", "setpriv")
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
 _PATH = f"{sys.prefix}/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
 _WITH_US = ("setpriv", "--pdeathsig", "KILL")  # a test run that is killed leaves no daemon behind
-_CPUS = 16  # more than there are: the ranks take turns
-_GPUS = "/dev/null,/dev/zero"  # any devices will do: there is nothing on them, but jobs are given them
 
 Job = dict[str, str]
 """what `scontrol show job` says of one job, or of one task of an array"""
@@ -48,8 +47,8 @@ class Cluster:
         self._daemons = ExitStack()
         for name in ("log", "state", *(f"{kind}.{node}" for kind in ("spool", "tmp") for node in self.nodes)):
             (folder / name).mkdir()
-        (folder / "slurm.conf").write_text(_configuration(folder, self.nodes))
-        (folder / "gres.conf").write_text(f"Name=gpu File={_GPUS}\n")
+        (folder / "slurm.conf").write_text(configuration(folder, self.nodes))
+        (folder / "gres.conf").write_text(GPUS)
         (folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *self.nodes)))
         (folder / "munge.key").touch(mode=0o600)
         (folder / "munge.key").write_bytes(os.urandom(1024))
@@ -71,8 +70,7 @@ class Cluster:
     def start_node(self, node: str) -> None:
         """Start a node's daemon, on a fresh node, and wait until Slurm would use it."""
         if node in self._nodes:
-            self._nodes[node].kill()
-            self._nodes[node].wait()
+            self.kill_node(node)
         boot = (
             f"hostname {node}; mount --bind {self.folder}/hosts /etc/hosts; mount -t tmpfs -o mode=1777 tmpfs /dev/shm;"
             f"slurmd -D -N {node} & wait $! || sleep infinity"  # what ran under a daemon that was killed runs on
@@ -85,6 +83,11 @@ class Cluster:
         """SIGKILL a node's slurmd. The steps that it started run on, without it."""
         for process in self.processes(node, "slurmd"):
             os.kill(process, signal.SIGKILL)
+
+    def kill_node(self, node: str) -> None:
+        """SIGKILL a node's daemon and all else that runs there, at once."""
+        self._nodes[node].kill()
+        self._nodes[node].wait()
 
     def processes(self, node: str, name: str) -> list[int]:
         """The processes of this name that run on a node."""
@@ -149,52 +152,3 @@ def _processes() -> Iterator[tuple[int, str, str]]:
 
 def _children(process: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
-def _configuration(folder: Path, nodes: list[str]) -> str:
-    """slurm.conf: no cgroups and no database, every pause as short as may be."""
-    host, user = socket.gethostname().split(".")[0], Path("/proc/self").owner()
-    ports = list(_free_ports(1 + len(nodes)))
-    lines = {
-        "ClusterName": "tests",
-        "SlurmctldHost": f"{host}(127.0.0.1)",
-        "SlurmctldPort": ports[0],
-        "SlurmUser": user,
-        "SlurmdUser": user,
-        "AuthType": "auth/munge",
-        "AuthInfo": f"socket={folder}/munge.sock,cred_expire=5",  # a requeued job waits that long; else 120 s
-        "CommunicationParameters": "NoCtldInAddrAny,NoInAddrAny",
-        "StateSaveLocation": folder / "state",
-        "SlurmdSpoolDir": f"{folder}/spool.%n",
-        "TmpFS": f"{folder}/tmp.%n",  # one folder for the PMIx of two nodes would not do
-        "SlurmctldPidFile": folder / "slurmctld.pid",
-        "SlurmdPidFile": f"{folder}/slurmd.%n.pid",
-        "ProctrackType": "proctrack/linuxproc",
-        "TaskPlugin": "task/none",
-        "JobAcctGatherType": "jobacct_gather/none",
-        "AccountingStorageType": "accounting_storage/none",
-        "SelectType": "select/cons_tres",
-        "SelectTypeParameters": "CR_Core",
-        "SlurmdParameters": "config_overrides",  # nodes of more cores than the machine has
-        "MpiDefault": "none",
-        "SchedulerParameters": "batch_sched_delay=0,sched_interval=2,bf_interval=2",
-        "GresTypes": "gpu",
-        "ReturnToService": 2,
-        "SlurmdTimeout": 10,  # then a node that is silent is down, and its jobs start elsewhere
-        "InactiveLimit": 0,
-        "KillWait": 20,
-        "MinJobAge": 3600,
-    }
-    rows = [f"{key}={value}" for key, value in lines.items()]
-    node = f"NodeName={{}} NodeHostname={host} NodeAddr=127.0.0.1 Port={{}} CPUs={_CPUS} RealMemory=64000 Gres=gpu:2"
-    rows += map(node.format, nodes, ports[1:])
-    rows.append(f"PartitionName=main Nodes={','.join(nodes)} Default=YES State=UP")
-    return "\n".join(rows) + "\n"
-
-
-def _free_ports(count: int) -> Iterator[int]:
-    with ExitStack() as held:
-        for _ in range(count):
-            listener = held.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
-            yield listener.getsockname()[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 from mpi.launch import ALONE, launch
-from slurm.account import CONFIG, Account, hashes
+from slurm.account import CONFIG, MORE_ROUNDS, Account, hashes
 from slurm.cluster import Cluster, lacking
 
 
@@ -33,16 +33,16 @@ def account(cluster, tmp_path) -> Account:
 
 @pytest.fixture(scope="session")
 def undisturbed(once) -> Callable[..., list[str]]:
-    """undisturbed("rounds=60") -> the SHA-256 of each round's weights, of the config on one rank without a cluster."""
+    """undisturbed(60) -> the SHA-256 of the weights after so many rounds, of the config on one rank without a cluster.
 
-    def undisturbed(*assignments: str) -> list[str]:
-        def make(folder: Path) -> None:
-            folder.mkdir()
-            (folder / "config.toml").write_text(tomli_w.dumps(CONFIG))
-            command = ("-m", "mpifl", "run", "config.toml", *assignments, "--out", "run")
-            done = launch(ALONE, 1, *command, cwd=folder, timeout=900)
-            assert done.returncode == 0, done.stderr
+    How many rounds are to come makes no difference to one.
+    """
 
-        return hashes(once("-".join(("undisturbed", *assignments)), make) / "run")
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "config.toml").write_text(tomli_w.dumps(CONFIG))
+        command = ("-m", "mpifl", "run", "config.toml", f"rounds={MORE_ROUNDS}", "--out", "run")
+        done = launch(ALONE, 1, *command, cwd=folder, timeout=900)
+        assert done.returncode == 0, done.stderr
 
-    return undisturbed
+    return lambda rounds=CONFIG["rounds"]: hashes(once("undisturbed", make) / "run")[:rounds]
