@@ -47,7 +47,7 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
             f"no MPI library: mpi4py says: {'; '.join(str(error).splitlines())}\nRemedy: `pip install mpich`, or load "
             "your cluster's MPI (`module load ...`), or MPI4PY_LIBMPI=PATH with the path of a libmpi.so"
         )
-    library, launched = federation.library(), federation.launched_ranks()
+    library, launched = federation.library(), launching.ranks()
     if launching.deaf(library):
         _warn(f"{library} under {launching.launcher()} often ends in MPI_Init. Remedy: {launching.remedy(library)}")
         _let_the_first_speak()

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from mpifl import launching
-from mpifl.federation import AgreedBadInput, Federation
+from mpifl.federation import AgreedBadInput, Federation, stop_all
 from mpifl.pulse import Lost
 from mpifl.rounds import RunFailed
 from mpifl.settings import BadInput
@@ -40,9 +40,9 @@ def on_all_ranks(action: Callable[[Federation], int]) -> int:
     except BaseException:
         rank = federation.rank if federation else "unknown"
         _say(f"rank {rank} on {socket.gethostname()} failed:\n{traceback.format_exc()}")
-        if federation and federation.size > 1:
+        if federation:
             federation.pulse.fail()
-            federation.stop_all(BROKEN)
+        stop_all(BROKEN)
         return BROKEN
 
 
@@ -55,8 +55,7 @@ def _end(federation: Federation, error: Exception, code: int) -> int:
 def _end_all(federation: Federation | None, line: str, code: int) -> int:
     if federation or launching.first():
         _say(line)
-    if federation and federation.size > 1:
-        federation.stop_all(code)
+    stop_all(code)
     return code
 
 

@@ -7,8 +7,12 @@ Vectors travel as one contiguous buffer: a Bcast down, a Reduce of int64 up.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
+from functools import wraps
+from operator import attrgetter
+from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -38,24 +42,47 @@ class AgreedBadInput(BadInput):
     """Bad input that every rank knows of: all raise it, so all can end in order."""
 
 
-class Federation(MPI.Intracomm):
+def _in_sight(collective: Callable[..., Result]) -> Callable[..., Result]:
+    """A collective during which the rank is known to wait inside MPI."""
+
+    @wraps(collective)
+    def method(self: _Ranks, *arguments: object, **options: object) -> Result:
+        with self.pulse.waiting():
+            return collective(self, *arguments, **options)
+
+    return method
+
+
+class _Ranks(MPI.Intracomm):
+    """An `MPI.Intracomm` whose collectives are seen by a `pulse`."""
+
+    pulse: Pulse
+
+    allgather, bcast, gather, Allreduce, Barrier, Bcast, Reduce = map(
+        _in_sight, attrgetter("allgather", "bcast", "gather", "Allreduce", "Barrier", "Bcast", "Reduce")(MPI.Intracomm)
+    )
+
+
+class Federation(_Ranks):
     """All ranks of a run; still an `MPI.Intracomm`.
 
     Raises BadInput when the launcher started several processes that do not know of each other.
     """
 
     def __new__(cls, communicator: MPI.Intracomm | None = None) -> Federation:
-        self = super().__new__(cls, (communicator or MPI.COMM_WORLD).Dup())
-        launched = launched_ranks()
+        ranks = communicator or MPI.COMM_WORLD
+        with launching.starting():
+            self = super().__new__(cls, ranks.Dup())
+            self.node = _Ranks(self.Split_type(MPI.COMM_TYPE_SHARED))
+            self.pulse = self.node.pulse = Pulse(ranks)
+        self._windows = []  # keeps shared memory mapped
+        self.bytes_moved = 0
+        launched = launching.ranks()
         if communicator is None and launched and launched != self.size:
             raise BadInput(
                 f"launcher: expected one job of {launched} ranks; got {launched} separate jobs of {self.size}: this "
                 f"Python uses {library()}, another MPI than the launcher's (`mpifl doctor` says more)"
             )
-        self.node = self.Split_type(MPI.COMM_TYPE_SHARED)
-        self.pulse = Pulse(self)
-        self._windows = []  # keeps shared memory mapped
-        self.bytes_moved = 0
         return self
 
     @property
@@ -110,9 +137,8 @@ class Federation(MPI.Intracomm):
         packed = torch.cat([v.reshape(-1) for v in vectors]) if self.is_server else _empty_like(vectors)
         packed = packed.cpu()
         self.arrive()
-        with self.pulse.waiting():
-            for piece in _pieces(packed.numpy()):
-                self.Bcast(piece, root=0)
+        for piece in _pieces(packed.numpy()):
+            self.Bcast(piece, root=0)
         self.bytes_moved += packed.numel() * packed.element_size()
         pieces = packed.to(vectors[0].device).split([v.numel() for v in vectors])
         return dict(zip(message, pieces, strict=True))
@@ -128,9 +154,8 @@ class Federation(MPI.Intracomm):
             return sums.values(own), rows
         packed = np.concatenate([own.numpy(), np.ascontiguousarray(rows, dtype=np.float64).view(np.int64).ravel()])
         self.arrive()
-        with self.pulse.waiting():
-            for piece in _pieces(packed):
-                self.Reduce(*((MPI.IN_PLACE, piece) if self.is_server else (piece, None)), op=MPI.SUM, root=0)
+        for piece in _pieces(packed):
+            self.Reduce(*((MPI.IN_PLACE, piece) if self.is_server else (piece, None)), op=MPI.SUM, root=0)
         self.bytes_moved += packed.nbytes
         if not self.is_server:
             return None
@@ -143,17 +168,13 @@ class Federation(MPI.Intracomm):
             return values
         self.arrive()
         result = np.array(values, order="C")
-        with self.pulse.waiting():
-            for piece in _pieces(result):
-                self.Allreduce(MPI.IN_PLACE, piece, op=MPI.SUM)
+        for piece in _pieces(result):
+            self.Allreduce(MPI.IN_PLACE, piece, op=MPI.SUM)
         return result
 
     def replicate(self, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         """The server's `arrays`, of any types and shapes, on every rank; the others' do not matter."""
-        if self.size == 1:
-            return arrays
-        with self.pulse.waiting():
-            return _replicas(self, arrays)
+        return arrays if self.size == 1 else _replicas(self, arrays)
 
     def move(
         self, states: MutableMapping[int, Message], like: Message, moves: list[tuple[int, int, int]]
@@ -187,12 +208,9 @@ class Federation(MPI.Intracomm):
 
         The others pass None. Where shared memory is too small, every rank gets a copy of its own.
         """
-        if self.node.size == 1:
+        node = self.node
+        if node.size == 1:
             return arrays
-        with self.pulse.waiting():
-            return self._share(self.node, arrays)
-
-    def _share(self, node: MPI.Intracomm, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         described = _described(node, arrays)
         size = sum(_aligned(np.dtype(d).itemsize * int(np.prod(s))) for _, s, d in described)
         if not node.bcast(shared_memory_free() > size + (64 << 20)):
@@ -210,20 +228,21 @@ class Federation(MPI.Intracomm):
         self._windows.append(window)
         return views
 
-    def stop_all(self, code: int = 1) -> None:
-        """End every rank; a rank that raised cannot reach the collectives that the others wait in."""
+
+def stop_all(code: int = 1) -> None:
+    """End every rank of the job, if there are others; one that raised cannot reach the collectives they wait in."""
+    if MPI.Is_initialized() and not MPI.Is_finalized() and MPI.COMM_WORLD.size > 1:
         time.sleep(_LAST_WORDS)
-        self.Abort(code)
+        MPI.COMM_WORLD.Abort(code)
 
 
-def launched_ranks() -> int | None:
-    """How many ranks the launcher says it started as one job, from its environment; None when not launched."""
-    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
-        if name in os.environ:
-            return int(os.environ[name])
-    if "SLURM_STEP_ID" in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ:
-        return int(os.environ["SLURM_STEP_NUM_TASKS"])
-    return None
+def _raised(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """For sys.excepthook: what nobody caught, a failed import for one, ends all ranks."""
+    _before(kind, error, trace)
+    stop_all()
+
+
+_before, sys.excepthook = sys.excepthook, _raised
 
 
 def begin() -> int:

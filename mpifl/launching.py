@@ -29,6 +29,16 @@ def starting() -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
+def ranks() -> int | None:
+    """How many ranks the launcher says it started as one job, from its environment; None when not launched."""
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+        if name in os.environ:
+            return int(os.environ[name])
+    if "SLURM_STEP_ID" in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ:
+        return int(os.environ["SLURM_STEP_NUM_TASKS"])
+    return None
+
+
 def launcher() -> str:
     """What started this process, in words."""
     known = os.environ

@@ -7,12 +7,14 @@ power cuts nothing: its ranks are silent.
 
 from __future__ import annotations
 
+import resource
 import secrets
 import selectors
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -20,12 +22,15 @@ from mpifl.tables import say
 
 _REACH = 5.0  # seconds for a worker to reach the server in, by each of its addresses
 _SECRET = 16  # bytes that tell a worker from a stranger at the server's port
+_WELCOME = b"!"
+_STRANGERS = 64  # at the server's port at once
+_FILES = 512  # open files that a process may need besides
 
 
 class Lines:
     """This rank's ends, for the ranks of a communicator (an MPI.Intracomm), each on one of `hosts`.
 
-    Messages are of `size` bytes. All but the constructor is for one thread, `wake` excepted.
+    Messages are of `size` bytes. All but the constructor is for one thread, `wake` and a last `send` excepted.
     """
 
     def __init__(self, ranks: Any, size: int) -> None:
@@ -35,22 +40,23 @@ class Lines:
         self._ready = selectors.DefaultSelector()
         self._bell, self._button = socket.socketpair()
         self._ready.register(self._bell, selectors.EVENT_READ, self._answer)
-        door = socket.create_server(("", 0), backlog=ranks.size) if ranks.rank == 0 else None
-        own = door and (door.getsockname()[1], _address(), secrets.token_bytes(_SECRET))
+        self._door = _door(ranks.size) if ranks.rank == 0 else None
+        own = self._door and (self._door.getsockname()[1], _address(), secrets.token_bytes(_SECRET))
         places = ranks.allgather((socket.gethostname(), own))
-        self.hosts = [host for host, _ in places]
-        self._missing, self._deadline = set(range(1, ranks.size)), inf
-        if door:
-            self._door, (self._port, _, self._secret) = door, own
-            self._ready.register(door, selectors.EVENT_READ, self._welcome)
-            self._deadline = time.monotonic() + 3 * _REACH
-        else:
-            self._reach(ranks.rank, *places[0][1])
+        self.hosts, server = [host for host, _ in places], places[0][1]
+        self.missing = set(range(1, ranks.size)) if ranks.rank == 0 else {0}
+        """ranks of whom nothing can be heard"""
+        self._deadline = time.monotonic() + 3 * _REACH if ranks.rank == 0 else inf
+        if self._door:
+            self._secret = own[-1]
+            self._ready.register(self._door, selectors.EVENT_READ, self._welcome)
+        elif server:
+            self._reach(ranks.rank, *server)
 
     def send(self, message: bytes) -> None:
         """To every rank at the other ends."""
         for end in list(self._ends.values()):
-            with suppress(OSError):
+            with suppress(OSError):  # it has died, or was stopped long ago
                 end.send(message)
 
     def wake(self) -> None:
@@ -69,8 +75,14 @@ class Lines:
 
     def drop(self, rank: int) -> None:
         """Close the line of a rank that has no more to say."""
-        self._ready.unregister(end := self._ends.pop(rank))
-        end.close()
+        self._close(self._ends.pop(rank))
+
+    def close(self) -> None:
+        """Close all ends."""
+        for key in [*self._ready.get_map().values()]:
+            self._close(key.fileobj)
+        self._button.close()
+        self._ready.close()
 
     def _read(self, rank: int) -> bytes | None:
         """The message that is there; None for a part of one."""
@@ -88,56 +100,82 @@ class Lines:
     def _reach(self, rank: int, port: int, address: str, secret: bytes) -> None:
         """Reach the server, if there is a way; it is the server that speaks of it if there is none."""
         server = self.hosts[0]
-        for host in ("localhost",) if self.hosts[rank] == server else (server, address):
+        for host in filter(None, ("localhost" if self.hosts[rank] == server else "", server, address)):
             with suppress(OSError):
                 end = socket.create_connection((host, port), _REACH)
                 end.sendall(secret + rank.to_bytes(4, "big"))
-                self._hold(end, 0)
-                break
+                if end.recv(1) == _WELCOME:
+                    self._hold(end, 0)
+                    break
+                end.close()
 
     def _welcome(self) -> None:
-        end, _ = self._door.accept()
-        if rank := _greeted(end, self._secret):
-            self._hold(end, rank)
-            self._missing.discard(rank)
-        if not self._missing:
-            self._ready.unregister(self._door)
-            self._door.close()
+        try:
+            end, _ = self._door.accept()
+        except OSError:  # no more files may be opened
+            self._close(self._door)
+        else:
+            end.setblocking(False)
+            self._ready.register(end, selectors.EVENT_READ, partial(self._greet, end))
+
+    def _greet(self, end: socket.socket) -> None:
+        """Hear who it is: one of the workers, or a stranger, who is turned away."""
+        words = b""
+        with suppress(OSError):
+            words = end.recv(_SECRET + 4)
+        if secrets.compare_digest(words[:_SECRET], self._secret):
+            self._ready.unregister(end)
+            self._admit(end, int.from_bytes(words[_SECRET:], "big"))
+        else:
+            self._close(end)
+
+    def _admit(self, end: socket.socket, rank: int) -> None:
+        with suppress(OSError):
+            end.send(_WELCOME)
+        self._hold(end, rank)
+        if not self.missing:
+            self._close(self._door)
             self._deadline = inf
 
     def _hold(self, end: socket.socket, rank: int) -> None:
-        end.settimeout(None)
+        end.setblocking(False)
         self._ends[rank] = end
+        self.missing.discard(rank)
         self._ready.register(end, selectors.EVENT_READ, rank)
+
+    def _close(self, end: socket.socket) -> None:
+        self._ready.unregister(end)
+        end.close()
 
     def _answer(self) -> None:
         self._bell.recv(4096)
 
     def _warn(self) -> None:
         self._deadline = inf
-        first, late = min(self._missing), len(self._missing)
+        first, late = min(self.missing), len(self.missing)
         say(
             f"mpifl: {late} of {len(self.hosts)} ranks, the first of them rank {first} on {self.hosts[first]}, cannot "
-            f"reach rank 0 by TCP, at {self.hosts[0]}:{self._port}: that one of them died, hangs or was told to stop "
-            "may be noticed late",
+            f"reach rank 0 on {self.hosts[0]} by TCP: that one of them died, hangs or was told to stop may be noticed "
+            "late",
             error=True,
         )
 
 
+def _door(ranks: int) -> socket.socket | None:
+    """Where the workers are to knock; None where there can be no such thing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < ranks + _FILES:
+        wanted = ranks + _FILES if hard == resource.RLIM_INFINITY else min(ranks + _FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    for options in ({"family": socket.AF_INET6, "dualstack_ipv6": True}, {}):
+        with suppress(OSError, ValueError):
+            return socket.create_server(("", 0), backlog=ranks + _STRANGERS, **options)
+    return None
+
+
 def _address() -> str:
-    """This machine's own address, as others see it; nothing is sent to find out."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        with suppress(OSError):
-            probe.connect(("192.0.2.1", 9))
+    """This machine's own address, as others see it, empty if none do; nothing is sent to find out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("192.0.2.1", 9))
         return probe.getsockname()[0]
-
-
-def _greeted(end: socket.socket, secret: bytes) -> int:
-    """The rank that speaks; 0 for a stranger, who is turned away."""
-    end.settimeout(1.0)
-    with suppress(OSError):
-        words = end.recv(_SECRET + 4)
-        if secrets.compare_digest(words[:_SECRET], secret):
-            return int.from_bytes(words[_SECRET:], "big")
-    end.close()
-    return 0
+    return ""

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 import mpifl
+from mpifl import launching
 from mpifl.data.dataset import Dataset
-from mpifl.federation import Federation, launched_ranks, library
+from mpifl.federation import Federation, library
 
 _LIBRARIES = ("mpifl", "torch", "torchvision", "numpy", "h5py", "mpi4py")
 
@@ -53,7 +54,7 @@ def provenance(dataset: Dataset, places: list[dict[str, Any]]) -> dict[str, Any]
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "mpi_library": library(),
-        "launched_ranks": launched_ranks() or 1,
+        "launched_ranks": launching.ranks() or 1,
         "ranks": len(places),
         "data_checksum": dataset.checksum,
         "data_source": dataset.source,

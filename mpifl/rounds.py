@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpifl.federation import Federation
 
 _GO, _END, _FAIL, _STOP = range(4)
+_STOPS, _LEAVES = 1, 2  # a rank's wish: to stop after this round; to stop without it
 _WEIGHT, _SECONDS, _FAILED = map(COLUMNS.index, ("weight", "seconds", "failed"))
 
 
@@ -44,8 +45,9 @@ def run(
     then the progress is `stopped`. Raises RunFailed on every rank when a client diverges and the policy is to stop.
     """
     loop = _Loop(x, federation, watcher, keeper or Keeper(), start or Start())
-    while (verdict := loop.send()) == _GO:
-        loop.play()
+    with federation.pulse.playing():
+        while (verdict := loop.send()) == _GO:
+            loop.play()
     if verdict == _FAIL:
         raise RunFailed(loop.failure)
     loop.progress.stopped = federation.pulse.reason if verdict == _STOP else ""
@@ -91,7 +93,8 @@ class _Loop:
         if keep or verdict in (_END, _STOP):
             self._settle(last=verdict == _END)
         if keep:
-            self.keeper.keep(p, self.states, self.federation)
+            with self.federation.pulse.slow():
+                self.keeper.keep(p, self.states, self.federation)
         return verdict
 
     def _over(self) -> bool:
@@ -118,18 +121,20 @@ class _Loop:
             raise RunFailed(f"round {round}: {error}") from None
         mine = [] if self.federation.worker is None else plays[self.federation.worker]
         rows, models, leaves = self.worker.play(round, sent, cohort, mine, sums)
-        left = np.zeros(self.federation.size)
-        left[self.federation.rank] = leaves
+        wishes = np.zeros(self.federation.size)
+        wishes[self.federation.rank] = _LEAVES if leaves else _STOPS if self.federation.pulse.reason else 0
         waiting = time.perf_counter()
-        collected = self.federation.total(sums, np.concatenate([rows.ravel(), scored.ravel(), left]))
+        collected = self.federation.total(sums, np.concatenate([rows.ravel(), scored.ravel(), wishes]))
         models = self._collect(models, cohort, plays) if round in x.clients_rounds else None
         if collected is None:
             return
         mean, scalars = collected
         ends = np.cumsum([rows.size, scored.size])
-        rows, scored, left = map(np.reshape, np.split(scalars, ends), (rows.shape, scored.shape, left.shape))
+        rows, scored, wishes = map(np.reshape, np.split(scalars, ends), (rows.shape, scored.shape, wishes.shape))
         self._tell(scored)
-        if left.any():
+        if wishes.any():
+            self.federation.pulse.stop(f"a signal to rank {wishes.argmax()}")
+        if (wishes == _LEAVES).any():
             return
         figures = self._figures(round, mean, cohort, plays, rows)
         self._update(round, mean, cohort, rows)

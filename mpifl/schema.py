@@ -98,7 +98,7 @@ class Runtime:
     grace_seconds: NonNegative = 20.0
     """after a signal: how long the round under way may still take, before it is left"""
     patience_minutes: NonNegative = 10.0
-    """how long a rank may be silent before all ranks end; 0: for ever"""
+    """how long a rank may be silent before all ranks end, six times that around the rounds; 0: for ever"""
     states_folder: str = ""
     """where each rank keeps what its clients remember, in a file; $VARIABLES are the rank's; empty: in memory"""
 

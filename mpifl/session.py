@@ -67,7 +67,6 @@ def _run(
     start = start_from(found, federation)
     start.reached = x.evaluation.reached(store.rounds) if store else 0
     try:
-        federation.pulse.playing = True
         progress = rounds.run(x, federation, Both(watchers), keeper, start)
     except BaseException:
         if store:

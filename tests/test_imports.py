@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "mpifl"
 LAYERS = [
     "__init__",
     "settings seeds tables",
-    "config vector summation schedule oracles rates placement launching lines",
+    "config vector summation schedule oracles rates placement launching lines signs",
     "pulse",
     "federation store models buffers",
     "data shelves wires",

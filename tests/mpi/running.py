@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,9 +45,11 @@ def run(config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich"):
 
 
 @contextmanager
-def begun(config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich") -> Iterator[subprocess.Popen]:
+def begun(
+    config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich", program: Sequence[str] = ("-m", "mpifl")
+) -> Iterator[subprocess.Popen]:
     """`mpifl run`, in the background and in a session of its own; nothing of it is left afterwards."""
-    command = [*mpirun(mpi, ranks), "-m", "mpifl", "run", str(config), "--out", str(out), *more]
+    command = [*mpirun(mpi, ranks), *program, "run", str(config), "--out", str(out), *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, env=environment(mpi), start_new_session=True, **pipes) as process:
         try:

@@ -9,48 +9,54 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from mpi.launch import MPIS, environment, launch, mpirun
-from mpi.running import kill, wait_until
+from mpi.launch import environment, launch, mpirun
+from mpi.running import begun, ended, kill, ranks_of, wait_for_rounds, wait_until, written
 
-from mpifl.lines import _greeted
+from mpifl.lines import Lines
 
 PROGRAM = Path(__file__).parent / "programs" / "dying.py"
 IDLE = ["sh", "-c", '"$@"; sleep 60', "sh"]
 """what a launcher is to start in a rank's place: it sees none die, then"""
 
 
-@pytest.mark.parametrize("mpi", MPIS)
+LOSSES = [(0, "killed"), (1, "killed"), (1, "gone"), (1, "stopped"), (0, "hangs"), (1, "hangs"), (1, "astray")]
+LOSSES += [(0, "leaves"), (1, "leaves")]
+SAID = {"stopped": "gave no sign of life", "hangs": "gave no sign of life", "leaves": "has ended before its time"}
+
+
 @pytest.mark.parametrize(
-    ("rank", "how"),
-    [(0, "killed"), (1, "killed"), (1, "gone"), (1, "stopped"), (0, "hangs"), (1, "hangs"), (1, "astray")],
+    ("mpi", "rank", "how"),
+    [*(("mpich", *loss) for loss in LOSSES), *(("openmpi", 1, how) for how in ("killed", "hangs", "astray", "leaves"))],
 )
 def test_ranks_inside_mpi_end_when_another_is_lost_though_the_launcher_leaves_them(tmp_path, mpi, rank, how):
     *start, python = mpirun(mpi, 3)
     command = [*start, *IDLE, python, str(PROGRAM), str(rank), how]
+    folder = tmp_path / f"{rank}.{how}"
     with subprocess.Popen(command, env=environment(mpi), cwd=tmp_path, start_new_session=True) as job:
         try:
-            folder = tmp_path / f"{rank}.{how}"
             wait_until((folder / "time").is_file)
-            wait_until(lambda: not any(map(runs, told(folder))), seconds=5 if how in ("killed", "gone") else 10)
+            others = [pid for r, pid in told(folder) if r != rank]
+            wait_until(lambda: not any(map(runs, others)), seconds=5 if how in ("killed", "gone") else 10)
             assert job.poll() is None
         finally:
-            for pid in told(folder):
+            for _, pid in told(folder):
                 kill(pid, signal.SIGKILL)
             os.killpg(job.pid, signal.SIGTERM)  # one that is stopped would not heed it
             job.wait(10)
-    name, first = f"rank {rank} on {socket.gethostname()}", min({0, 1} - {rank})
-    what = {"stopped": f"{name} gave no sign", "hangs": f"{name} gave no sign", "astray": "all ranks wait inside MPI, "}
-    [line] = told(folder, first)[first].splitlines()
-    assert line.startswith(f"mpifl: rank {first}: {what.get(how, f'{name} has died, or was killed')}")
-    if how == "hangs":
-        assert "in happen" in told(folder, rank)[rank]  # where it hung
+    first = 0 if rank or how == "hangs" else 1
+    what = f"rank {rank} on {socket.gethostname()} {SAID.get(how, 'has died, or was killed')}"
+    said = {r: text for (r, _), text in told(folder).items()}
+    assert f"mpifl: rank {first}: {'all ranks wait inside MPI' if how == 'astray' else what}" in said.pop(first)
+    if first == 0:
+        assert not said[2]  # once is enough
+    if (rank, how) == (1, "hangs"):
+        assert "in happen" in said[1]  # where it hung
 
 
-def told(folder: Path, *ranks: int) -> dict[int, str]:
-    """What ranks have said, by process id; or by rank, for some."""
+def told(folder: Path) -> dict[tuple[int, int], str]:
+    """(rank, process id) -> what it has said."""
     files = [path for path in folder.iterdir() if path.name != "time"]
-    known = {tuple(map(int, path.name.split("."))): path.read_text() for path in files}
-    return {rank if ranks else pid: text for (rank, pid), text in known.items() if not ranks or rank in ranks}
+    return {tuple(map(int, path.name.split("."))): path.read_text() for path in files}
 
 
 def runs(pid: int) -> bool:
@@ -60,25 +66,44 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_a_server_that_cannot_be_reached_says_so_and_the_job_goes_on(tmp_path):
-    done = launch("mpich", 3, PROGRAM, 0, "unreachable", cwd=tmp_path)
-    assert done.returncode == 0
-    [line] = filter(None, told(tmp_path / "0.unreachable").values())
-    assert line.startswith(f"mpifl: 2 of 3 ranks, the first of them rank 1 on {socket.gethostname()}, cannot")
+def test_a_signal_to_a_worker_that_cannot_reach_the_server_stops_all_and_the_server_has_said_so(tmp_path):
+    config, out = written(tmp_path, rounds=10_000), tmp_path / "run"
+    with begun(config, out, 3, "runtime.grace_seconds=0", program=[str(PROGRAM.with_name("apart.py"))]) as process:
+        wait_for_rounds(out, 2, process)
+        os.kill(ranks_of(out)[2], signal.SIGTERM)
+        code, output = ended(process)
+    assert code == 75
+    assert "stopped by a signal to rank 2 after round" in output
+    assert f"mpifl: 2 of 3 ranks, the first of them rank 1 on {socket.gethostname()}, cannot reach rank 0" in output
 
 
-@pytest.mark.parametrize(
-    ("words", "rank"),
-    [(b"s" * 16 + b"\0\0\1\2", 258), (b"t" * 16 + b"\0\0\1\2", 0), (b"GET / HTTP/1.1\r\n\r\n", 0), (b"", 0)],
-    ids=["a worker", "another job's", "a browser", "a port scan"],
-)
-def test_who_does_not_know_the_secret_is_turned_away(words, rank):
-    own, other = socket.socketpair()
-    with own, other:
-        other.sendall(words)
-        other.shutdown(socket.SHUT_WR)
-        assert _greeted(own, b"s" * 16) == rank
-        assert (own.fileno() == -1) == (rank == 0)
+def test_a_port_scan_or_a_browser_at_the_servers_port_keeps_no_worker_out():
+    secret, strangers = [], [b"", b"GET / HTTP/1.1\r\n\r\n", b"t" * 16 + b"\0\0\0\1"]
+
+    class Two:
+        rank, size = 0, 2
+
+        def allgather(self, own):
+            secret.append(own[1])
+            return [own, own]
+
+    lines = Lines(Two(), 4)
+    [(port, _, key)] = secret
+    ends = [socket.create_connection(("localhost", port)) for _ in (*strangers, "a silent one", "the worker")]
+    for end, words in zip(ends, [*strangers, b"", key + b"\0\0\0\1"], strict=True):
+        end.sendall(words)
+    ends[0].close()
+    for _ in range(20):
+        list(lines.wait(0.01))
+    lines.send(b"beat")
+    ends[-1].settimeout(1)
+    assert ends[-1].recv(8) == b"!beat"
+    assert [end.recv(8) for end in ends[1:3]] == [b"", b""]
+    ends[-1].close()
+    assert [*lines.wait(1)] == [(1, b"")]
+    for end in ends:
+        end.close()
+    lines.close()
 
 
 def test_a_rank_whose_mpi_never_starts_ends(tmp_path):
@@ -89,3 +114,12 @@ def test_a_rank_whose_mpi_never_starts_ends(tmp_path):
     done = subprocess.run(command, env=environment("mpich"), capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
     assert "federation.py" in done.stderr
+
+
+def test_a_rank_that_fails_before_there_is_a_federation_ends_the_others(tmp_path):
+    """As where a node lacks a library."""
+    start = "from mpifl.federation import Federation, MPI"
+    code = f"{start}\nif MPI.COMM_WORLD.rank: import nothing_of_that_name\nFederation()"
+    done = launch("mpich", 2, "-c", code, timeout=20)
+    assert done.returncode != 0
+    assert "No module named 'nothing_of_that_name'" in done.stderr

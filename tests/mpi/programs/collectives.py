@@ -11,7 +11,7 @@ import torch
 from mpi4py import MPI
 
 from mpifl import federation as module
-from mpifl.federation import Federation
+from mpifl.federation import Federation, stop_all
 from mpifl.settings import BadInput
 from mpifl.summation import WeightedSum
 
@@ -163,7 +163,7 @@ if __name__ == "__main__":
             check(federation)
         except BaseException:
             traceback.print_exc()
-            federation.stop_all()
+            stop_all()
         federation.Barrier()
         if federation.rank == 0:
             print(check.__name__, flush=True)

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where matrix.py is
 
 from matrix import train
 
-from mpifl.federation import Federation
+from mpifl.federation import Federation, stop_all
 
 if __name__ == "__main__":
     federation, choices = Federation(), json.loads(sys.argv[1])
@@ -19,6 +19,6 @@ if __name__ == "__main__":
         except BaseException:
             print("; ".join(choice.values()), file=sys.stderr)
             traceback.print_exc()
-            federation.stop_all()
+            stop_all()
     if federation.is_server:
         print(f"trained {len(choices)}")

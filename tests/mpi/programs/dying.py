@@ -1,20 +1,19 @@
 """`dying.py RANK HOW`: one rank of a job dies, or falls silent, while the others wait inside MPI.
 
 `killed`: by SIGKILL. `gone`: by os._exit(0). `stopped`: by SIGSTOP. `hangs`: it sleeps. `astray`: it waits too, in
-another collective. `unreachable`: all is well, but the workers cannot reach the server by TCP. In the folder RANK.HOW
-of the working directory are what each rank says, and `time`, written when it happens.
+another collective. `leaves`: it has nothing more to do. In the folder RANK.HOW of the working directory are what each
+rank says, and `time`, written when it happens.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
 
-from mpifl import lines
+from mpifl import signs
 from mpifl.exits import DONE, on_all_ranks
 from mpifl.federation import Federation
 
@@ -25,11 +24,13 @@ def dies(federation: Federation) -> int:
     folder = Path(f"{rank}.{how}")
     folder.mkdir(exist_ok=True)
     os.dup2(os.open(folder / f"{federation.rank}.{os.getpid()}", os.O_CREAT | os.O_WRONLY), 2)
-    with federation.pulse.listening(patience=PATIENCE):
+    with federation.pulse.listening(patience=PATIENCE), federation.pulse.playing():
         federation.Barrier()
         if federation.rank == int(rank):
             (folder / "time").touch()
             happen()
+            if how == "leaves":
+                return DONE
         with federation.pulse.waiting():
             (federation.node if (how, federation.rank) == ("astray", int(rank)) else federation).Barrier()
     return DONE
@@ -38,18 +39,13 @@ def dies(federation: Federation) -> int:
 def happen() -> None:
     if how == "gone":
         os._exit(0)
-    if how in ("hangs", "unreachable"):
-        time.sleep(60 if how == "hangs" else 1)
-    elif how != "astray":
+    if how == "hangs":
+        time.sleep(60)
+    elif how not in ("astray", "leaves"):
         os.kill(os.getpid(), {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}[how])
-
-
-def unreachable(*_: object) -> socket.socket:
-    raise TimeoutError("timed out")
 
 
 if __name__ == "__main__":
     rank, how = sys.argv[1:]
-    if how == "unreachable":
-        lines._REACH, socket.create_connection = 0.1, unreachable
+    signs._LEFT = PATIENCE
     sys.exit(on_all_ranks(dies))

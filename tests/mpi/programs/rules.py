@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where tiny.py is
 import tiny
 
 from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
-from mpifl.federation import Federation
+from mpifl.federation import Federation, stop_all
 
 PARTLY = {
     "rounds": 5,
@@ -49,6 +49,6 @@ if __name__ == "__main__":
         results = {name: tiny.digests({**PARTLY, **case}, federation) for name, case in CASES.items()}
     except BaseException:
         traceback.print_exc()
-        federation.stop_all()
+        stop_all()
     if federation.is_server:
         print(json.dumps(results))

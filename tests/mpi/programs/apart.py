@@ -1,0 +1,17 @@
+"""`apart.py ...` is `mpifl ...` where no worker can reach the server by TCP: MPI goes other ways."""
+
+from __future__ import annotations
+
+import socket
+
+from mpifl import lines
+from mpifl.cli import main
+
+
+def unreachable(*_: object) -> socket.socket:
+    raise TimeoutError("timed out")
+
+
+if __name__ == "__main__":
+    lines._REACH, socket.create_connection = 0.1, unreachable
+    main()
