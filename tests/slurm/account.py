@@ -16,8 +16,9 @@ from mpifl.store import Run
 
 REPOSITORY = Path(__file__).parents[2]
 OPENMPI = {"SRUN_MPI": "pmix", "OMPI_MCA_coll": "^han", "OMPI_MCA_mpi_yield_when_idle": "1"}  # "hosts" of one machine
+SRUN = "srun, MPICH"
 LAUNCHERS = {
-    "srun, MPICH": ("mpich", {}),
+    SRUN: ("mpich", {}),
     "srun, Open MPI": ("openmpi", OPENMPI),
     "mpirun, MPICH": ("mpich", {"LAUNCHER": "mpirun"}),
     "mpirun, Open MPI": (
@@ -60,7 +61,7 @@ class Account:
         known = {k: v for k, v in environment(mpi, own | site).items() if k != "PRTE_MCA_rmaps_default_mapping_policy"}
         return self.cluster.command(*argv, env=known, cwd=self.folder)
 
-    def sbatch(self, *argv: str | Path, launcher: str = "srun, MPICH") -> str:
+    def sbatch(self, *argv: str | Path, launcher: str = SRUN) -> str:
         """The number of the job that `sbatch argv` submits; its files of jobs/ are named without the folder."""
         paths = [REPOSITORY / "jobs" / word if str(word).endswith(".sbatch") else word for word in argv]
         return self.type(launcher, "sbatch", "--parsable", *paths)
@@ -89,9 +90,9 @@ class Account:
         """Where a job runs, or ran last."""
         return self.cluster.command("scontrol", "show", "hostnames", self.cluster.jobs(job)[0]["NodeList"]).split()
 
-    def ranks(self) -> list[int]:
+    def ranks(self, name: str = "mpifl") -> list[int]:
         """The processes of the only job, in the order of their ranks."""
-        return [rank for node in self.cluster.nodes for rank in sorted(self.cluster.processes(node, "mpifl"))]
+        return [rank for node in self.cluster.nodes for rank in sorted(self.cluster.processes(node, name))]
 
     def reaches(self, run: str, rounds: int, timeout: float = 90) -> None:
         """Wait until a run in the folder has got so far."""

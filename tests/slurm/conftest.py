@@ -32,11 +32,8 @@ def account(cluster, tmp_path) -> Account:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(once) -> Callable[..., list[str]]:
-    """undisturbed(60) -> the SHA-256 of the weights after so many rounds, of the config on one rank without a cluster.
-
-    How many rounds are to come makes no difference to one.
-    """
+def alone(once) -> Path:
+    """The run of the config on one rank without a cluster, with more rounds: how many are to come is all the same."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
@@ -45,4 +42,10 @@ def undisturbed(once) -> Callable[..., list[str]]:
         done = launch(ALONE, 1, *command, cwd=folder, timeout=900)
         assert done.returncode == 0, done.stderr
 
-    return lambda rounds=CONFIG["rounds"]: hashes(once("undisturbed", make) / "run")[:rounds]
+    return once("alone", make) / "run"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(alone) -> Callable[..., list[str]]:
+    """undisturbed(60) -> the SHA-256 of the weights after each of so many rounds."""
+    return lambda rounds=CONFIG["rounds"]: hashes(alone)[:rounds]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
-from slurm.account import Account, hashes
+from slurm.account import REPOSITORY, Account, hashes
 from slurm.cluster import until
 
 from mpifl.store import Run
@@ -28,6 +29,19 @@ def test_a_rank_that_is_killed_ends_the_others_and_fails_the_job(account, where)
     [ended] = account.ends(job, "FAILED")
     assert ended["Restarts"] == "0"
     assert f"mpifl: rank 0: rank 1 on n{len(where)} has died, or was killed" in account.log()
+    assert Run.open(account.folder / "run").status == "failed"
+
+
+def test_an_exception_in_training_ends_all_ranks_and_names_rank_round_and_client(account):
+    """The client of round 2 that fails is played by one of the two workers."""
+    run = f"{sys.executable} {REPOSITORY}/tests/mpi/programs/failing.py raise config.toml run"
+    launched = f"srun --mpi=pmi2 --kill-on-bad-exit=1 {run}"
+    job = account.sbatch("-N3", "--output=%j.log", f"--wrap={launched}")
+    until("the exception", (account.folder / "run.time").exists)
+    until("the end of all", lambda: not account.ranks("python"), 5)
+    account.ends(job, "FAILED")
+    assert "RuntimeError: as asked for" in account.log()
+    assert ", round 2, client 3" in account.log()
     assert Run.open(account.folder / "run").status == "failed"
 
 

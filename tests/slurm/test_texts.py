@@ -70,25 +70,36 @@ def test_ranks_go_where_tasks_were_asked_for_or_to_gpus_with_the_server_on_the_f
     assert (done.stdout.splitlines(), done.stderr) == (expected.split(","), "")
 
 
-def test_a_pbs_job_near_its_walltime_queues_itself_again_and_the_next_ends_in_the_same_bits(tmp_path, undisturbed):
+PBS = [
+    ("train.pbs", {"CONFIG": "config.toml", "OUT": "run", "OPTIONS": "seed=3"}, "run"),
+    pytest.param("sweep.pbs", {"SWEEP": "sweep.toml", "PBS_ARRAY_INDEX": "1"}, "out/seed=3", marks=pytest.mark.long),
+]
+"""what qsub is given, and the folder of the run"""
+
+
+@pytest.mark.parametrize(("script", "given", "folder"), PBS)
+def test_a_pbs_job_near_its_walltime_queues_itself_again_and_the_next_ends_in_the_same_bits(
+    tmp_path, undisturbed, script, given, folder
+):
     """No PBS is packaged for Debian: the scheduler's two commands are stand-ins, all else is as in a job."""
     (tmp_path / "config.toml").write_text(tomli_w.dumps(CONFIG))
+    (tmp_path / "sweep.toml").write_text('base = "config.toml"\nout = "out"\ngrid.seed = [1, 3]\n')
     (tmp_path / "nodes").write_text("localhost\n" * 2)
     qstat = tmp_path / "qstat"
     stand_in(qstat, f"until [ -e {tmp_path}/now ]; do sleep 0.1; done; echo Resource_List.walltime = 0:0:5")
     stand_in(tmp_path / "qsub", f'printf "%s\\n" "$@" >{tmp_path}/again')
-    with pbs(tmp_path, {"CONFIG": "config.toml", "OUT": "run", "OPTIONS": "seed=3", "WARNING": "5"}) as first:
-        until("a checkpoint", (tmp_path / "run/checkpoint").exists, 120)
+    with pbs(tmp_path, script, given | {"WARNING": "5"}) as first:
+        until("a checkpoint", (tmp_path / folder / "checkpoint").exists, 120)
         (tmp_path / "now").touch()
         assert (first.wait(150), first.stdout.read()[-13:]) == (75, "queued again\n")
-    flag, variables, script = (tmp_path / "again").read_text().splitlines()
+    flag, variables, again = (tmp_path / "again").read_text().splitlines()
     given = dict(pair.split("=", 1) for pair in variables.split(","))
-    assert (flag, script, given["RESTARTS"]) == ("-v", f"{JOBS}/pbs/train.pbs", "1")
+    assert (flag, again, given["RESTARTS"]) == ("-v", f"{JOBS}/pbs/{script}", "1")
     stand_in(qstat, "echo Resource_List.walltime = 10:0:0")
-    with pbs(tmp_path, given) as second:
+    with pbs(tmp_path, script, given) as second:
         assert second.wait(150) == 0
-    assert len(Run.open(tmp_path / "run").resumes) == 1
-    assert hashes(tmp_path / "run") == undisturbed()
+    assert len(Run.open(tmp_path / folder).resumes) == 1
+    assert hashes(tmp_path / folder) == undisturbed()
 
 
 def stand_in(path: Path, line: str) -> None:
@@ -96,11 +107,11 @@ def stand_in(path: Path, line: str) -> None:
     path.chmod(0o755)
 
 
-def pbs(folder: Path, given: dict[str, str]) -> subprocess.Popen:
-    """jobs/pbs/train.pbs as PBS starts it."""
+def pbs(folder: Path, script: str, given: dict[str, str]) -> subprocess.Popen:
+    """A file of jobs/pbs/ as PBS starts it."""
     own = {"PBS_JOBID": "1.pbs", "PBS_O_WORKDIR": str(folder), "PBS_NODEFILE": str(folder / "nodes")}
     own |= {"MPIFL": str(REPOSITORY), "VENV": sys.prefix} | given
     known = environment("mpich", own)
     known["PATH"] = f"{folder}:{known['PATH']}"
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(["bash", JOBS / "pbs/train.pbs"], env=known, **output)
+    return subprocess.Popen(["bash", JOBS / "pbs" / script], env=known, **output)
