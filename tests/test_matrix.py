@@ -20,7 +20,7 @@ from mpifl.oracles import ORACLES
 from mpifl.settings import BadInput
 
 PROGRAM = Path(__file__).parent / "mpi" / "programs" / "combinations.py"
-PARTS = 6
+PARTS = 3
 """launches of the cover: each starts two Pythons"""
 
 COVER = list(cover())

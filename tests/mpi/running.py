@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tomli_w
-from mpi.launch import environment, launch, mpirun, plain
+from click.testing import CliRunner
+from mpi.launch import ALONE, environment, launch, mpirun, plain
 
+from mpifl.cli import main
 from mpifl.settings import BadInput
 from mpifl.store import Run
 
@@ -39,9 +41,13 @@ def written(folder: Path, **options) -> Path:
     return path
 
 
-def run(config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich"):
-    """`mpifl run`, to its end."""
-    return launch(mpi, ranks, "-m", "mpifl", "run", config, "--out", out, *more, timeout=120)
+def run(config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich") -> subprocess.CompletedProcess:
+    """`mpifl run`, to its end: where there is no MPI, in this very process, which has started already."""
+    command = ["run", str(config), "--out", str(out), *map(str, more)]
+    if mpi != ALONE:
+        return launch(mpi, ranks, "-m", "mpifl", *command, timeout=120)
+    done = CliRunner().invoke(main, command)
+    return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
 
 
 @contextmanager

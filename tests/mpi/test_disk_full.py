@@ -25,7 +25,7 @@ OPTIONS = {
 def whole(tmp_path_factory) -> str:
     """What the undisturbed run says of its rounds."""
     folder = tmp_path_factory.mktemp("whole")
-    assert run(written(folder, **OPTIONS), folder / "run", 2).returncode == 0
+    assert run(written(folder, **OPTIONS), folder / "run", 1, mpi=ALONE).returncode == 0
     return columns(folder / "run")
 
 

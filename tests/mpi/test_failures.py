@@ -95,7 +95,7 @@ def test_an_exception_on_the_server_ends_all_ranks(config):
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_diverging_run_ends_with_one_line_and_a_code_of_its_own(config, mpi):
     out = config.parent / "run"
-    done = launch(mpi, 3, "-m", "mpifl", "run", config, "local.lr=1e6", "--out", out)
+    done = launch(mpi, 2, "-m", "mpifl", "run", config, "local.lr=1e6", "--out", out)
     assert done.returncode == 3, done.stderr
     [line] = lines_of_mpifl(done.stderr)
     assert line.startswith("mpifl: round 1, client ")

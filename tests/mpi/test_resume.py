@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from mpi.launch import ALONE
 from mpi.running import begun, columns, run, wait_for_rounds, written
 
 from mpifl.store import Run
@@ -13,7 +14,7 @@ from mpifl.store.folder import Owner
 
 def test_a_killed_run_resumes_on_other_ranks_with_the_same_bits(tmp_path):
     config = written(tmp_path)
-    assert run(config, tmp_path / "whole", 2).returncode == 0
+    assert run(config, tmp_path / "whole", 1, mpi=ALONE).returncode == 0
     with begun(config, tmp_path / "killed", 3) as process:
         wait_for_rounds(tmp_path / "killed", 5, process)
         os.killpg(process.pid, signal.SIGKILL)
@@ -26,13 +27,13 @@ def test_a_killed_run_resumes_on_other_ranks_with_the_same_bits(tmp_path):
 
 def test_more_rounds_can_be_asked_of_a_complete_run_and_a_changed_option_is_refused(tmp_path):
     config = written(tmp_path)
-    assert run(config, tmp_path / "long", 1, "rounds=6").returncode == 0
-    assert run(config, tmp_path / "short", 1, "rounds=4").returncode == 0
-    refused = run(config, tmp_path / "short", 1, "rounds=6", "local.lr=0.1", "--resume")
+    assert run(config, tmp_path / "long", 1, "rounds=6", mpi=ALONE).returncode == 0
+    assert run(config, tmp_path / "short", 1, "rounds=4", mpi=ALONE).returncode == 0
+    refused = run(config, tmp_path / "short", 1, "rounds=6", "local.lr=0.1", "--resume", mpi=ALONE)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert "local.lr" in refused.stderr
-    assert run(config, tmp_path / "short", 1, "rounds=6", "--resume").returncode == 0
+    assert run(config, tmp_path / "short", 1, "rounds=6", "--resume", mpi=ALONE).returncode == 0
     digests = [Run.open(tmp_path / name).rounds["sha256"].tolist() for name in ("short", "long")]
     assert digests[0] == digests[1]
 
@@ -41,5 +42,5 @@ def test_a_run_killed_before_its_first_commit_begins_anew(tmp_path):
     config, out = written(tmp_path), tmp_path / "run"
     out.mkdir()
     Owner.claim(out)
-    assert run(config, out, 1, "rounds=2", "--resume").returncode == 0
+    assert run(config, out, 1, "rounds=2", "--resume", mpi=ALONE).returncode == 0
     assert Run.open(out).status == "complete"

@@ -27,6 +27,8 @@ def test_states_on_disk_change_no_bit(reference, tmp_path, mpi, ranks):
     done = run(config, tmp_path / "run", ranks, f"runtime.states_folder={tmp_path}/states", mpi=mpi)
     assert done.returncode == 0, done.stderr
     assert columns(tmp_path / "run") == expected
+    assert "round 12/12" in done.stdout
+    assert "\x1b" not in done.stdout  # though Open MPI gives ranks a terminal, whatever the output goes to
     assert list((tmp_path / "states").iterdir()) == []
 
 
