@@ -41,28 +41,24 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
     # Started later and by hand: a launcher of another MPI may end the process in MPI_Init, before it could say why.
     os.environ |= {"MPI4PY_RC_INITIALIZE": "0", "MPI4PY_RC_FINALIZE": "1"}
     try:
-        from mpifl import federation
+        from mpifl import mpi
     except (ImportError, RuntimeError) as error:
         return _refuse(
             f"no MPI library: mpi4py says: {'; '.join(str(error).splitlines())}\nRemedy: `pip install mpich`, or load "
             "your cluster's MPI (`module load ...`), or MPI4PY_LIBMPI=PATH with the path of a libmpi.so"
         )
-    library, launched = federation.library(), launching.ranks()
+    library, launched = mpi.library(), launching.ranks()
     if launching.deaf(library):
         _warn(f"{library} under {launching.launcher()} often ends in MPI_Init. Remedy: {launching.remedy(library)}")
         _let_the_first_speak()
-    ranks = _begin(federation)
+    with warnings.catch_warnings():  # mpi4py suspects it too, on every rank; the diagnosis says more, once
+        warnings.filterwarnings("ignore", "suspicious MPI execution environment")
+        ranks = mpi.begin()
     if launched and launched != ranks:
         return _refuse(launching.diagnosis(library, launched, ranks))
     from mpifl.exits import on_all_ranks
 
     return on_all_ranks(lambda job: _examine(job, path, assignments, megabytes))
-
-
-def _begin(federation: Any) -> int:
-    with warnings.catch_warnings():  # mpi4py suspects it too, on every rank; the diagnosis says more, once
-        warnings.filterwarnings("ignore", "suspicious MPI execution environment")
-        return federation.begin()
 
 
 def _warn(text: str) -> None:
@@ -117,7 +113,7 @@ def _message(job: Federation, config: Any) -> tuple[int, int]:
 
 def _facts(job: Federation, device: torch.device, threads: int) -> dict[str, Any]:
     """What this rank knows of itself."""
-    from mpifl import federation, provenance
+    from mpifl import federation, mpi, provenance
 
     return {
         "rank": str(job.rank),
@@ -133,9 +129,9 @@ def _facts(job: Federation, device: torch.device, threads: int) -> dict[str, Any
         "shm": federation.shared_memory_free(),
         "same": {
             "launcher": launching.launcher(),
-            "MPI library": federation.library(),
+            "MPI library": mpi.library(),
             "its file": str(launching.library_path()),
-            "MPI standard": federation.standard(),
+            "MPI standard": mpi.standard(),
             "takes GPU memory": launching.cuda_aware(),
             "mpi4py, torch": f"{version('mpi4py')}, {torch.__version__}",
             "Python": f"{platform.python_version()} ({sys.executable})",

@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Callable
 
 from mpifl import launching
-from mpifl.federation import AgreedBadInput, Federation, stop_all
+from mpifl.federation import AgreedBadInput, Federation
+from mpifl.mpi import stop_all
 from mpifl.pulse import Lost
 from mpifl.rounds import RunFailed
 from mpifl.settings import BadInput

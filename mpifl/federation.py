@@ -1,4 +1,4 @@
-"""Federation: the communicator of one run, with the few collectives that a round needs. The only importer of mpi4py.
+"""Federation: the communicator of one run, with the few collectives that a round needs.
 
 Rank 0 is the server. With more than one rank the others are the workers that play the clients; alone, rank 0 is both.
 Vectors travel as one contiguous buffer: a Bcast down, a Reduce of int64 up.
@@ -7,12 +7,10 @@ Vectors travel as one contiguous buffer: a Bcast down, a Reduce of int64 up.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import wraps
 from operator import attrgetter
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -20,12 +18,7 @@ import torch
 from torch import Tensor
 
 from mpifl import launching
-
-os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # else Open MPI's wheel complains of itself on every shared window
-
-with launching.starting():
-    from mpi4py import MPI
-
+from mpifl.mpi import MPI, library
 from mpifl.pulse import Pulse
 from mpifl.settings import BadInput
 from mpifl.summation import Message, WeightedSum
@@ -33,7 +26,6 @@ from mpifl.summation import Message, WeightedSum
 Result = TypeVar("Result")
 
 _LONGEST_NAP = 1e-3  # seconds
-_LAST_WORDS = 0.5  # seconds for launchers to pass on what a rank has said: Hydra may drop it once ranks are ended
 _LARGEST_MESSAGE = 1 << 30  # bytes: Open MPI refuses to count to 2^31
 _LARGEST_MOVE = 1 << 28  # bytes of clients' states on their way at once
 
@@ -227,41 +219,6 @@ class Federation(_Ranks):
         node.Barrier()
         self._windows.append(window)
         return views
-
-
-def stop_all(code: int = 1) -> None:
-    """End every rank of the job, if there are others; one that raised cannot reach the collectives they wait in."""
-    if MPI.Is_initialized() and not MPI.Is_finalized() and MPI.COMM_WORLD.size > 1:
-        time.sleep(_LAST_WORDS)
-        MPI.COMM_WORLD.Abort(code)
-
-
-def _raised(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """For sys.excepthook: what nobody caught, a failed import for one, ends all ranks."""
-    _before(kind, error, trace)
-    stop_all()
-
-
-_before, sys.excepthook = sys.excepthook, _raised
-
-
-def begin() -> int:
-    """How many ranks there are; starts MPI, where MPI4PY_RC_INITIALIZE=0 put that off."""
-    if not MPI.Is_initialized():
-        with launching.starting():
-            MPI.Init_thread(MPI.THREAD_MULTIPLE)
-    return MPI.COMM_WORLD.size
-
-
-def standard() -> str:
-    """The version of the MPI standard that the library implements."""
-    return ".".join(map(str, MPI.Get_version()))
-
-
-def library() -> str:
-    """The MPI library's name and version, as it gives them."""
-    first = MPI.Get_library_version().replace("\0", "").splitlines()[0]
-    return " ".join(first.split(",")[0].split())
 
 
 def _empty_like(vectors: list[Tensor]) -> Tensor:

@@ -16,7 +16,8 @@ import torch
 import mpifl
 from mpifl import launching
 from mpifl.data.dataset import Dataset
-from mpifl.federation import Federation, library
+from mpifl.federation import Federation
+from mpifl.mpi import library
 
 _LIBRARIES = ("mpifl", "torch", "torchvision", "numpy", "h5py", "mpi4py")
 

@@ -13,8 +13,9 @@ import mpifl
 from mpifl import build, likeness, rounds, schema
 from mpifl.checkpoints import Checkpoints, everywhere, start_from
 from mpifl.exits import DONE, STOPPED, on_all_ranks
-from mpifl.federation import AgreedBadInput, Federation, library
+from mpifl.federation import AgreedBadInput, Federation
 from mpifl.journal import Both, Recorder, Teller
+from mpifl.mpi import library
 from mpifl.progress import Experiment, Progress, Watcher
 from mpifl.provenance import place, provenance
 from mpifl.settings import BadInput

@@ -15,7 +15,7 @@ LAYERS = [
     "__init__",
     "settings seeds tables",
     "config vector summation schedule oracles rates placement launching lines signs",
-    "pulse",
+    "pulse mpi",
     "federation store models buffers",
     "data shelves wires",
     "losses states",
@@ -44,7 +44,7 @@ MATHEMATICS = {"federation", "store", "data", "build", "schema", "placement", "c
 FORBIDDEN = {"losses": MATHEMATICS, "algorithms": MATHEMATICS, "curvature": MATHEMATICS - {"data"}}
 """parts that know nothing of MPI, files, devices or config, though they stand above them"""
 
-SINGLE_IMPORTERS = {"mpi4py": ("federation.py",), "h5py": ("store/", "data/packed.py")}
+SINGLE_IMPORTERS = {"mpi4py": ("mpi.py",), "h5py": ("store/", "data/packed.py")}
 """each library behind one door"""
 
 SOURCES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))

@@ -113,13 +113,23 @@ def test_a_rank_whose_mpi_never_starts_ends(tmp_path):
     command = [mpi, "-n", "1", python, "-c", code, ":", "-n", "1", "sleep", "30"]
     done = subprocess.run(command, env=environment("mpich"), capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
-    assert "federation.py" in done.stderr
+    assert "mpi.py" in done.stderr
 
 
-def test_a_rank_that_fails_before_there_is_a_federation_ends_the_others(tmp_path):
-    """As where a node lacks a library."""
-    start = "from mpifl.federation import Federation, MPI"
-    code = f"{start}\nif MPI.COMM_WORLD.rank: import nothing_of_that_name\nFederation()"
-    done = launch("mpich", 2, "-c", code, timeout=20)
+def test_a_rank_on_a_node_that_lacks_a_library_ends_the_others(tmp_path):
+    (tmp_path / "h5py.py").write_text(LACKING)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    done = launch("mpich", 2, "-m", "mpifl", "run", written(tmp_path), cwd=tmp_path, env=environment)
     assert done.returncode != 0
-    assert "No module named 'nothing_of_that_name'" in done.stderr
+    assert "ImportError: not on this node" in done.stderr
+
+
+LACKING = """
+import os, sys
+
+if os.environ["PMI_RANK"] == "1":
+    raise ImportError("not on this node")
+sys.path = [path for path in sys.path if path != os.environ["PYTHONPATH"]]
+del sys.modules["h5py"]
+import h5py
+"""

@@ -11,7 +11,8 @@ import torch
 from mpi4py import MPI
 
 from mpifl import federation as module
-from mpifl.federation import Federation, stop_all
+from mpifl.federation import Federation
+from mpifl.mpi import stop_all
 from mpifl.settings import BadInput
 from mpifl.summation import WeightedSum
 

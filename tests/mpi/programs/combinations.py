@@ -9,7 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where matrix.py is
 
 from matrix import train
 
-from mpifl.federation import Federation, stop_all
+from mpifl.federation import Federation
+from mpifl.mpi import stop_all
 
 if __name__ == "__main__":
     federation, choices = Federation(), json.loads(sys.argv[1])

@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where tiny.py is
 import tiny
 
 from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
-from mpifl.federation import Federation, stop_all
+from mpifl.federation import Federation
+from mpifl.mpi import stop_all
 
 PARTLY = {
     "rounds": 5,

@@ -1,0 +1,51 @@
+"""MPI, started; the only importer of mpi4py. To be imported first: from then on, a rank that fails ends the others."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import TracebackType
+
+from mpifl import launching
+
+os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # else Open MPI's wheel complains of itself on every shared window
+
+with launching.starting():
+    from mpi4py import MPI
+
+_LAST_WORDS = 0.5  # seconds for launchers to pass on what a rank has said: Hydra may drop it once ranks are ended
+
+
+def begin() -> int:
+    """How many ranks there are; starts MPI, where MPI4PY_RC_INITIALIZE=0 put that off."""
+    if not MPI.Is_initialized():
+        with launching.starting():
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
+    return MPI.COMM_WORLD.size
+
+
+def stop_all(code: int = 1) -> None:
+    """End every rank of the job, if there are others; one that raised cannot reach the collectives they wait in."""
+    if MPI.Is_initialized() and not MPI.Is_finalized() and MPI.COMM_WORLD.size > 1:
+        time.sleep(_LAST_WORDS)
+        MPI.COMM_WORLD.Abort(code)
+
+
+def standard() -> str:
+    """The version of the MPI standard that the library implements."""
+    return ".".join(map(str, MPI.Get_version()))
+
+
+def library() -> str:
+    """The MPI library's name and version, as it gives them."""
+    first = MPI.Get_library_version().replace("\0", "").splitlines()[0]
+    return " ".join(first.split(",")[0].split())
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _before(kind, error, trace)
+    stop_all()
+
+
+_before, sys.excepthook = sys.excepthook, _uncaught
