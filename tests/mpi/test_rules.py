@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny
 from mpi.launch import launch
-from mpi.programs.rules import CASES
+from mpi.programs.rules import CASES, PARTLY
 
 from mpifl.algorithms import ALGORITHMS
 
@@ -20,7 +21,8 @@ def results(ranks):
 
 @pytest.fixture(scope="module")
 def alone():
-    return results(1)
+    """What this process finds, as it would print it."""
+    return json.loads(json.dumps({name: tiny.digests({**PARTLY, **case}) for name, case in CASES.items()}))
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
