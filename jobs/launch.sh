@@ -58,10 +58,14 @@ on_all_ranks() {
     return "$code"
 }
 
-# Send USR1 to the launcher every five seconds until it has ended: what it hears before its ranks are there is lost.
+# Send USR1 to the launcher every five seconds, for what it hears before its ranks are there is lost. Where this job has
+# written `launch`'s run, they are there: one that comes after that is the last, lest it kill a rank that is done.
 hand_on() {
     [ -n "$pid" ] && [ -z "$bell" ] || return
-    while kill -USR1 "$pid"; do sleep 5; done >/dev/null 2>&1 &
+    {
+        while [ "$(fingerprint "${run:-}")" = "${before:-}" ] && kill -USR1 "$pid"; do sleep 5; done
+        kill -USR1 "$pid"
+    } >/dev/null 2>&1 &
     bell=$!
 }
 

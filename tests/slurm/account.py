@@ -83,7 +83,8 @@ class Account:
             jobs = self.cluster.wait(job, timeout)
         except RuntimeError as late:
             self.give_up(late)
-        assert [one["JobState"] for one in jobs] == list(states), self.log()
+        ended = [one["JobState"] for one in jobs]
+        assert ended == list(states), f"{ended}\n{self.log()}"
         return jobs
 
     def nodes(self, job: str) -> list[str]:

@@ -41,7 +41,7 @@ def configuration(folder: Path, nodes: list[str]) -> str:
         "SchedulerParameters": "batch_sched_delay=0,sched_interval=2,bf_interval=2",
         "GresTypes": "gpu",
         "ReturnToService": 2,
-        "SlurmdTimeout": 30,  # then a node that is silent is down, and its jobs start elsewhere
+        "SlurmdTimeout": 60,  # then a node that is silent is down, and its jobs start elsewhere
         "InactiveLimit": 0,
         "KillWait": 20,
         "MinJobAge": 3600,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
@@ -36,7 +37,7 @@ def test_a_job_cut_short_on_two_nodes_queues_itself_again_and_ends_in_the_same_b
     assert run.provenance["host"] == ["n1"] * tasks + ["n2"] * tasks
     assert hashes(run.path) == undisturbed()
     assert "stopped by SIGUSR1" in account.log()
-    assert f"is stopped; {launcher.split(',')[0]} ended with 75" in account.log()
+    assert stopped_with_75(account)
 
 
 def test_a_job_that_is_warned_before_its_ranks_can_hear_goes_on_all_the_same(account, undisturbed):
@@ -60,7 +61,7 @@ def test_a_job_near_its_time_limit_goes_on_in_another(account, undisturbed):
         os.kill(rank, signal.SIGCONT)
     [ended] = account.ends(job, "COMPLETED")
     assert (ended["Restarts"], len(Run.open(account.folder / "run").resumes)) == ("1", 1)
-    assert "is stopped; srun ended with 75" in account.log()
+    assert stopped_with_75(account)
     assert hashes(account.folder / "run") == undisturbed()
 
 
@@ -71,6 +72,11 @@ def test_a_cancelled_job_stays_cancelled_and_the_same_command_goes_on(account, u
     [ended] = account.ends(job, "CANCELLED")
     assert ended["Restarts"] == "0"
     assert Run.open(account.folder / "run").status == "stopped"
-    assert "is stopped; srun ended with 75" in account.log()
+    assert stopped_with_75(account)
     account.ends(account.sbatch("-n1", "train.sbatch", "config.toml", "run"), "COMPLETED")
     assert hashes(account.folder / "run") == undisturbed()
+
+
+def stopped_with_75(account) -> bool:
+    """Rank 0 has; srun may kill the others for it while they end, and then returns 143."""
+    return bool(re.search(r"task 0: Exited with exit code 75|is stopped; mpirun ended with 75", account.log()))
