@@ -73,10 +73,6 @@ class Lines:
         if time.monotonic() > self._deadline:
             self._warn()
 
-    def drop(self, rank: int) -> None:
-        """Close the line of a rank that has no more to say."""
-        self._close(self._ends.pop(rank))
-
     def close(self) -> None:
         """Close all ends."""
         for key in [*self._ready.get_map().values()]:
@@ -90,7 +86,7 @@ class Lines:
         with suppress(OSError):
             more = self._ends[rank].recv(self._size - len(half))
         if not more:
-            self.drop(rank)
+            self._close(self._ends.pop(rank))
             return b""
         if len(half + more) < self._size:
             self._halves[rank] = half + more

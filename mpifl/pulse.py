@@ -198,11 +198,11 @@ class Pulse:
     def _hear(self, rank: int, message: bytes) -> int:
         """The kind of message that it was."""
         if not message:
-            self._lost = f"{self._signs.name(rank)} has died, or was killed{self._signs.place(rank)}"
+            if not self._signs.has_left(rank):
+                self._lost = f"{self._signs.name(rank)} has died, or was killed{self._signs.place(rank)}"
             return _BYE
         now, (kind, *sign) = time.monotonic(), _MESSAGE.unpack(message)
         if kind == _BYE:
-            self._lines.drop(rank)
             self._signs.left(rank, now)
         else:
             self._signs.note(rank, Sign(now, *sign))

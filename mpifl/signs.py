@@ -40,6 +40,10 @@ class Signs:
         self._last.pop(rank, None)
         self._left[rank] = time
 
+    def has_left(self, rank: int) -> bool:
+        """Whether it has ended in order."""
+        return rank in self._left
+
     def forgive(self, time: float) -> None:
         """Nothing could be heard until then."""
         self._last = {rank: sign._replace(time=time) for rank, sign in self._last.items()}

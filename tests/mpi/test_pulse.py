@@ -106,6 +106,11 @@ def test_a_port_scan_or_a_browser_at_the_servers_port_keeps_no_worker_out():
     lines.close()
 
 
+def test_ranks_that_end_in_order_may_take_their_time(tmp_path):
+    done = launch("mpich", 3, PROGRAM.with_name("unhurried.py"))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_rank_whose_mpi_never_starts_ends(tmp_path):
     """One of two ranks never starts it, so the other would wait."""
     code = "from mpifl import launching; launching.START_SECONDS = 3; import mpifl.federation"
