@@ -65,7 +65,7 @@ class Lines:
 
     def wait(self, seconds: float) -> Iterator[tuple[int, bytes]]:
         """What comes within that time: (rank, message), the message empty where the rank's process has ended."""
-        for key, _ in self._ready.select(seconds):
+        for key, _ in self._ready.select(max(0.0, min(seconds, self._deadline - time.monotonic()))):
             if callable(key.data):
                 key.data()
             elif (message := self._read(key.data)) is not None:

@@ -78,7 +78,8 @@ class Pulse:
         finally:
             self._patience = inf
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if number == signal.SIGINT or not self.reason:  # a warning may come again while all is put away
+                    signal.signal(number, handler)
 
     def expect(self, grace: float, patience: float) -> None:
         """A client in training is left `grace` seconds after a signal.

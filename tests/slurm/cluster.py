@@ -77,7 +77,8 @@ class Cluster:
         )
         own = ("unshare", "--uts", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", "--kill-child")
         self._nodes[node] = self._daemon(f"slurmd.{node}", *own, "bash", "-ec", boot)
-        until(f"node {node}", lambda: re.match(r"idle|mix|alloc", self.command("sinfo", "-hN", "-n", node, "-o", "%t")))
+        state = ("sinfo", "-hN", "-n", node, "-o", "%t")  # `idle*` does not answer
+        until(f"node {node}", lambda: self.command(*state).strip() in ("idle", "mix", "alloc"))
 
     def kill_daemon(self, node: str) -> None:
         """SIGKILL a node's slurmd. The steps that it started run on, without it."""

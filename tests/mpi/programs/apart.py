@@ -13,5 +13,5 @@ def unreachable(*_: object) -> socket.socket:
 
 
 if __name__ == "__main__":
-    lines._REACH, socket.create_connection = 0.1, unreachable
+    lines._REACH, socket.create_connection = 0.01, unreachable
     main()
