@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # else Open MPI's wheel complains
 with launching.starting():
     from mpi4py import MPI
 
+_NAP = 1e-3  # seconds
 _LAST_WORDS = 0.5  # seconds for launchers to pass on what a rank has said: Hydra may drop it once ranks are ended
 
 
@@ -30,6 +32,7 @@ def stop_all(code: int = 1) -> None:
     if MPI.Is_initialized() and not MPI.Is_finalized() and MPI.COMM_WORLD.size > 1:
         time.sleep(_LAST_WORDS)
         MPI.COMM_WORLD.Abort(code)
+        os._exit(code)  # under Slurm's pmi2 it does return, and MPI_Finalize would wait for the others
 
 
 def standard() -> str:
@@ -48,4 +51,13 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
     stop_all()
 
 
+def _wait_for_all() -> None:
+    """MPI_Finalize would, with Python's threads gone: here one may still see that a rank has died."""
+    if MPI.Is_initialized() and not MPI.Is_finalized():
+        request = MPI.COMM_WORLD.Ibarrier()
+        while not request.Test():
+            time.sleep(_NAP)
+
+
 _before, sys.excepthook = sys.excepthook, _uncaught
+atexit.register(_wait_for_all)

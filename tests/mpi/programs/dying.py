@@ -1,8 +1,8 @@
 """`dying.py RANK HOW`: one rank of a job dies, or falls silent, while the others wait inside MPI.
 
 `killed`: by SIGKILL. `gone`: by os._exit(0). `stopped`: by SIGSTOP. `hangs`: it sleeps. `astray`: it waits too, in
-another collective. `leaves`: it has nothing more to do. In the folder RANK.HOW of the working directory are what each
-rank says, and `time`, written when it happens.
+another collective. `leaves`: it has nothing more to do. `late`: it is killed when the others have nothing more to do.
+In the folder RANK.HOW of the working directory are what each rank says, and `time`, written when it happens.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ def dies(federation: Federation) -> int:
     with federation.pulse.listening(patience=PATIENCE), federation.pulse.playing():
         federation.Barrier()
         if federation.rank == int(rank):
+            time.sleep(2.0 * (how == "late"))
             (folder / "time").touch()
             happen()
-            if how == "leaves":
-                return DONE
+        if how == "late" or (how, federation.rank) == ("leaves", int(rank)):
+            return DONE
         with federation.pulse.waiting():
             (federation.node if (how, federation.rank) == ("astray", int(rank)) else federation).Barrier()
     return DONE
@@ -42,7 +43,7 @@ def happen() -> None:
     if how == "hangs":
         time.sleep(60)
     elif how not in ("astray", "leaves"):
-        os.kill(os.getpid(), {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}[how])
+        os.kill(os.getpid(), signal.SIGSTOP if how == "stopped" else signal.SIGKILL)
 
 
 if __name__ == "__main__":
