@@ -32,8 +32,7 @@ def dies(federation: Federation) -> int:
             happen()
         if how == "late" or (how, federation.rank) == ("leaves", int(rank)):
             return DONE
-        with federation.pulse.waiting():
-            (federation.node if (how, federation.rank) == ("astray", int(rank)) else federation).Barrier()
+        (federation.node if (how, federation.rank) == ("astray", int(rank)) else federation).Barrier()
     return DONE
 
 
