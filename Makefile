@@ -42,7 +42,7 @@ slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests the
 		slurm-wlm munge libpmix-dev shellcheck
 
 matrix: $(VENV)/test.installed  ## train every rule with every loss, gradient, norm and kind of model together: long
-	$(BIN)/python -m pytest -n 2 -m long tests/test_matrix.py
+	$(BIN)/python -m pytest -n 2 -m long tests/training/test_matrix.py
 
 lint: $(VENV)/test.installed  ## check the code's style
 	$(BIN)/ruff check .

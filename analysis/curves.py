@@ -1,4 +1,6 @@
-"""Curves of finished or running runs, mean and band over seeds: `python analysis/curves.py runs/a runs/b -o c.png`."""
+"""Curves of finished or running runs, mean and band over seeds: `python analysis/curves.py runs/a
+runs/b -o c.png`.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +8,47 @@ from pathlib import Path
 
 import click
 
+from mpifl.analysis.figures.panels import Band, Panel
+from mpifl.analysis.runs.arguments import check_suffixes, names, on_groups
+from mpifl.analysis.runs.comparison import published
+from mpifl.analysis.runs.curves import curve_panels
+from mpifl.analysis.runs.groups import Group
 from mpifl.cli import exit_code
-from mpifl.study.commands import check_suffixes, names, on_groups
-from mpifl.study.comparison import published
-from mpifl.study.curves import curve_panels
-from mpifl.study.groups import Group
-from mpifl.study.panels import Band, Panel
 
 _OUT = [Path("curves.png")]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @on_groups
-@click.option("--y", "quantities", default="accuracy,loss", show_default=True, metavar="NAME,...", help="What to draw.")
-@click.option("--x", "over", default="round", show_default=True, metavar="NAME,NAME", help="Over what.")
-@click.option("--band", type=click.Choice(["std", "sem", "range", "none"]), default="std", show_default=True)
+@click.option(
+    "--y",
+    "quantities",
+    default="accuracy,loss",
+    show_default=True,
+    metavar="NAME,...",
+    help="What to draw.",
+)
+@click.option(
+    "--x", "over", default="round", show_default=True, metavar="NAME,NAME", help="Over what."
+)
+@click.option(
+    "--band", type=click.Choice(["std", "sem", "range", "none"]), default="std", show_default=True
+)
 @click.option("--log", default="", metavar="NAME,NAME", help="Quantities on a logarithmic axis.")
-@click.option("--published", "quoted", is_flag=True, help="Dotted lines at the accuracies that the configs quote.")
+@click.option(
+    "--published",
+    "quoted",
+    is_flag=True,
+    help="Dotted lines at the accuracies that the configs quote.",
+)
 @click.option("--title", default="", help="Of the HTML page [default: the groups' names].")
-@click.option("-o", "--out", type=click.Path(path_type=Path), multiple=True, help="A file; may be given several times.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A file; may be given several times.",
+)
 def main(
     groups: list[Group],
     quantities: str,
@@ -49,7 +73,7 @@ def main(
     test_accuracy_all. Over bytes and seconds a point stands at the mean of its runs. Suffixes are .png, .pdf, .svg,
     .html (self-contained) and .csv.
     """
-    from mpifl.study.saving import KINDS, save
+    from mpifl.analysis.figures.saving import KINDS, save
 
     check_suffixes(out, KINDS)
     across = names(over)
@@ -57,7 +81,13 @@ def main(
     if quoted:
         panels = [_marked(panel, groups) for panel in panels]
     for path in out or _OUT:
-        save(path, panels, title or ", ".join(group.label for group in groups), band, max(2, len(across)))
+        save(
+            path,
+            panels,
+            title or ", ".join(group.label for group in groups),
+            band,
+            max(2, len(across)),
+        )
 
 
 def _marked(panel: Panel, groups: list[Group]) -> Panel:

@@ -1,4 +1,6 @@
-"""Drift of clients, activations and features of stored models: `python analysis/features.py runs/a runs/b -o figs`."""
+"""Drift of clients, activations and features of stored models: `python analysis/features.py runs/a
+runs/b -o figs`.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +8,36 @@ from pathlib import Path
 
 import click
 
+from mpifl.analysis.runs.arguments import names, on_groups
+from mpifl.analysis.runs.groups import Group
 from mpifl.cli import exit_code
-from mpifl.settings import BadInput
-from mpifl.study.commands import names, on_groups
-from mpifl.study.groups import Group
+from mpifl.options import BadInput
 
 _PARTS = ("drift", "features")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @on_groups
-@click.option("--what", default="drift,features", show_default=True, metavar="NAME,...", help="What to look at.")
-@click.option("--rounds", default="", metavar="N,...", help="At which rounds [default: all stored with clients].")
-@click.option("--clients", default="all", show_default=True, metavar="N,...", help="Whose features: all, none, ids.")
+@click.option(
+    "--what",
+    default="drift,features",
+    show_default=True,
+    metavar="NAME,...",
+    help="What to look at.",
+)
+@click.option(
+    "--rounds",
+    default="",
+    metavar="N,...",
+    help="At which rounds [default: all stored with clients].",
+)
+@click.option(
+    "--clients",
+    default="all",
+    show_default=True,
+    metavar="N,...",
+    help="Whose features: all, none, ids.",
+)
 @click.option(
     "--on",
     type=click.Choice(["test", "train", "own"]),
@@ -26,11 +45,34 @@ _PARTS = ("drift", "features")
     show_default=True,
     help="Images for features; own: a client's own training images.",
 )
-@click.option("--samples", type=click.IntRange(2), default=1000, show_default=True, help="Images at most.")
-@click.option("--data-path", "data", default="", help="The packed data set, where it has moved since the runs.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--format", "kinds", default="png", show_default=True, metavar="NAME,...", help="png pdf svg html csv")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default="figures", show_default=True, help="A folder.")
+@click.option(
+    "--samples", type=click.IntRange(2), default=1000, show_default=True, help="Images at most."
+)
+@click.option(
+    "--data-path",
+    "data",
+    default="",
+    help="The packed data set, where it has moved since the runs.",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option(
+    "--format",
+    "kinds",
+    default="png",
+    show_default=True,
+    metavar="NAME,...",
+    help="png pdf svg html csv",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default="figures",
+    show_default=True,
+    help="A folder.",
+)
 def main(
     groups: list[Group],
     what: str,
@@ -59,14 +101,18 @@ def main(
     Clients are stored where a run was made with results.clients_every. Lines are means over the runs of a group that
     differ in nothing but their seeds, bands one standard deviation.
     """
-    from mpifl.study.drawing import FORMATS
-    from mpifl.study.looks import Looks
-    from mpifl.study.metrics import GLOBAL
-    from mpifl.study.pictures import drift_panels, feature_panels
-    from mpifl.study.saving import KINDS, save, save_cosines
+    from mpifl.analysis.clients.panels import drift_panels, feature_panels
+    from mpifl.analysis.clients.request import Looks
+    from mpifl.analysis.figures.matplotlib_figures import FORMATS
+    from mpifl.analysis.figures.saving import KINDS, save, save_cosines
+    from mpifl.analysis.hessian.metrics import GLOBAL
 
     parts, kept = _known(names(what), _PARTS, "what"), _known(names(kinds), KINDS, "format")
-    whose = {"all": None, "none": ()}[clients] if clients in ("all", "none") else _numbers(clients, "clients")
+    whose = (
+        {"all": None, "none": ()}[clients]
+        if clients in ("all", "none")
+        else _numbers(clients, "clients")
+    )
     looks = Looks(_numbers(rounds, "rounds"), whose, on, samples, data, device)
     drawn = {}
     if "drift" in parts:
@@ -86,7 +132,9 @@ def main(
 
 def _known(given: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
     if not given or not set(given) <= set(allowed):
-        raise BadInput(f"{where}: expected some of {', '.join(allowed)}; got {', '.join(given) or 'none'}")
+        raise BadInput(
+            f"{where}: expected some of {', '.join(allowed)}; got {', '.join(given) or 'none'}"
+        )
     return given
 
 
@@ -94,7 +142,9 @@ def _numbers(text: str, where: str) -> list[int]:
     try:
         return [int(number) for number in names(text)]
     except ValueError:
-        raise BadInput(f"{where}: expected whole numbers with commas between; got {text!r}") from None
+        raise BadInput(
+            f"{where}: expected whole numbers with commas between; got {text!r}"
+        ) from None
 
 
 if __name__ == "__main__":

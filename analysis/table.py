@@ -1,4 +1,6 @@
-"""A table of methods over seeds, beside published numbers: `python analysis/table.py runs/a runs/b --target 0.9`."""
+"""A table of methods over seeds, beside published numbers: `python analysis/table.py runs/a runs/b
+--target 0.9`.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,27 @@ from pathlib import Path
 
 import click
 
+from mpifl.analysis.runs.arguments import check_suffixes, on_groups, write
+from mpifl.analysis.runs.comparison import compare
+from mpifl.analysis.runs.formats import FORMATS
+from mpifl.analysis.runs.groups import Group
 from mpifl.cli import exit_code
-from mpifl.study.commands import check_suffixes, on_groups, write
-from mpifl.study.comparison import compare
-from mpifl.study.formats import FORMATS
-from mpifl.study.groups import Group
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @on_groups
-@click.option("--target", type=float, help="An accuracy, 0 to 1: rounds, bytes and seconds until it is reached.")
-@click.option("--last", type=click.IntRange(1), default=1, show_default=True, help="Evaluations that `final` averages.")
+@click.option(
+    "--target",
+    type=float,
+    help="An accuracy, 0 to 1: rounds, bytes and seconds until it is reached.",
+)
+@click.option(
+    "--last",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Evaluations that `final` averages.",
+)
 @click.option(
     "--against",
     type=click.Choice(["final", "best"]),
@@ -24,9 +36,15 @@ from mpifl.study.groups import Group
     show_default=True,
     help="Which accuracy is held against the published one.",
 )
-@click.option("--measurement", default="exact", show_default=True, help="Of curvature: hessian.py's --name.")
-@click.option("--paper-table", default="", metavar="TEXT", help='Which published table, such as "Table 3".')
-@click.option("-o", "--out", type=click.Path(path_type=Path), multiple=True, help="A file: .md, .tex or .csv.")
+@click.option(
+    "--measurement", default="exact", show_default=True, help="Of curvature: hessian.py's --name."
+)
+@click.option(
+    "--paper-table", default="", metavar="TEXT", help='Which published table, such as "Table 3".'
+)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), multiple=True, help="A file: .md, .tex or .csv."
+)
 def main(
     groups: list[Group],
     target: float | None,

@@ -1,4 +1,6 @@
-"""`python -m benchmarks [NAME]...`: run the named benchmarks, or all of them, and print a table for each."""
+"""`python -m benchmarks [NAME]...`: run the named benchmarks, or all of them, and print a table for
+each.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,17 @@ from pathlib import Path
 
 import click
 
-from benchmarks import curvature, memory_format, methods, order_free_sum, overhead, products, report, resnet, waiting
+from benchmarks import (
+    curvature,
+    memory_format,
+    methods,
+    order_free_sum,
+    overhead,
+    products,
+    report,
+    resnet,
+    waiting,
+)
 
 BENCHMARKS = {
     "overhead": overhead.overhead,
@@ -27,9 +39,16 @@ BENCHMARKS = {
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
 @click.option("--list", "listing", is_flag=True, help="Say what there is, and run nothing.")
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Append a line for each benchmark to this file.")
+@click.option(
+    "--json",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Append a line for each benchmark to this file.",
+)
 def main(names: tuple[str, ...], listing: bool, path: Path | None) -> None:
-    """Time mpifl against bare alternatives, side by side; a ratio under 1 means that mpifl is faster."""
+    """Time mpifl against bare alternatives, side by side; a ratio under 1 means that mpifl is
+    faster.
+    """
     if listing:
         for name, benchmark in BENCHMARKS.items():
             click.echo(f"{name:10} {benchmark.__doc__}")
@@ -37,7 +56,9 @@ def main(names: tuple[str, ...], listing: bool, path: Path | None) -> None:
         _run(names[0], path)
     else:  # each in a process of its own, so that none inherits another's heap
         arguments = ["--json", str(path)] if path else []
-        commands = [[sys.executable, "-m", "benchmarks", name, *arguments] for name in names or BENCHMARKS]
+        commands = [
+            [sys.executable, "-m", "benchmarks", name, *arguments] for name in names or BENCHMARKS
+        ]
         sys.exit(max(subprocess.run(command, check=False).returncode for command in commands))
 
 

@@ -1,7 +1,8 @@
-"""The bare loop: one process, plain PyTorch, flat weights, and nothing of a framework. It does not even average.
+"""The bare loop: one process, plain PyTorch, flat weights, and nothing of a framework. It does not
+even average.
 
-The networks are plain `nn.Sequential`s with their parameters in the same order as the models they stand for, so that
-both can be given the same flat weights and must end in the same ones.
+The networks are plain `nn.Sequential`s with their parameters in the same order as the models they
+stand for, so that both can be given the same flat weights and must end in the same ones.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mpifl import seeds
-from mpifl.clients import Clients
 from mpifl.data.batches import sequence
 from mpifl.data.dataset import moments
+from mpifl.training.client import Clients
 
 
 def pfl_cnn() -> nn.Module:
     """The pfl_cnn of 3x32x32 images and 10 classes."""
     convolutions = nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)
-    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(12_544, 128), nn.ReLU(), nn.Linear(128, 10))
+    return nn.Sequential(
+        *convolutions, nn.Flatten(), nn.Linear(12_544, 128), nn.ReLU(), nn.Linear(128, 10)
+    )
 
 
 def mlp() -> nn.Module:
@@ -35,18 +38,27 @@ class Bare:
     def __init__(self, module: nn.Module, clients: Clients) -> None:
         self.module, self.clients, self.lr = module, clients, clients.local.lr
         self.images, self.labels = clients.samples.images, clients.samples.labels
-        self.mean, self.std = (torch.tensor(m).float().view(1, -1, 1, 1) for m in moments(self.images.numpy()))
+        self.mean, self.std = (
+            torch.tensor(m).float().view(1, -1, 1, 1) for m in moments(self.images.numpy())
+        )
         parameters = list(module.parameters())
         self.weights = torch.cat([p.detach().reshape(-1) for p in parameters])
         self.gradient = torch.zeros_like(self.weights)
         sizes = [p.numel() for p in parameters]
-        for p, w, g in zip(parameters, self.weights.split(sizes), self.gradient.split(sizes), strict=True):
+        for p, w, g in zip(
+            parameters, self.weights.split(sizes), self.gradient.split(sizes), strict=True
+        ):
             p.data, p.grad = w.view(p.shape), g.view(p.shape)
 
     def batches(self, client: int, round: int) -> list[Tensor]:
         """The sample indices of each of the client's batches: those that mpifl would deal."""
-        local, shuffle = self.clients.local, seeds.generator(self.clients.seed, "shuffle", client, round)
-        order, lengths = sequence(self.clients.parts[client], local.batch, local.epochs, None, False, shuffle)
+        local, shuffle = (
+            self.clients.local,
+            seeds.generator(self.clients.seed, "shuffle", client, round),
+        )
+        order, lengths = sequence(
+            self.clients.parts[client], local.batch, local.epochs, None, False, shuffle
+        )
         return list(torch.from_numpy(order).split(lengths))
 
     def play(self, w: Tensor, batches: Iterable[Tensor]) -> None:

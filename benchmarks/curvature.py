@@ -1,7 +1,9 @@
-"""Estimates of curvature, counted in Hessian products, against power iteration and plain Hutchinson on the same matrix.
+"""Estimates of curvature, counted in Hessian products, against power iteration and plain Hutchinson
+on the same matrix.
 
-The matrix is the dense Hessian of a trained perceptron on the digits, so that the truth is known: what is compared is
-the number of products and the error. The rules of the other side are PyHessian's (Yao et al. 2020), from the paper.
+The matrix is the dense Hessian of a trained perceptron on the digits, so that the truth is known:
+what is compared is the number of products and the error. The rules of the other side are
+PyHessian's (Yao et al. 2020), from the paper.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import Row
-from mpifl import build, schema
 from mpifl.curvature import (
     Curvature,
     Diagonal,
@@ -28,13 +29,16 @@ from mpifl.curvature import (
     trace,
 )
 from mpifl.data.batches import Samples
-from mpifl.placement import settle
+from mpifl.parallel.devices import settle
+from mpifl.runner import build, schema
 
 _CLIENTS, _PRODUCTS = 5, 100
 
 
 def curvature() -> list[Row]:
-    """products with a trained perceptron's Hessian: Lanczos, deflated probes : power iteration, Hutchinson"""
+    """products with a trained perceptron's Hessian: Lanczos, deflated probes : power iteration,
+    Hutchinson
+    """
     settle(torch.device("cpu"), 1)
     H, clients = _hessians()
     return [*_tops(H), _trace(H), *_disagreement(clients)]
@@ -48,8 +52,12 @@ def _tops(H: Tensor) -> list[Row]:
     wrong = f"errors {_apart(one.top.values, right):.1e} : {_apart([slow.value], right):.1e}"
     wrongs = f"errors {_apart(ten.top.values, right):.1e} : {_apart([p.value for p in pairs], right):.1e}"
     return [
-        Row.counted("largest eigenvalue: power iteration", one.products, slow.products, 1.001, wrong),
-        Row.counted("ten largest: deflated power iteration", ten.products, slower.products, 0.25, wrongs),
+        Row.counted(
+            "largest eigenvalue: power iteration", one.products, slow.products, 1.001, wrong
+        ),
+        Row.counted(
+            "ten largest: deflated power iteration", ten.products, slower.products, 0.25, wrongs
+        ),
     ]
 
 
@@ -63,11 +71,15 @@ def _trace(H: Tensor) -> Row:
     found = trace(ours, lanczos(ours, 10).basis)
     other = trace(plain, most=20_000)
     wrong = f"errors {abs(found.value / right - 1):.1e} : {abs(other.value / right - 1):.1e}"
-    return Row.counted("trace to 5 % at 2 sigma: Hutchinson", ours.products, plain.products, 0.2, wrong)
+    return Row.counted(
+        "trace to 5 % at 2 sigma: Hutchinson", ours.products, plain.products, 0.2, wrong
+    )
 
 
 def _disagreement(clients: list[Tensor]) -> list[Row]:
-    """H_N and H_D of clients at equal products: relative errors in percent, ours and of averaged diagonals."""
+    """H_N and H_D of clients at equal products: relative errors in percent, ours and of averaged
+    diagonals.
+    """
     truth, naive, ours = [], [], []
     for number, H in enumerate(clients):
         operator = Matrix(H)
@@ -84,12 +96,18 @@ def _disagreement(clients: list[Tensor]) -> list[Row]:
         value, exact = (getattr(d, name).value for d in (found, right))
         percent = 100 * abs(value / exact - 1), 100 * abs(of / exact - 1)
         note = f"{value:.4g} : {of:.4g}, truth {exact:.4g}; bar 3 %: {'yes' if percent[0] < 3 else 'NO'}"
-        rows.append(Row.counted(f"{name} at {_PRODUCTS} products, error in %: averaged", *percent, None, note))
+        rows.append(
+            Row.counted(
+                f"{name} at {_PRODUCTS} products, error in %: averaged", *percent, None, note
+            )
+        )
     return rows
 
 
 def _hessians() -> tuple[Tensor, list[Tensor]]:
-    """Of a net trained on all digits, and of copies trained on with a few classes each, on these samples."""
+    """Of a net trained on all digits, and of copies trained on with a few classes each, on these
+    samples.
+    """
     config = schema.resolve({"data": {"name": "digits"}, "model": {"name": "mlp", "hidden": [32]}})
     dataset = build.load_data(config.data, 0)
     net = build.network(config, dataset.shape, len(dataset.classes), torch.device("cpu"))
@@ -112,7 +130,9 @@ def _train(net, samples: Samples, own: np.ndarray, steps: int) -> None:
     net.module.train()
     for _ in range(steps):
         chosen = torch.from_numpy(random.choice(own, 64))
-        loss = torch.nn.functional.cross_entropy(net(samples.pick(chosen)).logits, samples.labels[chosen])
+        loss = torch.nn.functional.cross_entropy(
+            net(samples.pick(chosen)).logits, samples.labels[chosen]
+        )
         net.weights -= 0.1 * net.take_gradient(loss)
 
 

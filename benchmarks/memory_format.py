@@ -1,4 +1,6 @@
-"""Channels-last against contiguous images, model by model: what each model's `channels_last` should say on a CPU."""
+"""Channels-last against contiguous images, model by model: what each model's `channels_last` should
+say on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from torch.nn import functional
 from benchmarks.pairs import interleave
 from benchmarks.report import Row
 from mpifl.models import MODELS
-from mpifl.placement import settle
-from mpifl.vector import Net
+from mpifl.net import Net
+from mpifl.parallel.devices import settle
 
 SHAPE, CLASSES = (3, 32, 32), 10
 CASES = (
@@ -29,7 +31,9 @@ _NEAR = 0.03  # ratios this close to 1 decide nothing
 
 
 def memory_format() -> list[Row]:
-    """a training step on channels-last images against contiguous ones; each model's choice should be the faster"""
+    """a training step on channels-last images against contiguous ones; each model's choice should
+    be the faster
+    """
     settle(torch.device("cpu"), 1)
     return [_row(*case) for case in CASES]
 
@@ -38,8 +42,12 @@ def _row(name: str, options: dict, batch: int) -> Row:
     model = MODELS[name](**options)
     x = torch.randn(batch, *SHAPE, generator=torch.Generator().manual_seed(0))
     y = torch.arange(batch) % CLASSES
-    steps = [_step(Net(model.build(SHAPE, CLASSES), channels_last=last), x, y) for last in (True, False)]
-    row = Row.of(f"{name} {options.get('norm', '')}".strip() + f", batch {batch}", interleave(*steps, 12))
+    steps = [
+        _step(Net(model.build(SHAPE, CLASSES), channels_last=last), x, y) for last in (True, False)
+    ]
+    row = Row.of(
+        f"{name} {options.get('norm', '')}".strip() + f", batch {batch}", interleave(*steps, 12)
+    )
     right = abs(row.ratio - 1) < _NEAR or model.channels_last == (row.ratio < 1)
     chosen = "channels-last" if model.channels_last else "contiguous"
     return Row(**{**vars(row), "note": f"model chooses {chosen}: {'fine' if right else 'SLOWER'}"})

@@ -9,7 +9,7 @@ import torch
 from benchmarks.pairs import interleave
 from benchmarks.report import Row
 from benchmarks.workloads import RESNET, experiment
-from mpifl.progress import Experiment
+from mpifl.training.experiment import Experiment
 
 HEAD = {"model": {"name": "resnet56", "projection": 256}}
 
@@ -17,7 +17,11 @@ METHODS = {
     "man": ({"local": {"loss": "ce + man"}}, 1.05, "paper: negligible"),
     "fedalign": ({"local": {"loss": "ce + fedalign", "clip": 10.0}}, 1.15, "paper: 1.21"),
     "moon": ({"local": {"loss": "ce + moon"}, **HEAD}, 2.0, "paper: 3.0; both have the head"),
-    "gradaug n=2": ({"local": {"loss": "ce + gradaug(n=2)"}}, 2.0, "paper: 2.36; its multiply-adds: 2.04"),
+    "gradaug n=2": (
+        {"local": {"loss": "ce + gradaug(n=2)"}},
+        2.0,
+        "paper: 2.36; its multiply-adds: 2.04",
+    ),
     "stochdepth": ({"local": {"loss": "stochdepth(ce)"}}, 1.0, "paper: 1.00"),
     "mixup": ({"local": {"loss": "mixup(ce)"}}, 1.05, "paper: 1.00"),
     "sam": ({"local": {"gradient": "sam"}}, 2.05, ""),

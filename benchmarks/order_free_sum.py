@@ -1,4 +1,6 @@
-"""What the order-free sum over clients costs: one client's weighted reply added as int64, against float32's add."""
+"""What the order-free sum over clients costs: one client's weighted reply added as int64, against
+float32's add.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ import torch
 
 from benchmarks.pairs import interleave
 from benchmarks.report import Row
-from mpifl.placement import settle
-from mpifl.summation import WeightedSum
+from mpifl.parallel.devices import settle
+from mpifl.parallel.exact_sum import WeightedSum
 
 SIZES = (600_000, 1_626_442, 11_000_000)
 
@@ -22,7 +24,8 @@ def _row(d: int) -> Row:
     random = torch.Generator().manual_seed(0)
     reply = {"w": torch.randn(d, generator=random)}
     ours, other = WeightedSum(reply, reply), torch.zeros(d)
-    elsewhere = torch.randn(8_000_000, generator=random)  # what training leaves in the caches: not the sums
+    # what training leaves in the caches: not the sums
+    elsewhere = torch.randn(8_000_000, generator=random)
 
     def integers() -> None:
         ours.add(reply, 0.02)
@@ -30,4 +33,6 @@ def _row(d: int) -> Row:
     def floats() -> None:
         other.add_(reply["w"], alpha=0.02)
 
-    return Row.of(f"{d:,} parameters", interleave(integers, floats, 40, before=lambda: elsewhere.neg_()))
+    return Row.of(
+        f"{d:,} parameters", interleave(integers, floats, 40, before=lambda: elsewhere.neg_())
+    )

@@ -1,7 +1,9 @@
-"""A whole round of mpifl against its local steps alone, run bare: what everything that is not training costs.
+"""A whole round of mpifl against its local steps alone, run bare: what everything that is not
+training costs.
 
-Ours is a federation of one rank, with all that a user's run has: cohort, streams, order-free sum, server step, SHA-256
-of each round's weights, a store on disk; only the test is left out. The other is `bare.Bare`.
+Ours is a federation of one rank, with all that a user's run has: cohort, streams, order-free sum,
+server step, SHA-256 of each round's weights, a store on disk; only the test is left out. The other
+is `bare.Bare`.
 """
 
 from __future__ import annotations
@@ -15,23 +17,26 @@ from torch import nn
 from benchmarks import bare, workloads
 from benchmarks.pairs import Pairs, Stopwatch
 from benchmarks.report import Row
-from mpifl import rounds
-from mpifl.federation import Federation
-from mpifl.journal import Recorder
-from mpifl.progress import Experiment, Progress, Watcher
+from mpifl.parallel.communicator import Communicator
+from mpifl.runner.callbacks import StoreWriter
 from mpifl.store import Store
+from mpifl.training import rounds
+from mpifl.training.experiment import Callback, Experiment, Progress
 
 
-class Interleaved(Watcher):
-    """Records each finished round; then stops the clock, plays a bare round of as many steps, and starts it again."""
+class Interleaved(Callback):
+    """Records each finished round; then stops the clock, plays a bare round of as many steps, and
+    starts it again.
+    """
 
-    def __init__(self, recorder: Recorder, other: bare.Bare) -> None:
+    def __init__(self, recorder: StoreWriter, other: bare.Bare) -> None:
         self.recorder, self.other = recorder, other
         self.pairs, self.watch = Pairs(), Stopwatch()
 
     def finished(self, progress: Progress, last: bool) -> None:
         self.recorder.finished(progress, last)
-        # The first report comes while round 2 is under way, the last one soon after: neither spans one round.
+        # The first report comes while round 2 is under way, the last one soon after: neither spans
+        # one round.
         ours, measured = self.watch.lap(), progress.round > 1 and not last
         batches = [self.other.batches(client, progress.round) for client in progress.cohort]
         self.watch.lap()
@@ -49,16 +54,24 @@ def compare(raw: dict, module: nn.Module, measured: int) -> Pairs:
     other = bare.Bare(module, x.clients)
     _refuse_different_work(x, other)
     with tempfile.TemporaryDirectory() as folder:
-        watcher = Interleaved(Recorder(_store(Path(folder) / "run", x), range(0, x.rounds + 1, 10)), other)
-        rounds.run(x, Federation(), watcher)
-    return watcher.pairs
+        callback = Interleaved(
+            StoreWriter(_store(Path(folder) / "run", x), range(0, x.rounds + 1, 10)), other
+        )
+        rounds.run(x, Communicator(), callback)
+    return callback.pairs
 
 
 def _store(folder: Path, x: Experiment) -> Store:
     layout, clients = x.clients.net.layout, len(x.clients)
     partition = (x.clients.parts.indices, x.clients.parts.offsets, x.clients.counts())
     return Store.create(
-        folder, config="", seed=x.seed, layout=layout, clients=clients, partition=partition, provenance={}
+        folder,
+        config="",
+        seed=x.seed,
+        layout=layout,
+        clients=clients,
+        partition=partition,
+        provenance={},
     )
 
 
@@ -67,12 +80,18 @@ def _refuse_different_work(x: Experiment, other: bare.Bare) -> None:
     ours = x.clients.play(0, 1, {"w": w}, {}).reply["w"]
     other.play(w, other.batches(0, 1))
     if not torch.equal(ours, other.weights):
-        raise AssertionError("the bare loop ended in other weights than mpifl: they did not do the same work")
+        raise AssertionError(
+            "the bare loop ended in other weights than mpifl: they did not do the same work"
+        )
 
 
 def overhead() -> list[Row]:
-    """many small clients: a whole round against its 250 local steps, bare; what is added must stay under 5 %"""
-    return [Row.of("round / bare steps", compare(workloads.MANY_CLIENTS, bare.pfl_cnn(), 8), bar=1.05)]
+    """many small clients: a whole round against its 250 local steps, bare; what is added must stay
+    under 5 %
+    """
+    return [
+        Row.of("round / bare steps", compare(workloads.MANY_CLIENTS, bare.pfl_cnn(), 8), bar=1.05)
+    ]
 
 
 def small() -> list[Row]:

@@ -1,6 +1,8 @@
-"""Timing two things against each other on a machine that others use too: interleaved, and compared pair by pair.
+"""Timing two things against each other on a machine that others use too: interleaved, and compared
+pair by pair.
 
-A slow second hits both halves of a pair alike, so the median of the pairs' ratios is steady where the times are not.
+A slow second hits both halves of a pair alike, so the median of the pairs' ratios is steady where
+the times are not.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ class Stopwatch:
 
     def lap(self) -> Times:
         """The time since the last lap; starts the next."""
-        before, self._now = getattr(self, "_now", Times(0.0, 0.0)), Times(time.perf_counter(), time.process_time())
+        before, self._now = (
+            getattr(self, "_now", Times(0.0, 0.0)),
+            Times(time.perf_counter(), time.process_time()),
+        )
         return Times(self._now.wall - before.wall, self._now.cpu - before.cpu)
 
 
@@ -41,11 +46,18 @@ class Pairs:
 
     def ratios(self, clock: str = "wall") -> np.ndarray:
         """ours / other of each pair; `clock` is wall or cpu."""
-        return np.array([getattr(a, clock) / getattr(b, clock) for a, b in zip(self.ours, self.other, strict=True)])
+        return np.array(
+            [
+                getattr(a, clock) / getattr(b, clock)
+                for a, b in zip(self.ours, self.other, strict=True)
+            ]
+        )
 
     def medians(self) -> tuple[float, float]:
         """Median wall seconds of ours and of the other."""
-        return float(np.median([t.wall for t in self.ours])), float(np.median([t.wall for t in self.other]))
+        return float(np.median([t.wall for t in self.ours])), float(
+            np.median([t.wall for t in self.other])
+        )
 
 
 def interleave(
@@ -54,7 +66,9 @@ def interleave(
     pairs: int,
     before: Callable[[], object] = lambda: None,
 ) -> Pairs:
-    """Time both in turn, `pairs` times, after one call of each that does not count; `before` each, unmeasured."""
+    """Time both in turn, `pairs` times, after one call of each that does not count; `before` each,
+    unmeasured.
+    """
     ours(), other()
     result, watch = Pairs(), Stopwatch()
     for _ in range(pairs):

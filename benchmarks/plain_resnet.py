@@ -1,4 +1,6 @@
-"""ResNet-56 of FedML and FedAlign as one writes it for torchvision: `nn` modules, bottlenecks, nothing of mpifl."""
+"""ResNet-56 of FedML and FedAlign as one writes it for torchvision: `nn` modules, bottlenecks,
+nothing of mpifl.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ class Bottleneck(nn.Module):
         self.conv1, self.bn1 = nn.Conv2d(inputs, planes, 1, bias=False), nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3, self.bn3 = nn.Conv2d(planes, 4 * planes, 1, bias=False), nn.BatchNorm2d(4 * planes)
+        self.conv3, self.bn3 = (
+            nn.Conv2d(planes, 4 * planes, 1, bias=False),
+            nn.BatchNorm2d(4 * planes),
+        )
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if stride > 1 or inputs != 4 * planes:
@@ -49,7 +54,9 @@ class PlainResNet56(nn.Module):
 
 
 def with_weights(module: PlainResNet56, flat: Tensor) -> PlainResNet56:
-    """`module` with the flat weights [d] of mpifl's model, whose parameters stand in the same order and shapes."""
+    """`module` with the flat weights [d] of mpifl's model, whose parameters stand in the same order
+    and shapes.
+    """
     offset = 0
     with torch.no_grad():
         for parameter in module.parameters():

@@ -1,4 +1,6 @@
-"""What a product with a Hessian costs: in a block of four on a retained graph, against other ways, and in gradients."""
+"""What a product with a Hessian costs: in a block of four on a retained graph, against other ways,
+and in gradients.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from benchmarks.pairs import interleave
 from benchmarks.report import Row
 from mpifl.curvature import Curvature, Objective
 from mpifl.models import MODELS
-from mpifl.placement import settle
-from mpifl.vector import Net
+from mpifl.net import Net
+from mpifl.parallel.devices import settle
 
 _VECTORS, _BATCH = 4, 16
 _VMAP = "vmap of four"
@@ -22,7 +24,9 @@ _GRADIENTS = {"cnn": 2.1, "resnet20": 3.3}
 
 
 def products() -> list[Row]:
-    """four products with a Hessian in a block : the same otherwise, and : four gradients; batch 16 of 3 x 32 x 32"""
+    """four products with a Hessian in a block : the same otherwise, and : four gradients; batch 16
+    of 3 x 32 x 32
+    """
     settle(torch.device("cpu"), 1)
     return [row for model in ("cnn", "resnet20") for row in _rows(model)]
 
@@ -37,7 +41,11 @@ def _rows(model: str) -> list[Row]:
     for name, way in _ways(H, x, y).items():
         bar = _GRADIENTS[model] if name == "gradients" else None if name == _VMAP else 1.05
         note = "four times the memory" if name == _VMAP else ""
-        rows.append(Row.of(f"{model}: {name}", interleave(lambda: H(v), lambda way=way: way(v), 3), bar, note))
+        rows.append(
+            Row.of(
+                f"{model}: {name}", interleave(lambda: H(v), lambda way=way: way(v), 3), bar, note
+            )
+        )
     return rows
 
 

@@ -1,4 +1,6 @@
-"""The program that `waiting` starts under mpirun on three ranks; rank 0 prints what was measured as JSON."""
+"""The program that `waiting` starts under mpirun on three ranks; rank 0 prints what was measured as
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,15 @@ import time
 
 from benchmarks import workloads
 from benchmarks.pairs import Stopwatch, Times
-from mpifl import rounds
-from mpifl.federation import Federation
-from mpifl.progress import Experiment, Progress, Watcher
+from mpifl.parallel.communicator import Communicator
+from mpifl.training import rounds
+from mpifl.training.experiment import Callback, Experiment, Progress
 
 CLIENTS = 6
 """that each worker plays in a turn"""
 
 
-class Seconds(Watcher):
+class Seconds(Callback):
     """Each round's seconds, and those that its slowest worker trained."""
 
     def __init__(self) -> None:
@@ -26,40 +28,44 @@ class Seconds(Watcher):
         self.rounds.append((progress.figures["seconds"], progress.figures["seconds_train"]))
 
 
-def turn(federation: Federation, x: Experiment, server: str, expected: float) -> tuple[Times, Times]:
-    """The workers train while rank 0 waits in `arrive`, waits in a plain barrier, or sleeps: slowest worker, server."""
-    federation.arrive()
+def turn(
+    communicator: Communicator, x: Experiment, server: str, expected: float
+) -> tuple[Times, Times]:
+    """The workers train while rank 0 waits in `arrive`, waits in a plain barrier, or sleeps:
+    slowest worker, server.
+    """
+    communicator.arrive()
     watch = Stopwatch()
-    if federation.is_server:
+    if communicator.is_server:
         if server == "away":
             time.sleep(expected)
     else:
         sent = {"w": x.clients.net.weights.clone()}
         for client in range(CLIENTS):
-            x.clients.play(federation.rank * CLIENTS + client, 1, sent, {})
+            x.clients.play(communicator.rank * CLIENTS + client, 1, sent, {})
     trained = watch.lap()
     if server == "spinning":
-        federation.Barrier()
+        communicator.Barrier()
     else:
-        federation.arrive()
+        communicator.arrive()
     waited = watch.lap()
-    times = federation.allgather(waited if federation.is_server else trained)
+    times = communicator.allgather(waited if communicator.is_server else trained)
     return max(times[1:]), times[0]
 
 
 def main(turns: int) -> None:
     """All turns, in turn; then whole rounds."""
-    federation = Federation()
+    communicator = Communicator()
     x = workloads.experiment(workloads.MANY_CLIENTS, rounds=5)
     slowest, measured = Times(0.0, 0.0), {"arrive": [], "away": [], "spinning": []}
     for number in range(turns + 1):
         for server, found in measured.items():
-            slowest, waited = turn(federation, x, server, slowest.wall)
+            slowest, waited = turn(communicator, x, server, slowest.wall)
             if number:
                 found.append((slowest, waited))
     seconds = Seconds()
-    rounds.run(x, federation, seconds)
-    if federation.is_server:
+    rounds.run(x, communicator, seconds)
+    if communicator.is_server:
         print(json.dumps({**measured, "rounds": seconds.rounds[1:]}))
 
 

@@ -34,9 +34,23 @@ class Row:
     """what `ours` and `other` are where they are no seconds"""
 
     @classmethod
-    def counted(cls, what: str, ours: float, other: float, bar: float | None = None, note: str = "") -> Row:
+    def counted(
+        cls, what: str, ours: float, other: float, bar: float | None = None, note: str = ""
+    ) -> Row:
         """Two numbers that do not vary from time to time."""
-        return cls(what, ours, other, ours / other, ours / other, ours / other, ours / other, 1, bar, note, "count")
+        return cls(
+            what,
+            ours,
+            other,
+            ours / other,
+            ours / other,
+            ours / other,
+            ours / other,
+            1,
+            bar,
+            note,
+            "count",
+        )
 
     @classmethod
     def of(cls, what: str, pairs: Pairs, bar: float | None = None, note: str = "") -> Row:
@@ -45,17 +59,40 @@ class Row:
         return cls(what, *pairs.medians(), ratio, low, high, cpu, len(pairs.ours), bar, note)
 
     def cells(self) -> list[str]:
-        bar = "" if self.bar is None else f"< {self.bar:g}: {'yes' if self.ratio < self.bar else 'NO'}"
+        bar = (
+            ""
+            if self.bar is None
+            else f"< {self.bar:g}: {'yes' if self.ratio < self.bar else 'NO'}"
+        )
         spread = f"{self.low:.3f} .. {self.high:.3f}"
         told = _plain if self.counted_in else _milliseconds
         times = told(self.ours), told(self.other)
-        return [self.what, *times, f"{self.ratio:.3f}", spread, f"{self.cpu:.3f}", str(self.pairs), bar, self.note]
+        return [
+            self.what,
+            *times,
+            f"{self.ratio:.3f}",
+            spread,
+            f"{self.cpu:.3f}",
+            str(self.pairs),
+            bar,
+            self.note,
+        ]
 
 
 def show(title: str, rows: list[Row]) -> None:
     """Print `rows` as a table."""
     unit = "" if rows[0].counted_in else " ms"
-    heads = "ours : other", f"ours{unit}", f"other{unit}", "ratio", "middle half", "CPU ratio", "pairs", "bar", "note"
+    heads = (
+        "ours : other",
+        f"ours{unit}",
+        f"other{unit}",
+        "ratio",
+        "middle half",
+        "CPU ratio",
+        "pairs",
+        "bar",
+        "note",
+    )
     table = Table(*heads, title=title, title_justify="left")
     for row in rows:
         table.add_row(*row.cells())

@@ -1,7 +1,9 @@
-"""ResNet-56's local steps against the usual PyTorch loop: does the model, or the flat vectors, cost anything?
+"""ResNet-56's local steps against the usual PyTorch loop: does the model, or the flat vectors, cost
+anything?
 
-The other is a torchvision-like network on channels-last memory, `torch.optim.SGD`, `deepcopy` of the global model for
-each client: what one writes first. Both play the same client from the same weights.
+The other is a torchvision-like network on channels-last memory, `torch.optim.SGD`, `deepcopy` of
+the global model for each client: what one writes first. Both play the same client from the same
+weights.
 """
 
 from __future__ import annotations
@@ -18,21 +20,30 @@ from benchmarks.bare import Bare
 from benchmarks.pairs import interleave
 from benchmarks.plain_resnet import PlainResNet56, with_weights
 from benchmarks.report import Row
-from mpifl.clients import Clients
+from mpifl.training.client import Clients
 
 
 def resnet() -> list[Row]:
-    """one client of ResNet-56 with BatchNorm and momentum, against a plain module, torch.optim.SGD and deepcopy"""
+    """one client of ResNet-56 with BatchNorm and momentum, against a plain module, torch.optim.SGD
+    and deepcopy
+    """
     x = workloads.experiment(workloads.RESNET, rounds=1)
     clients, client = x.clients, int(np.argsort(x.clients.sizes)[len(x.clients) // 2])
     w = clients.net.weights.clone()
     sent = {"w": w, "buffers": clients.net.buffers.clone()}
     model = with_weights(PlainResNet56(10), w).to(memory_format=torch.channels_last)
     batches = Bare(nn.Linear(1, 1), clients).batches(client, 1)
-    reply, usual = clients.play(client, 1, sent, {}).reply["w"], _flat(_usual(model, clients, batches))
+    reply, usual = (
+        clients.play(client, 1, sent, {}).reply["w"],
+        _flat(_usual(model, clients, batches)),
+    )
     if not torch.allclose(reply, usual, atol=1e-4):
-        raise AssertionError(f"the plain loop ended {float((reply - usual).abs().max()):.1e} away: not the same work")
-    times = interleave(lambda: clients.play(client, 1, sent, {}), lambda: _usual(model, clients, batches), 12)
+        raise AssertionError(
+            f"the plain loop ended {float((reply - usual).abs().max()):.1e} away: not the same work"
+        )
+    times = interleave(
+        lambda: clients.play(client, 1, sent, {}), lambda: _usual(model, clients, batches), 12
+    )
     return [Row.of(f"{len(batches)} steps of one client", times)]
 
 

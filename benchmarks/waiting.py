@@ -1,4 +1,6 @@
-"""Whether a server that waits takes time from the clients: two workers on two cores, with rank 0 beside them."""
+"""Whether a server that waits takes time from the clients: two workers on two cores, with rank 0
+beside them.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,18 @@ def waiting() -> list[Row]:
     found = _measure(turns=15)
     away = [_times(slowest) for slowest, _ in found["away"]]
     rows = []
-    for name, server, bar in (("arrive", "arrive()", 1.03), ("spinning", "MPI's own barrier", None)):
+    for name, server, bar in (
+        ("arrive", "arrive()", 1.03),
+        ("spinning", "MPI's own barrier", None),
+    ):
         pairs = Pairs([_times(slowest) for slowest, _ in found[name]], away)
         share = np.median([cpu / wall for _, (wall, cpu) in found[name]])
-        rows.append(Row.of(f"server in {server} / away", pairs, bar, f"server's CPU: {share:.1%} of a core"))
-    whole = Pairs([Times(s, s) for s, _ in found["rounds"]], [Times(t, t) for _, t in found["rounds"]])
+        rows.append(
+            Row.of(f"server in {server} / away", pairs, bar, f"server's CPU: {share:.1%} of a core")
+        )
+    whole = Pairs(
+        [Times(s, s) for s, _ in found["rounds"]], [Times(t, t) for _, t in found["rounds"]]
+    )
     return [*rows, Row.of("whole round / its slowest worker's training", whole)]
 
 
@@ -32,7 +41,9 @@ def _times(pair: list[float]) -> Times:
 
 
 def _measure(turns: int) -> dict:
-    """What `benchmarks.ranks` prints, run on three ranks by the mpirun beside this Python, or else on the PATH."""
+    """What `benchmarks.ranks` prints, run on three ranks by the mpirun beside this Python, or else
+    on the PATH.
+    """
     beside = Path(sys.executable).parent / "mpirun"
     mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
     command = [mpirun, "-n", "3", sys.executable, "-m", "benchmarks.ranks", str(turns)]

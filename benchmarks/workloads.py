@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from mpifl import build, schema
-from mpifl.placement import settle
-from mpifl.progress import Experiment
+from mpifl.parallel.devices import settle
+from mpifl.runner import build, schema
+from mpifl.training.experiment import Experiment
 
 CIFAR = {"shape": [3, 32, 32], "classes": 10}
 
@@ -19,7 +19,9 @@ MANY_CLIENTS = {
     "model": {"name": "pfl_cnn"},
     "local": {"batch": 10, "epochs": 1, "lr": 0.1},
 }
-"""pfl-research's CIFAR-10 benchmark: cohorts of 50 clients with 50 samples, 250 steps a round, 1,626,442 parameters."""
+"""pfl-research's CIFAR-10 benchmark: cohorts of 50 clients with 50 samples, 250 steps a round,
+1,626,442 parameters.
+"""
 
 RESNET = {
     "name": "ResNet-56",

@@ -1,4 +1,5 @@
-"""Makes the tables of configs/README.md: every run of a paper, with the numbers the paper gives for it.
+"""Makes the tables of configs/README.md: every run of a paper, with the numbers the paper gives for
+it.
 
 `python configs/index.py` writes them anew, after a config was added or changed.
 """
@@ -24,7 +25,10 @@ def folders() -> list[Path]:
 
 def runs(folder: Path) -> list[Path]:
     """The configs of a folder's runs."""
-    return sorted((path for path in folder.glob("*.toml") if path.name != "base.toml"), key=lambda path: path.stem)
+    return sorted(
+        (path for path in folder.glob("*.toml") if path.name != "base.toml"),
+        key=lambda path: path.stem,
+    )
 
 
 def tables(published: dict) -> dict[str, dict[str, float]]:
@@ -56,7 +60,9 @@ def rows(path: Path) -> Iterator[str]:
 def listing() -> Iterator[str]:
     """All folders and their runs, in lines of Markdown."""
     for folder in folders():
-        summary = (folder / "base.toml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        summary = (
+            (folder / "base.toml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        )
         yield from ("", f"### {folder.relative_to(HERE)}", "", summary, "")
         yield from ("| run | published in | top-1, % | besides |", "|---|---|---|---|")
         for path in runs(folder):

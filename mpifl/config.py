@@ -1,6 +1,8 @@
-"""Configs: TOML with `extends` and dotted overrides -> checked dataclasses, and back to text that shows every default.
+"""Configs: TOML with `extends` and dotted overrides -> checked dataclasses, and back to text that
+shows every default.
 
-What the sections are is not known here: `build` passes the classes, and tables of the names each named section allows.
+What the sections are is not known here: `build` passes the classes, and tables of the names each
+named section allows.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from typing import Any, get_type_hints
 
 import tomli_w
 
-from mpifl.settings import BadInput, instance, refuse_others_options, refuse_unknown, suggestion
+from mpifl.options import BadInput, instance, refuse_others_options, refuse_unknown, suggestion
 
 Tables = dict[str, dict[str, type]]
 """dotted path of a named section -> the classes that its `name` may choose"""
 
 _MOST_BYTES = 1 << 20
-_types = cache(get_type_hints)  # two thirds of the time that checking a config takes, of which a sweep has thousands
+# two thirds of the time that checking a config takes, of which a sweep has thousands
+_types = cache(get_type_hints)
 _DEEPEST = 20
 
 
@@ -45,7 +48,9 @@ def _read(path: Path, through: tuple[Path, ...]) -> dict:
     if not isinstance(base, str):
         raise BadInput(f"{path}: extends: expected a path in quotes; got {base!r}")
     if "\0" in base or len(through) > _DEEPEST:
-        raise BadInput(f"{path}: extends: expected a path, and at most {_DEEPEST} configs in a chain; got {base!r}")
+        raise BadInput(
+            f"{path}: extends: expected a path, and at most {_DEEPEST} configs in a chain; got {base!r}"
+        )
     return merge(_read(path.parent / base, (*through, path.resolve())), raw)
 
 
@@ -71,24 +76,38 @@ def _toml(text: str) -> dict:
     except tomllib.TOMLDecodeError:
         raise
     except (ValueError, RecursionError):  # what tomllib leaves to Python's own limits
-        raise tomllib.TOMLDecodeError("a number of thousands of digits, or thousands of brackets") from None
+        raise tomllib.TOMLDecodeError(
+            "a number of thousands of digits, or thousands of brackets"
+        ) from None
 
 
 def _measured(raw: dict, where: str) -> dict:
-    """`raw`, if its integers have 64 bits, as TOML's have, and its tables and lists are no deeper than options are."""
+    """`raw`, if its integers have 64 bits, as TOML's have, and its tables and lists are no deeper
+    than options are.
+    """
     found = [("", raw)]
     for _ in range(_DEEPEST + 1):
         if not found:
             return raw
         for key, value in found:
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
-                raise BadInput(f"{where}: {key[1:]}: expected an integer of 64 bits; got a longer one")
+                raise BadInput(
+                    f"{where}: {key[1:]}: expected an integer of 64 bits; got a longer one"
+                )
         found = [(f"{key}.{name}", item) for key, value in found for name, item in _items(value)]
-    raise BadInput(f"{where}: {found[0][0][1:]}: expected tables and lists {_DEEPEST} deep at most; got deeper ones")
+    raise BadInput(
+        f"{where}: {found[0][0][1:]}: expected tables and lists {_DEEPEST} deep at most; got deeper ones"
+    )
 
 
 def _items(value: Any) -> Iterable[tuple[object, Any]]:
-    return value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
 
 
 def merge(base: dict, over: dict) -> dict:
@@ -97,7 +116,11 @@ def merge(base: dict, over: dict) -> dict:
     for key, value in over.items():
         old = result.get(key)
         old = {"name": old} if isinstance(old, str) and isinstance(value, dict) else old
-        if isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name"):
+        if (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("name", old.get("name")) == old.get("name")
+        ):
             value = merge(old, value)
         result[key] = value
     return result
@@ -132,11 +155,15 @@ def _assign(table: dict, keys: list[str], value: Any) -> None:
             table[key] = {"name": table[key]} if key in table else {}
         table = table[key]
     old = table.get(keys[-1])
-    table[keys[-1]] = {**old, "name": value} if isinstance(value, str) and isinstance(old, dict) else value
+    table[keys[-1]] = (
+        {**old, "name": value} if isinstance(value, str) and isinstance(old, dict) else value
+    )
 
 
 def build(kind: type, raw: Any, tables: Tables, where: str = "") -> Any:
-    """An instance of the dataclass `kind` from the table `raw`; raises BadInput at the first mistake."""
+    """An instance of the dataclass `kind` from the table `raw`; raises BadInput at the first
+    mistake.
+    """
     if not isinstance(raw, dict):
         raise BadInput(f"{where}: expected a table of options; got {raw!r}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -164,17 +191,25 @@ def _name(instance: Any, table: dict[str, type]) -> str:
 def _named(table: dict[str, type], raw: Any, tables: Tables, where: str) -> Any:
     raw = {"name": raw} if isinstance(raw, str) else raw
     if not isinstance(raw, dict) or "name" not in raw:
-        raise BadInput(f"{where}: expected a name, or a table with a name; got {raw!r}; allowed: {', '.join(table)}")
+        raise BadInput(
+            f"{where}: expected a name, or a table with a name; got {raw!r}; allowed: {', '.join(table)}"
+        )
     rest = {key: value for key, value in raw.items() if key != "name"}
     if not isinstance(raw["name"], str) or raw["name"] not in table:
-        raise BadInput(f"{where}.name: unknown name {raw['name']!r}{suggestion(raw['name'], table)}")
-    options = {name: [field.name for field in dataclasses.fields(kind)] for name, kind in table.items()}
+        raise BadInput(
+            f"{where}.name: unknown name {raw['name']!r}{suggestion(raw['name'], table)}"
+        )
+    options = {
+        name: [field.name for field in dataclasses.fields(kind)] for name, kind in table.items()
+    }
     refuse_others_options(raw["name"], rest, options, where)
     return build(table[raw["name"]], rest, tables, where)
 
 
 def text(config: Any, tables: Tables) -> str:
-    """`config` as TOML in which every option stands, defaults included; `build` of it gives `config` again."""
+    """`config` as TOML in which every option stands, defaults included; `build` of it gives
+    `config` again.
+    """
     return tomli_w.dumps(_plain(config, tables, ""))
 
 
@@ -186,7 +221,9 @@ def flat(table: dict, prefix: str = "") -> dict[str, Any]:
     """
     options = {}
     for key, value in table.items():
-        options |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        options |= (
+            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        )
     return options
 
 

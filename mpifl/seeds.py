@@ -1,7 +1,9 @@
-"""Named random streams: every draw is a function of (run seed, purpose, client, round, ...), never of history.
+"""Named random streams: every draw is a function of (run seed, purpose, client, round, ...), never
+of history.
 
-A stream does not depend on which rank asks, in which order, or what was drawn before; so a run gives the same bits on
-any number of ranks and after any resume, and enabling one method never moves another's draws.
+A stream does not depend on which rank asks, in which order, or what was drawn before; so a run
+gives the same bits on any number of ranks and after any resume, and enabling one method never moves
+another's draws.
 """
 
 from __future__ import annotations
@@ -29,5 +31,7 @@ def generator(seed: int, purpose: str, *where: int) -> np.random.Generator:
 
 
 def integer(seed: int, purpose: str, *where: int) -> int:
-    """One 63-bit seed from the same streams, for libraries that want an integer (torch.manual_seed)."""
+    """One 63-bit seed from the same streams, for libraries that want an integer
+    (torch.manual_seed).
+    """
     return int(generator(seed, purpose, *where).integers(2**63))

@@ -1,4 +1,6 @@
-"""What all tests share: one thread, here and in the programs they start, and runs kept out of the working tree."""
+"""What all tests share: one thread, here and in the programs they start, and runs kept out of the
+working tree.
+"""
 
 import fcntl
 import os
@@ -21,7 +23,9 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
-    """once(name, make) -> a folder filled by `make(folder)`: by one of pytest-xdist's workers, for all of them."""
+    """once(name, make) -> a folder filled by `make(folder)`: by one of pytest-xdist's workers, for
+    all of them.
+    """
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
 

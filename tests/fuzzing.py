@@ -1,4 +1,6 @@
-"""Fuzzing: whatever is given is refused in one clear line, or understood; never a traceback, a loop or a change."""
+"""Fuzzing: whatever is given is refused in one clear line, or understood; never a traceback, a loop
+or a change.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 Result = TypeVar("Result")
 PATIENCE = 60
@@ -17,7 +19,9 @@ PATIENCE = 60
 
 @contextmanager
 def no_loop() -> Iterator[None]:
-    """TimeoutError after PATIENCE seconds, in C code as soon as it returns to Python; no thread, no process."""
+    """TimeoutError after PATIENCE seconds, in C code as soon as it returns to Python; no thread, no
+    process.
+    """
 
     def end(number, frame):
         raise TimeoutError(f"not done after {PATIENCE} s")
@@ -32,7 +36,9 @@ def no_loop() -> Iterator[None]:
 
 
 def outcome(action: Callable[[], Result], case: object) -> Result | BadInput:
-    """What `action` returns, or its BadInput, found to be one line; any other exception tells the `case`."""
+    """What `action` returns, or its BadInput, found to be one line; any other exception tells the
+    `case`.
+    """
     try:
         with no_loop():
             return action()
@@ -46,7 +52,9 @@ def outcome(action: Callable[[], Result], case: object) -> Result | BadInput:
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """A file's content with a fault as disks, networks and editors make them; never the content itself."""
+    """A file's content with a fault as disks, networks and editors make them; never the content
+    itself.
+    """
     result, size = bytearray(content), len(content)
     first = chance.randrange(size)
     last = min(size, first + chance.choice((1, 8, 512, 4096, size)))

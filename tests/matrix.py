@@ -1,4 +1,6 @@
-"""Rules, losses, gradients, norms and models: what combinations there are, and what training one means."""
+"""Rules, losses, gradients, norms and models: what combinations there are, and what training one
+means.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ import tiny
 import torch
 
 from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
-from mpifl.federation import Federation
-from mpifl.oracles import ORACLES
-from mpifl.progress import Watcher
-from mpifl.rounds import run
+from mpifl.parallel.communicator import Communicator
+from mpifl.training.experiment import Callback
+from mpifl.training.gradients import GRADIENTS
+from mpifl.training.rounds import run
 
 Choice = dict[str, str]
 """A value's name for each factor, or for some"""
@@ -28,7 +30,11 @@ SMALL = ("mlp", "lenet", "fedln_cnn", "resnet20", "vit")
 
 FACTORS: dict[str, dict[str, Any]] = {
     "algorithm": {name: {"name": name} for name in ALGORITHMS}
-    | {f"fedavg, {name}": {"name": "fedavg", "server_step": name} for name in SERVER_STEPS if name != "sgd"}
+    | {
+        f"fedavg, {name}": {"name": "fedavg", "server_step": name}
+        for name in SERVER_STEPS
+        if name != "sgd"
+    }
     | {"scaffold, momentum": {"name": "scaffold", "server_step": {"name": "sgd", "momentum": 0.5}}},
     "loss": {
         text: text
@@ -48,22 +54,32 @@ FACTORS: dict[str, dict[str, Any]] = {
             "mixup(stochdepth(fedlc + man, keep=0.5) + gradaug(n=1)) + moon",
         )
     },
-    "gradient": {name: name for name in ORACLES},
+    "gradient": {name: name for name in GRADIENTS},
     "norm": {name: {"norm": name} for name in ("batch", "group", "layer", "scale", "none")}
     | {"fedfn": {"norm": "none", "feature_norm": True}},
     "model": {name: name for name in SMALL},
 }
 
-MODELS_OF = {"moon": HEADED, "fedalign": RESIDUAL, "gradaug": RESIDUAL, "stochdepth": RESIDUAL, "blocks": RESIDUAL}
+MODELS_OF = {
+    "moon": HEADED,
+    "fedalign": RESIDUAL,
+    "gradaug": RESIDUAL,
+    "stochdepth": RESIDUAL,
+    "blocks": RESIDUAL,
+}
 """which models a loss with this word in it can have"""
 
 
 def impossible(choice: Choice) -> bool:
-    """The rule: FedSpeed brings its own gradient, and some losses ask for what only some models have."""
+    """The rule: FedSpeed brings its own gradient, and some losses ask for what only some models
+    have.
+    """
     loss, model = choice.get("loss", ""), choice.get("model")
     if choice.get("algorithm") == "fedspeed" and choice.get("gradient", "plain") != "plain":
         return True
-    return model is not None and any(word in loss and model not in able for word, able in MODELS_OF.items())
+    return model is not None and any(
+        word in loss and model not in able for word, able in MODELS_OF.items()
+    )
 
 
 def pairs(choice: Choice) -> set[frozenset]:
@@ -73,12 +89,16 @@ def pairs(choice: Choice) -> set[frozenset]:
 def all_pairs() -> list[Choice]:
     """Every two values of different factors, in a fixed order."""
     return [
-        {a: one, b: other} for a, b in combinations(FACTORS, 2) for one, other in product(FACTORS[a], FACTORS[b])
+        {a: one, b: other}
+        for a, b in combinations(FACTORS, 2)
+        for one, other in product(FACTORS[a], FACTORS[b])
     ]
 
 
 def cover() -> Iterator[Choice]:
-    """Greedily, combinations in which every possible pair occurs: each begins with the first pair that is missing."""
+    """Greedily, combinations in which every possible pair occurs: each begins with the first pair
+    that is missing.
+    """
     missing = {frozenset(pair.items()): pair for pair in all_pairs() if not impossible(pair)}
     while missing:
         choice = dict(next(iter(missing.values())))
@@ -108,14 +128,17 @@ def raw(choice: Choice) -> dict:
     }
 
 
-def train(choice: Choice, rounds: int = 2, federation: Federation | None = None) -> None:
+def train(choice: Choice, rounds: int = 2, communicator: Communicator | None = None) -> None:
     """A few steps of two clients in each round: every number stays finite, and the weights move."""
-    federation = federation or tiny.alone()
+    communicator = communicator or tiny.alone()
     x = tiny.experiment({"rounds": rounds, **raw(choice)})
     before = x.clients.net.weights.clone()
-    progress = run(x, federation, Watcher())
-    if federation.is_server:
-        assert all(vector.isfinite().all() for vector in (progress.w, progress.buffers, *progress.server.values()))
+    progress = run(x, communicator, Callback())
+    if communicator.is_server:
+        assert all(
+            vector.isfinite().all()
+            for vector in (progress.w, progress.buffers, *progress.server.values())
+        )
         assert np.isfinite(progress.rows[:, :5]).all()
         assert np.isfinite(progress.score.loss)
         assert not torch.equal(progress.w, before)

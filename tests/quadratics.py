@@ -1,4 +1,6 @@
-"""Clients with quadratic losses f_c(w) = (w - b_c)' A_c (w - b_c) / 2, in float64: every rule has a closed form."""
+"""Clients with quadratic losses f_c(w) = (w - b_c)' A_c (w - b_c) / 2, in float64: every rule has a
+closed form.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mpifl.buffers import BufferRule
-from mpifl.clients import COLUMNS, Clients, Played
 from mpifl.data.batches import Augmentation, Samples
 from mpifl.data.partition import Parts
-from mpifl.evaluate import Evaluation
-from mpifl.federation import Federation
-from mpifl.local import Local
 from mpifl.losses.step import Step
 from mpifl.models.output import Output
-from mpifl.progress import Experiment, Progress, Watcher
-from mpifl.rounds import run
-from mpifl.schedule import Participation, weights
-from mpifl.vector import Net
+from mpifl.net import Net
+from mpifl.parallel.communicator import Communicator
+from mpifl.training.batchnorm import BufferPolicy
+from mpifl.training.client import COLUMNS, Clients, Played
+from mpifl.training.evaluate import Evaluation
+from mpifl.training.experiment import Callback, Experiment, Progress
+from mpifl.training.local import Local
+from mpifl.training.rounds import run
+from mpifl.training.sampling import Participation, weights
 
 
 class Point(nn.Module):
@@ -70,7 +72,12 @@ class Quadratics:
         return torch.linalg.solve(A, torch.einsum("c,cij,cj->i", p, self.A, self.b))
 
     def experiment(
-        self, algorithm, local: Local, rounds: int, participation: Participation = Participation(), **kwargs
+        self,
+        algorithm,
+        local: Local,
+        rounds: int,
+        participation: Participation = Participation(),
+        **kwargs,
     ) -> Experiment:
         """A run of `algorithm` on these clients, whose numbers of samples are `sizes`."""
         n = int(self.sizes.sum())
@@ -87,7 +94,7 @@ class Quadratics:
             local=local,
             loss=self,
             augmentation=Augmentation(),
-            buffers=BufferRule("average", net.layout),
+            buffers=BufferPolicy("average", net.layout),
             seed=1,
             rounds=rounds,
         )
@@ -116,13 +123,16 @@ class Moment(NamedTuple):
     """whether some client of the round was left out"""
 
 
-class History(Watcher):
+class History(Callback):
     """Remembers every round; `x.clients.play` tells it what clients remember."""
 
     def __init__(self, x: Experiment) -> None:
         self.moments: list[Moment] = []
         w = x.clients.net.weights.clone()
-        self._clients, self._models = [x.clients.initial_state(w)] * len(x.clients), [w] * len(x.clients)
+        self._clients, self._models = (
+            [x.clients.initial_state(w)] * len(x.clients),
+            [w] * len(x.clients),
+        )
         self._play, x.clients.play = x.clients.play, self._listen
 
     def _listen(self, client: int, *told) -> Played:
@@ -133,13 +143,15 @@ class History(Watcher):
 
     def finished(self, progress: Progress, last: bool) -> None:
         failed = bool(progress.rows[:, COLUMNS.index("failed")].any())
-        self.moments.append(Moment(progress.w, progress.server, list(self._clients), list(self._models), failed))
+        self.moments.append(
+            Moment(progress.w, progress.server, list(self._clients), list(self._models), failed)
+        )
 
 
 def moments(x: Experiment) -> list[Moment]:
     """Run `x` on this process alone: what it was after each round."""
     history = History(x)
-    run(x, Federation(), history)
+    run(x, Communicator(), history)
     return history.moments
 
 

@@ -1,4 +1,6 @@
-"""HDF5 files as mpifl seals them, with contents of a test's own: what a newer or another program might have written."""
+"""HDF5 files as mpifl seals them, with contents of a test's own: what a newer or another program
+might have written.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,16 @@ from pathlib import Path
 
 import h5py
 
-from mpifl.store import files, seal
+from mpifl.store import atomic, checksum
 
 
 @contextmanager
 def edited(path: Path) -> Iterator[h5py.File]:
     """A file open to be changed, a new one if there is none; sealed again afterwards."""
-    image = io.BytesIO(seal.image(path) if path.exists() else b"")
+    image = io.BytesIO(checksum.image(path) if path.exists() else b"")
     with h5py.File(image, "r+" if path.exists() else "w") as file:
         yield file
-    files.write_hdf5(path, image.getbuffer())
+    atomic.write_hdf5(path, image.getbuffer())
 
 
 def with_attributes(path: Path, **attributes) -> None:

@@ -1,4 +1,6 @@
-"""Values, keys and TOML files as slips, other programs and ill will make them, most of them nearly right."""
+"""Values, keys and TOML files as slips, other programs and ill will make them, most of them nearly
+right.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +8,75 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from mpifl import schema
+from mpifl.runner import schema
 
 TEXT = schema.text(schema.resolve({}))
 LINES = [line for line in TEXT.splitlines() if line]
 
-NUMBERS = ["0", "1", "-1", "2", "0.5", "nan", "inf", "-inf", "1e308", "1e-320", "-0.0", "10000", "2147483648"]
+NUMBERS = [
+    "0",
+    "1",
+    "-1",
+    "2",
+    "0.5",
+    "nan",
+    "inf",
+    "-inf",
+    "1e308",
+    "1e-320",
+    "-0.0",
+    "10000",
+    "2147483648",
+]
 NUMBERS += ["9223372036854775807", "9223372036854775808"]
-TEXTS = ["", "x", "ce", "cnn", "resnet56", "scaffold", "synthetic", "../x", "/", "\\u0000", "\\n\\u001b[31m", "é漢"]
+TEXTS = [
+    "",
+    "x",
+    "ce",
+    "cnn",
+    "resnet56",
+    "scaffold",
+    "synthetic",
+    "../x",
+    "/",
+    "\\u0000",
+    "\\n\\u001b[31m",
+    "é漢",
+]
 OTHERS = ["true", "[]", "[1, 'a']", "[[[]]]", "{}", "{name = 'x'}", "{name = 3}"]
 OTHERS += ["1979-05-27T07:32:00Z", "1979-05-27", "07:32:00", "1979-99-99"]
-HUGE = ["1" + "0" * 400, "9" * 5000, "0x" + "f" * 6000, "[" * 3000 + "]" * 3000, "{a=" * 30 + "1" + "}" * 30]
+HUGE = [
+    "1" + "0" * 400,
+    "9" * 5000,
+    "0x" + "f" * 6000,
+    "[" * 3000 + "]" * 3000,
+    "{a=" * 30 + "1" + "}" * 30,
+]
 HUGE += ["(" * 9999, '"' + "x" * 9999 + '"']
 VALUES = [*NUMBERS, *(f'"{text}"' for text in TEXTS), *OTHERS, *HUGE]
-KEYS = ["", "x", "name", '"a\\nb"', '"\\u001b[31m"', "k" * 9999, "a." * 2000 + "a", "é", '"', "[", "]]"]
-SECTIONS = ["", "local", "data", "data.augment", "data.options", "participation", "results", "published"]
+KEYS = [
+    "",
+    "x",
+    "name",
+    '"a\\nb"',
+    '"\\u001b[31m"',
+    "k" * 9999,
+    "a." * 2000 + "a",
+    "é",
+    '"',
+    "[",
+    "]]",
+]
+SECTIONS = [
+    "",
+    "local",
+    "data",
+    "data.augment",
+    "data.options",
+    "participation",
+    "results",
+    "published",
+]
 SECTIONS += schema.TABLES
 
 

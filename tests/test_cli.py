@@ -124,7 +124,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "line"), MISTAKES, ids=[" ".join(arguments) for arguments, _ in MISTAKES])
+@pytest.mark.parametrize(
+    ("arguments", "line"), MISTAKES, ids=[" ".join(arguments) for arguments, _ in MISTAKES]
+)
 def test_a_mistake_is_one_line_and_exit_code_2_and_makes_no_file(folder, arguments, line):
     before = content(folder)
     result = run(*arguments)
@@ -139,7 +141,9 @@ def test_a_run_is_replaced_only_by_force_and_can_be_run_again_from_its_folder(fo
     first = Run.open("runs/small")
     refused = run("good.toml")
     assert refused.exit_code == 2
-    assert refused.stderr.startswith("mpifl: runs/small: expected an empty or new folder; got a run; ")
+    assert refused.stderr.startswith(
+        "mpifl: runs/small: expected an empty or new folder; got a run; "
+    )
     assert Run.open("runs/small").run_id == first.run_id
     assert run("good.toml", "--force").exit_code == 0
     assert Run.open("runs/small").run_id != first.run_id
@@ -168,10 +172,14 @@ def test_many_ranks_tell_a_mistake_once(folder, mpi, arguments, line):
 def test_a_launcher_of_another_mpi_is_told_and_nothing_is_run(folder):
     before = content(folder)
     library = environment("openmpi")["MPI4PY_LIBMPI"]
-    done = launch("mpich", 2, "-m", "mpifl", "run", "good.toml", cwd=folder, env={"MPI4PY_LIBMPI": library})
+    done = launch(
+        "mpich", 2, "-m", "mpifl", "run", "good.toml", cwd=folder, env={"MPI4PY_LIBMPI": library}
+    )
     assert done.returncode == 2
     [told] = [line for line in done.stderr.splitlines() if line.startswith("mpifl:")]
-    assert told.startswith("mpifl: launcher: expected one job of 2 ranks; got 2 separate jobs of 1: ")
+    assert told.startswith(
+        "mpifl: launcher: expected one job of 2 ranks; got 2 separate jobs of 1: "
+    )
     assert content(folder) == before
 
 
@@ -184,7 +192,9 @@ def test_version_and_help_answer_at_once_without_torch_or_mpi(option):
     seconds = []
     while not seconds or (min(seconds) > 1 and len(seconds) < 5):  # the machine may be busy
         began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program, option], capture_output=True, text=True, check=True
+        )
         seconds.append(time.perf_counter() - began)
     assert done.stdout.endswith("\nset()\n")
     assert min(seconds) < 1

@@ -1,7 +1,8 @@
 import pytest
 
-from mpifl import config, schema
-from mpifl.settings import BadInput
+from mpifl import config
+from mpifl.options import BadInput
+from mpifl.runner import schema
 
 
 def resolve(text="", *assignments):
@@ -15,7 +16,13 @@ def write(folder, **files):
 
 def test_every_default_stands_in_the_text_and_the_text_gives_the_config_again():
     text = schema.text(resolve("seed = 7"))
-    options = ("alpha = 0.5", "[algorithm.server_step]", "nesterov = false", 'kind = "fixed"', 'name = "constant"')
+    options = (
+        "alpha = 0.5",
+        "[algorithm.server_step]",
+        "nesterov = false",
+        'kind = "fixed"',
+        'name = "constant"',
+    )
     for key in (*options, 'loss = "ce(smoothing=0.0)"'):
         assert key in text
     assert schema.text(resolve(text)) == text

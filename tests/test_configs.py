@@ -1,4 +1,6 @@
-"""The configs that come with mpifl: each resolves, does what its name says, and carries what its paper says of it."""
+"""The configs that come with mpifl: each resolves, does what its name says, and carries what its
+paper says of it.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from mpifl import build, config, schema
+from mpifl import config
 from mpifl.losses import LOSSES
 from mpifl.models.resnet56 import ResNet56
-from mpifl.plan import plan
+from mpifl.plan.report import plan
+from mpifl.runner import build, schema
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 INDEX = runpy.run_path(str(CONFIGS / "index.py"))
@@ -40,12 +43,15 @@ COUNTS = {
     ("fedalign", "Table 2"): {"top1_acc": 12},  # of 24: the others are not known
     ("fedalign", "Table 3"): {"top1_acc": 18},
     ("fedalign", "Table 4"): {"top1_acc": 30},
-    ("fedalign", "Table 5"): dict.fromkeys(("top1_acc", "MFLOPs", "stored_params_M", "seconds_per_round"), 10),
+    ("fedalign", "Table 5"): dict.fromkeys(
+        ("top1_acc", "MFLOPs", "stored_params_M", "seconds_per_round"), 10
+    ),
     ("fedalign", "Table 6"): {"top1_acc": 9},
     ("fedalign", "Table 7"): {"top1_acc": 32, "MFLOPs": 8, "GFLOPs": 8, "stored_params_M": 16},
     ("fedalign", "Table 8"): dict.fromkeys(TO_60, 8),
     ("fedalign", "Table 9"): dict.fromkeys(HESSIAN, 8),
-    ("fedalign", "Table 10"): {"top1_acc": 5},  # of 6 cells: the paper prints mu = 0.45, width = 0.25 twice
+    # of 6 cells: the paper prints mu = 0.45, width = 0.25 twice
+    ("fedalign", "Table 10"): {"top1_acc": 5},
     ("fedln", "text"): {"top1_acc_gain_over_fedavg": 1},
     ("man", "README"): {
         "top1_acc": 60,
@@ -111,13 +117,18 @@ def test_what_needs_no_data_can_be_planned(name, capsys):
 
 
 def test_every_run_is_named_by_its_place():
-    assert {of(path): resolved(path).name for path in RUNS} == {of(path): of(path).replace("/", "-") for path in RUNS}
+    assert {of(path): resolved(path).name for path in RUNS} == {
+        of(path): of(path).replace("/", "-") for path in RUNS
+    }
 
 
 @pytest.mark.parametrize("path", RUNS, ids=of)
 def test_what_is_published_is_numbers(path):
     section = resolved(path).published
-    assert all(isinstance(section.get(word, ""), str) for word in ("paper", "table", "note")) and section["paper"]
+    assert (
+        all(isinstance(section.get(word, ""), str) for word in ("paper", "table", "note"))
+        and section["paper"]
+    )
     for numbers in published(path).values():
         for key, value in numbers.items():
             assert type(value) in (int, float) and isfinite(value) and value > 0
@@ -128,7 +139,9 @@ def test_every_number_of_every_table_is_there():
     found = defaultdict(Counter)
     for path in RUNS:
         for table, numbers in published(path).items():
-            found[path.parent.parent.name, table].update(key for key in numbers if not key.endswith("_std"))
+            found[path.parent.parent.name, table].update(
+                key for key in numbers if not key.endswith("_std")
+            )
     assert {key: dict(counter) for key, counter in found.items() if counter} == COUNTS
 
 
@@ -141,7 +154,11 @@ def test_a_folder_is_named_by_its_setting(folder):
     setting, paper = resolved(folder / "base.toml"), resolved(folder.parent / "base.toml")
     parts = [Path(setting.data.path).stem, partition_named(setting)]
     if folder.parent.name != "man":  # where clients are always the same
-        chosen = "" if (share := setting.participation.fraction) == 1 else f"{round(share * setting.clients)}of"
+        chosen = (
+            ""
+            if (share := setting.participation.fraction) == 1
+            else f"{round(share * setting.clients)}of"
+        )
         parts.append(f"{chosen}{setting.clients}clients")
     if setting.local.epochs != paper.local.epochs:
         parts.append(f"{setting.local.epochs}epochs")
@@ -175,7 +192,10 @@ def test_a_run_does_what_its_name_says(path):
     method, *variant = path.stem.split("-")
     algorithm, gradient, terms = METHODS[method]
     terms = terms | {"man"} if variant == ["man"] else terms
-    assert (type(run.algorithm).__name__, type(run.local.gradient).__name__) == (algorithm, gradient)
+    assert (type(run.algorithm).__name__, type(run.local.gradient).__name__) == (
+        algorithm,
+        gradient,
+    )
     assert set(re.findall(r"\w+", run.local.loss)) & LOSSES.keys() == terms
     for option, value in re.findall(r"(n|mu|width)([\d.]+)", " ".join(variant)):
         assert f"{option}={value}," in f"{run.local.loss},".replace(")", ",")

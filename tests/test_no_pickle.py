@@ -1,6 +1,7 @@
 """No file that is read can run code: nothing loads a pickle, or evaluates text, by whatever name.
 
-CIFAR's own files are pickles; torchvision compares their MD5 with those that it knows before it loads one.
+CIFAR's own files are pickles; torchvision compares their MD5 with those that it knows before it
+loads one.
 """
 
 from __future__ import annotations
@@ -13,11 +14,26 @@ from pathlib import Path
 import pytest
 
 from mpifl.data.sources import SOURCES
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 REPOSITORY = Path(__file__).parent.parent
-FILES = [path for folder in ("mpifl", "analysis", "benchmarks") for path in sorted((REPOSITORY / folder).rglob("*.py"))]
-MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "pandas", "yaml"}
+FILES = [
+    path
+    for folder in ("mpifl", "analysis", "benchmarks")
+    for path in sorted((REPOSITORY / folder).rglob("*.py"))
+]
+MODULES = {
+    "pickle",
+    "_pickle",
+    "cPickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "shelve",
+    "marshal",
+    "pandas",
+    "yaml",
+}
 LOADERS = {"torch.load", "np.load", "numpy.load", "torch.hub", "torch.jit.load", "torch.package"}
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 

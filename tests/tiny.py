@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpifl import build, schema
 from mpifl.config import merge
-from mpifl.federation import Federation
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse
 from mpifl.losses.loss import Sum
 from mpifl.losses.step import ClientRound, Step
 from mpifl.models import MODELS
 from mpifl.models.output import KEEPABLE
-from mpifl.progress import Experiment, Progress, Watcher
-from mpifl.rounds import run
-from mpifl.vector import Net, digest
+from mpifl.net import Net, digest
+from mpifl.parallel.communicator import Communicator
+from mpifl.runner import build, schema
+from mpifl.training.experiment import Callback, Experiment, Progress
+from mpifl.training.rounds import run
 
 SHAPE, CLASSES = (3, 8, 8), 4
 
@@ -29,28 +29,42 @@ RUN = {
     "rounds": 2,
     "clients": 3,
     "participation": {"fraction": 0.67},
-    "data": {"name": "synthetic", "options": {"shape": list(SHAPE), "classes": CLASSES, "train": 36, "test": 12}},
+    "data": {
+        "name": "synthetic",
+        "options": {"shape": list(SHAPE), "classes": CLASSES, "train": 36, "test": 12},
+    },
     "partition": {"name": "iid"},
     "local": {"lr": 0.05, "batch": 7, "momentum": 0.9},
 }
 
 
-def net(model: str = "cnn", shape: tuple[int, int, int] = SHAPE, dtype=torch.float64, **options) -> Net:
+def net(
+    model: str = "cnn", shape: tuple[int, int, int] = SHAPE, dtype=torch.float64, **options
+) -> Net:
     """A net with weights of its own, in float64."""
     torch.manual_seed(0)
     return Net(MODELS[model](**options).build(shape, CLASSES).to(dtype))
 
 
-def batch(n: int = 6, shape: tuple[int, int, int] = SHAPE, dtype=torch.float64, seed: int = 0) -> tuple[Tensor, Tensor]:
+def batch(
+    n: int = 6, shape: tuple[int, int, int] = SHAPE, dtype=torch.float64, seed: int = 0
+) -> tuple[Tensor, Tensor]:
     """Images and labels."""
     random = torch.Generator().manual_seed(seed)
-    return torch.randn(n, *shape, generator=random, dtype=dtype), torch.randint(CLASSES, (n,), generator=random)
+    return torch.randn(n, *shape, generator=random, dtype=dtype), torch.randint(
+        CLASSES, (n,), generator=random
+    )
 
 
-def step(of: Net, n: int = 6, number: int = 0, images: tuple[Tensor, Tensor] | None = None, **context) -> Step:
+def step(
+    of: Net, n: int = 6, number: int = 0, images: tuple[Tensor, Tensor] | None = None, **context
+) -> Step:
     """A training step of client 1 in round 2, which has ten samples of each class."""
     x, y = batch(n, dtype=of.weights.dtype) if images is None else images
-    known = {"counts": np.full(CLASSES, 10), "sent": (of.weights.clone(), of.buffers.clone())} | context
+    known = {
+        "counts": np.full(CLASSES, 10),
+        "sent": (of.weights.clone(), of.buffers.clone()),
+    } | context
     of.module.train()
     return Step(of, x, y, ClientRound(1, 1, 2, CLASSES, **known), number, {"keep": KEEPABLE})
 
@@ -78,7 +92,11 @@ def taken(of: Net, term, at: Step) -> Result:
 
 def slices(of: Net, flat: Tensor, kind: str = "parameter") -> dict[str, Tensor]:
     """A flat vector, [d] or for `buffer` [b], as one tensor a name."""
-    return {e.name: flat[e.offset : e.offset + e.size].view(e.shape) for e in of.layout if e.kind == kind}
+    return {
+        e.name: flat[e.offset : e.offset + e.size].view(e.shape)
+        for e in of.layout
+        if e.kind == kind
+    }
 
 
 def experiment(raw: dict) -> Experiment:
@@ -88,12 +106,14 @@ def experiment(raw: dict) -> Experiment:
 
 
 @cache
-def alone() -> Federation:
-    """A run of one rank. Made once: each takes three communicators, and MPICH has 2,048 for a process."""
-    return Federation()
+def alone() -> Communicator:
+    """A run of one rank. Made once: each takes three communicators, and MPICH has 2,048 for a
+    process.
+    """
+    return Communicator()
 
 
-class Digests(Watcher):
+class Digests(Callback):
     """The digest of weights and buffers, and the clients' figures, of every round."""
 
     def __init__(self) -> None:
@@ -103,8 +123,8 @@ class Digests(Watcher):
         self.rounds.append((digest(progress.w, progress.buffers), progress.rows[:, :5].tolist()))
 
 
-def digests(raw: dict, federation: Federation | None = None) -> list[tuple[str, list[float]]]:
+def digests(raw: dict, communicator: Communicator | None = None) -> list[tuple[str, list[float]]]:
     """Run `RUN`, overlaid with `raw`: what identifies each of its rounds, on the server."""
-    watcher = Digests()
-    run(experiment(raw), federation or alone(), watcher)
-    return watcher.rounds
+    callback = Digests()
+    run(experiment(raw), communicator or alone(), callback)
+    return callback.rounds

@@ -1,4 +1,7 @@
-"""Federated rules: one paper, one file; pure functions with explicit state. `rule.py` has the protocol."""
+"""Federated algorithms: one paper, one file; pure functions with explicit state.
+
+`algorithm.py` has the protocol.
+"""
 
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.feddc import FedDC

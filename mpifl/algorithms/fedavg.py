@@ -1,4 +1,6 @@
-"""FedAvg (McMahan et al. 2017, algorithm 1): w <- sum_c p_c y_c, or a server optimiser's step towards it."""
+"""FedAvg (McMahan et al. 2017, algorithm 1): w <- sum_c p_c y_c, or a server optimiser's step
+towards it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
+from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.fedopt import Sgd
-from mpifl.algorithms.rule import Rule, State, Train
-from mpifl.settings import options
+from mpifl.options import options
 
 
 @options
-class FedAvg(Rule):
+class FedAvg(Algorithm):
     """The weighted mean of the cohort's models."""
 
     server_step: Any = Sgd()

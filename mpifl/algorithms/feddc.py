@@ -1,10 +1,12 @@
-"""FedDC (Gao et al. 2022, algorithm 1): FedDyn's drift variable and SCAFFOLD's control variate together.
+"""FedDC (Gao et al. 2022, algorithm 1): FedDyn's drift variable and SCAFFOLD's control variate
+together.
 
     f_c(y) + (alpha/2)||y + h_c - w||^2 + <y, c - c_c>;   h_c <- h_c + y_c - w;   c_c as in SCAFFOLD
     w <- mean_S y_c + mean_all h_c;   c <- c + sum_S p_c (c_c+ - c_c)
 
-Completing the square shows that h_c is FedDyn's dual: without the controls this is FedDyn. In c_c the steps are weighed
-as in SCAFFOLD, with momentum and the quadratic term in a_c; the authors' code has the number of steps there.
+Completing the square shows that h_c is FedDyn's dual: without the controls this is FedDyn. In c_c
+the steps are weighed as in SCAFFOLD, with momentum and the quadratic term in a_c; the authors' code
+has the number of steps there.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpifl.algorithms.rule import Rule, State, Train
+from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.scaffold import renewed
-from mpifl.settings import NonNegative, options
+from mpifl.options import NonNegative, options
 
 
 @options
-class FedDC(Rule):
+class FedDC(Algorithm):
     """alpha = 0 is SCAFFOLD, control = false is FedDyn, both together are FedAvg."""
 
     alpha: NonNegative = 0.01

@@ -1,4 +1,5 @@
-"""FedDyn (Acar et al. 2021, algorithm 1): dynamic regularisation, which makes local optima agree at the global one.
+"""FedDyn (Acar et al. 2021, algorithm 1): dynamic regularisation, which makes local optima agree at
+the global one.
 
 In accumulated form, with the client's dual l_c = -g_c / alpha and the server's h_bar = -h / alpha:
 
@@ -13,12 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpifl.algorithms.rule import Rule, State, Train
-from mpifl.settings import NonNegative, options
+from mpifl.algorithms.algorithm import Algorithm, State, Train
+from mpifl.options import NonNegative, options
 
 
 @options
-class FedDyn(Rule):
+class FedDyn(Algorithm):
     """alpha = 0 is FedAvg."""
 
     alpha: NonNegative = 0.01

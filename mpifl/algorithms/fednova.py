@@ -1,9 +1,11 @@
-"""FedNova (Wang et al. 2020, eq. 8): steps normalised, so that clients that take more do not pull the optimum theirs.
+"""FedNova (Wang et al. 2020, eq. 8): steps normalised, so that clients that take more do not pull
+the optimum theirs.
 
     d_c = (w - y_c) / a_c;   w <- w - tau sum_S p_c d_c;   tau = sum_S p_c a_c
 
-a_c is the sum of the weights of the steps' gradients in (w - y_c) / lr, for any mix of momentum and proximal term.
-Momentum begins at zero in each round: what it brought from earlier ones would weigh most where steps are few.
+a_c is the sum of the weights of the steps' gradients in (w - y_c) / lr, for any mix of momentum and
+proximal term. Momentum begins at zero in each round: what it brought from earlier ones would weigh
+most where steps are few.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.fedopt import Sgd
-from mpifl.algorithms.rule import Rule, State, Train
-from mpifl.settings import NonNegative, options
+from mpifl.options import NonNegative, options
 
 
 @options
-class FedNova(Rule):
+class FedNova(Algorithm):
     """With equal steps everywhere it is FedAvg, to rounding."""
 
     mu: NonNegative = 0.0
@@ -33,7 +35,10 @@ class FedNova(Rule):
     def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
         w = sent["w"]
         trained = train(w, pull=self.mu)
-        return {"d": (w - trained.y) / trained.accumulated, "a": w.new_tensor([trained.accumulated])}, own
+        return {
+            "d": (w - trained.y) / trained.accumulated,
+            "a": w.new_tensor([trained.accumulated]),
+        }, own
 
     def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
         return self.server_step(w, w - mean["a"] * mean["d"], server)

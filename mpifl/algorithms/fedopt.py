@@ -1,7 +1,8 @@
-"""Server optimisers (Reddi et al. 2021, algorithm 2; Hsu et al. 2019 for momentum): a step along D = target - w.
+"""Server optimisers (Reddi et al. 2021, algorithm 2; Hsu et al. 2019 for momentum): a step along D
+= target - w.
 
-Any rule whose server moves to a target, such as the mean of the clients' models, can take one. They see weights only,
-never BatchNorm's buffers.
+Any rule whose server moves to a target, such as the mean of the clients' models, can take one. They
+see weights only, never BatchNorm's buffers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from mpifl.settings import Positive, options
+from mpifl.options import Positive, options
 
 State = dict[str, Tensor]
 Decay = Annotated[float, Ge(0), Lt(1)]

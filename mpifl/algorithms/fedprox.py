@@ -1,4 +1,6 @@
-"""FedProx (Li et al. 2020, algorithm 2): FedAvg with clients held near what they were sent, by (mu/2)||y - w||^2."""
+"""FedProx (Li et al. 2020, algorithm 2): FedAvg with clients held near what they were sent, by
+(mu/2)||y - w||^2.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
+from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.fedopt import Sgd
-from mpifl.algorithms.rule import Rule, State, Train
-from mpifl.settings import NonNegative, options
+from mpifl.options import NonNegative, options
 
 
 @options
-class FedProx(Rule):
+class FedProx(Algorithm):
     """f_c(y) + (mu/2)||y - w||^2; mu = 0 is FedAvg."""
 
     mu: NonNegative = 1e-4

@@ -1,10 +1,11 @@
-"""FedSpeed (Sun et al. 2023, algorithm 1): FedDyn's dual with a gradient blended from a perturbed point.
+"""FedSpeed (Sun et al. 2023, algorithm 1): FedDyn's dual with a gradient blended from a perturbed
+point.
 
     y <- y - lr ((1 - mix) g(y) + mix g(y + rho g(y)) - ghat_c + (y - w)/lambda);   ghat_c <- ghat_c - (y - w)/lambda
 
-With alpha = 1/lambda and the dual l_c = -lambda ghat_c that is FedDyn under the `blend` gradient. The server's rule is
-FedDyn's too, as in the authors' code: the paper's, which averages the cohort's y_c + l_c, does not converge when some
-clients stay away.
+With alpha = 1/lambda and the dual l_c = -lambda ghat_c that is FedDyn under the `blend` gradient.
+The server's rule is FedDyn's too, as in the authors' code: the paper's, which averages the cohort's
+y_c + l_c, does not converge when some clients stay away.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import Literal
 
 from torch import Tensor
 
+from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.feddyn import FedDyn
-from mpifl.algorithms.rule import Rule, State, Train
-from mpifl.oracles import Blend
-from mpifl.settings import Fraction, NonNegative, options
+from mpifl.options import Fraction, NonNegative, options
+from mpifl.training.gradients import Blend
 
 
 @options
-class FedSpeed(Rule):
+class FedSpeed(Algorithm):
     """rho = 0 or mix = 0 is FedDyn. It brings its own gradient, so `local.gradient` stays plain."""
 
     alpha: NonNegative = 0.1
@@ -54,4 +55,8 @@ class FedSpeed(Rule):
         return reply, own
 
     def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
-        return self._dyn().server(w, server, mean, share) if self.duals == "all" else (mean["w"], server)
+        return (
+            self._dyn().server(w, server, mean, share)
+            if self.duals == "all"
+            else (mean["w"], server)
+        )

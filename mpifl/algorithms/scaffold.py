@@ -1,10 +1,12 @@
-"""SCAFFOLD (Karimireddy et al. 2020, algorithm 1, option II): local steps corrected by control variates.
+"""SCAFFOLD (Karimireddy et al. 2020, algorithm 1, option II): local steps corrected by control
+variates.
 
     y <- y - lr (g - c_c + c);   c_c+ = c_c - c + (w - y) / (lr a_c);   c <- c + sum_S p_c (c_c+ - c_c)
 
-a_c is the sum of the weights of the steps' gradients in w - y: the number of steps where there is neither momentum nor
-a quadratic term. With local momentum the number of steps in its place makes the controls diverge; so does momentum of
-earlier rounds (`momentum_state = "persist"`), unless it is left out of w - y.
+a_c is the sum of the weights of the steps' gradients in w - y: the number of steps where there is
+neither momentum nor a quadratic term. With local momentum the number of steps in its place makes
+the controls diverge; so does momentum of earlier rounds (`momentum_state = "persist"`), unless it
+is left out of w - y.
 """
 
 from __future__ import annotations
@@ -14,16 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.fedopt import Sgd
-from mpifl.algorithms.rule import Rule, State, Train
-from mpifl.local import Trained
-from mpifl.settings import options
+from mpifl.options import options
+from mpifl.training.local import Trained
 
 
 def renewed(control: Tensor, shared: Tensor, w: Tensor, trained: Trained) -> Tensor:
-    """A client's next control variate, the mean gradient that it met on its way: c_c - c + (w - y) / (lr a_c).
+    """A client's next control variate, the mean gradient that it met on its way: c_c - c + (w - y)
+    / (lr a_c).
 
-    What momentum of earlier rounds put into w - y is taken out first. At a rate of 0 the client learns nothing.
+    What momentum of earlier rounds put into w - y is taken out first. At a rate of 0 the client
+    learns nothing.
     """
     if trained.lr == 0:
         return control.clone()
@@ -32,7 +36,7 @@ def renewed(control: Tensor, shared: Tensor, w: Tensor, trained: Trained) -> Ten
 
 
 @options
-class Scaffold(Rule):
+class Scaffold(Algorithm):
     """The controls' weighted mean over all clients is the server's, after every round."""
 
     server_step: Any = Sgd()

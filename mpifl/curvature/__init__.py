@@ -1,4 +1,5 @@
-"""Curvature of a net's loss at given weights: operators, and estimators that say how far off they are.
+"""Curvature of a net's loss at given weights: operators, and estimators that say how far off they
+are.
 
     objective = Objective(net, Fixed(samples, indices, batch=100))   # what: the mean cross-entropy of which samples
     H = Curvature(objective, w)                                      # the Hessian at w [d]; `H(v)` is a product with v
@@ -6,7 +7,8 @@
     found = diagonal(H, ends.basis, sizes=H.sizes)                   # trace, diagonal, traces by tensor
     density = spectrum(H)                                            # the spectrum as a whole
 
-Each works on any `Symmetric`, a dense `Matrix` among them. Nothing here knows of federated learning, MPI or files.
+Each works on any `Symmetric`, a dense `Matrix` among them. Nothing here knows of federated
+learning, MPI or files.
 """
 
 from mpifl.curvature.diagonal import Diagonal, Estimate, diagonal

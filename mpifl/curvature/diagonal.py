@@ -1,12 +1,14 @@
-"""Diagonal and trace from one set of probes (Hutchinson 1990; Bekas et al. 2007), less what Lanczos saw.
+"""Diagonal and trace from one set of probes (Hutchinson 1990; Bekas et al. 2007), less what Lanczos
+saw.
 
-H = W'TW + R, where a Lanczos basis W has the large eigenvalues, so that R is small. For a sign vector z the entries of
-z * Rz have the mean diag R; W'TW's diagonal and trace are known. Any W will do: the estimate has no bias.
+H = W'TW + R, where a Lanczos basis W has the large eigenvalues, so that R is small. For a sign
+vector z the entries of z * Rz have the mean diag R; W'TW's diagonal and trace are known. Any W will
+do: the estimate has no bias.
 
     diag H = diag W'TW + E[z * Rz],     tr H = tr T + E[z'Rz],     var(z'Rz) = 2 (||R||_F^2 - ||diag R||^2)
 
-The squared norm of an average of noisy vectors is too large by their variance; dropping products of a probe with itself
-(a U-statistic) takes that away.
+The squared norm of an average of noisy vectors is too large by their variance; dropping products of
+a probe with itself (a U-statistic) takes that away.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from torch import Tensor
 from mpifl.curvature.krylov import Basis, nothing
 from mpifl.curvature.probes import signs
 from mpifl.curvature.symmetric import Symmetric
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 _LEAST = 8
 """probes before the first look at the spread: below, it is too rough to stop by"""
@@ -47,7 +49,9 @@ class Diagonal:
     variance: Tensor
     """[d]: of each element of `mean`"""
     parts: Tensor
-    """[probes, tensors], float64: each probe's estimate of the trace of each tensor's diagonal block"""
+    """[probes, tensors], float64: each probe's estimate of the trace of each tensor's diagonal
+    block
+    """
 
     @property
     def probes(self) -> int:
@@ -66,13 +70,16 @@ class Diagonal:
     def square(self) -> Estimate:
         """||diag H||^2 without bias, so it may be below 0 where it is less than its error.
 
-        Its variance is 4 d'Cd + 2 tr C^2, with C the covariance of `mean`. Sign probes make C_ij = R_ij^2 / m off the
-        diagonal, and as none is negative, d'Cd is at most twice what the diagonal of C gives: that is taken.
+        Its variance is 4 d'Cd + 2 tr C^2, with C the covariance of `mean`. Sign probes make C_ij =
+        R_ij^2 / m off the diagonal, and as none is negative, d'Cd is at most twice what the
+        diagonal of C gives: that is taken.
         """
         mean, variance = self.mean.double(), self.variance.double()
-        value = mean.square().sum() - variance.sum()  # the same as dropping each probe's product with itself
+        # the same as dropping each probe's product with itself
+        value = mean.square().sum() - variance.sum()
         noise = variance.square().sum()
-        spread = 8 * ((mean.square() * variance).sum() - noise).clamp(min=0) + 2 * noise  # d^2 is mean^2 less its noise
+        # d^2 is mean^2 less its noise
+        spread = 8 * ((mean.square() * variance).sum() - noise).clamp(min=0) + 2 * noise
         return Estimate(value.item(), spread.sqrt().item())
 
     @property
@@ -83,7 +90,9 @@ class Diagonal:
         return Estimate(norm, square.error / (2 * norm) if norm else square.error**0.5)
 
     def within(self, tolerance: float, of: Sequence[str] = ("trace", "norm")) -> bool:
-        """Whether two standard errors of each of `of` (trace, norm, square) are within `tolerance` of its value."""
+        """Whether two standard errors of each of `of` (trace, norm, square) are within `tolerance`
+        of its value.
+        """
         return all(getattr(self, name).within(tolerance) for name in of)
 
 
@@ -99,14 +108,19 @@ def diagonal(
     block: int = 4,
     seed: int = 0,
 ) -> Diagonal:
-    """The diagonal of `operator`, with what `basis` has seen of it taken out first, from blocks of probes.
+    """The diagonal of `operator`, with what `basis` has seen of it taken out first, from blocks of
+    probes.
 
-    Stops once `within(tolerance, of)`, but after `least` probes at the earliest and `most` at the latest. `sizes`
-    splits the vector into tensors, for their traces.
+    Stops once `within(tolerance, of)`, but after `least` probes at the earliest and `most` at the
+    latest. `sizes` splits the vector into tensors, for their traces.
     """
     if not 2 <= least <= most:
-        raise BadInput(f"diagonal: expected least and most probes with 2 <= least <= most; got {least} and {most}")
-    sums = _Sums(operator, nothing(operator) if basis is None else basis, sizes or [operator.dimension])
+        raise BadInput(
+            f"diagonal: expected least and most probes with 2 <= least <= most; got {least} and {most}"
+        )
+    sums = _Sums(
+        operator, nothing(operator) if basis is None else basis, sizes or [operator.dimension]
+    )
     while True:
         sums.add(signs(operator, seed, range(sums.probes, min(most, sums.probes + block))))
         done = sums.probes >= least and operator.any(sums.result().within(tolerance, of))

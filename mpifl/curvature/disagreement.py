@@ -1,4 +1,5 @@
-"""How far Hessians of several models disagree (Mendieta et al. 2022, section 3), by their diagonals' norm and angle.
+"""How far Hessians of several models disagree (Mendieta et al. 2022, section 3), by their
+diagonals' norm and angle.
 
     H_N = mean over pairs (||diag H_k|| - ||diag H_j||)^2,     H_D = mean over pairs cos(diag H_k, diag H_j)
 """
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mpifl.curvature.diagonal import Diagonal, Estimate
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 
 class LostInNoise(BadInput):
@@ -32,18 +33,25 @@ class Disagreement:
 
 
 def disagreement(diagonals: Sequence[Diagonal]) -> Disagreement:
-    """H_N and H_D over the pairs of different models, from diagonals estimated with probes of their own each.
+    """H_N and H_D over the pairs of different models, from diagonals estimated with probes of their
+    own each.
 
-    Norms are free of the bias that averages of noise have; H_N still has the sum of two norms' variances in it, which
-    is counted in its error. Raises BadInput for fewer than two models, LostInNoise where a norm is.
+    Norms are free of the bias that averages of noise have; H_N still has the sum of two norms'
+    variances in it, which is counted in its error. Raises BadInput for fewer than two models,
+    LostInNoise where a norm is.
     """
     _refuse_one(len(diagonals))
     norms = [diagonal.norm for diagonal in diagonals]
     if any(norm.value <= norm.error for norm in norms):
         worst = max(norms, key=lambda norm: norm.error - norm.value)
         got = f"{worst.value:.3g} ± {worst.error:.2g}"
-        raise LostInNoise(f"diagonals: expected norms above their errors; got one of {got}; use more probes")
-    n, spread = (torch.tensor([getattr(e, part) for e in norms], dtype=torch.float64) for part in ("value", "error"))
+        raise LostInNoise(
+            f"diagonals: expected norms above their errors; got one of {got}; use more probes"
+        )
+    n, spread = (
+        torch.tensor([getattr(e, part) for e in norms], dtype=torch.float64)
+        for part in ("value", "error")
+    )
     units = torch.stack([d.mean for d in diagonals]) / n[:, None].to(diagonals[0].mean)
     cosines = (units @ units.T).double().fill_diagonal_(1.0)
     differences = (n[:, None] - n).square()
@@ -53,14 +61,19 @@ def disagreement(diagonals: Sequence[Diagonal]) -> Disagreement:
     error_d = _angle_error(units, cosines, n, diagonals)
     H_N, H_D = differences.sum() / pairs, (cosines.sum() - len(n)) / pairs
     return Disagreement(
-        Estimate(H_N.item(), error_n.item()), Estimate(H_D.item(), error_d), differences, cosines.cpu()
+        Estimate(H_N.item(), error_n.item()),
+        Estimate(H_D.item(), error_d),
+        differences,
+        cosines.cpu(),
     )
 
 
 def as_released(vectors: Tensor) -> Disagreement:
-    """H_N and H_D of `vectors [K, n]` as FedAlign's released code has them: over all K^2 ordered pairs, k = j too.
+    """H_N and H_D of `vectors [K, n]` as FedAlign's released code has them: over all K^2 ordered
+    pairs, k = j too.
 
-    So H_N is (K - 1)/K of the mean over different models and H_D nearer to 1. No errors are known (NaN).
+    So H_N is (K - 1)/K of the mean over different models and H_D nearer to 1. No errors are known
+    (NaN).
     """
     _refuse_one(len(vectors))
     vectors = vectors.double()
@@ -69,17 +82,24 @@ def as_released(vectors: Tensor) -> Disagreement:
     differences = (n[:, None] - n).square()
     nan = float("nan")
     return Disagreement(
-        Estimate(differences.mean().item(), nan), Estimate(cosines.mean().item(), nan), differences, cosines
+        Estimate(differences.mean().item(), nan),
+        Estimate(cosines.mean().item(), nan),
+        differences,
+        cosines,
     )
 
 
 def _angle_error(units: Tensor, cosines: Tensor, n: Tensor, diagonals: Sequence[Diagonal]) -> float:
-    """Standard error of the mean cosine: only what moves a diagonal across its own direction turns it."""
+    """Standard error of the mean cosine: only what moves a diagonal across its own direction turns
+    it.
+    """
     total, variance = units.sum(0), 0.0
     for k, diagonal in enumerate(diagonals):
         along = (cosines[k].sum() - 1).item()
         across = (total - units[k] - along * units[k]).double()
-        variance += 2 * (across.square() * diagonal.variance.double()).sum().item() / n[k].item() ** 2
+        variance += (
+            2 * (across.square() * diagonal.variance.double()).sum().item() / n[k].item() ** 2
+        )
     pairs = len(diagonals) * (len(diagonals) - 1)
     return 2 * variance**0.5 / pairs
 

@@ -26,7 +26,9 @@ class Basis:
     def diagonal(self) -> Tensor:
         """The diagonal [d] of W'TW."""
         diagonal = self.vectors.new_zeros(self.vectors.shape[1])
-        for rows, products in zip(self.vectors.split(8), (self.matrix @ self.vectors).split(8), strict=True):
+        for rows, products in zip(
+            self.vectors.split(8), (self.matrix @ self.vectors).split(8), strict=True
+        ):
             diagonal += (rows * products).sum(0)
         return diagonal
 
@@ -44,18 +46,26 @@ def nothing(operator: Symmetric) -> Basis:
 class Space:
     """A basis that `step` widens by one vector and one product, up to `most`.
 
-    Products along a chain of steps leave the space in one direction only, the chain's next vector; `restart` begins
-    another chain, orthogonal to all before. A chain ends by itself where its space is complete.
+    Products along a chain of steps leave the space in one direction only, the chain's next vector;
+    `restart` begins another chain, orthogonal to all before. A chain ends by itself where its space
+    is complete.
     """
 
-    def __init__(self, operator: Symmetric, most: int, seed: int, start: Tensor | None = None) -> None:
+    def __init__(
+        self, operator: Symmetric, most: int, seed: int, start: Tensor | None = None
+    ) -> None:
         self.operator, self.most, self.seed = operator, most, seed
         self.size = 0
         self.scale = 0.0
-        """the largest norm of a product with a unit vector: at most the largest magnitude of an eigenvalue"""
-        self._vectors = torch.empty(0, operator.dimension, dtype=operator.dtype, device=operator.device)
+        """the largest norm of a product with a unit vector: at most the largest magnitude of an
+        eigenvalue
+        """
+        self._vectors = torch.empty(
+            0, operator.dimension, dtype=operator.dtype, device=operator.device
+        )
         self._matrix = np.zeros((most, most))
-        self._leaving: dict[int, Tensor] = {}  # of the last vector of each chain: what of its product leaves the space
+        # of the last vector of each chain: what of its product leaves the space
+        self._leaving: dict[int, Tensor] = {}
         self._starts = 0
         self._next = start if start is not None else normals(operator, seed, [0])[0]
         self._next = self._next / self._next.norm()
@@ -68,7 +78,9 @@ class Space:
 
     @property
     def complete(self) -> bool:
-        """Whether the operator maps the space into itself, so that a further step needs a new start."""
+        """Whether the operator maps the space into itself, so that a further step needs a new
+        start.
+        """
         return self._next is None
 
     def step(self) -> None:
@@ -95,10 +107,14 @@ class Space:
         self._next, self._continues = rest / rest.norm(), False
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The projected operator's eigenvalues [m], ascending, and eigenvectors [m, m], and bounds on residuals [m]."""
+        """The projected operator's eigenvalues [m], ascending, and eigenvectors [m, m], and bounds
+        on residuals [m].
+        """
         values, coordinates = np.linalg.eigh(self._matrix[: self.size, : self.size])
         ends = list(self._leaving)
-        bounds = np.abs(coordinates[ends]).T @ np.array([self._leaving[end].norm().item() for end in ends])
+        bounds = np.abs(coordinates[ends]).T @ np.array(
+            [self._leaving[end].norm().item() for end in ends]
+        )
         return values, coordinates, bounds
 
     def combine(self, coordinates: np.ndarray) -> Tensor:
@@ -112,16 +128,21 @@ class Space:
         return Basis(self._vectors[: self.size], matrix)
 
     def _store(self, vector: Tensor) -> None:
-        if self.size == len(self._vectors):  # room for half as many again: memory follows what is used
+        # room for half as many again: memory follows what is used
+        if self.size == len(self._vectors):
             room = min(self.most, max(8, self.size * 3 // 2))
-            self._vectors = torch.cat([self._vectors, self._vectors.new_empty(room - self.size, len(vector))])
+            self._vectors = torch.cat(
+                [self._vectors, self._vectors.new_empty(room - self.size, len(vector))]
+            )
         self._vectors[self.size] = vector
         self.size += 1
         for end, rest in self._leaving.items():
             self._leaving[end] = rest - (vector @ rest) * vector
 
     def _orthogonalised(self, vector: Tensor) -> tuple[np.ndarray, Tensor]:
-        """The coordinates in the space, float64 [m], and what is left of the vector outside, made so twice."""
+        """The coordinates in the space, float64 [m], and what is left of the vector outside, made
+        so twice.
+        """
         rows, coordinates = self._vectors[: self.size], 0
         for _ in range(2):
             along = rows @ vector

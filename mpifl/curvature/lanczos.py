@@ -1,9 +1,10 @@
 """Eigenpairs at the ends of the spectrum, by Lanczos (1950) with full, double reorthogonalisation.
 
-Each product widens a space by one vector; the operator projected on it (Rayleigh-Ritz) has eigenvalues that approach
-the outer ones first. Without reorthogonalisation copies of them appear that are not there; once leaves some of it.
-A start vector sees one direction only of an eigenvalue's space, so for more than one eigenvalue a second start,
-orthogonal to all that was found, looks for true copies.
+Each product widens a space by one vector; the operator projected on it (Rayleigh-Ritz) has
+eigenvalues that approach the outer ones first. Without reorthogonalisation copies of them appear
+that are not there; once leaves some of it. A start vector sees one direction only of an
+eigenvalue's space, so for more than one eigenvalue a second start, orthogonal to all that was
+found, looks for true copies.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from torch import Tensor
 
 from mpifl.curvature.krylov import Basis, Space
 from mpifl.curvature.symmetric import Symmetric
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 _LOOKS = 4
-"""products that look for copies of what was found; each that stands out from the rest shows within these"""
+"""products that look for copies of what was found; each that stands out from the rest shows within
+these
+"""
 _SMALL = 1e-2
-"""eigenvalues under this share of the largest magnitude are asked for at the precision of that share"""
+"""eigenvalues under this share of the largest magnitude are asked for at the precision of that
+share
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +38,9 @@ class Eigenpairs:
     residuals: np.ndarray
     """[k]: an eigenvalue lies within this of each value, for certain (up to rounding)"""
     errors: np.ndarray
-    """[k]: the likely error, residual^2 / gap: right unless the gap to the next value hides another eigenvalue"""
+    """[k]: the likely error, residual^2 / gap: right unless the gap to the next value hides another
+    eigenvalue
+    """
     converged: np.ndarray
     """[k]: whether the residual is below the tolerance"""
     vectors: Tensor
@@ -62,14 +69,19 @@ def lanczos(
 ) -> Ends:
     """The `top` largest and `bottom` smallest eigenvalues (signed), with vectors.
 
-    Stops when every residual is at most `tolerance` |value| (3 %: errors were then below 0.1 % on networks), or after
-    `most` products; `converged` says which. Raises BadInput where more are asked for than there are.
+    Stops when every residual is at most `tolerance` |value| (3 %: errors were then below 0.1 % on
+    networks), or after `most` products; `converged` says which. Raises BadInput where more are
+    asked for than there are.
     """
     wanted, d = top + bottom, operator.dimension
     if not 1 <= wanted <= d:
-        raise BadInput(f"lanczos: expected 1 to {d} eigenvalues, the dimension; got top={top} and bottom={bottom}")
+        raise BadInput(
+            f"lanczos: expected 1 to {d} eigenvalues, the dimension; got top={top} and bottom={bottom}"
+        )
     if most < wanted:
-        raise BadInput(f"lanczos.most: expected at least as many products as eigenvalues, {wanted}; got {most}")
+        raise BadInput(
+            f"lanczos.most: expected at least as many products as eigenvalues, {wanted}; got {most}"
+        )
     space = Space(operator, min(most, d), seed)
     while space.size < space.most:
         space.step()
@@ -80,7 +92,9 @@ def lanczos(
 
 
 def _copies(space: Space, top: int, bottom: int, tolerance: float) -> bool:
-    """Whether a fresh start, orthogonal to the space, moves the wanted values: then there was more to find."""
+    """Whether a fresh start, orthogonal to the space, moves the wanted values: then there was more
+    to find.
+    """
     before, _, _ = _ends(space, top, bottom)
     space.restart()
     for _ in range(min(_LOOKS, space.most - space.size)):
@@ -102,7 +116,9 @@ def _settled(space: Space, top: int, bottom: int, tolerance: float) -> bool:
     return bool(_small_enough(values, bounds, space, tolerance).all())
 
 
-def _small_enough(values: np.ndarray, bounds: np.ndarray, space: Space, tolerance: float) -> np.ndarray:
+def _small_enough(
+    values: np.ndarray, bounds: np.ndarray, space: Space, tolerance: float
+) -> np.ndarray:
     return bounds <= tolerance * np.maximum(np.abs(values), _SMALL * space.scale) + space.rounding
 
 
@@ -112,7 +128,9 @@ def _pairs(space: Space, top: int, bottom: int, tolerance: float) -> tuple[Eigen
     converged = _small_enough(values, bounds, space, tolerance)
     vectors = _signed(space.combine(coordinates))
     slices = slice(0, top), slice(top, top + bottom)
-    return tuple(Eigenpairs(values[s], bounds[s], errors[s], converged[s], vectors[s]) for s in slices)
+    return tuple(
+        Eigenpairs(values[s], bounds[s], errors[s], converged[s], vectors[s]) for s in slices
+    )
 
 
 def _errors(values: np.ndarray, bounds: np.ndarray, all_values: np.ndarray) -> np.ndarray:
@@ -124,7 +142,9 @@ def _errors(values: np.ndarray, bounds: np.ndarray, all_values: np.ndarray) -> n
 
 
 def _signed(vectors: Tensor) -> Tensor:
-    """Each row with its largest entry positive: an eigenvector's sign is free, and this makes it one."""
+    """Each row with its largest entry positive: an eigenvector's sign is free, and this makes it
+    one.
+    """
     if not len(vectors):
         return vectors
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))

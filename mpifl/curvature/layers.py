@@ -1,7 +1,8 @@
-"""Curvature layer by layer: the largest eigenvalue and the trace of each layer's diagonal block of the Hessian.
+"""Curvature layer by layer: the largest eigenvalue and the trace of each layer's diagonal block of
+the Hessian.
 
-MAN's theory (Yashwanth et al. 2024) bounds the first by the activations that enter the layer. A layer is a module
-that has parameters of its own: a weight and its bias together.
+MAN's theory (Yashwanth et al. 2024) bounds the first by the activations that enter the layer. A
+layer is a module that has parameters of its own: a weight and its bias together.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mpifl.curvature.diagonal import Diagonal, Estimate
 from mpifl.curvature.lanczos import lanczos
 from mpifl.curvature.objective import Objective
 from mpifl.curvature.operator import Curvature
-from mpifl.vector import Entry
+from mpifl.net import Entry
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def layer_tops(
     seed: int = 0,
     watch: Callable[[int], None] | None = None,
 ) -> Iterator[LayerTop]:
-    """Each layer's largest eigenvalue, one after the other, by Lanczos on its block; `watch` is told of products."""
+    """Each layer's largest eigenvalue, one after the other, by Lanczos on its block; `watch` is
+    told of products.
+    """
     for layer, names in layers(objective.net.layout).items():
         block = Curvature(objective, w, only=names, check=False)
         block.watch = watch
@@ -60,8 +63,12 @@ def layer_tops(
 
 
 def layer_traces(diagonal: Diagonal, layout: list[Entry]) -> dict[str, Estimate]:
-    """Each layer's trace, from a diagonal that was estimated with the parameters' `sizes`: no product more."""
+    """Each layer's trace, from a diagonal that was estimated with the parameters' `sizes`: no
+    product more.
+    """
     names = [entry.name for entry in layout if entry.kind == "parameter"]
     column = {name: number for number, name in enumerate(names)}
     groups = layers(layout).items()
-    return {layer: diagonal.trace_of([column[name] for name in members]) for layer, members in groups}
+    return {
+        layer: diagonal.trace_of([column[name] for name in members]) for layer, members in groups
+    }

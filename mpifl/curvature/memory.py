@@ -9,10 +9,12 @@ from torch import Tensor
 
 from mpifl.curvature.objective import Objective
 from mpifl.curvature.operator import hessian
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 _PEAK = 2.4
-"""the peak, in units of what the graph saves: measured on CPUs, 2.2 to 2.5 for CNNs, ResNets and ViTs"""
+"""the peak, in units of what the graph saves: measured on CPUs, 2.2 to 2.5 for CNNs, ResNets and
+ViTs
+"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class Memory:
 
 
 def memory(objective: Objective, w: Tensor, basis: int = 0, block: int = 4) -> Memory:
-    """What products at `w [d]` will take, with a basis of `basis` vectors: one sample and two are tried to tell."""
+    """What products at `w [d]` will take, with a basis of `basis` vectors: one sample and two are
+    tried to tell.
+    """
     x, y = next(iter(objective.data), (None, None))
     if x is None:
         raise BadInput("data: expected at least one batch to judge memory by; got none")
@@ -49,7 +53,11 @@ def _saved(objective: Objective, w: Tensor, x: Tensor, y: Tensor) -> int:
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with objective.at(w), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with (
+        objective.at(w),
+        torch.enable_grad(),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+    ):
         zeros = [torch.zeros_like(p) for p in objective.parameters]
         hessian(objective, objective.parameters, x, y, [zeros])
     kept.pop(objective.net.weights.untyped_storage().data_ptr(), None)

@@ -1,7 +1,9 @@
-"""The objective whose curvature is measured: the mean cross-entropy over fixed samples, in evaluation mode.
+"""The objective whose curvature is measured: the mean cross-entropy over fixed samples, in
+evaluation mode.
 
-Each sample counts alike, so batches may differ in size. No regulariser, no augmentation, no weight decay. The data may
-be shared out over processes: each has a part, and `total` adds a vector up over all of them.
+Each sample counts alike, so batches may differ in size. No regulariser, no augmentation, no weight
+decay. The data may be shared out over processes: each has a part, and `total` adds a vector up over
+all of them.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mpifl.settings import BadInput
-from mpifl.vector import Net, digest
+from mpifl.net import Net, digest
+from mpifl.options import BadInput
 
 Data = Iterable[tuple[Tensor, Tensor]]
 """gives the same batches (x, y) each time it is iterated"""
@@ -35,10 +37,11 @@ def alone(vector: Tensor) -> Tensor:
 
 
 class Objective:
-    """f(w) = sum over the samples of cross-entropy / n, of a net with fixed `buffers [b]` (its present ones).
+    """f(w) = sum over the samples of cross-entropy / n, of a net with fixed `buffers [b]` (its
+    present ones).
 
-    `forward` holds options of the forward pass. The net is borrowed: its weights, buffers, modes and gradient are put
-    back after each use. Raises BadInput where there is no sample.
+    `forward` holds options of the forward pass. The net is borrowed: its weights, buffers, modes
+    and gradient are put back after each use. Raises BadInput where there is no sample.
     """
 
     def __init__(
@@ -55,9 +58,14 @@ class Objective:
 
     @contextmanager
     def at(self, w: Tensor) -> Iterator[None]:
-        """Within it the net has weights `w [d]` and the objective's buffers, and is in evaluation mode."""
+        """Within it the net has weights `w [d]` and the objective's buffers, and is in evaluation
+        mode.
+        """
         net = self.net
-        before, modes = (net.weights.clone(), net.buffers.clone()), [(m, m.training) for m in net.module.modules()]
+        before, modes = (
+            (net.weights.clone(), net.buffers.clone()),
+            [(m, m.training) for m in net.module.modules()],
+        )
         net.load(w, self.buffers)
         net.module.eval()
         try:
@@ -102,7 +110,8 @@ class Objective:
         return (packed[-2] / packed[-1]).item(), packed[:-2] / packed[-1]
 
     def check(self, w: Tensor) -> tuple[float, Tensor]:
-        """f(w) and its gradient [d], from two passes over the data; raises BadInput where these differ, and says why.
+        """f(w) and its gradient [d], from two passes over the data; raises BadInput where these
+        differ, and says why.
 
         A Hessian is defined only if every product sees the same function.
         """
@@ -111,7 +120,9 @@ class Objective:
         flags = torch.tensor([1.0 if reason else 0.0], dtype=torch.float64, device=w.device)
         if self.total(flags).item():
             reason = reason or "another process's part of the data does"
-            raise BadInput(f"data: expected the same finite function at every pass over the data; got {reason}")
+            raise BadInput(
+                f"data: expected the same finite function at every pass over the data; got {reason}"
+            )
         return first.loss, first.gradient
 
     def _traced(self, w: Tensor) -> _Pass:

@@ -1,7 +1,9 @@
-"""The Hessian of an objective at w, and its Gauss-Newton part, as operators: exact products, by double backward.
+"""The Hessian of an objective at w, and its Gauss-Newton part, as operators: exact products, by
+double backward.
 
-A batch's graph is built once for a block of vectors: for a CNN a product in a block of four costs about two gradients,
-one alone almost three. Relative to its norm a product is right to about 4e-7 in float32, and to 1e-15 in float64.
+A batch's graph is built once for a block of vectors: for a CNN a product in a block of four costs
+about two gradients, one alone almost three. Relative to its norm a product is right to about 4e-7
+in float32, and to 1e-15 in float64.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from mpifl.curvature.objective import UNUSED, Objective, flat
 from mpifl.curvature.symmetric import Symmetric
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 Pieces = Sequence[Tensor]
 """a vector as tensors like the parameters"""
@@ -33,7 +35,8 @@ def hessian(
 def gauss_newton(
     objective: Objective, parameters: list[Tensor], x: Tensor, y: Tensor, vectors: list[Pieces]
 ) -> list[Tensor]:
-    """G v = J' (diag p - p p') J v (Schraudolph 2002), J the logits' Jacobian and p the probabilities; G >= 0.
+    """G v = J' (diag p - p p') J v (Schraudolph 2002), J the logits' Jacobian and p the
+    probabilities; G >= 0.
 
     J v comes from differentiating J' u, which is linear in u, once more.
     """
@@ -61,9 +64,10 @@ def _gradient(outputs: Pieces, inputs: list[Tensor], vector: Pieces) -> Pieces:
 class Curvature(Symmetric):
     """The Hessian (or by `products=gauss_newton` its Gauss-Newton part) of an objective at `w [d]`.
 
-    With `only`, names of parameters, it is their diagonal block, and cheaper. Unless `check` is off, two passes over
-    the data are compared first (BadInput where they differ), which gives `loss` and `gradient [d]` too. On several
-    processes each product costs one sum of the flat block of vectors.
+    With `only`, names of parameters, it is their diagonal block, and cheaper. Unless `check` is
+    off, two passes over the data are compared first (BadInput where they differ), which gives
+    `loss` and `gradient [d]` too. On several processes each product costs one sum of the flat block
+    of vectors.
     """
 
     def __init__(
@@ -107,4 +111,6 @@ class Curvature(Symmetric):
         return self._products(self.objective, self.parameters, x, y, vectors)
 
     def _pieces(self, vector: Tensor) -> Pieces:
-        return [v.view_as(p) for v, p in zip(vector.split(self.sizes), self.parameters, strict=True)]
+        return [
+            v.view_as(p) for v, p in zip(vector.split(self.sizes), self.parameters, strict=True)
+        ]

@@ -1,7 +1,9 @@
-"""Power iteration, alone and deflated: what papers report eigenvalues by, kept for comparison with Lanczos.
+"""Power iteration, alone and deflated: what papers report eigenvalues by, kept for comparison with
+Lanczos.
 
-It finds the eigenvalue of largest magnitude, which may be negative. PyHessian's rule stops it (Yao et al. 2020), as
-FedAlign's and MAN's codes do: when the value changed by less than `tolerance` of itself.
+It finds the eigenvalue of largest magnitude, which may be negative. PyHessian's rule stops it (Yao
+et al. 2020), as FedAlign's and MAN's codes do: when the value changed by less than `tolerance` of
+itself.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ class Dominant:
     products: int
     converged: bool
     residual: float
-    """||H v - value v||: an eigenvalue lies within it of the value, if the products were of one matrix"""
+    """||H v - value v||: an eigenvalue lies within it of the value, if the products were of one
+    matrix
+    """
 
 
 def power(
@@ -37,7 +41,8 @@ def power(
     number: int = 0,
     away_from: Tensor | None = None,
 ) -> Dominant:
-    """Power iteration from a normal vector; orthogonal to the rows of `away_from [k, d]` at each step.
+    """Power iteration from a normal vector; orthogonal to the rows of `away_from [k, d]` at each
+    step.
 
     Stops when |value - value before| < tolerance (|value before| + 1e-6), or after `most` products.
     """
@@ -53,8 +58,12 @@ def power(
     return Dominant(value, vector, products, converged, (product - value * vector).norm().item())
 
 
-def deflated(operator: Symmetric, k: int, *, tolerance: float = 1e-3, most: int = 100, seed: int = 0) -> list[Dominant]:
-    """The k eigenvalues of largest magnitude one after the other, each iteration orthogonal to those found before."""
+def deflated(
+    operator: Symmetric, k: int, *, tolerance: float = 1e-3, most: int = 100, seed: int = 0
+) -> list[Dominant]:
+    """The k eigenvalues of largest magnitude one after the other, each iteration orthogonal to
+    those found before.
+    """
     found: list[Dominant] = []
     for number in range(k):
         rows = torch.stack([pair.vector for pair in found]) if found else None

@@ -1,7 +1,9 @@
-"""Sharpness as SAM means it (Foret et al. 2021, eq. 1): max over ||e|| <= rho of f(w + e) - f(w), from below.
+"""Sharpness as SAM means it (Foret et al. 2021, eq. 1): max over ||e|| <= rho of f(w + e) - f(w),
+from below.
 
-Projected ascent: the first step is SAM's own, rho g / ||g||, and each further one goes to rho times the direction of
-the gradient where it stands, as long as that gains. At a minimum it is about rho^2 / 2 times the largest eigenvalue.
+Projected ascent: the first step is SAM's own, rho g / ||g||, and each further one goes to rho times
+the direction of the gradient where it stands, as long as that gains. At a minimum it is about rho^2
+/ 2 times the largest eigenvalue.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Sharpness:
 def sharpness(
     objective: Objective, w: Tensor, *, rho: float = 0.05, tolerance: float = 0.01, most: int = 20
 ) -> Sharpness:
-    """The sharpness at `w [d]` within `rho`; stops when a step gains less than `tolerance` of the value."""
+    """The sharpness at `w [d]` within `rho`; stops when a step gains less than `tolerance` of the
+    value.
+    """
     base, gradient = objective.gradient(w)
     best = first = gain = 0.0
     for gradients in range(2, most + 2):

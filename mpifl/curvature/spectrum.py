@@ -1,8 +1,10 @@
-"""The density of the spectrum by stochastic Lanczos quadrature (Golub & Welsch 1969; Ghorbani et al. 2019).
+"""The density of the spectrum by stochastic Lanczos quadrature (Golub & Welsch 1969; Ghorbani et
+al. 2019).
 
-From a random start of norm 1 the Lanczos matrix T of s steps has eigenvalues and squared first coordinates that are the
-nodes and weights of a Gauss quadrature: the average over starts of sum_i weight_i f(node_i) is tr f(H) / d, exactly so
-for polynomials of degree below 2 s, up to the spread between starts.
+From a random start of norm 1 the Lanczos matrix T of s steps has eigenvalues and squared first
+coordinates that are the nodes and weights of a Gauss quadrature: the average over starts of sum_i
+weight_i f(node_i) is tr f(H) / d, exactly so for polynomials of degree below 2 s, up to the spread
+between starts.
 """
 
 from __future__ import annotations
@@ -14,19 +16,23 @@ import numpy as np
 from mpifl.curvature.krylov import Space
 from mpifl.curvature.probes import signs
 from mpifl.curvature.symmetric import Symmetric
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Nodes and weights [starts, steps], each start's weights adding to 1; the weight of absent nodes is 0."""
+    """Nodes and weights [starts, steps], each start's weights adding to 1; the weight of absent
+    nodes is 0.
+    """
 
     nodes: np.ndarray
     weights: np.ndarray
     dimension: int
 
     def mean(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The mean over the spectrum of f, given `values = f(nodes)` [..., starts, steps], and its standard error."""
+        """The mean over the spectrum of f, given `values = f(nodes)` [..., starts, steps], and its
+        standard error.
+        """
         by_start = (values * self.weights).sum(-1)
         starts = by_start.shape[-1]
         spread = by_start.std(-1, ddof=1) if starts > 1 else np.full(by_start.shape[:-1], np.nan)
@@ -41,10 +47,13 @@ class Spectrum:
         """The share of eigenvalues at or below each of `at [n]`, and its standard error."""
         return self.mean(self.nodes <= np.asarray(at)[:, None, None])
 
-    def density(self, grid: np.ndarray, width: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def density(
+        self, grid: np.ndarray, width: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The density on `grid [n]`, each eigenvalue a Gaussian of `width`, and its standard error.
 
-        The width is by default a hundredth of the nodes' range (of one node: of its size): narrower shows the nodes.
+        The width is by default a hundredth of the nodes' range (of one node: of its size): narrower
+        shows the nodes.
         """
         width = width or 0.01 * (np.ptp(self.nodes) or np.abs(self.nodes).max() or 1.0)
         distance = (np.asarray(grid)[:, None, None] - self.nodes) / width
@@ -52,7 +61,9 @@ class Spectrum:
 
     @property
     def error(self) -> float:
-        """The area under the density's standard error: the share of the spectrum of whose place it is not sure."""
+        """The area under the density's standard error: the share of the spectrum of whose place it
+        is not sure.
+        """
         grid = self.grid()
         return float(np.trapezoid(self.density(grid)[1], grid))
 
@@ -64,9 +75,15 @@ class Spectrum:
 
 
 def spectrum(
-    operator: Symmetric, *, starts: int = 10, steps: int = 50, tolerance: float = 0.05, seed: int = 0
+    operator: Symmetric,
+    *,
+    starts: int = 10,
+    steps: int = 50,
+    tolerance: float = 0.05,
+    seed: int = 0,
 ) -> Spectrum:
-    """The spectrum from random starts of `steps` products each, fewer where the space is complete before.
+    """The spectrum from random starts of `steps` products each, fewer where the space is complete
+    before.
 
     Two starts, and more until the `error` is at most `tolerance`, or there have been `starts`.
     """
@@ -83,11 +100,15 @@ def spectrum(
 
 def _together(rules: list[tuple[np.ndarray, np.ndarray]], dimension: int) -> Spectrum:
     longest = max(len(nodes) for nodes, _ in rules)
-    nodes, weights = (np.stack([_padded(rule[part], longest, part) for rule in rules]) for part in (0, 1))
+    nodes, weights = (
+        np.stack([_padded(rule[part], longest, part) for rule in rules]) for part in (0, 1)
+    )
     return Spectrum(nodes, weights, dimension)
 
 
-def quadrature(operator: Symmetric, number: int, steps: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def quadrature(
+    operator: Symmetric, number: int, steps: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights [steps] of start `number`."""
     start = signs(operator, seed, [number], "curvature quadrature")[0]
     space = Space(operator, min(steps, operator.dimension), seed, start)

@@ -1,4 +1,6 @@
-"""A symmetric operator: what every estimator of curvature works on, a matrix known by its products alone."""
+"""A symmetric operator: what every estimator of curvature works on, a matrix known by its products
+alone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from torch import Tensor
 
 
 class Symmetric(ABC):
-    """A symmetric matrix [d, d] that is called with vectors: `operator(v [d])`, or `operator(v [k, d])` row by row."""
+    """A symmetric matrix [d, d] that is called with vectors: `operator(v [d])`, or `operator(v [k,
+    d])` row by row.
+    """
 
     dimension: int
     dtype: torch.dtype
@@ -33,7 +37,9 @@ class Symmetric(ABC):
         return products.view_as(vectors)
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is set for any of the processes that share the operator: they must stop together."""
+        """Whether `flag` is set for any of the processes that share the operator: they must stop
+        together.
+        """
         return flag
 
 

@@ -1,4 +1,6 @@
-"""The trace of an operator, by probes: deflated by a Lanczos basis, plain, or as FedAlign's released code stops it."""
+"""The trace of an operator, by probes: deflated by a Lanczos basis, plain, or as FedAlign's
+released code stops it.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,15 @@ class Trace:
     converged: bool
 
 
-def trace(operator: Symmetric, basis: Basis | None = None, *, tolerance: float = 0.05, **options) -> Trace:
-    """tr H to `tolerance` at two standard errors; plain Hutchinson, or with a `basis` deflated by it.
+def trace(
+    operator: Symmetric, basis: Basis | None = None, *, tolerance: float = 0.05, **options
+) -> Trace:
+    """tr H to `tolerance` at two standard errors; plain Hutchinson, or with a `basis` deflated by
+    it.
 
-    Options are those of `diagonal`: least, most, block, seed. Deflation pays: Lanczos steps take out the few large
-    eigenvalues that make most of the variance, 2 (||H||_F^2 - ||diag H||^2) a probe.
+    Options are those of `diagonal`: least, most, block, seed. Deflation pays: Lanczos steps take
+    out the few large eigenvalues that make most of the variance, 2 (||H||_F^2 - ||diag H||^2) a
+    probe.
     """
     found = diagonal(operator, basis, tolerance=tolerance, of=("trace",), **options)
     estimate: Estimate = found.trace
@@ -43,10 +49,12 @@ def running_trace(
     signed: bool = True,
     seed: int = 0,
 ) -> tuple[Trace, Tensor]:
-    """tr H, and that of each tensor's block [tensors], by the rule of PyHessian and of FedAlign's released code.
+    """tr H, and that of each tensor's block [tensors], by the rule of PyHessian and of FedAlign's
+    released code.
 
-    It stops when a new probe moves the mean by less than `tolerance` (|mean| + 1e-6), which says little of the error.
-    `signed` leaves the absolute value out, as FedAlign's code does: then a negative mean stops it at once.
+    It stops when a new probe moves the mean by less than `tolerance` (|mean| + 1e-6), which says
+    little of the error. `signed` leaves the absolute value out, as FedAlign's code does: then a
+    negative mean stops it at once.
     """
     parts: list[Tensor] = []
     before, stopped = 0.0, False

@@ -1,7 +1,8 @@
-"""A client's batches: index selections from the one copy of the data, cropped, flipped and normalised on the device.
+"""A client's batches: index selections from the one copy of the data, cropped, flipped and
+normalised on the device.
 
-All draws come from the client's own streams and are made on the host, so a batch does not depend on the device, on the
-rank, or on any other client. Images stay uint8 until a batch needs them.
+All draws come from the client's own streams and are made on the host, so a batch does not depend on
+the device, on the rank, or on any other client. Images stay uint8 until a batch needs them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpifl.settings import Fraction, NonNegativeInt, options
+from mpifl.options import Fraction, NonNegativeInt, options
 
-_CHUNK = 1024  # samples prepared at once: few kernel calls, yet a chunk of CIFAR images is only 12 MB
+# samples prepared at once: few kernel calls, yet a chunk of CIFAR images is only 12 MB
+_CHUNK = 1024
 
 
 @options
@@ -25,7 +27,9 @@ class Augmentation:
     crop: NonNegativeInt = 0
     """pixels of padding on each side before a random crop back to the image's size"""
     padding: Literal["black", "mean"] = "black"
-    """of what colour: black; or the channels' mean, as where padding comes after normalising (the FedDyn family)"""
+    """of what colour: black; or the channels' mean, as where padding comes after normalising (the
+    FedDyn family)
+    """
     crop_probability: Fraction = 1.0
     """share of the samples that are cropped at random; the others keep their place"""
     flip: Fraction = 0.0
@@ -37,7 +41,9 @@ class Augmentation:
         return not self.crop and not self.flip
 
     def draw(self, n: int, random: np.random.Generator) -> np.ndarray | None:
-        """Offsets and flips, int64 `[n, 3]` (row, column, flipped), for `n` samples; None when nothing is done."""
+        """Offsets and flips, int64 `[n, 3]` (row, column, flipped), for `n` samples; None when
+        nothing is done.
+        """
         if self.is_nothing:
             return None
         draws = np.empty((n, 3), dtype=np.int64)
@@ -48,12 +54,16 @@ class Augmentation:
         return draws
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Images `[n, c, h, w]`, padded with 0, each cropped and flipped by its row of `draws [n, 3]`: one gather."""
+        """Images `[n, c, h, w]`, padded with 0, each cropped and flipped by its row of `draws [n,
+        3]`: one gather.
+        """
         n, _, height, width = images.shape
         padded = torch.nn.functional.pad(images, [self.crop] * 4)
         rows = draws[:, 0, None] + torch.arange(height, device=images.device)
         columns = torch.arange(width, device=images.device).expand(n, -1)
-        columns = torch.where(draws[:, 2, None].bool(), width - 1 - columns, columns) + draws[:, 1, None]
+        columns = (
+            torch.where(draws[:, 2, None].bool(), width - 1 - columns, columns) + draws[:, 1, None]
+        )
         samples = torch.arange(n, device=images.device)[:, None, None]
         picked = padded.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]]
         return picked.permute(0, 3, 1, 2)
@@ -80,8 +90,12 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def pick(self, indices: Tensor, augmentation: Augmentation | None = None, draws: Tensor | None = None) -> Tensor:
-        """Normalised images `[n, c, h, w]` of the samples at `indices`; with `draws`, augmented first."""
+    def pick(
+        self, indices: Tensor, augmentation: Augmentation | None = None, draws: Tensor | None = None
+    ) -> Tensor:
+        """Normalised images `[n, c, h, w]` of the samples at `indices`; with `draws`, augmented
+        first.
+        """
         images = self.images[indices]
         if draws is None:
             return self._normalised(images)
@@ -91,8 +105,8 @@ class Samples:
         return self._normalised(augmentation.apply(images, draws))
 
     def _normalised(self, images: Tensor) -> Tensor:
-        # The format is named because strides of one-channel images are ambiguous, and convolutions choose by strides
-        # a kernel that rounds differently.
+        # The format is named because strides of one-channel images are ambiguous, and convolutions
+        # choose by strides a kernel that rounds differently.
         images = images.to(self._dtype, memory_format=torch.contiguous_format)
         return images.div_(255).sub_(self._mean).div_(self._std)
 
@@ -104,7 +118,9 @@ def deal(
     augmentation: Augmentation,
     draws: np.ndarray | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches `(x, y)` of the given `lengths`, in the order of `order` (sample indices, one after the other)."""
+    """Batches `(x, y)` of the given `lengths`, in the order of `order` (sample indices, one after
+    the other).
+    """
     device = samples.labels.device
     order = torch.from_numpy(order).to(device)
     draws = None if draws is None else torch.from_numpy(draws).to(device)
@@ -120,12 +136,18 @@ def deal(
 
 
 def sequence(
-    own: np.ndarray, batch: int, epochs: int | None, steps: int | None, drop_last: bool, random: np.random.Generator
+    own: np.ndarray,
+    batch: int,
+    epochs: int | None,
+    steps: int | None,
+    drop_last: bool,
+    random: np.random.Generator,
 ) -> tuple[np.ndarray, list[int]]:
     """The order in which a client's samples `own` are used, and the batch lengths.
 
-    `epochs` passes, or as many as `steps` batches need; each pass is shuffled anew. With `drop_last` a short last batch
-    of a pass is left out, unless it is the only one: a client with fewer samples than a batch still takes steps.
+    `epochs` passes, or as many as `steps` batches need; each pass is shuffled anew. With
+    `drop_last` a short last batch of a pass is left out, unless it is the only one: a client with
+    fewer samples than a batch still takes steps.
     """
     full, rest = divmod(len(own), batch)
     lengths = [batch] * full + ([rest] if rest and not (drop_last and full) else [])

@@ -1,4 +1,6 @@
-"""A labelled image data set in memory: two splits of uint8 images, with what describes and identifies them."""
+"""A labelled image data set in memory: two splits of uint8 images, with what describes and
+identifies them.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mpifl.options import BadInput
 from mpifl.seeds import generator
-from mpifl.settings import BadInput
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples of one split, in a fixed order; BadInput unless the arrays have the types and lengths given here."""
+    """Samples of one split, in a fixed order; BadInput unless the arrays have the types and lengths
+    given here.
+    """
 
     images: np.ndarray
     """uint8 [n, c, h, w]"""
@@ -63,30 +67,44 @@ class Dataset:
 
 
 def assemble(name, train: Split, test: Split, classes, source: str, domain_names=()) -> Dataset:
-    """A Dataset of these two splits; BadInput where they do not fit each other or their class names."""
+    """A Dataset of these two splits; BadInput where they do not fit each other or their class
+    names.
+    """
     refuse_misfits(train, test, tuple(classes), tuple(domain_names))
     mean, std = moments(train.images)
     digest = checksum(train, test)
-    return Dataset(name, train, test, tuple(classes), tuple(domain_names), mean, std, digest, source)
+    return Dataset(
+        name, train, test, tuple(classes), tuple(domain_names), mean, std, digest, source
+    )
 
 
-def refuse_misfits(train: Split, test: Split, classes: tuple[str, ...], domain_names: tuple[str, ...]) -> None:
+def refuse_misfits(
+    train: Split, test: Split, classes: tuple[str, ...], domain_names: tuple[str, ...]
+) -> None:
     """BadInput where a split is empty, image shapes differ, or a label or domain has no name."""
     if not len(train) or not len(test):
-        raise BadInput(f"data: expected samples in both splits; got {len(train)} train and {len(test)} test")
+        raise BadInput(
+            f"data: expected samples in both splits; got {len(train)} train and {len(test)} test"
+        )
     if train.images.shape[1:] != test.images.shape[1:]:
-        raise BadInput(f"data: expected one image shape; got {kind(train.images)} and {kind(test.images)}")
+        raise BadInput(
+            f"data: expected one image shape; got {kind(train.images)} and {kind(test.images)}"
+        )
     for split in (train, test):
         refuse_unnamed("labels", split.labels, len(classes))
         if (split.domains is None) != (not domain_names):
-            raise BadInput("data: expected domains and their names together; got one without the other")
+            raise BadInput(
+                "data: expected domains and their names together; got one without the other"
+            )
         if split.domains is not None:
             refuse_unnamed("domains", split.domains, len(domain_names))
 
 
 def refuse_unnamed(what: str, values: np.ndarray, names: int) -> None:
     if values.min() < 0 or values.max() >= names:
-        raise BadInput(f"data: expected {what} in 0..{names - 1}; got {values.min()}..{values.max()}")
+        raise BadInput(
+            f"data: expected {what} in 0..{names - 1}; got {values.min()}..{values.max()}"
+        )
 
 
 def kind(values: np.ndarray) -> str:
@@ -95,7 +113,9 @@ def kind(values: np.ndarray) -> str:
 
 
 def moments(images: np.ndarray, block: int = 1024) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Exact mean and standard deviation of images / 255 per channel, from integer histograms of uint8 [n, c, h, w]."""
+    """Exact mean and standard deviation of images / 255 per channel, from integer histograms of
+    uint8 [n, c, h, w].
+    """
     histogram = np.zeros((images.shape[1], 256), dtype=np.int64)
     for start in range(0, len(images), block):
         part = images[start : start + block]
@@ -113,7 +133,9 @@ def _moments_of_counts(counts: list[int]) -> tuple[float, float]:
 
 
 def checksum(train: Split, test: Split) -> str:
-    """SHA-256 (hex) over images, labels and domains of both splits, each preceded by its name, type and shape."""
+    """SHA-256 (hex) over images, labels and domains of both splits, each preceded by its name, type
+    and shape.
+    """
     digest = hashlib.sha256()
     for name, split in (("train", train), ("test", test)):
         for part in ("images", "labels", "domains"):
@@ -126,10 +148,11 @@ def checksum(train: Split, test: Split) -> str:
 
 
 def stratified(groups: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
-    """Ascending int64 indices of n samples in which each value of `groups` [N] keeps its share, to about one sample.
+    """Ascending int64 indices of n samples in which each value of `groups` [N] keeps its share, to
+    about one sample.
 
-    They are the first n of one random order in which the groups advance together, so a smaller choice with the same
-    draws lies within a larger one.
+    They are the first n of one random order in which the groups advance together, so a smaller
+    choice with the same draws lies within a larger one.
     """
     order = random.permutation(len(groups))
     _, group, sizes = np.unique(groups[order], return_inverse=True, return_counts=True)
@@ -141,9 +164,11 @@ def stratified(groups: np.ndarray, n: int, random: np.random.Generator) -> np.nd
 
 
 def limited(dataset: Dataset, train: int | None, test: int | None, seed: int) -> Dataset:
-    """At most `train` and `test` samples (None: all), class-stratified; the same ones for the same seed.
+    """At most `train` and `test` samples (None: all), class-stratified; the same ones for the same
+    seed.
 
-    Mean, deviation and checksum are those of the samples left. BadInput where more are asked for than there are.
+    Mean, deviation and checksum are those of the samples left. BadInput where more are asked for
+    than there are.
     """
     if train is None and test is None:
         return dataset
@@ -159,7 +184,9 @@ def _limit(name: str, split: Split, n: int | None, seed: int) -> Split:
 
 
 def chosen(name: str, labels: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Ascending int64 indices of the n samples that a limit leaves of the split `name`; BadInput if it has fewer."""
+    """Ascending int64 indices of the n samples that a limit leaves of the split `name`; BadInput if
+    it has fewer.
+    """
     refuse_beyond(name, n, len(labels))
     return stratified(labels, n, generator(seed, f"limit {name}"))
 
@@ -167,4 +194,6 @@ def chosen(name: str, labels: np.ndarray, n: int, seed: int) -> np.ndarray:
 def refuse_beyond(name: str, n: int, samples: int) -> None:
     """BadInput where a limit asks for more than the `samples` of a split."""
     if not 1 <= n <= samples:
-        raise BadInput(f"data.{name}: expected 1 to {samples} samples, which is all there are; got {n}")
+        raise BadInput(
+            f"data.{name}: expected 1 to {samples} samples, which is all there are; got {n}"
+        )

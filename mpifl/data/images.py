@@ -4,8 +4,8 @@
     train/CLASS/*, and test/CLASS/* or val/CLASS/*                  ImageNet and most others
     DOMAIN/CLASS/*                                                  PACS; a part is held out for testing
 
-Each image becomes RGB, its shorter side `size` pixels (bicubic, antialiased), and its centre is cut out. Classes,
-domains and files are taken in the order of their names.
+Each image becomes RGB, its shorter side `size` pixels (bicubic, antialiased), and its centre is cut
+out. Classes, domains and files are taken in the order of their names.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mpifl.data.dataset import Dataset, Split, assemble, stratified
+from mpifl.options import BadInput
 from mpifl.seeds import generator
-from mpifl.settings import BadInput
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
-LAYOUTS = "train/CLASS/* with val/CLASS/* or test/CLASS/*, Tiny-ImageNet's own layout, or DOMAIN/CLASS/*"
+LAYOUTS = (
+    "train/CLASS/* with val/CLASS/* or test/CLASS/*, Tiny-ImageNet's own layout, or DOMAIN/CLASS/*"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Files:
     domains: list[str]
 
     def __add__(self, other: Files) -> Files:
-        return Files(self.paths + other.paths, self.labels + other.labels, self.domains + other.domains)
+        return Files(
+            self.paths + other.paths, self.labels + other.labels, self.domains + other.domains
+        )
 
 
 def load(
@@ -46,16 +50,24 @@ def load(
     seed: int = 0,
     name: str | None = None,
 ) -> Dataset:
-    """The images under `root`, `size` pixels square; `held_out` (a share) and `seed` matter for DOMAIN/CLASS/* only."""
+    """The images under `root`, `size` pixels square; `held_out` (a share) and `seed` matter for
+    DOMAIN/CLASS/* only.
+    """
     if root is None or not root.is_dir():
         looked = "no --root" if root is None else f"no folder at {root.absolute()}"
-        raise BadInput(f"data.images: expected --root with {LAYOUTS}; got {looked}; mpifl cannot download these")
+        raise BadInput(
+            f"data.images: expected --root with {LAYOUTS}; got {looked}; mpifl cannot download these"
+        )
     if size < 1 or not 0 < held_out < 1:
-        raise BadInput(f"data.images: expected size >= 1 and 0 < held_out < 1; got {size} and {held_out}")
+        raise BadInput(
+            f"data.images: expected size >= 1 and 0 < held_out < 1; got {size} and {held_out}"
+        )
     train, test = _found(root, held_out, seed)
     classes, domains = sorted(set(train.labels)), sorted(set(train.domains))
     if unknown := sorted(set(test.labels) - set(classes)):
-        raise BadInput(f"data.images: expected the classes of {root / 'train'} in the test images; got {unknown[0]!r}")
+        raise BadInput(
+            f"data.images: expected the classes of {root / 'train'} in the test images; got {unknown[0]!r}"
+        )
     splits = [_read(files, classes, domains, size) for files in (train, test)]
     source = f"image files, shorter side resized to {size} (bicubic) and centre cropped"
     return assemble(name or root.resolve().name, *splits, classes, source, domains)
@@ -69,37 +81,55 @@ def _found(root: Path, held_out: float, seed: int) -> tuple[Files, Files]:
         for test in (root / "test", root / "val"):
             if test.is_dir() and (files := _by_class(test)).paths:
                 return _by_class(root / "train"), files
-        raise BadInput(f"data.images: expected test images in {root}/test/CLASS or {root}/val/CLASS; got none")
+        raise BadInput(
+            f"data.images: expected test images in {root}/test/CLASS or {root}/val/CLASS; got none"
+        )
     files = sum((_by_class(folder, folder.name) for folder in _folders(root)), Files([], [], []))
     if not files.paths:
-        raise BadInput(f"data.images: expected {LAYOUTS}; got no images so arranged in {root.absolute()}")
+        raise BadInput(
+            f"data.images: expected {LAYOUTS}; got no images so arranged in {root.absolute()}"
+        )
     return _hold_out(files, held_out, seed)
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
 
 
 def _by_class(root: Path, domain: str = "") -> Files:
     found = [(path, folder.name) for folder in _folders(root) for path in _images(folder)]
-    return Files([path for path, _ in found], [label for _, label in found], [domain] * bool(domain) * len(found))
+    return Files(
+        [path for path, _ in found],
+        [label for _, label in found],
+        [domain] * bool(domain) * len(found),
+    )
 
 
 def _annotated(root: Path) -> Files:
-    """Tiny-ImageNet's validation images: a line of val_annotations.txt is a file name, a class and a box."""
+    """Tiny-ImageNet's validation images: a line of val_annotations.txt is a file name, a class and
+    a box.
+    """
     lines = (root / "val_annotations.txt").read_text().splitlines()
     named = sorted(tuple(line.split("\t")[:2]) for line in lines if line.strip())
     if any(len(pair) != 2 for pair in named):
-        raise BadInput(f"data.images: expected FILE <tab> CLASS on each line of {root / 'val_annotations.txt'}")
+        raise BadInput(
+            f"data.images: expected FILE <tab> CLASS on each line of {root / 'val_annotations.txt'}"
+        )
     return Files([root / "images" / file for file, _ in named], [label for _, label in named], [])
 
 
 def _hold_out(files: Files, share: float, seed: int) -> tuple[Files, Files]:
-    cells = np.unique([f"{d}/{l}" for d, l in zip(files.domains, files.labels, strict=True)], return_inverse=True)[1]
+    cells = np.unique(
+        [f"{d}/{l}" for d, l in zip(files.domains, files.labels, strict=True)], return_inverse=True
+    )[1]
     n = round(share * len(cells))
     chosen = set(stratified(cells, n, generator(seed, "held-out images")).tolist())
     order = range(len(cells))
@@ -107,7 +137,9 @@ def _hold_out(files: Files, share: float, seed: int) -> tuple[Files, Files]:
 
 
 def _picked(files: Files, indices: list[int]) -> Files:
-    return Files(*([values[i] for i in indices] for values in (files.paths, files.labels, files.domains)))
+    return Files(
+        *([values[i] for i in indices] for values in (files.paths, files.labels, files.domains))
+    )
 
 
 def _read(files: Files, classes: list[str], domains: list[str], size: int) -> Split:
@@ -119,7 +151,11 @@ def _read(files: Files, classes: list[str], domains: list[str], size: int) -> Sp
     with ThreadPoolExecutor() as threads:
         for _ in threads.map(place, range(len(images))):
             pass
-    return Split(images, _indices(files.labels, classes), _indices(files.domains, domains) if domains else None)
+    return Split(
+        images,
+        _indices(files.labels, classes),
+        _indices(files.domains, domains) if domains else None,
+    )
 
 
 def _indices(values: list[str], names: list[str]) -> np.ndarray:

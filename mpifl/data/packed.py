@@ -1,4 +1,5 @@
-"""A data set as one HDF5 file: written once and atomically, contiguous and uncompressed, described by itself, sealed.
+"""A data set as one HDF5 file: written once and atomically, contiguous and uncompressed, described
+by itself, sealed.
 
     /                         attributes: format, format_version, software, softwareVersion, created,
                               name, source, checksum
@@ -21,8 +22,8 @@ import numpy as np
 
 from mpifl import __version__
 from mpifl.data.dataset import Dataset, Split, refuse_misfits, refuse_unnamed
-from mpifl.settings import BadInput
-from mpifl.store import files, seal
+from mpifl.options import BadInput
+from mpifl.store import atomic, checksum
 
 Found = TypeVar("Found")
 
@@ -78,7 +79,7 @@ def write(dataset: Dataset, path: Path | str) -> None:
                     _add(file, f"{name}/{part}", getattr(split, part))
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        files.write_hdf5(Path(path), buffer.getbuffer())
+        atomic.write_hdf5(Path(path), buffer.getbuffer())
     except OSError as error:
         raise BadInput(f"data: expected to write {Path(path).absolute()}; got {error}") from error
 
@@ -106,7 +107,8 @@ def read(path: Path | str) -> Dataset:
 
 
 def head(path: Path | str, samples: int) -> Dataset:
-    """The first `samples` of each split at `path`, or all if there are fewer; BadInput as for `read`.
+    """The first `samples` of each split at `path`, or all if there are fewer; BadInput as for
+    `read`.
 
     Mean, deviation, checksum and source are the whole file's.
     """
@@ -125,7 +127,7 @@ def _opened(path: Path, use: Callable[[h5py.File], Found]) -> Found:
             f"`mpifl data NAME --out {path}` makes one"
         )
     try:
-        with seal.opened(path) as file:
+        with checksum.opened(path) as file:
             _refuse_foreign(file)
             return use(file)
     except BadInput as error:
@@ -136,13 +138,19 @@ def _opened(path: Path, use: Callable[[h5py.File], Found]) -> Found:
 
 
 def _not_packed(path: Path, reason: str) -> BadInput:
-    return BadInput(f"data.path: expected a data file packed by `mpifl data`; got {path.absolute()} ({reason})")
+    return BadInput(
+        f"data.path: expected a data file packed by `mpifl data`; got {path.absolute()} ({reason})"
+    )
 
 
 def _refuse_foreign(file: h5py.File) -> None:
     found, version = file.attrs.get("format"), file.attrs.get("format_version")
     if found != FORMAT:
-        raise BadInput(f"an HDF5 file of format {found!r}" if found is not None else "an HDF5 file of another kind")
+        raise BadInput(
+            f"an HDF5 file of format {found!r}"
+            if found is not None
+            else "an HDF5 file of another kind"
+        )
     if version != VERSION:
         raise BadInput(f"its format_version is {version}; this mpifl reads {VERSION}")
 
@@ -153,13 +161,17 @@ def _dataset(file: h5py.File, part: slice = slice(None)) -> Dataset:
     refuse_misfits(train, test, classes, domain_names)
     mean, std = (tuple(file[part][()].tolist()) for part in ("mean", "std"))
     if not len(mean) == len(std) == train.images.shape[1]:
-        raise BadInput(f"it has {len(mean)} means and {len(std)} deviations for {train.images.shape[1]} channels")
+        raise BadInput(
+            f"it has {len(mean)} means and {len(std)} deviations for {train.images.shape[1]} channels"
+        )
     name, source, checksum = (file.attrs[told] for told in ("name", "source", "checksum"))
     return Dataset(name, train, test, classes, domain_names, mean, std, checksum, source)
 
 
 def _split(group: h5py.Group, part: slice) -> Split:
-    return Split(*(group[name][part] if name in group else None for name in ("images", "labels", "domains")))
+    return Split(
+        *(group[name][part] if name in group else None for name in ("images", "labels", "domains"))
+    )
 
 
 def _strings(dataset: h5py.Dataset) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
-"""The published sets that torchvision knows where to fetch and how to read: CIFAR, MNIST, Fashion-MNIST, SVHN.
+"""The published sets that torchvision knows where to fetch and how to read: CIFAR, MNIST,
+Fashion-MNIST, SVHN.
 
-Of their files only CIFAR's are pickles, and torchvision compares their checksums before it loads one.
+Of their files only CIFAR's are pickles, and torchvision compares their checksums before it loads
+one.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 
 from mpifl.data import vision
 from mpifl.data.dataset import Dataset, Split, assemble
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 ROOT = Path("data")
 """where files are looked for, and downloaded to, when no root is given"""
@@ -41,18 +43,23 @@ class Published:
     """class names, where torchvision has none or numbers them"""
 
     def __call__(self, root: Path | None = None, download: bool = False) -> Dataset:
-        """The data set from files in `root`; BadInput says where it looked if they are not there or not whole."""
+        """The data set from files in `root`; BadInput says where it looked if they are not there or
+        not whole.
+        """
         root = ROOT if root is None else root
         try:
             train, test = (
-                getattr(vision.datasets(), self.maker)(str(root), download=download, **part) for part in self.parts
+                getattr(vision.datasets(), self.maker)(str(root), download=download, **part)
+                for part in self.parts
             )
         except ImportError as error:  # SVHN's files are read by scipy
             raise BadInput(f"data.{self.name}: {error}; `pip install mpifl[demo]`") from error
         except (RuntimeError, OSError, ValueError) as error:
             raise BadInput(self._missing(root, download, error)) from error
         classes = self.classes or tuple(train.classes)
-        return assemble(self.name, _split(train), _split(test), classes, f"torchvision.datasets.{self.maker}")
+        return assemble(
+            self.name, _split(train), _split(test), classes, f"torchvision.datasets.{self.maker}"
+        )
 
     def _missing(self, root: Path, download: bool, error: Exception) -> str:
         where = (root / self.folder).absolute()
@@ -60,7 +67,9 @@ class Published:
         remedy = f"fetch {self.address} elsewhere and put its files, unpacked, there"
         if not download:
             remedy = f"add --download, or say where with --root, or {remedy}"
-        return f"data.{self.name}: expected {self.maker}'s files in {where}; got {reason!r}; {remedy}"
+        return (
+            f"data.{self.name}: expected {self.maker}'s files in {where}; got {reason!r}; {remedy}"
+        )
 
 
 def _split(part) -> Split:
@@ -76,7 +85,13 @@ def _split(part) -> Split:
 PUBLISHED = (
     Published("cifar10", "CIFAR10", "cifar-10-batches-py", f"{KRIZHEVSKY}cifar-10-python.tar.gz"),
     Published("cifar100", "CIFAR100", "cifar-100-python", f"{KRIZHEVSKY}cifar-100-python.tar.gz"),
-    Published("mnist", "MNIST", "MNIST/raw", f"https://ossci-datasets.s3.amazonaws.com/mnist/{IDX}", classes=DIGITS),
+    Published(
+        "mnist",
+        "MNIST",
+        "MNIST/raw",
+        f"https://ossci-datasets.s3.amazonaws.com/mnist/{IDX}",
+        classes=DIGITS,
+    ),
     Published(
         "fashionmnist",
         "FashionMNIST",

@@ -11,7 +11,7 @@ from pathlib import Path
 from mpifl.data import digits, images, synthetic
 from mpifl.data.dataset import Dataset
 from mpifl.data.published import PUBLISHED
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,17 @@ class Source:
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
     def load(self, root: Path | str | None = None, download: bool = False, **options) -> Dataset:
-        """The data set, from files under `root` if it needs any; BadInput where they or an option are not there."""
+        """The data set, from files under `root` if it needs any; BadInput where they or an option
+        are not there.
+        """
         if unknown := sorted(options.keys() - self.options.keys()):
             allowed = ", ".join(self.options) or "none"
             raise BadInput(f"data: expected an option among {allowed}; got {unknown[0]!r}")
         for name, value in options.items():
             if not _alike(value, self.options[name]):
-                raise BadInput(f"data: {name}: expected something like {self.options[name]!r}; got {value!r}")
+                raise BadInput(
+                    f"data: {name}: expected something like {self.options[name]!r}; got {value!r}"
+                )
             if isinstance(value, int | float) and not 0 <= value < math.inf:
                 raise BadInput(f"data: {name}: expected 0 or more; got {value!r}")
         return self.loader(None if root is None else Path(root), download, **options)
@@ -58,7 +62,11 @@ SUMMARIES = {
 
 SOURCES: dict[str, Source] = {
     **{published.name: Source(SUMMARIES[published.name], published) for published in PUBLISHED},
-    "images": Source("a folder of image files: Tiny-ImageNet, ImageNet-200, PACS or your own", images.load),
-    "digits": Source("10 digits, 1,797 grey images of 8 x 8 that come with scikit-learn", digits.load),
+    "images": Source(
+        "a folder of image files: Tiny-ImageNet, ImageNet-200, PACS or your own", images.load
+    ),
+    "digits": Source(
+        "10 digits, 1,797 grey images of 8 x 8 that come with scikit-learn", digits.load
+    ),
     "synthetic": Source("made-up images of any shape whose labels can be learnt", synthetic.load),
 }

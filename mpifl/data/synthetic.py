@@ -1,7 +1,9 @@
-"""Made-up images of any shape with labels that can be learnt: for tests, timings and machines without data.
+"""Made-up images of any shape with labels that can be learnt: for tests, timings and machines
+without data.
 
-An image is grey, plus its class's smooth pattern, plus a smooth pattern of its own, plus noise in each pixel; the
-smooth patterns are sums of a few cosines over the image. A domain scales and shifts each channel.
+An image is grey, plus its class's smooth pattern, plus a smooth pattern of its own, plus noise in
+each pixel; the smooth patterns are sums of a few cosines over the image. A domain scales and shifts
+each channel.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from mpifl.data.dataset import Dataset, Split, assemble
+from mpifl.options import BadInput
 from mpifl.seeds import generator
-from mpifl.settings import BadInput
 
 WAVES = 3  # per axis: the pattern's coefficients are [WAVES, WAVES]
 
@@ -31,11 +33,17 @@ def load(
     noise: float = 32.0,
     seed: int = 0,
 ) -> Dataset:
-    """`train` and `test` images of `shape` (channels, height, width), labels as even as can be, the same for a seed.
+    """`train` and `test` images of `shape` (channels, height, width), labels as even as can be, the
+    same for a seed.
 
     `noise` is the standard deviation of a pixel in grey levels; a class's pattern has 24.
     """
-    if len(shape) != 3 or min(classes, train, test, *shape) < 1 or domains < 0 or not 0 <= noise <= 1e6:
+    if (
+        len(shape) != 3
+        or min(classes, train, test, *shape) < 1
+        or domains < 0
+        or not 0 <= noise <= 1e6
+    ):
         raise BadInput(
             "data.synthetic: expected a shape (channels, height, width), counts of 1 or more and noise to 1e6; "
             f"got shape {shape}, classes {classes}, train {train}, test {test}, domains {domains}, noise {noise}"
@@ -54,21 +62,33 @@ def load(
 
 
 def _refuse_unaffordable(pixels: int, classes: int, train: int, test: int, domains: int) -> None:
-    """BadInput for more than this machine's memory: it would be granted, and the process killed when it fills it."""
+    """BadInput for more than this machine's memory: it would be granted, and the process killed
+    when it fills it.
+    """
     floats = pixels * (classes + min(1024, max(train, test)))
     wanted = (train + test) * (pixels + 16) + 8 * (floats + domains * pixels)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if wanted > memory:
-        raise BadInput(f"data.synthetic: expected images for {memory:,} bytes of memory; got some of {wanted:,} bytes")
+        raise BadInput(
+            f"data.synthetic: expected images for {memory:,} bytes of memory; got some of {wanted:,} bytes"
+        )
 
 
-def _split(patterns: np.ndarray, tints: np.ndarray | None, n: int, noise: float, random: np.random.Generator) -> Split:
+def _split(
+    patterns: np.ndarray,
+    tints: np.ndarray | None,
+    n: int,
+    noise: float,
+    random: np.random.Generator,
+) -> Split:
     labels = random.permutation(np.arange(n) % len(patterns))
     domains = None if tints is None else random.integers(len(tints), size=n)
     images = np.empty((n, *patterns.shape[1:]), dtype=np.uint8)
     for start in range(0, n, 1024):  # one block of floats at a time
         block = slice(start, start + 1024)
-        values = 24 * (patterns[labels[block]] + _smooth(random, len(labels[block]), images.shape[1:]))
+        values = 24 * (
+            patterns[labels[block]] + _smooth(random, len(labels[block]), images.shape[1:])
+        )
         values += noise * random.standard_normal(values.shape)
         if tints is not None:
             gain, shift = tints[domains[block]].transpose(2, 0, 1)[..., None, None]

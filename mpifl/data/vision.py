@@ -1,9 +1,11 @@
-"""The one place that imports torchvision, and makes that possible beside a torch that it was not built for.
+"""The one place that imports torchvision, and makes that possible beside a torch that it was not
+built for.
 
-PyPI's torchvision is built for CUDA. Beside a CPU-only torch its compiled operators cannot be loaded, and then its
-import stops at two of them, `nms` and `qnms`, for which it registers shape functions without asking whether they exist.
-Its data sets and models need neither. So when, and only when, the import stops there, the two signatures are declared
-and the import is tried again: calling one of them still fails, as it must without the compiled code.
+PyPI's torchvision is built for CUDA. Beside a CPU-only torch its compiled operators cannot be
+loaded, and then its import stops at two of them, `nms` and `qnms`, for which it registers shape
+functions without asking whether they exist. Its data sets and models need neither. So when, and
+only when, the import stops there, the two signatures are declared and the import is tried again:
+calling one of them still fails, as it must without the compiled code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Cross-entropy of the logits, with optional label smoothing: the loss that every method starts from."""
+"""Cross-entropy of the logits, with optional label smoothing: the loss that every method starts
+from.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,14 @@ from torch.nn import functional
 
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
-from mpifl.settings import Fraction, options
+from mpifl.options import Fraction, options
 
 
 @options
 class CrossEntropy(Loss):
-    """Mean over the batch of -log softmax(logits)[y]; smoothing s puts s/K of the target on each of K classes."""
+    """Mean over the batch of -log softmax(logits)[y]; smoothing s puts s/K of the target on each of
+    K classes.
+    """
 
     smoothing: Fraction = 0.0
 

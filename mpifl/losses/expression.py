@@ -1,6 +1,8 @@
-"""A config's loss text <-> one loss: terms add, wrappers wrap, as in `mixup(ce, gamma=0.1) + man(zeta=0.15)`.
+"""A config's loss text <-> one loss: terms add, wrappers wrap, as in `mixup(ce, gamma=0.1) +
+man(zeta=0.15)`.
 
-Options are plain values, `true` and `false` among them, or a schedule: `man(schedule=cosine(warmup=20))`.
+Options are plain values, `true` and `false` among them, or a schedule:
+`man(schedule=cosine(warmup=20))`.
 """
 
 from __future__ import annotations
@@ -11,15 +13,16 @@ from dataclasses import fields
 from typing import Any
 
 from mpifl.losses.loss import Loss, Sum, Wrapper
-from mpifl.rates import RATES, Schedule
-from mpifl.settings import BadInput, instance, suggestion
+from mpifl.options import BadInput, instance, suggestion
+from mpifl.schedules import SCHEDULES, Schedule
 
 WHERE = "local.loss"
 _LONGEST = 1000
 
 
 def parse(text: str, table: dict[str, type]) -> Any:
-    """The loss that `text` describes: names, calls with options, and `+`; raises BadInput for anything else.
+    """The loss that `text` describes: names, calls with options, and `+`; raises BadInput for
+    anything else.
 
     And for a sum of regularisers only, for nothing would be learnt.
     """
@@ -30,8 +33,12 @@ def parse(text: str, table: dict[str, type]) -> Any:
     except (SyntaxError, RecursionError, MemoryError):
         raise _mistake(f"got {text!r}") from None
     if loss.regulariser:
-        able = ", ".join(n for n, kind in table.items() if not issubclass(kind, Wrapper) and not kind.regulariser)
-        raise BadInput(f"{WHERE}: expected a term that looks at the labels, one of {able}; got {text!r}")
+        able = ", ".join(
+            n for n, kind in table.items() if not issubclass(kind, Wrapper) and not kind.regulariser
+        )
+        raise BadInput(
+            f"{WHERE}: expected a term that looks at the labels, one of {able}; got {text!r}"
+        )
     return loss
 
 
@@ -55,13 +62,15 @@ def _call(part: Any, table: dict[str, type], inner: list[str]) -> str:
     options = {field.name: getattr(part, field.name) for field in fields(part)}
     if isinstance(part, Wrapper):
         del options["loss"]
-    arguments = ", ".join([*inner, *(f"{name}={_literal(value)}" for name, value in options.items())])
+    arguments = ", ".join(
+        [*inner, *(f"{name}={_literal(value)}" for name, value in options.items())]
+    )
     return f"{name}({arguments})" if arguments else name
 
 
 def _literal(value: Any) -> str:
     if isinstance(value, Schedule):
-        return _call(value, RATES, [])
+        return _call(value, SCHEDULES, [])
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
@@ -100,11 +109,14 @@ def _as_call(node: ast.expr) -> ast.Call:
 
 def _options(call: ast.Call, where: str) -> dict[str, Any]:
     try:
-        options = {keyword.arg: _value(keyword.value, f"{where}.{keyword.arg}") for keyword in call.keywords}
+        options = {
+            keyword.arg: _value(keyword.value, f"{where}.{keyword.arg}")
+            for keyword in call.keywords
+        }
     except (ValueError, TypeError) as error:
         if isinstance(error, BadInput):
             raise
-        what = f"plain values, nor schedules ({', '.join(RATES)})"
+        what = f"plain values, nor schedules ({', '.join(SCHEDULES)})"
         raise _mistake(f"got {ast.unparse(call)!r}, whose options are not {what}") from None
     if len(options) < len(call.keywords):
         raise _mistake(f"got {ast.unparse(call)!r}, which gives an option twice")
@@ -114,10 +126,10 @@ def _options(call: ast.Call, where: str) -> dict[str, Any]:
 def _value(node: ast.expr, where: str) -> Any:
     call = _as_call(node)
     name = call.func.id if isinstance(call.func, ast.Name) else None
-    if name in RATES:
+    if name in SCHEDULES:
         if call.args:
             raise _mistake(f"got {ast.unparse(call)!r}, whose options lack names")
-        return instance(RATES[name], _options(call, where), where)
+        return instance(SCHEDULES[name], _options(call, where), where)
     if name in ("true", "false") and node is call.func:
         return name == "true"
     value = ast.literal_eval(node)
@@ -125,4 +137,6 @@ def _value(node: ast.expr, where: str) -> Any:
 
 
 def _mistake(got: str) -> BadInput:
-    return BadInput(f"{WHERE}: expected terms such as 'ce' or 'ce(smoothing=0.1)', joined by +; {got}")
+    return BadInput(
+        f"{WHERE}: expected terms such as 'ce' or 'ce(smoothing=0.1)', joined by +; {got}"
+    )

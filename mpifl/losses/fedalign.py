@@ -1,9 +1,11 @@
-"""FedAlign (Mendieta et al. 2022, eq. 5-7, as their code has it): align the Lipschitz constants of the last stage.
+"""FedAlign (Mendieta et al. 2022, eq. 5-7, as their code has it): align the Lipschitz constants of
+the last stage.
 
-The last stage runs a second time at width omega on the detached features that enter it, sliced to as many channels.
-For its input F1, pooled to the size of its output F2, the transmitting matrix of a sample is X = F1 F2' / (H W), and
-K = ||X||_2 by power iteration. The loss is the mean squared difference of K between the narrow and the full stage, the
-full one detached, scaled to mu times the cross-entropy's value: so only the last stage's weights receive a gradient.
+The last stage runs a second time at width omega on the detached features that enter it, sliced to
+as many channels. For its input F1, pooled to the size of its output F2, the transmitting matrix of
+a sample is X = F1 F2' / (H W), and K = ||X||_2 by power iteration. The loss is the mean squared
+difference of K between the narrow and the full stage, the full one detached, scaled to mu times the
+cross-entropy's value: so only the last stage's weights receive a gradient.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch.nn import functional
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
 from mpifl.models.layers import rounded
-from mpifl.settings import Count, NonNegative, Share, options
+from mpifl.options import Count, NonNegative, Share, options
 
 
 @options
@@ -28,7 +30,9 @@ class FedAlign(Loss):
     width: Share = 0.25
     iterations: Count = 10
     entering: Literal["slice", "whole"] = "slice"
-    """the narrow stage's F1: the channels that enter it, as in the code; or all, as the paper's eq. 7 has it"""
+    """the narrow stage's F1: the channels that enter it, as in the code; or all, as the paper's eq.
+    7 has it
+    """
 
     needs: ClassVar[frozenset[str]] = frozenset({"stages", "width"})
     regulariser: ClassVar[bool] = True
@@ -46,10 +50,11 @@ class FedAlign(Loss):
 
 
 def lipschitz(f1: Tensor, f2: Tensor, iterations: int) -> Tensor:
-    """The spectral norm [B] of each sample's transmitting matrix between f1 [B, C1, H1, W1] and f2 [B, C2, H2, W2].
+    """The spectral norm [B] of each sample's transmitting matrix between f1 [B, C1, H1, W1] and f2
+    [B, C2, H2, W2].
 
-    Power iteration on X X' from the vector of ones, differentiated through; meant for ReLU outputs, which are not
-    negative: there it is accurate to float32's rounding.
+    Power iteration on X X' from the vector of ones, differentiated through; meant for ReLU outputs,
+    which are not negative: there it is accurate to float32's rounding.
     """
     h, w = f2.shape[-2:]
     f1 = functional.adaptive_avg_pool2d(f1, (h, w)).flatten(2)

@@ -1,4 +1,6 @@
-"""FedLC (Zhang et al. 2022, eq. 8): cross-entropy on logits lowered by tau n_k^(-1/4), n_k its samples of class k."""
+"""FedLC (Zhang et al. 2022, eq. 8): cross-entropy on logits lowered by tau n_k^(-1/4), n_k its
+samples of class k.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,13 @@ from torch.nn import functional
 
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
-from mpifl.settings import NonNegative, options
+from mpifl.options import NonNegative, options
 
 
 @options
 class FedLC(Loss):
-    """In place of `ce`, in training only. A class the client lacks leaves the softmax; tau = 0 is cross-entropy.
+    """In place of `ce`, in training only. A class the client lacks leaves the softmax; tau = 0 is
+    cross-entropy.
 
     A client that has one class only has loss 0 and learns nothing: so the paper's formula.
     """

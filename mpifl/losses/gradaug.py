@@ -1,9 +1,10 @@
-"""GradAug (Yang et al. 2020, eq. 3) as FedAlign runs it: narrow sub-networks learn the full one's predictions.
+"""GradAug (Yang et al. 2020, eq. 3) as FedAlign runs it: narrow sub-networks learn the full one's
+predictions.
 
     mu sum_i KL(softmax(full logits, detached) || softmax(logits of sub-network i on resized images))
 
-One sub-network has the least width, the others' widths are uniform in [width, 1]; each sees the images at a random
-resolution. Sub-networks use batch statistics and leave the running ones alone.
+One sub-network has the least width, the others' widths are uniform in [width, 1]; each sees the
+images at a random resolution. Sub-networks use batch statistics and leave the running ones alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.nn import functional
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
 from mpifl.models.layers import untracked
-from mpifl.settings import NonNegative, Share, options
+from mpifl.options import NonNegative, Share, options
 
 
 @options
@@ -46,10 +47,14 @@ class GradAug(Loss):
         random = step.random("gradaug")
         least = [self.width] if self.narrowest else []
         widths = [*least, *random.uniform(self.width, 1.0, self.n - len(least))]
-        terms = [self._divergence(step, target, width, random) for width in sorted(widths, reverse=True)]
+        terms = [
+            self._divergence(step, target, width, random) for width in sorted(widths, reverse=True)
+        ]
         return self.mu * sum(terms)
 
-    def _divergence(self, step: Step, target: Tensor, width: float, random: np.random.Generator) -> Tensor:
+    def _divergence(
+        self, step: Step, target: Tensor, width: float, random: np.random.Generator
+    ) -> Tensor:
         x, share = step.x, random.choice(self.resolutions)
         pixels = [max(1, round(side * share)) for side in x.shape[-2:]]
         if pixels != [*x.shape[-2:]]:

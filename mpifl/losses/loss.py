@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from mpifl.losses.step import Step
-from mpifl.settings import options
+from mpifl.options import options
 
 
 @options
@@ -16,8 +16,8 @@ class Loss(ABC):
     """A term or a wrapper of a local objective."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """what it asks of the model (activations, stages, width, gates, projection ...), of its forward pass (inputs,
-    squares: see `Output`) and of the client (previous)"""
+    """what it asks of the model (activations, stages, width, gates, projection ...), of its forward
+    pass (inputs, squares: see `Output`) and of the client (previous)"""
     pull: ClassVar[float] = 0.0
     """strength of a quadratic term (pull/2)||y - w||^2, which is kept out of perturbations"""
     regulariser: ClassVar[bool] = False
@@ -83,4 +83,6 @@ class Sum:
 
     def evaluated(self, module: nn.Module) -> dict[str, Any]:
         """Options of the forward pass in evaluation, of all terms."""
-        return {name: value for term in self.terms for name, value in term.evaluated(module).items()}
+        return {
+            name: value for term in self.terms for name, value in term.evaluated(module).items()
+        }

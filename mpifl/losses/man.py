@@ -1,9 +1,10 @@
-"""MAN (Yashwanth et al. 2024): minimise the activations' norm, an upper bound on the layers' Hessian eigenvalues.
+"""MAN (Yashwanth et al. 2024): minimise the activations' norm, an upper bound on the layers'
+Hessian eigenvalues.
 
     R(y) = (zeta/2) sum_l ||a_l||_F^2 / (B m_l)
 
-a_l are the outputs of the hidden ReLUs that feed a weight layer, before pooling, logits excluded; m_l is the number of
-elements a sample has there, B the batch.
+a_l are the outputs of the hidden ReLUs that feed a weight layer, before pooling, logits excluded;
+m_l is the number of elements a sample has there, B the batch.
 """
 
 from __future__ import annotations
@@ -19,21 +20,26 @@ from torch.nn import functional
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
 from mpifl.models.output import Sites
-from mpifl.rates import Constant, Schedule
-from mpifl.settings import BadInput, NonNegative, NonNegativeInt, options
+from mpifl.options import BadInput, NonNegative, NonNegativeInt, options
+from mpifl.schedules import Constant, Schedule
 
 
 @options
 class Man(Loss):
-    """The defaults are the authors' code for CIFAR; zeta is 0.15 for CIFAR-100 and 0.1 for Tiny-ImageNet."""
+    """The defaults are the authors' code for CIFAR; zeta is 0.15 for CIFAR-100 and 0.1 for
+    Tiny-ImageNet.
+    """
 
     zeta: NonNegative = 0.15
     schedule: Schedule = Constant()
     """factor on zeta by round"""
-    layers: Literal["hidden", "hidden and logits", "blocks", "stages"] | Annotated[
-        tuple[NonNegativeInt, ...], Field(min_length=1)
-    ] = "hidden"
-    """blocks, stages: the last of each residual block, or stage, only; numbers: these of the hidden layers, from 0"""
+    layers: (
+        Literal["hidden", "hidden and logits", "blocks", "stages"]
+        | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    ) = "hidden"
+    """blocks, stages: the last of each residual block, or stage, only; numbers: these of the hidden
+    layers, from 0
+    """
     site: Literal["post", "pre"] = "post"
     """the nonlinearities' outputs, or their inputs"""
     pooled: bool = False
@@ -41,17 +47,23 @@ class Man(Loss):
     power: Literal[1, 2] = 2
     """2: squared norms; 1: their roots, of what the reduction leaves"""
     reduction: Literal["mean", "sample", "sum"] = "mean"
-    """of squares: over elements and batch; over the batch only (the theory's E||a||^2; zeta shrinks by m_l); none"""
+    """of squares: over elements and batch; over the batch only (the theory's E||a||^2; zeta shrinks
+    by m_l); none
+    """
     across: Literal["sum", "mean"] = "sum"
     """over layers"""
     tiny_paper_bug: bool = False
-    """the released Tiny-ImageNet code: conv1, conv2, fc1, fc2 and the batch variance of fc2 in place of conv3"""
+    """the released Tiny-ImageNet code: conv1, conv2, fc1, fc2 and the batch variance of fc2 in
+    place of conv3
+    """
 
     regulariser: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.tiny_paper_bug and (self.layers, self._ready) != ("hidden", True):
-            raise ValueError("expected tiny_paper_bug alone to choose the layers; got layers, site or pooled too")
+            raise ValueError(
+                "expected tiny_paper_bug alone to choose the layers; got layers, site or pooled too"
+            )
 
     @property
     def needs(self) -> frozenset[str]:
@@ -76,7 +88,9 @@ class Man(Loss):
                 f"layers; got {beyond}"
             )
         if not module.sites.count and self.layers != "hidden and logits":
-            raise BadInput("local.loss: man: expected a model with hidden layers; got one that has none")
+            raise BadInput(
+                "local.loss: man: expected a model with hidden layers; got one that has none"
+            )
 
     def __call__(self, step: Step) -> Tensor:
         strength = self.zeta * self.schedule(step.context.round, step.context.rounds)
@@ -108,4 +122,8 @@ class Man(Loss):
         if self.tiny_paper_bug:
             return {0, 1, 3, 4}
         named = {"blocks": sites.blocks, "stages": sites.stages}
-        return set(self.layers if isinstance(self.layers, tuple) else named.get(self.layers, range(sites.count)))
+        return set(
+            self.layers
+            if isinstance(self.layers, tuple)
+            else named.get(self.layers, range(sites.count))
+        )

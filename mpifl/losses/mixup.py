@@ -7,12 +7,13 @@ from torch import Tensor
 
 from mpifl.losses.loss import Wrapper
 from mpifl.losses.step import Step
-from mpifl.settings import NonNegative, options
+from mpifl.options import NonNegative, options
 
 
 @options
 class Mixup(Wrapper):
-    """lam loss(x~, y) + (1 - lam) loss(x~, y'), x~ = lam x + (1 - lam) x', one lam ~ Beta(gamma, gamma) a batch.
+    """lam loss(x~, y) + (1 - lam) loss(x~, y'), x~ = lam x + (1 - lam) x', one lam ~ Beta(gamma,
+    gamma) a batch.
 
     x', y' are the batch in another order. gamma = 0 leaves the loss as it is.
     """

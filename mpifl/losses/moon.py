@@ -1,10 +1,11 @@
-"""MOON (Li et al. 2021, eq. 3): contrast of models; the projection nears the sent model's, and leaves the last's.
+"""MOON (Li et al. 2021, eq. 3): contrast of models; the projection nears the sent model's, and
+leaves the last's.
 
     mu mean_i log(1 + exp((cos(z, z_prev) - cos(z, z_sent)) / tau))
 
-z, z_sent, z_prev are projections of the same images by the model in training, by the one that was sent, and by the
-client's own of its last round; the latter two are frozen, in evaluation mode. In a client's first round there is no
-last model, and the term is its constant mu log 2.
+z, z_sent, z_prev are projections of the same images by the model in training, by the one that was
+sent, and by the client's own of its last round; the latter two are frozen, in evaluation mode. In a
+client's first round there is no last model, and the term is its constant mu log 2.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
-from mpifl.settings import NonNegative, Positive, options
+from mpifl.options import NonNegative, Positive, options
 
 
 @options

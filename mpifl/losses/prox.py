@@ -1,4 +1,6 @@
-"""The proximal term of FedProx (Li et al. 2020, eq. 2) as a term that any objective can take: (mu/2)||y - w||^2."""
+"""The proximal term of FedProx (Li et al. 2020, eq. 2) as a term that any objective can take:
+(mu/2)||y - w||^2.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,14 @@ from torch import Tensor
 
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
-from mpifl.settings import NonNegative, options
+from mpifl.options import NonNegative, options
 
 
 @options
 class Prox(Loss):
-    """Acts in weight space only, as a pull on the gradient; it adds nothing to the value that is logged."""
+    """Acts in weight space only, as a pull on the gradient; it adds nothing to the value that is
+    logged.
+    """
 
     mu: NonNegative = 1e-4
 

@@ -1,4 +1,6 @@
-"""Step: all that a loss may look at for one minibatch, with one forward pass that all its terms share."""
+"""Step: all that a loss may look at for one minibatch, with one forward pass that all its terms
+share.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from mpifl import seeds
 from mpifl.models.output import Output
-from mpifl.vector import Net
+from mpifl.net import Net
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class ClientRound:
     sent: tuple[Tensor, Tensor]
     """weights [d] and buffers [b] that the client was sent"""
     previous: tuple[Tensor, Tensor] | None = None
-    """the client's own at the end of its last round; None where no loss asks, and before its first"""
+    """the client's own at the end of its last round; None where no loss asks, and before its first
+    """
     rounds: int = 1
     """of the whole run"""
 
@@ -66,9 +69,11 @@ class Step:
         return step
 
     def random(self, purpose: str) -> np.random.Generator:
-        """The stream for `purpose` at this step: the same draws however often, and in whatever order, it is asked for.
+        """The stream for `purpose` at this step: the same draws however often, and in whatever
+        order, it is asked for.
 
-        So the two gradients of a sharpness-aware step see the same draws, and no term moves another's.
+        So the two gradients of a sharpness-aware step see the same draws, and no term moves
+        another's.
         """
         c = self.context
         return seeds.generator(c.seed, purpose, c.client, c.round, self.number)

@@ -1,7 +1,9 @@
-"""Stochastic depth (Huang et al. 2016, section 3): residual blocks are skipped at random in training.
+"""Stochastic depth (Huang et al. 2016, section 3): residual blocks are skipped at random in
+training.
 
-Block l of L survives a minibatch with probability rho_l = 1 - (l - 1)/(L - 1) (1 - keep), as FedAlign's code has it:
-the first block always, the last with `keep`. In evaluation its branch is scaled by rho_l.
+Block l of L survives a minibatch with probability rho_l = 1 - (l - 1)/(L - 1) (1 - keep), as
+FedAlign's code has it: the first block always, the last with `keep`. In evaluation its branch is
+scaled by rho_l.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from mpifl.losses.loss import Wrapper
 from mpifl.losses.step import Step
-from mpifl.settings import Share, options
+from mpifl.options import Share, options
 
 
 @options
@@ -22,7 +24,9 @@ class StochDepth(Wrapper):
 
     keep: Share = 0.9
     ramp: Literal["code", "paper"] = "code"
-    """rho_l falls by (l - 1)/(L - 1), or by l/L, as the paper has it: then the first block is skipped too"""
+    """rho_l falls by (l - 1)/(L - 1), or by l/L, as the paper has it: then the first block is
+    skipped too
+    """
 
     own_needs: ClassVar[frozenset[str]] = frozenset({"gates"})
 

@@ -1,4 +1,6 @@
-"""What the options of all models have in common: normalisation, capabilities, and the check of the image's size."""
+"""What the options of all models have in common: normalisation, capabilities, and the check of the
+image's size.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from torch import nn
 
 from mpifl.models.layers import FeatureNorm, NormKind, norm
 from mpifl.models.output import KEEPABLE
-from mpifl.settings import BadInput, Count, NonNegativeInt, options
+from mpifl.options import BadInput, Count, NonNegativeInt, options
 
 Shape = tuple[int, int, int]
 """Of one image: channels, height, width"""
@@ -25,17 +27,18 @@ class Model(ABC):
     traits: ClassVar[frozenset[str]] = frozenset()
 
     classes: NonNegativeInt = 0
-    """outputs of the classifier; 0: as many as the data has classes, and nothing else is accepted"""
+    """outputs of the classifier; 0: as many as the data has classes, and nothing else is accepted
+    """
     norm: NormKind = "none"
-    """batch, group, layer (over channels, height and width), none; or the parts of layer by sample: shift (to mean 0),
-    scale (to mean square 1), l2 (to norm 1)"""
+    """batch, group, layer (over channels, height and width), none; or the parts of layer by sample:
+    shift (to mean 0), scale (to mean square 1), l2 (to norm 1)"""
     groups: Count = 2
     """groups of norm = "group"; must divide every normalised layer's channels"""
     norm_affine: bool = True
     """whether norms have a learnt scale and shift"""
     feature_norm: FeatureNorm = False
-    """whether what enters the classifier is scaled to norm sqrt(q); or instead l2 (to norm 1), shift (to mean 0), layer
-    (to mean 0, then to norm sqrt(q))"""
+    """whether what enters the classifier is scaled to norm sqrt(q); or instead l2 (to norm 1),
+    shift (to mean 0), layer (to mean 0, then to norm sqrt(q))"""
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -44,7 +47,9 @@ class Model(ABC):
 
     @abstractmethod
     def build(self, shape: Shape, classes: int) -> nn.Module:
-        """A new network for images of `shape`, drawn from torch's global generator; `BadInput` for small images."""
+        """A new network for images of `shape`, drawn from torch's global generator; `BadInput` for
+        small images.
+        """
 
     def make_norm(self, channels: int) -> nn.Module:
         return norm(self.norm, channels, groups=self.groups, affine=self.norm_affine)

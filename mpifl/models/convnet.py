@@ -1,4 +1,6 @@
-"""Plain stacks of convolutions and hidden linear layers: the network behind cnn, tiny_cnn, lenet, mlp and others."""
+"""Plain stacks of convolutions and hidden linear layers: the network behind cnn, tiny_cnn, lenet,
+mlp and others.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Convolution(NamedTuple):
 class Hidden(nn.Module):
     """A weight layer with its ReLU and norm, in either order, and maybe a 2x2 max-pool."""
 
-    def __init__(self, layer: nn.Module, norm: nn.Module, *, after: bool = False, pool: bool = False) -> None:
+    def __init__(
+        self, layer: nn.Module, norm: nn.Module, *, after: bool = False, pool: bool = False
+    ) -> None:
         super().__init__()
         self.layer, self.norm, self.after, self.pool = layer, norm, after, pool
 
@@ -43,7 +47,11 @@ class Plain(nn.Module):
 
     def __init__(self, convolutions: Sequence[Hidden], dense: Sequence[Hidden], head: Head) -> None:
         super().__init__()
-        self.convolutions, self.dense, self.head = nn.ModuleList(convolutions), nn.ModuleList(dense), head
+        self.convolutions, self.dense, self.head = (
+            nn.ModuleList(convolutions),
+            nn.ModuleList(dense),
+            head,
+        )
 
     @property
     def sites(self) -> Sites:
@@ -68,7 +76,11 @@ def side(pixels: int, layers: Sequence[Convolution], same: bool) -> int:
 
 
 def dense_layers(
-    widths: Sequence[int], make_norm: Callable[[int], nn.Module], *, after: bool = False, bias: bool = True
+    widths: Sequence[int],
+    make_norm: Callable[[int], nn.Module],
+    *,
+    after: bool = False,
+    bias: bool = True,
 ) -> list[Hidden]:
     """Hidden linear layers from widths[0] inputs to widths[-1] outputs."""
     pairs = zip(widths[:-1], widths[1:], strict=True)
@@ -86,7 +98,8 @@ def convnet(
     bias: bool = True,
     norm_dense: bool = False,
 ) -> Plain:
-    """A plain network; `same` = padded convolutions, `norm_dense` = norms on the hidden linear layers too.
+    """A plain network; `same` = padded convolutions, `norm_dense` = norms on the hidden linear
+    layers too.
 
     Convolutions without padding are padded after all where the image would otherwise vanish.
     """
@@ -96,11 +109,19 @@ def convnet(
     after = options.norm_after_activation
     stack = []
     for layer in layers:
-        conv = Conv(channels, layer.channels, layer.kernel, padding=layer.kernel // 2 if same else 0, bias=bias)
+        conv = Conv(
+            channels,
+            layer.channels,
+            layer.kernel,
+            padding=layer.kernel // 2 if same else 0,
+            bias=bias,
+        )
         stack.append(Hidden(conv, options.make_norm(layer.channels), after=after, pool=layer.pool))
         channels = layer.channels
     height, width = (side(pixels, layers, same) for pixels in size)
     make_norm = options.make_norm if norm_dense else lambda channels: NoNorm()
     hidden = dense_layers((channels * height * width, *dense), make_norm, after=after, bias=bias)
-    head = Head(dense[-1], classes, projection=options.projection, normalise=options.feature_norm, bias=bias)
+    head = Head(
+        dense[-1], classes, projection=options.projection, normalise=options.feature_norm, bias=bias
+    )
     return Plain(stack, hidden, head)

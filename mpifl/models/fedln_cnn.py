@@ -1,4 +1,6 @@
-"""The CNN of the layer-normalisation study of skewed federated learning (FedLN, arXiv 2308.09565): bias-free."""
+"""The CNN of the layer-normalisation study of skewed federated learning (FedLN, arXiv 2308.09565):
+bias-free.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,18 @@ from mpifl.models.base import ConvModel, Shape
 from mpifl.models.cnn import DENSE, LAYERS
 from mpifl.models.convnet import Plain, convnet
 from mpifl.models.layers import NormKind
-from mpifl.settings import options
+from mpifl.options import options
 
 
 @options
 class FedLnCnn(ConvModel):
-    """The layers of `cnn` without biases, normed at every hidden layer: 797,248 weights for CIFAR-10.
+    """The layers of `cnn` without biases, normed at every hidden layer: 797,248 weights for
+    CIFAR-10.
 
-    By default norms have no scale and shift and stand after the ReLU, before pooling. FedFN is norm = "none" with
-    feature_norm = true; the study's code strings are norm = "scale" for [v,v,v,v], "l2" for [n,n,n,n], "shift" with
-    feature_norm = true for [s,s,s,sv]. Small images are padded as in `cnn`.
+    By default norms have no scale and shift and stand after the ReLU, before pooling. FedFN is norm
+    = "none" with feature_norm = true; the study's code strings are norm = "scale" for [v,v,v,v],
+    "l2" for [n,n,n,n], "shift" with feature_norm = true for [s,s,s,sv]. Small images are padded as
+    in `cnn`.
     """
 
     name = "fedln_cnn"

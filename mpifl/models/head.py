@@ -1,4 +1,6 @@
-"""The end of every model: an optional projection head, an optional feature norm, and the classifier."""
+"""The end of every model: an optional projection head, an optional feature norm, and the
+classifier.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,19 @@ from mpifl.models.output import Kept
 class Head(nn.Module):
     """Pooled features [B, q] to logits [B, classes].
 
-    `projection` > 0 puts MOON's head (Li et al., 2021) between them: Linear(q, q), ReLU, Linear(q, projection); the
-    classifier then stands on the projection. Features narrower than q use the first columns of the first weights.
+    `projection` > 0 puts MOON's head (Li et al., 2021) between them: Linear(q, q), ReLU, Linear(q,
+    projection); the classifier then stands on the projection. Features narrower than q use the
+    first columns of the first weights.
     """
 
     def __init__(
-        self, q: int, classes: int, *, projection: int = 0, normalise: FeatureNorm = False, bias: bool = True
+        self,
+        q: int,
+        classes: int,
+        *,
+        projection: int = 0,
+        normalise: FeatureNorm = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.normalise = normalise
@@ -30,7 +39,9 @@ class Head(nn.Module):
         return 0 if self.hidden is None else 1
 
     def forward(self, f: Tensor, kept: Kept) -> tuple[Tensor, Tensor]:
-        """Return logits and the features that the classifier saw; the projection's ReLU is `kept`'s."""
+        """Return logits and the features that the classifier saw; the projection's ReLU is
+        `kept`'s.
+        """
         if self.hidden is not None:
             f = self.project(kept.relu(self.hidden(f, f.shape[1])))
         f = feature_norm(f, self.normalise)

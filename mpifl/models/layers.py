@@ -1,6 +1,7 @@
 """Convolutions, linear layers and norms that can run as a narrower sub-network of themselves.
 
-A narrower pass uses the first channels of every layer: its outputs are asked for, its inputs follow from the input.
+A narrower pass uses the first channels of every layer: its outputs are asked for, its inputs follow
+from the input.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 NormKind = Literal["batch", "group", "layer", "scale", "l2", "shift", "none"]
 FeatureNorm = bool | Literal["l2", "shift", "layer"]
 
 
 def rounded(channels: int, width: float, divisor: int = 8) -> int:
-    """`width * channels` to the nearest multiple of `divisor`, at least 90 % of it, never more than `channels`.
+    """`width * channels` to the nearest multiple of `divisor`, at least 90 % of it, never more than
+    `channels`.
 
     The rule of MobileNet and of FedAlign's and GradAug's codes.
 
@@ -70,14 +72,17 @@ class _Affine(nn.Module):
 
 
 class BatchNorm(_Affine):
-    """Batch normalisation (Ioffe & Szegedy, 2015) of [B, C, ...], with two float buffers and no counter.
+    """Batch normalisation (Ioffe & Szegedy, 2015) of [B, C, ...], with two float buffers and no
+    counter.
 
-    In training it uses the batch's statistics, and moves the running ones unless `track` is off or the pass is a
-    sub-network's. In evaluation it uses the running ones. A batch with one value per channel has no variance: it is
-    normalised by the running statistics, and leaves them alone.
+    In training it uses the batch's statistics, and moves the running ones unless `track` is off or
+    the pass is a sub-network's. In evaluation it uses the running ones. A batch with one value per
+    channel has no variance: it is normalised by the running statistics, and leaves them alone.
     """
 
-    def __init__(self, channels: int, affine: bool = True, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(
+        self, channels: int, affine: bool = True, eps: float = 1e-5, momentum: float = 0.1
+    ) -> None:
         super().__init__(channels, affine)
         self.eps, self.momentum, self.track = eps, momentum, True
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -96,9 +101,11 @@ class BatchNorm(_Affine):
 
 
 class GroupNorm(_Affine):
-    """Group normalisation (Wu & He, 2018) of [B, C, ...]; one group is layer normalisation over (C, H, W).
+    """Group normalisation (Wu & He, 2018) of [B, C, ...]; one group is layer normalisation over (C,
+    H, W).
 
-    A narrower pass keeps the channels per group where they divide its channels, and else takes larger groups.
+    A narrower pass keeps the channels per group where they divide its channels, and else takes
+    larger groups.
     """
 
     def __init__(self, channels: int, groups: int, affine: bool = True, eps: float = 1e-5) -> None:
@@ -112,11 +119,14 @@ class GroupNorm(_Affine):
         groups = max(1, channels // self.per_group)
         while channels % groups:
             groups -= 1
-        return F.group_norm(x, groups, _first(self.weight, channels), _first(self.bias, channels), self.eps)
+        return F.group_norm(
+            x, groups, _first(self.weight, channels), _first(self.bias, channels), self.eps
+        )
 
 
 def scaled(x: Tensor, m: float | None = None) -> Tensor:
-    """`sqrt(m) x / ||x||` for each sample of `x [B, ...]`; m is by default the number of a sample's elements.
+    """`sqrt(m) x / ||x||` for each sample of `x [B, ...]`; m is by default the number of a sample's
+    elements.
 
     A sample of norm below 1e-12 passes as it is: all derivatives stay finite.
     """
@@ -138,7 +148,9 @@ def shifted(x: Tensor) -> Tensor:
 class SampleNorm(_Affine):
     """A function of each sample [C, ...] by itself, then the affine map."""
 
-    def __init__(self, channels: int, function: Callable[[Tensor], Tensor], affine: bool = True) -> None:
+    def __init__(
+        self, channels: int, function: Callable[[Tensor], Tensor], affine: bool = True
+    ) -> None:
         super().__init__(channels, affine)
         self.function = function
 
@@ -146,7 +158,9 @@ class SampleNorm(_Affine):
         x = self.function(x)
         if self.weight is None:
             return x
-        weight, bias = (t[: x.shape[1]].view(-1, *[1] * (x.dim() - 2)) for t in (self.weight, self.bias))
+        weight, bias = (
+            t[: x.shape[1]].view(-1, *[1] * (x.dim() - 2)) for t in (self.weight, self.bias)
+        )
         return weight * x + bias
 
 
@@ -158,7 +172,9 @@ class NoNorm(nn.Module):
 
 
 SAMPLE_NORMS = {"scale": scaled, "l2": unit, "shift": shifted}
-"""FedLN's (arXiv 2308.09565) parts of layer normalisation, which is `shift` and then `scale`, but for its eps"""
+"""FedLN's (arXiv 2308.09565) parts of layer normalisation, which is `shift` and then `scale`, but
+for its eps
+"""
 
 
 def norm(kind: NormKind, channels: int, *, groups: int = 2, affine: bool = True) -> nn.Module:
@@ -171,7 +187,9 @@ def norm(kind: NormKind, channels: int, *, groups: int = 2, affine: bool = True)
         return SampleNorm(channels, SAMPLE_NORMS[kind], affine)
     groups = 1 if kind == "layer" else groups
     if channels % groups:
-        raise BadInput(f"model.groups: expected a divisor of all layers' channels; got {groups} for {channels}")
+        raise BadInput(
+            f"model.groups: expected a divisor of all layers' channels; got {groups} for {channels}"
+        )
     return GroupNorm(channels, groups, affine)
 
 
@@ -189,7 +207,8 @@ def untracked(module: nn.Module) -> Iterator[None]:
 
 
 def feature_norm(f: Tensor, kind: FeatureNorm = True) -> Tensor:
-    """Features `f [B, q]`, normed by sample: `sqrt(q) f / ||f||` (FedFN in FedLN's terms), or as `kind` says.
+    """Features `f [B, q]`, normed by sample: `sqrt(q) f / ||f||` (FedFN in FedLN's terms), or as
+    `kind` says.
 
     `layer` is `shift`, then the same scaling; False leaves them.
     """

@@ -10,12 +10,14 @@ from pydantic import Field
 from mpifl.models.base import Model, Shape
 from mpifl.models.convnet import Plain, dense_layers
 from mpifl.models.head import Head
-from mpifl.settings import Count, options
+from mpifl.options import Count, options
 
 
 @options
 class Mlp(Model):
-    """Hidden ReLU layers of the given sizes, each normed; none at all is multinomial logistic regression."""
+    """Hidden ReLU layers of the given sizes, each normed; none at all is multinomial logistic
+    regression.
+    """
 
     name = "mlp"
     hidden: Annotated[tuple[Count, ...], Field(strict=False)] = (64,)

@@ -16,22 +16,29 @@ Keep = frozenset[str]
 
 
 class Output(NamedTuple):
-    """One forward pass. With gradients off (`torch.no_grad()`) all but logits and features are empty."""
+    """One forward pass. With gradients off (`torch.no_grad()`) all but logits and features are
+    empty.
+    """
 
     logits: Tensor
     """[B, classes]"""
     features: Tensor
-    """[B, q]: what enters the classifier, after the projection head and the feature norm where there are any"""
+    """[B, q]: what enters the classifier, after the projection head and the feature norm where
+    there are any
+    """
     activations: tuple[Tensor, ...] = ()
-    """outputs of every hidden nonlinearity, in order of computation; convolutions' before pooling"""
+    """outputs of every hidden nonlinearity, in order of computation; convolutions' before pooling
+    """
     stages: tuple[Tensor, ...] = ()
     """ResNets: what enters the first stage, then each stage's output"""
     places: tuple[int, ...] = ()
-    """of each activation among all of the network's, from 0: a branch that was skipped leaves a gap"""
+    """of each activation among all of the network's, from 0: a branch that was skipped leaves a gap
+    """
     inputs: tuple[Tensor, ...] = ()
     """of the same nonlinearities, where the pass was told `keep` "inputs" """
     squares: tuple[Tensor, ...] = ()
-    """||a||^2 of each activation, where it was told `keep` "squares": cheaper here than afterwards"""
+    """||a||^2 of each activation, where it was told `keep` "squares": cheaper here than afterwards
+    """
 
 
 class Sites(NamedTuple):
@@ -45,20 +52,25 @@ class Sites(NamedTuple):
 
 
 class Kept:
-    """Applies nonlinearities and collects what `Output` has of them, but only while gradients are on.
+    """Applies nonlinearities and collects what `Output` has of them, but only while gradients are
+    on.
 
-    Autograd holds activations then in any case. With gradients off they would be all that is held, and an evaluation's
-    memory would grow from one layer's to the whole network's.
+    Autograd holds activations then in any case. With gradients off they would be all that is held,
+    and an evaluation's memory would grow from one layer's to the whole network's.
     """
 
     def __init__(self, keep: Keep = frozenset()) -> None:
         self._on = torch.is_grad_enabled()
         self._keep = keep if self._on else frozenset()
         self._place = 0
-        self._tensors: dict[str, list] = {name: [] for name in ("activations", "places", "stages", *KEEPABLE)}
+        self._tensors: dict[str, list] = {
+            name: [] for name in ("activations", "places", "stages", *KEEPABLE)
+        }
 
     def relu(self, x: Tensor) -> Tensor:
-        """max(x, 0), in place: `x` must be nobody else's. So a training step of ResNet-56 is 8 % shorter."""
+        """max(x, 0), in place: `x` must be nobody else's. So a training step of ResNet-56 is 8 %
+        shorter.
+        """
         if "inputs" in self._keep:
             self._add("inputs", x)
             x = x.clone()
@@ -87,7 +99,9 @@ class Kept:
         self._add("stages", x)
 
     def output(self, logits: Tensor, features: Tensor) -> Output:
-        return Output(logits, features, **{name: tuple(tensors) for name, tensors in self._tensors.items()})
+        return Output(
+            logits, features, **{name: tuple(tensors) for name, tensors in self._tensors.items()}
+        )
 
     def _activation(self, x: Tensor) -> Tensor:
         self._add("activations", x)
@@ -103,8 +117,8 @@ class Kept:
 class SquaredRelu(torch.autograd.Function):
     """a = max(x, 0) in place, and ||a||^2.
 
-    The gradient of ||a||^2 joins a's own where the ReLU's is made: one pass over memory, where autograd, which sees two
-    users of a, takes five.
+    The gradient of ||a||^2 joins a's own where the ReLU's is made: one pass over memory, where
+    autograd, which sees two users of a, takes five.
     """
 
     @staticmethod
@@ -112,11 +126,14 @@ class SquaredRelu(torch.autograd.Function):
         a = torch.relu_(x)
         ctx.mark_dirty(a)
         ctx.save_for_backward(a)
-        flat = (a if a.is_contiguous() else a.movedim(1, -1)).reshape(-1)  # no copy in channels-last either
+        # no copy in channels-last either
+        flat = (a if a.is_contiguous() else a.movedim(1, -1)).reshape(-1)
         return a, flat @ flat
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor, of_square: Tensor) -> Tensor:
         (a,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward.default(gradient, a, 0).addcmul_(a, of_square, value=2)
+        return torch.ops.aten.threshold_backward.default(gradient, a, 0).addcmul_(
+            a, of_square, value=2
+        )

@@ -1,4 +1,6 @@
-"""Residual networks (He et al., 2016) whose width can be cut and whose blocks can be gated, pass by pass."""
+"""Residual networks (He et al., 2016) whose width can be cut and whose blocks can be gated, pass by
+pass.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,17 @@ def basic(planes: int, stride: int) -> tuple[Spec, ...]:
 
 
 def bottleneck(planes: int, stride: int) -> tuple[Spec, ...]:
-    """1x1, 3x3, 1x1 with four times the channels; the stride is the 3x3's, as in torchvision and FedML."""
+    """1x1, 3x3, 1x1 with four times the channels; the stride is the 3x3's, as in torchvision and
+    FedML.
+    """
     return Spec(planes, 1), Spec(planes, 3, stride), Spec(4 * planes, 1)
 
 
 class Unit(nn.Module):
     """A convolution with its norm and ReLU, in two halves, for a residual sum comes in between.
 
-    `width` is None for the whole network, and a number for a sub-network pass: first channels only, running
-    statistics left alone.
+    `width` is None for the whole network, and a number for a sub-network pass: first channels only,
+    running statistics left alone.
     """
 
     def __init__(self, inputs: int, spec: Spec, norm: nn.Module, after: bool) -> None:
@@ -60,7 +64,9 @@ class Unit(nn.Module):
 class Block(nn.Module):
     """`relu(shortcut(x) + gate * branch(x))`."""
 
-    def __init__(self, inputs: int, specs: Sequence[Spec], make_norm: MakeNorm, after: bool) -> None:
+    def __init__(
+        self, inputs: int, specs: Sequence[Spec], make_norm: MakeNorm, after: bool
+    ) -> None:
         super().__init__()
         outputs, stride = specs[-1].channels, max(spec.stride for spec in specs)
         self.units, source = nn.ModuleList(), inputs
@@ -69,7 +75,8 @@ class Block(nn.Module):
             source = spec.channels
         self.shortcut = None
         if stride > 1 or inputs != outputs:
-            # With norms after ReLUs the sum is normed by the last unit's, so the shortcut has none, as in FedLN.
+            # With norms after ReLUs the sum is normed by the last unit's, so the shortcut has none,
+            # as in FedLN.
             norm = NoNorm() if after else make_norm(outputs)
             self.shortcut = Unit(inputs, Spec(outputs, 1, stride), norm, after)
 
@@ -89,8 +96,8 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """Stem, stages of residual blocks, average pooling, head.
 
-    `layout`: for each stage its blocks' convolutions. `pool`: a 3x3 max-pool of stride 2 after the stem. `cells`:
-    parts, down and across, over which the last stage's map is averaged.
+    `layout`: for each stage its blocks' convolutions. `pool`: a 3x3 max-pool of stride 2 after the
+    stem. `cells`: parts, down and across, over which the last stage's map is averaged.
     """
 
     def __init__(
@@ -115,7 +122,12 @@ class ResNet(nn.Module):
                 source = specs[-1].channels
             self.stages.append(stage)
         self.blocks, self.cells = sum(len(stage) for stage in self.stages), cells
-        self.head = Head(source * cells**2, classes, projection=options.projection, normalise=options.feature_norm)
+        self.head = Head(
+            source * cells**2,
+            classes,
+            projection=options.projection,
+            normalise=options.feature_norm,
+        )
         for part in self.modules():
             if isinstance(part, Conv):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
@@ -127,18 +139,27 @@ class ResNet(nn.Module):
         return Sites(1 + blocks[-1] + self.head.sites, blocks, tuple(accumulate(map(sum, units))))
 
     def forward(
-        self, x: Tensor, *, width: float = 1.0, gates: Sequence[float] | None = None, keep: Keep = frozenset()
+        self,
+        x: Tensor,
+        *,
+        width: float = 1.0,
+        gates: Sequence[float] | None = None,
+        keep: Keep = frozenset(),
     ) -> Output:
-        """The pass at `width` in (0, 1], with residual branch i multiplied by `gates[i]` (`blocks` of them).
+        """The pass at `width` in (0, 1], with residual branch i multiplied by `gates[i]` (`blocks`
+        of them).
 
-        A width under 1 runs the sub-network of each layer's first channels, on batch statistics, and leaves the
-        running ones alone. A gate of 0 skips the branch altogether, its norms and activations too.
+        A width under 1 runs the sub-network of each layer's first channels, on batch statistics,
+        and leaves the running ones alone. A gate of 0 skips the branch altogether, its norms and
+        activations too.
         """
         if not 0 < width <= 1:
             raise ValueError(f"width: expected a number in (0, 1]; got {width}")
         gates = [1.0] * self.blocks if gates is None else gates
         if len(gates) != self.blocks:
-            raise ValueError(f"gates: expected one for each of {self.blocks} blocks; got {len(gates)}")
+            raise ValueError(
+                f"gates: expected one for each of {self.blocks} blocks; got {len(gates)}"
+            )
         cut = None if width == 1 else width
         kept, gate = Kept(keep), iter(gates)
         x = self.stem.activate(self.stem.linear(x, cut), cut, kept)
@@ -153,7 +174,8 @@ class ResNet(nn.Module):
         return kept.output(*self.head(x, kept))
 
     def last_stage(self, x: Tensor, width: float) -> Tensor:
-        """The last stage alone, as a sub-network of `width`, on features whose channels the caller has cut.
+        """The last stage alone, as a sub-network of `width`, on features whose channels the caller
+        has cut.
 
         Always a sub-network pass, at width 1 too: running statistics stay.
         """
@@ -162,8 +184,11 @@ class ResNet(nn.Module):
         return x
 
 
-def layout(block: Callable[[int, int], tuple[Spec, ...]], planes: Sequence[int], depth: int) -> list[list]:
+def layout(
+    block: Callable[[int, int], tuple[Spec, ...]], planes: Sequence[int], depth: int
+) -> list[list]:
     """Stages of `depth` blocks each; every stage but the first begins with stride 2."""
     return [
-        [block(p, 2 if stage and not index else 1) for index in range(depth)] for stage, p in enumerate(planes)
+        [block(p, 2 if stage and not index else 1) for index in range(depth)]
+        for stage, p in enumerate(planes)
     ]

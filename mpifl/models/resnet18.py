@@ -7,7 +7,7 @@ from typing import Literal
 from mpifl.models.base import ConvModel, Shape
 from mpifl.models.layers import NormKind
 from mpifl.models.resnet import ResNet, Spec, basic, layout
-from mpifl.settings import Count, options
+from mpifl.options import Count, options
 
 
 @options
@@ -24,12 +24,14 @@ class ResNet18(ConvModel):
     stem: Literal["cifar", "imagenet"] = "cifar"
     """cifar: 3x3, stride 1; imagenet: 7x7, stride 2, and a 3x3 max-pool of stride 2"""
     cells: Count = 1
-    """parts of the last map, down and across, whose means enter the classifier; FedLN's code has squares of 4 pixels:
-    2 parts for images of 64x64, 7 for 224x224"""
+    """parts of the last map, down and across, whose means enter the classifier; FedLN's code has
+    squares of 4 pixels: 2 parts for images of 64x64, 7 for 224x224"""
 
     def build(self, shape: Shape, classes: int) -> ResNet:
         small = self.stem == "cifar"
         self.check_size(shape, 8 if small else 32)
         stem = Spec(64, 3) if small else Spec(64, 7, 2)
         stages = layout(basic, (64, 128, 256, 512), 2)
-        return ResNet(self, shape[0], classes, stem=stem, pool=not small, layout=stages, cells=self.cells)
+        return ResNet(
+            self, shape[0], classes, stem=stem, pool=not small, layout=stages, cells=self.cells
+        )

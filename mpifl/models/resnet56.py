@@ -1,4 +1,6 @@
-"""FedML's bottleneck ResNets for CIFAR (the ResNet-56 of FedAlign, Mendieta et al., 2022), and a shallow one."""
+"""FedML's bottleneck ResNets for CIFAR (the ResNet-56 of FedAlign, Mendieta et al., 2022), and a
+shallow one.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,13 @@ from typing import ClassVar
 from mpifl.models.base import ConvModel, Shape
 from mpifl.models.layers import NormKind
 from mpifl.models.resnet import ResNet, Spec, bottleneck, layout
-from mpifl.settings import options
+from mpifl.options import options
 
 
 @options
 class CifarResNet(ConvModel, ABC):
-    """3x3 stem of 16 channels, three stages of bottlenecks with 16, 32, 64 planes and 4 times the outputs.
+    """3x3 stem of 16 channels, three stages of bottlenecks with 16, 32, 64 planes and 4 times the
+    outputs.
 
     At least 4x4 pixels.
     """
@@ -39,7 +42,9 @@ class ResNet20(CifarResNet):
 
 @options
 class ResNet56(CifarResNet):
-    """Six bottlenecks a stage: 614,452 parameters for CIFAR-100, stages 64x32x32, 128x16x16, 256x8x8."""
+    """Six bottlenecks a stage: 614,452 parameters for CIFAR-100, stages 64x32x32, 128x16x16,
+    256x8x8.
+    """
 
     name = "resnet56"
     depth = 6

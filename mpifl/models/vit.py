@@ -1,4 +1,6 @@
-"""A small vision transformer (Dosovitskiy et al., 2021): pre-norm blocks, learnt positions, mean over patches."""
+"""A small vision transformer (Dosovitskiy et al., 2021): pre-norm blocks, learnt positions, mean
+over patches.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from mpifl.models.base import Model, Shape
 from mpifl.models.head import Head
 from mpifl.models.layers import Conv, Linear, NormKind
 from mpifl.models.output import Keep, Kept, Output, Sites
-from mpifl.settings import BadInput, Count, options
+from mpifl.options import BadInput, Count, options
 
 
 class Attention(nn.Module):
@@ -26,7 +28,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        # Fused kernels have no second derivative. Evaluation with gradients on is how curvature is measured.
+        # Fused kernels have no second derivative. Evaluation with gradients on is how curvature is
+        # measured.
         plain = torch.is_grad_enabled() and not self.training
         with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
             x = F.scaled_dot_product_attention(q, k, v)
@@ -34,7 +37,9 @@ class Attention(nn.Module):
 
 
 class TokenNorm(nn.Module):
-    """A norm of [B, C] applied to tokens [B, T, C]: layer and group norm see one token, batch norm all B*T."""
+    """A norm of [B, C] applied to tokens [B, T, C]: layer and group norm see one token, batch norm
+    all B*T.
+    """
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -50,8 +55,15 @@ class Encoder(nn.Module):
     def __init__(self, options: ViT) -> None:
         super().__init__()
         dim, inner = options.dim, options.expansion * options.dim
-        self.norm1, self.attention = TokenNorm(options.make_norm(dim)), Attention(dim, options.heads)
-        self.norm2, self.up, self.down = TokenNorm(options.make_norm(dim)), Linear(dim, inner), Linear(inner, dim)
+        self.norm1, self.attention = (
+            TokenNorm(options.make_norm(dim)),
+            Attention(dim, options.heads),
+        )
+        self.norm2, self.up, self.down = (
+            TokenNorm(options.make_norm(dim)),
+            Linear(dim, inner),
+            Linear(inner, dim),
+        )
 
     def forward(self, x: Tensor, kept: Kept) -> Tensor:
         x = x + self.attention(self.norm1(x))
@@ -86,7 +98,9 @@ class Transformer(nn.Module):
 
 @options
 class ViT(Model):
-    """A vision transformer without dropout. Height and width must be multiples of `patch`, `dim` of `heads`."""
+    """A vision transformer without dropout. Height and width must be multiples of `patch`, `dim` of
+    `heads`.
+    """
 
     name = "vit"
     norm: NormKind = "layer"
@@ -104,7 +118,9 @@ class ViT(Model):
         _, height, width = shape
         self.check_size(shape, self.patch)
         if height % self.patch or width % self.patch:
-            raise BadInput(f"model.patch: expected a divisor of {height} and {width} pixels; got {self.patch}")
+            raise BadInput(
+                f"model.patch: expected a divisor of {height} and {width} pixels; got {self.patch}"
+            )
         if self.dim % self.heads:
             raise BadInput(f"model.heads: expected a divisor of dim = {self.dim}; got {self.heads}")
         return Transformer(self, shape, classes)

@@ -1,17 +1,30 @@
-"""One run on disk: a folder written by `Store`, read by `Run`, sent to somebody as one file by `pack`.
+"""One run on disk: a folder written by `Store`, read by `Run`, sent to somebody as one file by
+`pack`.
 
 `checkpoint` holds what a stopped run goes on from, and `Store.resume` goes on with it.
 """
 
 from mpifl.store import checkpoint
+from mpifl.store.atomic import Refused
 from mpifl.store.checkpoint import Checkpoint
 from mpifl.store.facts import Partition
-from mpifl.store.files import Refused
-from mpifl.store.folder import Superseded
 from mpifl.store.image import Entry
 from mpifl.store.packing import pack
-from mpifl.store.reader import Run
+from mpifl.store.reader import OTHERS_TESTED, Run
+from mpifl.store.run_folder import Superseded
 from mpifl.store.weights import sha256
 from mpifl.store.writer import Store
 
-__all__ = ["Checkpoint", "Entry", "Partition", "Refused", "Run", "Store", "Superseded", "checkpoint", "pack", "sha256"]
+__all__ = [
+    "Checkpoint",
+    "OTHERS_TESTED",
+    "Entry",
+    "Partition",
+    "Refused",
+    "Run",
+    "Store",
+    "Superseded",
+    "checkpoint",
+    "pack",
+    "sha256",
+]

@@ -1,10 +1,12 @@
-"""Checkpoints: what a run goes on from. Each rank writes its clients' states, rank 0 the server's and the commit.
+"""Checkpoints: what a run goes on from. Each rank writes its clients' states, rank 0 the server's
+and the commit.
 
 RUN/checkpoint/round_000010.rank_0001.h5    client_ids [k], states/NAME [k, n]
 RUN/checkpoint/round_000010.server.h5       NAME [n]: weights, buffers, the algorithm's state
 RUN/checkpoint/manifest.json                written last: the files of the last two checkpoints, with size and CRC-32
 
-A crash at any moment leaves the checkpoint before; damage to the newest one is noticed and the one before taken.
+A crash at any moment leaves the checkpoint before; damage to the newest one is noticed and the one
+before taken.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpifl.settings import BadInput
-from mpifl.store import binding, files, manifest, seal, vectors
-from mpifl.store.folder import CHECKPOINT, MANIFEST
+from mpifl.options import BadInput
+from mpifl.store import atomic, checksum, compatibility, manifest, vectors
 from mpifl.store.image import model_name
 from mpifl.store.manifest import Entry, Manifest, Part
+from mpifl.store.run_folder import CHECKPOINT, MANIFEST
 from mpifl.store.vectors import Vectors
 
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
@@ -29,7 +31,9 @@ _DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A complete checkpoint whose files were found sound. Plain data: it may be sent to other ranks."""
+    """A complete checkpoint whose files were found sound. Plain data: it may be sent to other
+    ranks.
+    """
 
     round: int
     """the last round that is done"""
@@ -45,12 +49,15 @@ class Checkpoint:
         return sorted(self.clients)
 
     def state(self, client: int) -> dict[str, np.ndarray]:
-        """A client's state, its vectors in the order in which they were given. Raises as `states` does."""
+        """A client's state, its vectors in the order in which they were given. Raises as `states`
+        does.
+        """
         [(_, state)] = self.states([client])
         return state
 
     def states(self, clients: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Clients with their states, file by file: one after the other is read, and each file opened once.
+        """Clients with their states, file by file: one after the other is read, and each file
+        opened once.
 
         Raises KeyError for a client that has none, BadInput if a file has gone since.
         """
@@ -59,21 +66,32 @@ class Checkpoint:
             rows = [(row, client) for _, row, client in those]
             client = rows[0][1]
             try:
-                with seal.opened(path) as file:
+                with checksum.opened(path) as file:
                     datasets = dict(file["states"].items())
                     for row, client in rows:
-                        yield client, {name: np.asarray(dataset[row]) for name, dataset in datasets.items()}
+                        yield (
+                            client,
+                            {name: np.asarray(dataset[row]) for name, dataset in datasets.items()},
+                        )
             except _DAMAGE as problem:
-                raise BadInput(f"{path}: expected the state of client {client}; got {_one_line(problem)}") from problem
+                raise BadInput(
+                    f"{path}: expected the state of client {client}; got {_one_line(problem)}"
+                ) from problem
 
 
 def write_part(
-    folder: Path, round: int, rank: int, states: Mapping[int, Vectors], check: Callable[[], None] | None = None
+    folder: Path,
+    round: int,
+    rank: int,
+    states: Mapping[int, Vectors],
+    check: Callable[[], None] | None = None,
 ) -> Part:
-    """Write one rank's clients' states after `round`: same names, shapes and dtypes for all, or ValueError.
+    """Write one rank's clients' states after `round`: same names, shapes and dtypes for all, or
+    ValueError.
 
-    Returns what `commit` wants of every rank. Goes client by client: no second copy of the states is made.
-    `check` (the store's `owner.check`) is called before the rename. Raises OSError naming the file.
+    Returns what `commit` wants of every rank. Goes client by client: no second copy of the states
+    is made. `check` (the store's `owner.check`) is called before the rename. Raises OSError naming
+    the file.
     """
     like = vectors.common(states)
     stacked = {name: ((len(states), *shape), dtype) for name, (shape, dtype) in like.items()}
@@ -100,9 +118,11 @@ def commit(
     config: str,
     check: Callable[[], None] | None = None,
 ) -> None:
-    """Write the server's vectors, then the manifest that makes them and `parts` the newest checkpoint, then prune.
+    """Write the server's vectors, then the manifest that makes them and `parts` the newest
+    checkpoint, then prune.
 
-    `config` is the run's TOML text; `check` is called before each rename and may still refuse by raising.
+    `config` is the run's TOML text; `check` is called before each rename and may still refuse by
+    raising.
     """
     folder = Path(folder)
     _check_parts(round, parts)
@@ -115,14 +135,15 @@ def commit(
     name = f"{model_name(round)}.server.h5"
     about = {**_about(), "round": round, "run_id": run_id}
     own = Part(name, *vectors.write(_place(folder) / name, about, like, fill, check))
-    entry = Entry(round, binding.digest(config), (own, *parts))
+    entry = Entry(round, compatibility.digest(config), (own, *parts))
     now = Manifest(run_id, (entry, *_before(folder, round, run_id)))
     manifest.write(folder, now, check)
     manifest.prune(folder, now.entries, round)
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files are all sound, None if none was ever committed; reads every file of it.
+    """The newest checkpoint whose files are all sound, None if none was ever committed; reads every
+    file of it.
 
     Raises BadInput, saying what is wrong with each, if there are checkpoints but no sound one.
     """
@@ -136,39 +157,56 @@ def latest(folder: Path) -> Checkpoint | None:
             except _DAMAGE as problem:
                 damage = _one_line(problem)
             damages.append(f"round {entry.round}: {damage}")
-        if listed == manifest.read(folder):  # else a live writer has gone on, and pruned what we were to read
+        # else a live writer has gone on, and pruned what we were to read
+        if listed == manifest.read(folder):
             what = "; ".join(damages)
-            raise BadInput(f"{folder / CHECKPOINT}: expected a whole checkpoint; got only damaged ones: {what}")
+            raise BadInput(
+                f"{folder / CHECKPOINT}: expected a whole checkpoint; got only damaged ones: {what}"
+            )
     return None
 
 
 def check_run(folder: Path, round: int, run_id: str, config: str) -> None:
-    """Raise BadInput if the folder's checkpoints are another run's or config's, or not of `round` (but 0)."""
+    """Raise BadInput if the folder's checkpoints are another run's or config's, or not of `round`
+    (but 0).
+    """
     path, listed = folder / CHECKPOINT / MANIFEST, manifest.read(folder)
     if listed is None or round == 0:
         return
     if listed.run_id != run_id:
-        raise BadInput(f"{path}: expected checkpoints of run {run_id}; got those of run {listed.run_id}")
+        raise BadInput(
+            f"{path}: expected checkpoints of run {run_id}; got those of run {listed.run_id}"
+        )
     entries = {entry.round: entry for entry in listed.entries}
     if round not in entries:
-        raise BadInput(f"{path}: expected a checkpoint of round {round}; got only those of rounds {sorted(entries)}")
-    if entries[round].config != binding.digest(config):
-        raise BadInput(f"{path}: expected a checkpoint of the run's own config; got one of another config")
+        raise BadInput(
+            f"{path}: expected a checkpoint of round {round}; got only those of rounds {sorted(entries)}"
+        )
+    if entries[round].config != compatibility.digest(config):
+        raise BadInput(
+            f"{path}: expected a checkpoint of the run's own config; got one of another config"
+        )
 
 
 def _opened(folder: Path, run_id: str, entry: Entry, damages: list[str]) -> Checkpoint:
     place = folder / CHECKPOINT
-    with seal.opened(place / entry.parts[0].name) as file:
+    with checksum.opened(place / entry.parts[0].name) as file:
         server = {name: dataset[()] for name, dataset in file["server"].items()}
     server = {name: np.asarray(vector) for name, vector in server.items()}
-    clients = {c: (place / part.name, row) for part in entry.parts for row, c in enumerate(part.clients)}
-    warning = f"{place}: going back to round {entry.round}; damaged: {'; '.join(damages)}" if damages else ""
+    clients = {
+        c: (place / part.name, row) for part in entry.parts for row, c in enumerate(part.clients)
+    }
+    warning = (
+        f"{place}: going back to round {entry.round}; damaged: {'; '.join(damages)}"
+        if damages
+        else ""
+    )
     return Checkpoint(entry.round, run_id, server, clients, warning)
 
 
 def _place(folder: Path) -> Path:
     place = Path(folder) / CHECKPOINT
-    files.make_folder(place)
+    atomic.make_folder(place)
     return place
 
 
@@ -189,9 +227,13 @@ def _before(folder: Path, round: int, run_id: str) -> tuple[Entry, ...]:
 def _check_parts(round: int, parts: Sequence[Part]) -> None:
     clients = [client for part in parts for client in part.clients]
     if len(set(clients)) != len(clients):
-        raise ValueError("checkpoint: expected each client's state from one rank; got some from several")
+        raise ValueError(
+            "checkpoint: expected each client's state from one rank; got some from several"
+        )
     names = [part.name for part in parts]
-    if len(set(names)) != len(names) or not all(name.startswith(f"{model_name(round)}.rank_") for name in names):
+    if len(set(names)) != len(names) or not all(
+        name.startswith(f"{model_name(round)}.rank_") for name in names
+    ):
         raise ValueError(f"checkpoint: expected one part a rank, of round {round}; got {names}")
 
 

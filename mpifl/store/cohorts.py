@@ -10,9 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Cohorts(Mapping[str, np.ndarray]):
-    """By name, arrays (R, C): float32, NaN where a client took no part, and `participated` of 0 and 1.
+    """By name, arrays (R, C): float32, NaN where a client took no part, and `participated` of 0 and
+    1.
 
-    An array is made when it is asked for, and takes 4 bytes a round and client then; `values` are always there.
+    An array is made when it is asked for, and takes 4 bytes a round and client then; `values` are
+    always there.
 
     >>> cohorts = Cohorts(3, np.array([0, 2, 1]), np.array([0, 2, 3]), {"loss": np.array([0.5, 0.25, 1], "f4")})
     >>> cohorts["loss"].tolist(), cohorts["participated"].tolist()
@@ -32,7 +34,9 @@ class Cohorts(Mapping[str, np.ndarray]):
         """From all arrays (R, C), `participated` among them."""
         took_part = arrays["participated"] > 0
         offsets = np.concatenate([[0], np.cumsum(took_part.sum(1))])
-        values = {name: array[took_part] for name, array in arrays.items() if name != "participated"}
+        values = {
+            name: array[took_part] for name, array in arrays.items() if name != "participated"
+        }
         return cls(took_part.shape[1], np.nonzero(took_part)[1], offsets, values)
 
     @property
@@ -49,7 +53,9 @@ class Cohorts(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         marks = name == "participated"
         value = 1 if marks else self.values[name]
-        array = np.full((self.rounds, self.clients), 0 if marks else np.nan, "u1" if marks else "f4")
+        array = np.full(
+            (self.rounds, self.clients), 0 if marks else np.nan, "u1" if marks else "f4"
+        )
         array[np.repeat(np.arange(self.rounds), np.diff(self.offsets)), self.ids] = value
         return array
 

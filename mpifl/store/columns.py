@@ -1,4 +1,6 @@
-"""What a run has measured so far, in memory: a row per round, and for each round a value per client of the cohort."""
+"""What a run has measured so far, in memory: a row per round, and for each round a value per client
+of the cohort.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ from mpifl.store.cohorts import Cohorts
 Value = float | int | str
 _DTYPES = {int: np.dtype("i8"), float: np.dtype("f8"), str: np.dtype(object)}
 _MISSING: dict[type, Value] = {int: -1, float: np.nan, str: ""}
-TAKEN = ("round", "client", "participated", "num_samples", "cohort", "offsets", "participation", "boundary")
+TAKEN = (
+    "round",
+    "client",
+    "participated",
+    "num_samples",
+    "cohort",
+    "offsets",
+    "participation",
+    "boundary",
+)
 """names in /clients that are not a client's to report under"""
 
 _ROOM = 1 << 12  # for so many values more than twice those there are
@@ -31,7 +42,9 @@ class Rounds:
     def __init__(self, columns: Mapping[str, np.ndarray] | None = None) -> None:
         """Empty, or from what `columns()` gave."""
         given = dict(columns or {"round": np.zeros(0, "i8")})
-        self._rows: dict[int, dict[str, Value]] = {round: {} for round in given.pop("round").tolist()}
+        self._rows: dict[int, dict[str, Value]] = {
+            round: {} for round in given.pop("round").tolist()
+        }
         self._kinds: dict[str, type] = {}
         for name, column in given.items():
             kind = next(kind for kind, dtype in _DTYPES.items() if dtype == column.dtype)
@@ -49,7 +62,9 @@ class Rounds:
         return next(reversed(self._rows), 0)
 
     def append(self, round: int, row: Mapping[str, Value]) -> None:
-        """Add a round later than all before. Raises ValueError or TypeError, and then nothing has changed."""
+        """Add a round later than all before. Raises ValueError or TypeError, and then nothing has
+        changed.
+        """
         if self._rows and round <= self.last:
             raise ValueError(f"rounds: expected one after {self.last}; got {round}")
         self._rows[round] = self._checked(row)
@@ -59,12 +74,17 @@ class Rounds:
         columns = {"round": np.array(list(self._rows), "i8")}
         for name, kind in self._kinds.items():
             missing = _MISSING[kind]
-            columns[name] = np.array([row.get(name, missing) for row in self._rows.values()], _DTYPES[kind])
+            columns[name] = np.array(
+                [row.get(name, missing) for row in self._rows.values()], _DTYPES[kind]
+            )
         return columns
 
     def _checked(self, row: Mapping[str, Value]) -> dict[str, Value]:
         checked = {name: _plain(name, value) for name, value in row.items()}
-        kinds = {name: _wider(name, self._kinds.get(name), type(value)) for name, value in checked.items()}
+        kinds = {
+            name: _wider(name, self._kinds.get(name), type(value))
+            for name, value in checked.items()
+        }
         self._kinds |= kinds
         return checked
 
@@ -72,7 +92,8 @@ class Rounds:
 class Clients:
     """The cohorts of the rounds so far, one after the other.
 
-    They are kept in few arrays that grow: many small ones, a round's each, would leave the heap full of holes.
+    They are kept in few arrays that grow: many small ones, a round's each, would leave the heap
+    full of holes.
     """
 
     def __init__(self, before: Cohorts) -> None:
@@ -103,8 +124,14 @@ class Clients:
 
     def _checked_ids(self, ids: np.ndarray) -> np.ndarray:
         ids = np.asarray(ids, "i8")
-        if ids.ndim != 1 or len(np.unique(ids)) != len(ids) or not ((ids >= 0) & (ids < self._clients)).all():
-            raise ValueError(f"clients: expected different numbers below {self._clients}; got {ids}")
+        if (
+            ids.ndim != 1
+            or len(np.unique(ids)) != len(ids)
+            or not ((ids >= 0) & (ids < self._clients)).all()
+        ):
+            raise ValueError(
+                f"clients: expected different numbers below {self._clients}; got {ids}"
+            )
         return ids
 
 
@@ -117,7 +144,9 @@ class _Growing:
     def write(self, place: int, values: np.ndarray) -> None:
         end = place + len(values)
         if end > len(self._array):
-            self._array = np.concatenate([self._array[:place], np.empty(end + _ROOM, self._array.dtype)])
+            self._array = np.concatenate(
+                [self._array[:place], np.empty(end + _ROOM, self._array.dtype)]
+            )
         self._array[place:end] = values
 
     def upto(self, end: int) -> np.ndarray:
@@ -131,7 +160,9 @@ def _nothing(size: int) -> np.ndarray:
 def _one_each(name: str, value: np.ndarray, ids: np.ndarray) -> np.ndarray:
     value = np.asarray(value, "f4")
     if name in TAKEN or value.shape != ids.shape:
-        raise ValueError(f"clients.{name}: expected a free name and {len(ids)} values; got shape {value.shape}")
+        raise ValueError(
+            f"clients.{name}: expected a free name and {len(ids)} values; got shape {value.shape}"
+        )
     return value
 
 
@@ -147,5 +178,7 @@ def _plain(name: str, value: Value) -> Value:
 
 def _wider(name: str, before: type | None, now: type) -> type:
     if name == "round" or (before is not None and (before is str) != (now is str)):
-        raise TypeError(f"rounds.{name}: expected a free name and one kind of value; got {now.__name__} too")
+        raise TypeError(
+            f"rounds.{name}: expected a free name and one kind of value; got {now.__name__} too"
+        )
     return before if now is int and before is not None else now

@@ -47,11 +47,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def checked(partition: tuple[np.ndarray, np.ndarray, np.ndarray], clients: int) -> dict[str, np.ndarray]:
+def checked(
+    partition: tuple[np.ndarray, np.ndarray, np.ndarray], clients: int
+) -> dict[str, np.ndarray]:
     """The arrays of a Partition by name; raises ValueError when their shapes do not fit each other."""
     indices, offsets = (np.asarray(array, "i8") for array in partition[:2])
     label_counts = np.asarray(partition[2])
-    if offsets.shape != (clients + 1,) or len(label_counts) != clients or offsets[-1] != len(indices):
+    if (
+        offsets.shape != (clients + 1,)
+        or len(label_counts) != clients
+        or offsets[-1] != len(indices)
+    ):
         got = f"{indices.shape}, {offsets.shape}, {label_counts.shape}"
-        raise ValueError(f"partition: expected (N), ({clients + 1}) ending with N, ({clients}, K); got {got}")
+        raise ValueError(
+            f"partition: expected (N), ({clients + 1}) ending with N, ({clients}, K); got {got}"
+        )
     return {"indices": indices, "offsets": offsets, "label_counts": label_counts}

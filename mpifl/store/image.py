@@ -1,8 +1,8 @@
 """What the HDF5 files of a run look like, built in memory: `results.h5` and `models/round_*.h5`.
 
-Every array of `results.h5` hangs on netCDF-4 dimension scales of its own group, so that each group opens by itself in
-xarray. Arrays of model files have named dimensions but no scales: they are read through external links, and a scale
-is an object reference, which means nothing in another file.
+Every array of `results.h5` hangs on netCDF-4 dimension scales of its own group, so that each group
+opens by itself in xarray. Arrays of model files have named dimensions but no scales: they are read
+through external links, and a scale is an object reference, which means nothing in another file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from mpifl.store import seal
+from mpifl.store import checksum
 from mpifl.store.cohorts import Cohorts
 from mpifl.store.meaning import describe
 from mpifl.store.weights import DIMENSIONS
@@ -44,7 +44,9 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """Everything in `results.h5`: `partition` by array name, `models` the names of the arrays saved by round."""
+    """Everything in `results.h5`: `partition` by array name, `models` the names of the arrays saved
+    by round.
+    """
 
     attributes: Mapping[str, str | int]
     provenance: Mapping[str, str | int | float | list]
@@ -71,8 +73,12 @@ def results_image(results: Results) -> memoryview:
     return image.getbuffer()
 
 
-def model_image(attributes: Mapping[str, str | int], arrays: Mapping[str, np.ndarray], layout: Sequence[Entry]):
-    """The bytes of one model file, as a memoryview: raw and contiguous, for packing costs more than it saves."""
+def model_image(
+    attributes: Mapping[str, str | int], arrays: Mapping[str, np.ndarray], layout: Sequence[Entry]
+):
+    """The bytes of one model file, as a memoryview: raw and contiguous, for packing costs more than
+    it saves.
+    """
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         _set_attributes(file, attributes)
@@ -86,14 +92,16 @@ def model_image(attributes: Mapping[str, str | int], arrays: Mapping[str, np.nda
 
 
 def model_name(round: int) -> str:
-    """The name of a round's group in /models, and of its file without `.h5`; sorts by round up to a million."""
+    """The name of a round's group in /models, and of its file without `.h5`; sorts by round up to a
+    million.
+    """
     return f"round_{round:06d}"
 
 
 def format_of(path: Path) -> str | None:
     """The `format` an HDF5 file states, None for any other file or none."""
     try:
-        with seal.opened(path) as file:
+        with checksum.opened(path) as file:
             return str(file.attrs.get("format"))
     except (OSError, RuntimeError, ValueError, KeyError):
         return None
@@ -142,7 +150,9 @@ def _add_rounds(file: h5py.File, rounds: Mapping[str, np.ndarray]) -> None:
 
 
 def _add_clients(file: h5py.File, results: Results) -> None:
-    """Arrays (rounds, clients); of many clients, few of whom play, what the cohorts reported, one after the other."""
+    """Arrays (rounds, clients); of many clients, few of whom play, what the cohorts reported, one
+    after the other.
+    """
     group, cohorts = file.create_group("clients"), results.clients
     _scale(group, "round", results.rounds["round"])
     if cohorts.clients <= MANY:
@@ -164,7 +174,8 @@ def _add_models(file: h5py.File, models: Mapping[int, Sequence[str]]) -> None:
     _scale(group, "round", np.array(list(models), "i8"))
     for round, names in models.items():
         target = group.create_group(model_name(round))
-        for name in names:  # links to datasets: a link to their group keeps xarray from opening the file as a tree
+        # links to datasets: a link to their group keeps xarray from opening the file as a tree
+        for name in names:
             target[name] = h5py.ExternalLink(f"models/{model_name(round)}.h5", f"/{name}")
 
 
@@ -175,15 +186,20 @@ def _scale(group: h5py.Group, name: str, values: np.ndarray) -> None:
 
 
 def _dimension(group: h5py.Group, name: str, size: int) -> None:
-    group.create_dataset(name, (size,), ">f4").make_scale(_BARE % size)  # never written: takes no room
+    # never written: takes no room
+    group.create_dataset(name, (size,), ">f4").make_scale(_BARE % size)
 
 
-def _add(group: h5py.Group, name: str, array: np.ndarray, *scales: str, packed: bool = False) -> None:
+def _add(
+    group: h5py.Group, name: str, array: np.ndarray, *scales: str, packed: bool = False
+) -> None:
     """A dataset; integers are i8 in it, which takes little room when `packed`."""
     kinds = {"O": _TEXT, "i": np.dtype("i8")}
     chunks = (min(1 << 12, len(array)), *array.shape[1:])
     how = {"chunks": chunks, "compression": 1, "shuffle": True} if packed else {}
-    dataset = group.create_dataset(name, array.shape, kinds.get(array.dtype.kind, array.dtype), **how)
+    dataset = group.create_dataset(
+        name, array.shape, kinds.get(array.dtype.kind, array.dtype), **how
+    )
     dataset[...] = array
     describe(dataset, name)
     for axis, scale in enumerate(scales):
@@ -199,7 +215,13 @@ def _set_attributes(group: h5py.Group, attributes: Mapping[str, str | int | floa
 
 
 def _storable(value: str | int | float) -> str | int | float:
-    """Booleans as 0 and 1, which netCDF knows; text as valid Unicode, which the environment's need not be."""
+    """Booleans as 0 and 1, which netCDF knows; text as valid Unicode, which the environment's need
+    not be.
+    """
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
+        return (
+            value.encode("utf-8", "surrogateescape")
+            .decode("utf-8", "replace")
+            .replace("\0", "\ufffd")
+        )
     return int(value) if isinstance(value, bool) else value

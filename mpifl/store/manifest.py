@@ -1,4 +1,6 @@
-"""checkpoint/manifest.json: which files make up the last two checkpoints. A checkpoint is there once this names it."""
+"""checkpoint/manifest.json: which files make up the last two checkpoints. A checkpoint is there
+once this names it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from mpifl.settings import BadInput
-from mpifl.store import files, seal
-from mpifl.store.folder import CHECKPOINT, CHECKPOINT_FILE, MANIFEST
+from mpifl.options import BadInput
+from mpifl.store import atomic, checksum
+from mpifl.store.run_folder import CHECKPOINT, CHECKPOINT_FILE, MANIFEST
 
 FORMAT = "mpifl-checkpoint"
 FORMAT_VERSION = 1
@@ -48,7 +50,9 @@ class Manifest(NamedTuple):
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest of a run folder, None if it has none; raises BadInput for one that is damaged or too new."""
+    """The manifest of a run folder, None if it has none; raises BadInput for one that is damaged or
+    too new.
+    """
     path = folder / CHECKPOINT / MANIFEST
     try:
         record = json.loads(path.read_bytes())
@@ -59,28 +63,43 @@ def read(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise BadInput(f"{path}: expected the list of a run's checkpoints; got a damaged one ({problem})") from problem
+        raise BadInput(
+            f"{path}: expected the list of a run's checkpoints; got a damaged one ({problem})"
+        ) from problem
     if known and version > FORMAT_VERSION:
-        raise BadInput(f"{path}: expected format version {FORMAT_VERSION} or less; got {version}; update mpifl")
-    raise BadInput(f"{path}: expected the list of a run's checkpoints; got a damaged one or something else")
+        raise BadInput(
+            f"{path}: expected format version {FORMAT_VERSION} or less; got {version}; update mpifl"
+        )
+    raise BadInput(
+        f"{path}: expected the list of a run's checkpoints; got a damaged one or something else"
+    )
 
 
 def write(folder: Path, manifest: Manifest, check: Callable[[], None] | None = None) -> None:
     """Commit `manifest`; `check` may still refuse by raising."""
-    entries = [{**e._asdict(), "parts": [part._asdict() for part in e.parts]} for e in manifest.entries]
+    entries = [
+        {**e._asdict(), "parts": [part._asdict() for part in e.parts]} for e in manifest.entries
+    ]
     content = {"run_id": manifest.run_id, "checkpoints": entries}
-    record = {"format": FORMAT, "format_version": FORMAT_VERSION, "crc32": _crc32(content), "content": content}
-    files.write(folder / CHECKPOINT / MANIFEST, json.dumps(record, indent=1).encode(), check)
+    record = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "crc32": _crc32(content),
+        "content": content,
+    }
+    atomic.write(folder / CHECKPOINT / MANIFEST, json.dumps(record, indent=1).encode(), check)
 
 
 def damage(folder: Path, entry: Entry) -> str:
-    """What is wrong with the files of a checkpoint, in a few words; empty if nothing is. Reads them whole."""
+    """What is wrong with the files of a checkpoint, in a few words; empty if nothing is. Reads them
+    whole.
+    """
     for part in entry.parts:
         path = folder / CHECKPOINT / part.name
         try:
-            if seal.verified(path) != (part.size, part.crc32):
+            if checksum.verified(path) != (part.size, part.crc32):
                 return f"{part.name} is whole, but not the one that was written"
-        except seal.Unsound as problem:
+        except checksum.Unsound as problem:
             return f"{part.name} is {problem.what}"
         except OSError as problem:
             return f"{part.name}: {problem.strerror}"
@@ -88,7 +107,9 @@ def damage(folder: Path, entry: Entry) -> str:
 
 
 def forget_after(folder: Path, round: int, check: Callable[[], None]) -> None:
-    """Drop the checkpoints of later rounds than `round`, to which the run goes back, and those never committed."""
+    """Drop the checkpoints of later rounds than `round`, to which the run goes back, and those
+    never committed.
+    """
     manifest = read(folder)
     entries = manifest.entries if manifest else ()
     kept = tuple(entry for entry in entries if entry.round <= round)
@@ -98,7 +119,9 @@ def forget_after(folder: Path, round: int, check: Callable[[], None]) -> None:
 
 
 def prune(folder: Path, kept: Sequence[Entry], up_to: float = math.inf) -> None:
-    """Remove the files of checkpoints other than those kept; `up_to` spares what ranks write for later rounds."""
+    """Remove the files of checkpoints other than those kept; `up_to` spares what ranks write for
+    later rounds.
+    """
     named = {part.name for entry in kept for part in entry.parts}
     place = folder / CHECKPOINT
     for path in place.iterdir() if place.is_dir() else ():

@@ -1,4 +1,6 @@
-"""What each array of a run means: CF attributes `units` and `long_name`, for readers who have only the file."""
+"""What each array of a run means: CF attributes `units` and `long_name`, for readers who have only
+the file.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ _MEANINGS = {
 _MEANINGS |= {
     f"test_{what}_{which}": f"{words} of {model} on the test set"
     for what, words in (("accuracy", "accuracy"), ("loss", "mean cross-entropy"))
-    for which, model in (("cohort", "the mean of the round's local models"), ("all", "the mean of all clients' latest"))
+    for which, model in (
+        ("cohort", "the mean of the round's local models"),
+        ("all", "the mean of all clients' latest"),
+    )
 }
 _MEANINGS |= {
     "lr": "local learning rate of the round",
@@ -53,6 +58,10 @@ _UNITS = {"seconds": "s", "bytes": "byte"}
 
 def describe(dataset: h5py.Dataset, name: str) -> None:
     """Set `long_name`, and `units` where the values are numbers."""
-    dataset.attrs["long_name"] = _MEANINGS.get(dataset.name[1:], _MEANINGS.get(name, name.replace("_", " ")))
+    dataset.attrs["long_name"] = _MEANINGS.get(
+        dataset.name[1:], _MEANINGS.get(name, name.replace("_", " "))
+    )
     if h5py.check_string_dtype(dataset.dtype) is None:
-        dataset.attrs["units"] = next((u for prefix, u in _UNITS.items() if name.startswith(prefix)), "1")
+        dataset.attrs["units"] = next(
+            (u for prefix, u in _UNITS.items() if name.startswith(prefix)), "1"
+        )

@@ -13,25 +13,40 @@ _TEXTS = ("config", "status", "run_id", "created", "updated", "software", "softw
 Lengths = tuple[int | None, ...]
 
 
-def refuse(attrs: Mapping[str, Any], arrays: Mapping[str, np.ndarray], rounds: Mapping, cohorts: Cohorts) -> None:
-    """Raise ValueError naming what does not fit in a run's attributes, partition `arrays`, rounds or clients."""
+def refuse(
+    attrs: Mapping[str, Any], arrays: Mapping[str, np.ndarray], rounds: Mapping, cohorts: Cohorts
+) -> None:
+    """Raise ValueError naming what does not fit in a run's attributes, partition `arrays`, rounds
+    or clients.
+    """
     for name in _TEXTS:
         if not isinstance(attrs.get(name), str):
             raise ValueError(f"{name} is {attrs.get(name)!r}")
     if not isinstance(attrs.get("seed"), int):
         raise ValueError(f"seed is {attrs.get('seed')!r}")
-    for described in (*_partition(arrays), *_columns(rounds), *_cohorts(cohorts, len(rounds["round"]))):
+    for described in (
+        *_partition(arrays),
+        *_columns(rounds),
+        *_cohorts(cohorts, len(rounds["round"])),
+    ):
         refuse_array(*described)
     _refuse_bounds("partition/offsets", arrays["offsets"], len(arrays["indices"]))
     _refuse_bounds("clients/offsets", cohorts.offsets, len(cohorts.ids))
-    if not (np.diff(rounds["round"]) > 0).all() or not np.isin(cohorts.ids, np.arange(cohorts.clients)).all():
+    if (
+        not (np.diff(rounds["round"]) > 0).all()
+        or not np.isin(cohorts.ids, np.arange(cohorts.clients)).all()
+    ):
         raise ValueError("rounds or clients are not in their order")
 
 
 def refuse_array(name: str, array: Any, kinds: str, lengths: Lengths) -> None:
     """Raise ValueError unless `array` has a dtype of these kinds and these lengths, None for any."""
-    fits = isinstance(array, np.ndarray) and array.dtype.kind in kinds and array.ndim == len(lengths)
-    if not fits or any(wanted not in (None, got) for wanted, got in zip(lengths, array.shape, strict=True)):
+    fits = (
+        isinstance(array, np.ndarray) and array.dtype.kind in kinds and array.ndim == len(lengths)
+    )
+    if not fits or any(
+        wanted not in (None, got) for wanted, got in zip(lengths, array.shape, strict=True)
+    ):
         raise ValueError(f"{name} is {getattr(array, 'dtype', array)!s} {list(np.shape(array))}")
 
 

@@ -1,4 +1,6 @@
-"""Opening the HDF5 files of a run: sound, of the right kind and of a known version; all else is BadInput."""
+"""Opening the HDF5 files of a run: sound, of the right kind and of a known version; all else is
+BadInput.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from pathlib import Path
 
 import h5py
 
-from mpifl.settings import BadInput
-from mpifl.store import seal
+from mpifl.options import BadInput
+from mpifl.store import checksum
 
 _DAMAGE = (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError)
 _KINDS = {
@@ -24,22 +26,26 @@ _KINDS = {
 
 @contextmanager
 def opened(file: Path, expected: str, format: str, version: int) -> Iterator[h5py.File]:
-    """The file of that `format`, `version` or older, to be read; `expected` says in words what it should be.
+    """The file of that `format`, `version` or older, to be read; `expected` says in words what it
+    should be.
 
     Whatever is wrong with it, now or while it is read in the `with` block, is BadInput.
     """
     try:
-        with seal.opened(file) as content:
+        with checksum.opened(file) as content:
             _check(content.attrs, format, version)
             yield content
-    except seal.Unsound as problem:
+    except checksum.Unsound as problem:
         raise BadInput(f"{file}: expected {expected}; got {problem.what}") from problem
     except BadInput:
         raise
     except _Foreign as problem:
         raise BadInput(f"{file}: expected {expected}; got {problem}") from None
     except _DAMAGE as problem:
-        got = getattr(problem, "strerror", None) or f"one of another layout ({' '.join(str(problem).split())})"
+        got = (
+            getattr(problem, "strerror", None)
+            or f"one of another layout ({' '.join(str(problem).split())})"
+        )
         raise BadInput(f"{file}: expected {expected}; got {got}") from problem
 
 

@@ -1,4 +1,6 @@
-"""Run: everything that a run has stored, read from its folder or its packed file without locking or writing."""
+"""Run: everything that a run has stored, read from its folder or its packed file without locking or
+writing.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,27 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 from mpifl.store import misfits
 from mpifl.store.cohorts import Cohorts
 from mpifl.store.columns import TAKEN
-from mpifl.store.folder import RESULTS
 from mpifl.store.image import FORMAT, FORMAT_VERSION, MODEL_FORMAT, Entry, model_name
 from mpifl.store.opening import opened
+from mpifl.store.run_folder import RESULTS
+
+OTHERS_TESTED = {
+    "test_accuracy_cohort": "mean of the cohort's models",
+    "test_accuracy_all": "mean of all clients' latest models",
+    "test_accuracy_clients": "the cohort's own models, on average",
+}
+"""columns of /rounds with accuracies beside the server's, in words"""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """One run as it was at one commit. All but the weights is in memory: a live writer changes nothing in it."""
+    """One run as it was at one commit. All but the weights is in memory: a live writer changes
+    nothing in it.
+    """
 
     path: Path
     """the run folder, or the packed file"""
@@ -33,7 +44,8 @@ class Run:
     rounds: Mapping[str, np.ndarray]
     """`round` and every column, each (R); text as objects"""
     clients: Cohorts
-    """by name, columns (R, C): float32, NaN where a client took no part; `participated` of 0 and 1"""
+    """by name, columns (R, C): float32, NaN where a client took no part; `participated` of 0 and 1
+    """
     indices: np.ndarray
     """(N) of the training samples, one client's after the other's"""
     offsets: np.ndarray
@@ -45,11 +57,15 @@ class Run:
     saved_arrays: Mapping[int, tuple[str, ...]]
     """which arrays are kept of each of them"""
     resumes: list[Mapping[str, str | int | float | list]]
-    """for each time that the run was resumed: `time`, the last `round` before, and the provenance then"""
+    """for each time that the run was resumed: `time`, the last `round` before, and the provenance
+    then
+    """
 
     @staticmethod
     def open(path: str | Path) -> Run:
-        """Read a run: its folder, its results.h5 or a packed file. Raises BadInput for anything else."""
+        """Read a run: its folder, its results.h5 or a packed file. Raises BadInput for anything
+        else.
+        """
         path = Path(path)
         file = path / RESULTS if path.is_dir() else path
         with _opened(file) as content:
@@ -78,30 +94,49 @@ class Run:
         return self.indices[self.offsets[client] : self.offsets[client + 1]]
 
     def weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Global weights `[d]` and buffers `[b]` after `round` (the last saved). Raises BadInput if not saved."""
+        """Global weights `[d]` and buffers `[b]` after `round` (the last saved). Raises BadInput if
+        not saved.
+        """
         with self._model(round) as model:
             return _checked(model, "global", None), _checked(model, "buffers", None)
 
     def client_weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ids `[k]`, weights `[k, d]` and buffers `[k, b]` of the clients saved with `round`. Raises as `weights`."""
+        """Ids `[k]`, weights `[k, d]` and buffers `[k, b]` of the clients saved with `round`.
+        Raises as `weights`.
+        """
         with self._model(round) as model:
             if "client_ids" not in model:
-                raise BadInput(f"{self.path}: expected a round saved with its clients' weights; got one without")
+                raise BadInput(
+                    f"{self.path}: expected a round saved with its clients' weights; got one without"
+                )
             ids = _checked(model, "client_ids", None)
-            weights, none = _checked(model, "clients", len(ids), None), np.zeros((len(ids), 0), "f4")
-            buffers = _checked(model, "client_buffers", len(ids), None) if "client_buffers" in model else none
+            weights, none = (
+                _checked(model, "clients", len(ids), None),
+                np.zeros((len(ids), 0), "f4"),
+            )
+            buffers = (
+                _checked(model, "client_buffers", len(ids), None)
+                if "client_buffers" in model
+                else none
+            )
             return ids, weights, buffers
 
     @contextmanager
     def _model(self, round: int | None) -> Iterator[h5py.Group]:
         if not self.saved_rounds:
-            raise BadInput(f"{self.path}: expected a run with saved weights; got none saved (results.weights_every)")
+            raise BadInput(
+                f"{self.path}: expected a run with saved weights; got none saved (results.weights_every)"
+            )
         round = self.saved_rounds[-1] if round is None else round
         if round not in self.saved_rounds:
-            raise BadInput(f"{self.path}: expected one of the saved rounds {self.saved_rounds}; got {round}")
+            raise BadInput(
+                f"{self.path}: expected one of the saved rounds {self.saved_rounds}; got {round}"
+            )
         with _opened(self.file) as content:
             if content.attrs["run_id"] != self.run_id:
-                raise BadInput(f"{self.path}: expected run {self.run_id}; got another that has taken its place")
+                raise BadInput(
+                    f"{self.path}: expected run {self.run_id}; got another that has taken its place"
+                )
             model = content["models"][model_name(round)]
             link = model.get("global", getlink=True)
             if isinstance(link, h5py.ExternalLink):
@@ -117,12 +152,16 @@ def _opened(file: Path) -> AbstractContextManager[h5py.File]:
 
 @contextmanager
 def model_opened(results: Path, name: str, round: int, run_id: str) -> Iterator[h5py.File]:
-    """The weights of a round: the file `name` beside the results (not beside a symbolic link to them). Or BadInput."""
+    """The weights of a round: the file `name` beside the results (not beside a symbolic link to
+    them). Or BadInput.
+    """
     file = results.resolve().parent / name
     with opened(file, "the weights of a round", MODEL_FORMAT, FORMAT_VERSION) as content:
         for what, wanted in (("run_id", run_id), ("round", round)):
             if (got := content.attrs[what]) != wanted:
-                raise BadInput(f"{file}: expected the weights of {what} {wanted}; got those of {got}")
+                raise BadInput(
+                    f"{file}: expected the weights of {what} {wanted}; got those of {got}"
+                )
         yield content
 
 
@@ -133,11 +172,19 @@ def _checked(model: h5py.Group, name: str, *lengths: int | None) -> np.ndarray:
 
 
 def _read(path: Path, file: Path, content: h5py.File) -> Run:
-    partition = {name: content["partition"][name][...] for name in ("indices", "offsets", "label_counts")}
-    attrs, rounds = _attributes(content), {name: _array(dataset) for name, dataset in content["rounds"].items()}
+    partition = {
+        name: content["partition"][name][...] for name in ("indices", "offsets", "label_counts")
+    }
+    attrs, rounds = (
+        _attributes(content),
+        {name: _array(dataset) for name, dataset in content["rounds"].items()},
+    )
     clients = _cohorts(content["clients"], len(partition["offsets"]) - 1)
     misfits.refuse(attrs, partition, rounds, clients)
-    models = {round: content["models"][model_name(round)] for round in content["models"]["round"][...].tolist()}
+    models = {
+        round: content["models"][model_name(round)]
+        for round in content["models"]["round"][...].tolist()
+    }
     return Run(
         path=path,
         file=file,
@@ -155,7 +202,9 @@ def _read(path: Path, file: Path, content: h5py.File) -> Run:
 
 def _cohorts(group: h5py.Group, clients: int) -> Cohorts:
     if "cohort" not in group:
-        return Cohorts.of_arrays({name: _array(group[name]) for name in group if group[name].ndim == 2})
+        return Cohorts.of_arrays(
+            {name: _array(group[name]) for name in group if group[name].ndim == 2}
+        )
     values = {name: _array(group[name]) for name in group if name not in TAKEN}
     return Cohorts(clients, group["cohort"][...], group["offsets"][...], values)
 
@@ -165,7 +214,10 @@ def _attributes(group: h5py.Group) -> dict[str, str | int | float | list]:
 
 
 def _layout(group: h5py.Group) -> list[Entry]:
-    columns = {name: _array(group[name]).tolist() for name in ("name", "kind", "shape", "ndim", "offset", "size")}
+    columns = {
+        name: _array(group[name]).tolist()
+        for name in ("name", "kind", "shape", "ndim", "offset", "size")
+    }
     return [
         Entry(name, kind, tuple(shape[:ndim]), offset, size)
         for name, kind, shape, ndim, offset, size in zip(*columns.values(), strict=True)

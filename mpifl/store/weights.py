@@ -43,18 +43,24 @@ def model_arrays(
     client_buffers: ArrayLike | None = None,
     client_ids: ArrayLike | None = None,
 ) -> dict[str, np.ndarray]:
-    """The arrays of one model file by name. Raises ValueError when their shapes do not fit each other."""
+    """The arrays of one model file by name. Raises ValueError when their shapes do not fit each
+    other.
+    """
     arrays = {"global": flat(weights), "buffers": _vector(buffers)}
     if clients is not None:
         arrays["clients"] = flat(clients)
-        arrays["client_ids"] = np.asarray(range(len(clients)) if client_ids is None else client_ids, "i8")
+        arrays["client_ids"] = np.asarray(
+            range(len(clients)) if client_ids is None else client_ids, "i8"
+        )
     if client_buffers is not None:
         arrays["client_buffers"] = flat(client_buffers)
     sizes: dict[str, int] = {}
     for name, array in arrays.items():
         for dimension, size in zip(DIMENSIONS[name], array.shape, strict=True):
             if sizes.setdefault(dimension, size) != size:
-                raise ValueError(f"weights.{name}: expected {sizes[dimension]} along {dimension}; got {size}")
+                raise ValueError(
+                    f"weights.{name}: expected {sizes[dimension]} along {dimension}; got {size}"
+                )
     return arrays
 
 

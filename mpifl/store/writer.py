@@ -1,4 +1,6 @@
-"""Store: the one writer of a run folder. Rank 0 holds it; readers may open the folder at any moment."""
+"""Store: the one writer of a run folder. Rank 0 holds it; readers may open the folder at any
+moment.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mpifl.settings import BadInput
-from mpifl.store import checkpoint, facts, files, manifest, resuming
+from mpifl.options import BadInput
+from mpifl.store import atomic, checkpoint, facts, manifest, resume
 from mpifl.store.cohorts import Cohorts
 from mpifl.store.columns import Clients, Rounds, Value
-from mpifl.store.folder import MODELS, RESULTS, Owner, abandon, begun, check_free, clear_unfinished, remove_run
 from mpifl.store.image import (
     FORMAT_VERSION,
     MODEL_FORMAT,
@@ -24,17 +25,29 @@ from mpifl.store.image import (
     results_image,
 )
 from mpifl.store.manifest import Part
+from mpifl.store.run_folder import (
+    MODELS,
+    RESULTS,
+    Owner,
+    abandon,
+    begun,
+    check_free,
+    clear_unfinished,
+    remove_run,
+)
 from mpifl.store.weights import model_arrays
 
-_LEAST_WORK_PER_COMMIT = 20  # seconds of run for a second of commit: at most 5 % is spent in commits
+# seconds of run for a second of commit: at most 5 % is spent in commits
+_LEAST_WORK_PER_COMMIT = 20
 
 
 class Store:
-    """A run being written: rows are kept in memory, and each commit rewrites the small `results.h5` whole.
+    """A run being written: rows are kept in memory, and each commit rewrites the small `results.h5`
+    whole.
 
-    Commits come at the first append after `commit_seconds` (0: at each append), and rarer when they get slow.
-    Every write is atomic; a refused one raises OSError with the path, and what was committed stays readable.
-    All methods raise Superseded once another writer has taken the folder.
+    Commits come at the first append after `commit_seconds` (0: at each append), and rarer when they
+    get slow. Every write is atomic; a refused one raises OSError with the path, and what was
+    committed stays readable. All methods raise Superseded once another writer has taken the folder.
     """
 
     def __init__(self, folder: Path, owner: Owner, results: Results, commit_seconds: float) -> None:
@@ -65,17 +78,27 @@ class Store:
     ) -> Store:
         """Make the folder, with a `results.h5` of no rounds; `config` is the run's TOML text.
 
-        Raises BadInput, before anything is made, if the folder is not free (`force` frees that of an earlier run, of
-        which it removes the run's files only) or cannot be written.
+        Raises BadInput, before anything is made, if the folder is not free (`force` frees that of
+        an earlier run, of which it removes the run's files only) or cannot be written.
         """
         folder = Path(folder)
         check_free(folder, force)
         about = facts.attributes(config, seed)
-        results = Results(about, dict(provenance), layout, facts.checked(partition, clients), {}, Cohorts(clients), {})
+        results = Results(
+            about,
+            dict(provenance),
+            layout,
+            facts.checked(partition, clients),
+            {},
+            Cohorts(clients),
+            {},
+        )
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            raise BadInput(f"{folder}: expected a place to write; got {problem.strerror}") from problem
+            raise BadInput(
+                f"{folder}: expected a place to write; got {problem.strerror}"
+            ) from problem
         store = cls(folder, Owner.claim(folder), results, commit_seconds)
         try:
             remove_run(folder)
@@ -96,15 +119,18 @@ class Store:
         provenance: Mapping[str, str | int | float | list],
         commit_seconds: float = 10.0,
     ) -> Store:
-        """Take over a run to go on after `round`, that of its checkpoint; `config` and `provenance` as they are now.
+        """Take over a run to go on after `round`, that of its checkpoint; `config` and `provenance`
+        as they are now.
 
-        Later rows are dropped, to be done again. Raises BadInput, before anything is touched, unless the folder holds
-        this run: the same layout, and a config that differs in what may change only (see `binding`).
+        Later rows are dropped, to be done again. Raises BadInput, before anything is touched,
+        unless the folder holds this run: the same layout, and a config that differs in what may
+        change only (see `binding`).
         """
-        folder = resuming.opened(Path(folder), config, layout, round).path
+        folder = resume.opened(Path(folder), config, layout, round).path
         owner = Owner.claim(folder)
-        run = resuming.opened(folder, config, layout, round)  # with what the writer before did until now
-        store = cls(folder, owner, resuming.kept(run, config, round, provenance), commit_seconds)
+        # with what the writer before did until now
+        run = resume.opened(folder, config, layout, round)
+        store = cls(folder, owner, resume.kept(run, config, round, provenance), commit_seconds)
         manifest.forget_after(folder, round, owner.check)
         clear_unfinished(folder)
         store.commit()
@@ -112,7 +138,9 @@ class Store:
 
     @staticmethod
     def begun(folder: Path) -> bool:
-        """Whether the folder holds something to resume: a run killed before its first commit left nothing."""
+        """Whether the folder holds something to resume: a run killed before its first commit left
+        nothing.
+        """
         return begun(folder)
 
     @property
@@ -127,7 +155,9 @@ class Store:
     def append(
         self, round: int, row: Mapping[str, Value], clients: Mapping[str, ArrayLike], ids: ArrayLike
     ) -> None:
-        """Add a round: `row` for /rounds, and for /clients arrays (k) of the cohort `ids` (k). May commit."""
+        """Add a round: `row` for /rounds, and for /clients arrays (k) of the cohort `ids` (k). May
+        commit.
+        """
         self._check()
         self._clients.put(len(self._rounds), clients, ids)
         self._rounds.append(round, row)
@@ -143,30 +173,47 @@ class Store:
         client_buffers: ArrayLike | None = None,
         client_ids: ArrayLike | None = None,
     ) -> None:
-        """Keep a round's global `weights [d]` and `buffers [b]`, and its clients' `[k, d]`, `[k, b]`, ids `[k]`.
+        """Keep a round's global `weights [d]` and `buffers [b]`, and its clients' `[k, d]`, `[k,
+        b]`, ids `[k]`.
 
-        Written at once to a file of its own that never changes; seen under /models from the next commit on.
+        Written at once to a file of its own that never changes; seen under /models from the next
+        commit on.
         """
         self._check()
         if round in self._models:
             raise ValueError(f"weights: expected a round not saved before; got {round}")
         arrays = model_arrays(weights, buffers, clients, client_buffers, client_ids)
-        about = {"format": MODEL_FORMAT, "format_version": FORMAT_VERSION, "run_id": self.run_id, "round": round}
+        about = {
+            "format": MODEL_FORMAT,
+            "format_version": FORMAT_VERSION,
+            "run_id": self.run_id,
+            "round": round,
+        }
         image = model_image({**facts.software(), **about}, arrays, self._fixed.layout)
-        files.make_folder(self.folder / MODELS)
-        files.write_hdf5(self.folder / MODELS / f"{model_name(round)}.h5", image, self.owner.check)
+        atomic.make_folder(self.folder / MODELS)
+        atomic.write_hdf5(self.folder / MODELS / f"{model_name(round)}.h5", image, self.owner.check)
         self._models[round] = tuple(arrays)
 
-    def checkpoint(self, round: int, server: Mapping[str, np.ndarray], parts: Sequence[Part]) -> None:
-        """Make a checkpoint of `server` and every rank's `checkpoint.write_part`, and commit the rows that go with it.
+    def checkpoint(
+        self, round: int, server: Mapping[str, np.ndarray], parts: Sequence[Part]
+    ) -> None:
+        """Make a checkpoint of `server` and every rank's `checkpoint.write_part`, and commit the
+        rows that go with it.
 
-        Call it after `append(round, ...)`: what is not in the row by then, a resumed run will not know.
+        Call it after `append(round, ...)`: what is not in the row by then, a resumed run will not
+        know.
         """
         self._check()
         if self._rounds.last < round:
-            raise ValueError(f"checkpoint: expected round {self._rounds.last} or before; got {round}")
+            raise ValueError(
+                f"checkpoint: expected round {self._rounds.last} or before; got {round}"
+            )
         self.commit()
-        given = {"run_id": self.run_id, "config": str(self._attributes["config"]), "check": self.owner.check}
+        given = {
+            "run_id": self.run_id,
+            "config": str(self._attributes["config"]),
+            "check": self.owner.check,
+        }
         checkpoint.commit(self.folder, round, server, parts, **given)
 
     def commit(self) -> None:
@@ -184,13 +231,15 @@ class Store:
             dict(sorted(self._models.items())),
             self._fixed.resumes,
         )
-        files.write_hdf5(self.folder / RESULTS, results_image(results), self.owner.check)
+        atomic.write_hdf5(self.folder / RESULTS, results_image(results), self.owner.check)
         end = time.monotonic()
         pause = max(self._commit_seconds, _LEAST_WORK_PER_COMMIT * (end - start))
         self._next_commit = end + (pause if self._commit_seconds else 0.0)
 
     def close(self, status: str = "complete") -> None:
-        """Commit for the last time, as `complete`, `stopped` or `failed`; a second close does nothing."""
+        """Commit for the last time, as `complete`, `stopped` or `failed`; a second close does
+        nothing.
+        """
         if status not in ("complete", "stopped", "failed"):
             raise ValueError(f"status: expected complete, stopped or failed; got {status!r}")
         if self._open:

@@ -1,4 +1,6 @@
-"""Rules that are other rules at some of their options: to the bit, with momentum and half of the clients at a time."""
+"""Rules that are other rules at some of their options: to the bit, with momentum and half of the
+clients at a time.
+"""
 
 import pytest
 import torch
@@ -12,9 +14,9 @@ from mpifl.algorithms.fedopt import Sgd
 from mpifl.algorithms.fedprox import FedProx
 from mpifl.algorithms.fedspeed import FedSpeed
 from mpifl.algorithms.scaffold import Scaffold
-from mpifl.local import Local
-from mpifl.schedule import Participation
-from mpifl.vector import Net
+from mpifl.net import Net
+from mpifl.training.local import Local
+from mpifl.training.sampling import Participation
 
 EQUAL = {
     "fedprox without its term": (FedProx(mu=0.0), FedAvg()),
@@ -23,7 +25,10 @@ EQUAL = {
     "feddc without controls": (FedDC(alpha=0.3, control=False), FedDyn(alpha=0.3)),
     "feddc without strength": (FedDC(alpha=0.0), Scaffold()),
     "fedspeed without strength and radius": (FedSpeed(alpha=0.0, rho=0.0), FedAvg()),
-    "fedspeed as printed, without strength and radius": (FedSpeed(alpha=0.0, rho=0.0, duals="cohort"), FedAvg()),
+    "fedspeed as printed, without strength and radius": (
+        FedSpeed(alpha=0.0, rho=0.0, duals="cohort"),
+        FedAvg(),
+    ),
     "fedspeed without radius": (FedSpeed(alpha=0.3, rho=0.0), FedDyn(alpha=0.3)),
     "fedspeed without its second gradient": (FedSpeed(alpha=0.3, mix=0.0), FedDyn(alpha=0.3)),
     "fedavg with the plain server step": (FedAvg(server_step=Sgd(lr=1.0, momentum=0.0)), FedAvg()),
@@ -34,7 +39,10 @@ EQUAL = {
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 def test_equal_to_the_bit(case, objective):
     local, half = Local(steps=3, batch=100, lr=0.05, momentum=0.9), Participation(fraction=0.5)
-    a, b = (moments(Quadratics().experiment(rule, local, 5, half, objective=objective)) for rule in EQUAL[case])
+    a, b = (
+        moments(Quadratics().experiment(rule, local, 5, half, objective=objective))
+        for rule in EQUAL[case]
+    )
     assert all(torch.equal(one.w, other.w) for one, other in zip(a, b, strict=True))
     assert not torch.equal(a[-1].w, a[-2].w)
 
@@ -55,7 +63,10 @@ def test_a_rule_changes_nothing_that_it_is_given(name):
         assert all(map(torch.equal, given, before))
         assert all(map(torch.equal, played.reply.values(), replies))
         live = x.clients.net.weights.untyped_storage().data_ptr()
-        assert all(v.untyped_storage().data_ptr() != live for v in (*played.reply.values(), *played.state.values()))
+        assert all(
+            v.untyped_storage().data_ptr() != live
+            for v in (*played.reply.values(), *played.state.values())
+        )
         own = played.state
 
 
@@ -63,8 +74,12 @@ def test_a_rule_changes_nothing_that_it_is_given(name):
 def test_the_shape_of_a_reply_is_known_on_whatever_device_the_net_is(name):
     x = Quadratics().experiment(ALGORITHMS[name](), Local(), 1)
     unseen = x.clients.initial_state(x.clients.net.weights)
-    sent = x.clients.algorithm.send(x.clients.net.weights, x.clients.algorithm.init_server(x.clients.net.weights))
+    sent = x.clients.algorithm.send(
+        x.clients.net.weights, x.clients.algorithm.init_server(x.clients.net.weights)
+    )
     here = x.clients.reply_like(sent, unseen)
     x.clients.net = Net(x.clients.net.module, "meta")
     there = x.clients.reply_like({name: vector.to("meta") for name, vector in sent.items()}, unseen)
-    assert {k: (v.shape, v.dtype) for k, v in here.items()} == {k: (v.shape, v.dtype) for k, v in there.items()}
+    assert {k: (v.shape, v.dtype) for k, v in here.items()} == {
+        k: (v.shape, v.dtype) for k, v in there.items()
+    }

@@ -1,4 +1,6 @@
-"""Clients that fail and are left out of a round: the server still holds the mean of what all clients remember."""
+"""Clients that fail and are left out of a round: the server still holds the mean of what all
+clients remember.
+"""
 
 import pytest
 from quadratics import Quadratics, distance, mean, moments
@@ -7,8 +9,8 @@ from mpifl.algorithms.feddc import FedDC
 from mpifl.algorithms.feddyn import FedDyn
 from mpifl.algorithms.fedspeed import FedSpeed
 from mpifl.algorithms.scaffold import Scaffold
-from mpifl.local import Local
-from mpifl.schedule import Participation
+from mpifl.training.local import Local
+from mpifl.training.sampling import Participation
 
 RULES = {
     "scaffold": (Scaffold(), ("c",)),
@@ -38,4 +40,7 @@ def test_the_server_holds_the_mean_of_the_clients_states(rule, objective, partic
     assert failed
     for moment in history:
         for name in names:
-            assert distance(moment.server[name], mean(q.share(objective), moment.clients, name)) < 1e-12
+            assert (
+                distance(moment.server[name], mean(q.share(objective), moment.clients, name))
+                < 1e-12
+            )

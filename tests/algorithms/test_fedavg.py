@@ -4,8 +4,8 @@ from quadratics import Quadratics, weights_by_round
 
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.fedopt import Sgd
-from mpifl.local import Local
-from mpifl.schedule import Participation, weights
+from mpifl.training.local import Local
+from mpifl.training.sampling import Participation, weights
 
 LR = 0.2
 
@@ -30,7 +30,9 @@ def test_many_rounds_reach_the_biased_fixed_point():
     x = q.experiment(FedAvg(), Local(steps=steps, batch=100, lr=LR), rounds=200)
     p = torch.from_numpy(weights("samples", q.sizes))
     Q = torch.stack([torch.eye(3, dtype=torch.float64) - contraction(A, steps) for A in q.A])
-    fixed = torch.linalg.solve(torch.einsum("c,cij->ij", p, Q), torch.einsum("c,cij,cj->i", p, Q, q.b))
+    fixed = torch.linalg.solve(
+        torch.einsum("c,cij->ij", p, Q), torch.einsum("c,cij,cj->i", p, Q, q.b)
+    )
     got = weights_by_round(x)[-1]
     assert (got - fixed).abs().max() < 1e-12
     assert (got - q.optimum(p)).abs().max() > 1e-3
@@ -39,7 +41,9 @@ def test_many_rounds_reach_the_biased_fixed_point():
 def test_one_local_step_converges_to_the_weighted_optimum():
     q = Quadratics()
     x = q.experiment(FedAvg(), Local(steps=1, batch=100, lr=LR), rounds=300)
-    assert (weights_by_round(x)[-1] - q.optimum(torch.from_numpy(weights("samples", q.sizes)))).abs().max() < 1e-12
+    assert (
+        weights_by_round(x)[-1] - q.optimum(torch.from_numpy(weights("samples", q.sizes)))
+    ).abs().max() < 1e-12
 
 
 def test_weights_are_renormalised_over_the_cohort():
@@ -50,7 +54,9 @@ def test_weights_are_renormalised_over_the_cohort():
     for round, got in enumerate(weights_by_round(x), start=1):
         cohort = half.cohort(1, round, 6)
         p = weights("samples", q.sizes[cohort])
-        w = sum(p[i] * (q.b[c] + contraction(q.A[c], 3) @ (w - q.b[c])) for i, c in enumerate(cohort))
+        w = sum(
+            p[i] * (q.b[c] + contraction(q.A[c], 3) @ (w - q.b[c])) for i, c in enumerate(cohort)
+        )
         assert (got - w).abs().max() < 1e-12
 
 

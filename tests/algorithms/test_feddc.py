@@ -5,8 +5,8 @@ import torch
 from quadratics import Quadratics, distance, mean, moments, weights_by_round
 
 from mpifl.algorithms.feddc import FedDC
-from mpifl.local import Local
-from mpifl.schedule import Participation
+from mpifl.training.local import Local
+from mpifl.training.sampling import Participation
 
 LR = 0.2
 LOCAL = Local(steps=5, batch=100, lr=LR)
@@ -16,7 +16,8 @@ HALF = Participation(fraction=0.5)
 def test_every_round_is_the_authors_algorithm():
     q, n, alpha = Quadratics(), 4, 0.3
     x = q.experiment(FedDC(alpha=alpha), LOCAL, 6, HALF, objective="uniform")
-    weight = (1 - (1 - LR * alpha) ** LOCAL.steps) / (LR * alpha)  # of all steps' gradients in (w - y) / LR
+    # of all steps' gradients in (w - y) / LR
+    weight = (1 - (1 - LR * alpha) ** LOCAL.steps) / (LR * alpha)
     zero = torch.zeros(3).double()
     w, c, c_i, h_i = q.start, zero, [zero] * n, [zero] * n
     for round, moment in enumerate(moments(x), start=1):
@@ -40,18 +41,30 @@ def test_the_servers_drift_and_control_are_the_means_of_the_clients(objective):
     q = Quadratics()
     for moment in moments(q.experiment(FedDC(alpha=0.1), LOCAL, 20, HALF, objective=objective)):
         for name in ("drift", "c"):
-            assert distance(moment.server[name], mean(q.share(objective), moment.clients, name)) < 1e-12
+            assert (
+                distance(moment.server[name], mean(q.share(objective), moment.clients, name))
+                < 1e-12
+            )
 
 
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 @pytest.mark.parametrize(
     ("alpha", "participation", "rounds"),
-    [(0.01, Participation(), 90), (0.1, Participation(), 90), (0.5, Participation(), 90), (0.1, HALF, 170)],
+    [
+        (0.01, Participation(), 90),
+        (0.1, Participation(), 90),
+        (0.5, Participation(), 90),
+        (0.1, HALF, 170),
+    ],
 )
-def test_reaches_the_optimum_of_the_objective_and_its_fixed_points_identities(alpha, participation, rounds, objective):
+def test_reaches_the_optimum_of_the_objective_and_its_fixed_points_identities(
+    alpha, participation, rounds, objective
+):
     q = Quadratics()
     optimum = q.optimum(q.share(objective))
-    last = moments(q.experiment(FedDC(alpha=alpha), LOCAL, rounds, participation, objective=objective))[-1]
+    last = moments(
+        q.experiment(FedDC(alpha=alpha), LOCAL, rounds, participation, objective=objective)
+    )[-1]
     assert distance(last.w, optimum) < 1e-10
     assert last.server["c"].abs().max() < 1e-10
     assert last.server["drift"].abs().max() < 1e-10

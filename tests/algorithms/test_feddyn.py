@@ -5,8 +5,8 @@ import torch
 from quadratics import Quadratics, distance, mean, moments, weights_by_round
 
 from mpifl.algorithms.feddyn import FedDyn
-from mpifl.local import Local
-from mpifl.schedule import Participation
+from mpifl.training.local import Local
+from mpifl.training.sampling import Participation
 
 LR, ALPHA = 0.2, 0.5
 LOCAL = Local(steps=5, batch=100, lr=LR)
@@ -37,11 +37,18 @@ def test_the_accumulated_form_is_the_papers_with_g_and_h(objective):
 
 
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
-@pytest.mark.parametrize("participation", [Participation(), HALF, Participation(kind="bernoulli", fraction=0.5)])
+@pytest.mark.parametrize(
+    "participation", [Participation(), HALF, Participation(kind="bernoulli", fraction=0.5)]
+)
 def test_the_servers_dual_is_the_mean_of_the_clients_after_every_round(objective, participation):
     q = Quadratics()
-    for moment in moments(q.experiment(FedDyn(alpha=ALPHA), LOCAL, 20, participation, objective=objective)):
-        assert distance(moment.server["dual"], mean(q.share(objective), moment.clients, "dual")) < 1e-12
+    for moment in moments(
+        q.experiment(FedDyn(alpha=ALPHA), LOCAL, 20, participation, objective=objective)
+    ):
+        assert (
+            distance(moment.server["dual"], mean(q.share(objective), moment.clients, "dual"))
+            < 1e-12
+        )
 
 
 def test_after_an_exact_local_solve_the_dual_is_the_gradient_there():
@@ -55,11 +62,15 @@ def test_after_an_exact_local_solve_the_dual_is_the_gradient_there():
 
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 @pytest.mark.parametrize(("participation", "rounds"), [(Participation(), 80), (HALF, 100)])
-def test_reaches_the_optimum_of_the_objective_in_a_few_steps_a_round(objective, participation, rounds):
+def test_reaches_the_optimum_of_the_objective_in_a_few_steps_a_round(
+    objective, participation, rounds
+):
     q = Quadratics(d=2)
     optimum = q.optimum(q.share(objective))
     alpha = 2.0
-    last = moments(q.experiment(FedDyn(alpha=alpha), LOCAL, rounds, participation, objective=objective))[-1]
+    last = moments(
+        q.experiment(FedDyn(alpha=alpha), LOCAL, rounds, participation, objective=objective)
+    )[-1]
     assert distance(last.w, optimum) < 1e-10
     assert last.server["dual"].abs().max() < 1e-10
     for c in range(4):

@@ -9,8 +9,8 @@ from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.fednova import FedNova
 from mpifl.algorithms.fedopt import Sgd
 from mpifl.algorithms.fedprox import FedProx
-from mpifl.local import Local
-from mpifl.schedule import Participation
+from mpifl.training.local import Local
+from mpifl.training.sampling import Participation
 
 UNEQUAL = np.array([1, 2, 5, 9])
 """samples of the clients; in batches of one also their steps"""
@@ -28,13 +28,19 @@ def unequal(start=None):
 @pytest.mark.parametrize("participation", [Participation(), Participation(fraction=0.5)])
 def test_equal_steps_are_fedavg(kind, participation):
     q, local = Quadratics(), Local(steps=4, batch=100, lr=0.05, **MOMENTUM[kind])
-    runs = (weights_by_round(q.experiment(rule, local, 6, participation)) for rule in (FedNova(), FedAvg()))
+    runs = (
+        weights_by_round(q.experiment(rule, local, 6, participation))
+        for rule in (FedNova(), FedAvg())
+    )
     assert max(map(distance, *runs)) < 1e-12
 
 
 def test_equal_steps_with_a_proximal_term_are_fedprox():
     q, local = Quadratics(), Local(steps=4, batch=100, lr=0.1)
-    runs = (weights_by_round(q.experiment(rule, local, 6)) for rule in (FedNova(mu=0.7), FedProx(mu=0.7)))
+    runs = (
+        weights_by_round(q.experiment(rule, local, 6))
+        for rule in (FedNova(mu=0.7), FedProx(mu=0.7))
+    )
     assert max(map(distance, *runs)) < 1e-12
 
 
@@ -80,8 +86,12 @@ def test_many_rounds_reach_its_fixed_point():
     local = Local(batch=1, lr=lr)
     last = weights_by_round(q.experiment(FedNova(), local, 60))[-1]
     eye, p = torch.eye(3).double(), q.share("samples")
-    Q = torch.stack([(eye - torch.linalg.matrix_power(eye - lr * q.A[c], K)) / K for c, K in enumerate(UNEQUAL)])
-    fixed = torch.linalg.solve(torch.einsum("c,cij->ij", p, Q), torch.einsum("c,cij,cj->i", p, Q, q.b))
+    Q = torch.stack(
+        [(eye - torch.linalg.matrix_power(eye - lr * q.A[c], K)) / K for c, K in enumerate(UNEQUAL)]
+    )
+    fixed = torch.linalg.solve(
+        torch.einsum("c,cij->ij", p, Q), torch.einsum("c,cij,cj->i", p, Q, q.b)
+    )
     assert distance(last, fixed) < 1e-10
 
 

@@ -7,10 +7,12 @@ from quadratics import Quadratics, distance, weights_by_round
 from mpifl.algorithms import SERVER_STEPS
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.fedopt import Adagrad, Adam, Sgd, Yogi
-from mpifl.local import Local
+from mpifl.training.local import Local
 
 W = torch.tensor([0.0, 1.0, -2.0], dtype=torch.float64)
-TARGETS = torch.tensor([[0.5, 1.0, -2.001], [-1.0, 1.0, 3.0], [0.25, 0.999, 0.5]], dtype=torch.float64)
+TARGETS = torch.tensor(
+    [[0.5, 1.0, -2.001], [-1.0, 1.0, 3.0], [0.25, 0.999, 0.5]], dtype=torch.float64
+)
 LR, BETA1, BETA2, TAU = 0.3, 0.8, 0.9, 1e-2
 SECOND = {
     "adagrad": lambda v, d: v + d * d,
@@ -77,6 +79,9 @@ def test_a_step_leaves_what_it_was_given_as_it_was_and_other_states_in_place(nam
 @pytest.mark.parametrize("name", SERVER_STEPS)
 def test_a_run_with_it_nears_the_optimum(name):
     q = Quadratics(d=2)
-    optimum, step = q.optimum(q.share("samples")), SERVER_STEPS[name](lr=0.5 if name == "adagrad" else 0.1)
+    optimum, step = (
+        q.optimum(q.share("samples")),
+        SERVER_STEPS[name](lr=0.5 if name == "adagrad" else 0.1),
+    )
     x = q.experiment(FedAvg(server_step=step), Local(steps=1, batch=100, lr=0.2), 80)
     assert distance(weights_by_round(x)[-1], optimum) < 0.3 * distance(q.start, optimum)

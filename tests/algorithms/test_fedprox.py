@@ -5,7 +5,7 @@ from quadratics import Quadratics, distance, weights_by_round
 
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.fedprox import FedProx
-from mpifl.local import Local
+from mpifl.training.local import Local
 
 MU = 0.8
 
@@ -20,7 +20,9 @@ def test_many_local_steps_reach_the_proximal_point():
 
 def test_the_first_step_of_a_round_does_not_feel_it():
     q, local = Quadratics(), Local(steps=1, batch=100, lr=0.2)
-    ours, fedavg = (weights_by_round(q.experiment(rule, local, 5)) for rule in (FedProx(mu=MU), FedAvg()))
+    ours, fedavg = (
+        weights_by_round(q.experiment(rule, local, 5)) for rule in (FedProx(mu=MU), FedAvg())
+    )
     assert all(map(torch.equal, ours, fedavg))
 
 

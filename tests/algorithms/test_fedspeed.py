@@ -5,8 +5,8 @@ import torch
 from quadratics import Quadratics, distance, moments, weights_by_round
 
 from mpifl.algorithms.fedspeed import FedSpeed
-from mpifl.local import Local
-from mpifl.schedule import Participation
+from mpifl.training.local import Local
+from mpifl.training.sampling import Participation
 
 LR, ALPHA, RHO, MIX = 0.2, 0.5, 0.3, 0.6
 LOCAL = Local(steps=5, batch=100, lr=LR)
@@ -39,7 +39,9 @@ def test_every_round_is_the_papers_local_algorithm_under_feddyns_server(normalis
 
 def test_the_printed_servers_rule_averages_what_the_cohort_sends():
     q, n = Quadratics(), 4
-    x = q.experiment(FedSpeed(alpha=ALPHA, rho=0.0, duals="cohort"), LOCAL, 6, HALF, objective="uniform")
+    x = q.experiment(
+        FedSpeed(alpha=ALPHA, rho=0.0, duals="cohort"), LOCAL, 6, HALF, objective="uniform"
+    )
     w, duals = q.start, [torch.zeros(3).double()] * n
     for round, moment in enumerate(moments(x), start=1):
         cohort, sent = HALF.cohort(1, round, n), []
@@ -72,8 +74,13 @@ def test_reaches_where_the_perturbed_gradients_vanish_in_the_mean(objective, par
     """g + rho A g is linear on a quadratic, so that point has a closed form."""
     q = Quadratics(d=2)
     rule = FedSpeed(alpha=2.0, rho=0.1, normalise=False)
-    last = weights_by_round(q.experiment(rule, LOCAL, rounds, participation, objective=objective))[-1]
+    last = weights_by_round(q.experiment(rule, LOCAL, rounds, participation, objective=objective))[
+        -1
+    ]
     sharpened = q.A + 0.1 * q.A @ q.A
     p = q.share(objective)
-    left, right = torch.einsum("c,cij->ij", p, sharpened), torch.einsum("c,cij,cj->i", p, sharpened, q.b)
+    left, right = (
+        torch.einsum("c,cij->ij", p, sharpened),
+        torch.einsum("c,cij,cj->i", p, sharpened, q.b),
+    )
     assert distance(last, torch.linalg.solve(left, right)) < 1e-10

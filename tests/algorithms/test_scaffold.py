@@ -8,10 +8,10 @@ from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.feddc import FedDC
 from mpifl.algorithms.fedopt import Sgd
 from mpifl.algorithms.scaffold import Scaffold
-from mpifl.local import Local
-from mpifl.rates import Cosine
-from mpifl.schedule import Participation
-from mpifl.settings import options
+from mpifl.options import options
+from mpifl.schedules import Cosine
+from mpifl.training.local import Local
+from mpifl.training.sampling import Participation
 
 LR, STEPS = 0.2, 3
 LOCAL = Local(steps=STEPS, batch=100, lr=LR)
@@ -51,7 +51,9 @@ def test_every_round_is_the_papers_algorithm_with_option_two():
 
 
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
-@pytest.mark.parametrize("participation", [Participation(), HALF, Participation(kind="bernoulli", fraction=0.5)])
+@pytest.mark.parametrize(
+    "participation", [Participation(), HALF, Participation(kind="bernoulli", fraction=0.5)]
+)
 def test_the_servers_control_is_the_mean_of_the_clients_after_every_round(objective, participation):
     q = Quadratics()
     for moment in moments(q.experiment(Scaffold(), LOCAL, 20, participation, objective=objective)):
@@ -60,7 +62,9 @@ def test_the_servers_control_is_the_mean_of_the_clients_after_every_round(object
 
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 @pytest.mark.parametrize(("participation", "rounds"), [(Participation(), 110), (HALF, 160)])
-def test_reaches_the_optimum_of_the_objective_where_fedavg_does_not(objective, participation, rounds):
+def test_reaches_the_optimum_of_the_objective_where_fedavg_does_not(
+    objective, participation, rounds
+):
     q = Quadratics()
     optimum = q.optimum(q.share(objective))
     last = moments(q.experiment(Scaffold(), LOCAL, rounds, participation, objective=objective))[-1]
@@ -74,14 +78,17 @@ def test_reaches_the_optimum_of_the_objective_where_fedavg_does_not(objective, p
 def test_one_step_of_everybody_is_fedavg(objective):
     q, local = Quadratics(), Local(steps=1, batch=100, lr=LR)
     ours, fedavg = (
-        weights_by_round(q.experiment(rule, local, 8, objective=objective)) for rule in (Scaffold(), FedAvg())
+        weights_by_round(q.experiment(rule, local, 8, objective=objective))
+        for rule in (Scaffold(), FedAvg())
     )
     assert max(map(distance, ours, fedavg)) < 1e-12
 
 
 def test_a_single_client_trains_as_if_alone():
     q = Quadratics(clients=1)
-    ours, alone = (weights_by_round(q.experiment(rule, LOCAL, 8)) for rule in (Scaffold(), FedAvg()))
+    ours, alone = (
+        weights_by_round(q.experiment(rule, LOCAL, 8)) for rule in (Scaffold(), FedAvg())
+    )
     assert max(map(distance, ours, alone)) < 1e-12
 
 
@@ -101,13 +108,18 @@ class ByTheWholeWay(Scaffold):
     """SCAFFOLD as it would be with the momentum of earlier rounds left in w - y."""
 
     def client(self, sent, own, train):
-        return super().client(sent, own, lambda w, **terms: train(w, **terms)._replace(carried=None))
+        return super().client(
+            sent, own, lambda w, **terms: train(w, **terms)._replace(carried=None)
+        )
 
 
 @pytest.mark.parametrize("kind", MOMENTUM)
 @pytest.mark.parametrize("participation", [Participation(), HALF])
 def test_momentum_of_earlier_rounds_is_no_gradient_of_this_one(kind, participation):
-    q, local = Quadratics(d=2), Local(steps=5, batch=100, lr=0.02, momentum_state="persist", **MOMENTUM[kind])
+    q, local = (
+        Quadratics(d=2),
+        Local(steps=5, batch=100, lr=0.02, momentum_state="persist", **MOMENTUM[kind]),
+    )
     optimum = q.optimum(q.share("samples"))
     last = moments(q.experiment(Scaffold(), local, 400, participation))[-1]
     assert distance(last.w, optimum) < 1e-10
@@ -124,10 +136,14 @@ def test_a_round_at_no_rate_teaches_the_controls_nothing(rule):
     *_, before, last = moments(q.experiment(rule, local, 5))
     assert last.w.isfinite().all()
     assert torch.equal(last.server["c"], before.server["c"])
-    assert all(torch.equal(a["c"], b["c"]) for a, b in zip(before.clients, last.clients, strict=True))
+    assert all(
+        torch.equal(a["c"], b["c"]) for a, b in zip(before.clients, last.clients, strict=True)
+    )
 
 
 def test_a_server_step_of_its_own_changes_the_way_and_not_the_goal():
     q = Quadratics()
-    x = q.experiment(Scaffold(server_step=Sgd(lr=0.7, momentum=0.3)), LOCAL, 110, objective="uniform")
+    x = q.experiment(
+        Scaffold(server_step=Sgd(lr=0.7, momentum=0.3)), LOCAL, 110, objective="uniform"
+    )
     assert distance(weights_by_round(x)[-1], q.optimum(q.share("uniform"))) < 1e-10

@@ -1,4 +1,6 @@
-"""Small real runs, made once: two methods of two seeds on the digits, and others that lack something."""
+"""Small real runs, made once: two methods of two seeds on the digits, and others that lack
+something.
+"""
 
 import runpy
 import sys
@@ -59,7 +61,9 @@ def folder(once) -> Path:
         config = folder / "small.toml"
         config.write_text(CONFIG, encoding="utf-8")
         for name, changes in RUNS.items():
-            done = CliRunner().invoke(main, ["run", str(config), *changes, "--out", str(folder / name)])
+            done = CliRunner().invoke(
+                main, ["run", str(config), *changes, "--out", str(folder / name)]
+            )
             assert done.exit_code == 0, done.output
 
     return once("study-runs", make)
@@ -73,7 +77,9 @@ def opened(folder) -> Callable[[str], Run]:
 
 @pytest.fixture
 def script(folder, monkeypatch, tmp_path, capsys):
-    """script(name, *arguments) -> exit code, stdout, stderr: run among the runs, in an empty folder of its own."""
+    """script(name, *arguments) -> exit code, stdout, stderr: run among the runs, in an empty folder
+    of its own.
+    """
 
     def run(name: str, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.chdir(tmp_path)

@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpifl.settings import BadInput
+from mpifl.analysis.runs.comparison import compare, published
+from mpifl.analysis.runs.formats import FORMATS, latex, markdown, rows
+from mpifl.analysis.runs.groups import Group, group
+from mpifl.analysis.runs.outcomes import outcome
+from mpifl.options import BadInput
 from mpifl.store import Run
-from mpifl.store.findings import Finding, Findings
-from mpifl.study.comparison import compare, published
-from mpifl.study.formats import FORMATS, latex, markdown, rows
-from mpifl.study.groups import Group, group
-from mpifl.study.outcomes import outcome
+from mpifl.store.measurements import Finding, Findings
 
 
 def with_accuracy(run, values):
@@ -49,7 +49,9 @@ def test_a_table_has_means_deviations_and_the_difference_to_the_paper(groups):
     assert avg.figures["best_accuracy"].mean == pytest.approx(55)
     assert avg.figures["rounds_to_target"][:] == (2.5, pytest.approx(0.5**0.5), 2, 2)
     assert man.figures["rounds_to_target"].mean == 2 and man.figures["rounds_to_target"].n == 1
-    assert avg.published["final_accuracy"] == (50.5, 0.25) and avg.difference("final_accuracy") == pytest.approx(-0.5)
+    assert avg.published["final_accuracy"] == (50.5, 0.25) and avg.difference(
+        "final_accuracy"
+    ) == pytest.approx(-0.5)
     assert math.isnan(avg.difference("best_accuracy"))
 
 
@@ -66,7 +68,9 @@ def test_the_markdown_is_a_table_with_notes(groups):
     ]
     assert len({len(line) for line in (head, rule, avg, man)}) == 1 and gap == ""
     assert " 50.00 ± 14.14 | 50.50 ± 0.25 |      −0.50 |  55.00 ± 7.07 |" in avg
-    assert "2.0 (1 of 2)" in man and "A paper, Table 1" in text and "sample standard deviation" in text
+    assert (
+        "2.0 (1 of 2)" in man and "A paper, Table 1" in text and "sample standard deviation" in text
+    )
 
 
 def test_a_target_that_nobody_reaches_is_beyond_the_last_round(groups):
@@ -77,7 +81,11 @@ def test_a_target_that_nobody_reaches_is_beyond_the_last_round(groups):
 def test_latex_is_escaped_and_csv_has_every_number(groups):
     table = compare([Group("50 % of a_b", groups[0].runs)], target=0.5)
     text = latex(table)
-    assert r"50 \% of a\_b & 2 & 50.00 $\pm$ 14.14 &" in text and text.count(r" \\") == 2 and r"\toprule" in text
+    assert (
+        r"50 \% of a\_b & 2 & 50.00 $\pm$ 14.14 &" in text
+        and text.count(r" \\") == 2
+        and r"\toprule" in text
+    )
     [row] = csv.DictReader(io.StringIO(FORMATS["csv"](table)))
     assert float(row["final_accuracy_mean"]) == pytest.approx(50) and row["seeds"] == "1 2"
     assert float(row["final_accuracy_difference"]) == pytest.approx(-0.5)
@@ -109,19 +117,30 @@ def test_a_run_that_goes_on_is_noted_and_a_target_beyond_1_refused(groups):
 
 
 def test_curvature_stands_beside_the_published_where_it_was_measured(folder, tmp_path):
-    tops, clients = {"avg-1": 10.0, "avg-2": 14.0}, {"H_N": 96.0, "H_D": 0.875, "H_N_error": 1.0, "H_D_error": 0.001}
+    tops, clients = (
+        {"avg-1": 10.0, "avg-2": 14.0},
+        {"H_N": 96.0, "H_D": 0.875, "H_N_error": 1.0, "H_D_error": 0.001},
+    )
     runs = []
     for name, top in tops.items():
         shutil.copytree(folder / name, tmp_path / name)
         runs.append(Run.open(tmp_path / name))
         findings = Findings.open(runs[-1])
         findings.begin("exact", {"protocol": "exact"})
-        findings.add("exact/round_000004/global/eigenvalues", Finding({"values": np.array([top, 1.0])}))
+        findings.add(
+            "exact/round_000004/global/eigenvalues", Finding({"values": np.array([top, 1.0])})
+        )
         findings.add("exact/round_000004/global/diagonal", Finding({"trace": np.array(20 * top)}))
-    findings.add("exact/round_000004/clients/disagreement", Finding({k: np.array(v) for k, v in clients.items()}))
+    findings.add(
+        "exact/round_000004/clients/disagreement",
+        Finding({k: np.array(v) for k, v in clients.items()}),
+    )
     table = compare([Group("avg", runs)])
     [row] = table.rows
-    assert row.figures["lambda_max"][:2] == (12, pytest.approx(8**0.5)) and row.difference("lambda_max") == 0
+    assert (
+        row.figures["lambda_max"][:2] == (12, pytest.approx(8**0.5))
+        and row.difference("lambda_max") == 0
+    )
     assert row.figures["H_T"].mean == 240 and row.figures["H_N"][::2] == (96, 1)
     text = markdown(table)
     assert "λ_max" in text and "| 0.875 (1 of 2) |" in text and "measurement 'exact'" in text

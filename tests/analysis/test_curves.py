@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from mpifl.settings import BadInput
-from mpifl.study.curves import curve, curve_panels, quantities, series
-from mpifl.study.groups import Group
-from mpifl.study.panels import Panel, Trace, points
+from mpifl.analysis.figures.panels import Panel, Trace, points
+from mpifl.analysis.runs.curves import curve, curve_panels, quantities, series
+from mpifl.analysis.runs.groups import Group
+from mpifl.options import BadInput
 
 
 @pytest.fixture
@@ -55,7 +55,9 @@ def test_a_curve_is_the_mean_over_seeds_at_the_mean_of_their_costs(pair, stored)
     trace = curve(pair, "accuracy", "bytes")
     values = np.stack([stored(name, "rounds/test_accuracy") for name in ("avg-1", "avg-2")])
     assert trace.values == pytest.approx(values)
-    assert trace.mean == pytest.approx(values.mean(0)) and trace.std == pytest.approx(values.std(0, ddof=1))
+    assert trace.mean == pytest.approx(values.mean(0)) and trace.std == pytest.approx(
+        values.std(0, ddof=1)
+    )
     assert trace.x == pytest.approx(np.mean([series(run, "bytes")[1] for run in pair.runs], 0))
 
 
@@ -68,7 +70,11 @@ def test_seeds_evaluated_at_other_rounds_meet_at_those_they_share(pair):
 
 def test_panels_are_in_units_for_people(pair):
     accuracy, bytes_ = curve_panels([pair], ["accuracy", "bytes"], ["seconds"])
-    assert (accuracy.x_title[:6], accuracy.y_title, accuracy.limits) == ("time, ", "test accuracy, %", (0, 100))
+    assert (accuracy.x_title[:6], accuracy.y_title, accuracy.limits) == (
+        "time, ",
+        "test accuracy, %",
+        (0, 100),
+    )
     assert bytes_.y_title == "sent up and down, MB"
     assert bytes_.traces[0].mean[-1] == pytest.approx(curve(pair, "bytes").mean[-1] / 1e6)
 
@@ -84,7 +90,9 @@ BANDS = {
 @pytest.mark.parametrize("kind", BANDS)
 def test_bands_are_what_they_say(kind):
     trace = Trace(
-        "x", np.array([1.0, 2.0]), np.array([[1 - 2**0.5, 100 - 20 / 2**0.5], [1 + 2**0.5, 100 + 20 / 2**0.5]])
+        "x",
+        np.array([1.0, 2.0]),
+        np.array([[1 - 2**0.5, 100 - 20 / 2**0.5], [1 + 2**0.5, 100 + 20 / 2**0.5]]),
     )
     if kind == "none":
         assert trace.band(kind) is None
@@ -96,7 +104,10 @@ def test_bands_are_what_they_say(kind):
 
 def test_a_band_stays_where_values_can_be_and_above_zero_on_a_logarithmic_axis():
     trace = Trace("x", np.array([1.0]), np.array([[1.0], [99.0]]))
-    assert [end.tolist() for end in Panel("", "", [trace], limits=(0, 100)).band(trace)] == [[0], [100]]
+    assert [end.tolist() for end in Panel("", "", [trace], limits=(0, 100)).band(trace)] == [
+        [0],
+        [100],
+    ]
     low, _ = Panel("", "", [trace], log=True).band(trace)
     assert low.tolist() == [1.0]
     assert Trace("x", np.array([1.0]), np.array([[1.0]])).band() is None

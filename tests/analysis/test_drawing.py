@@ -8,16 +8,16 @@ import matplotlib
 import numpy as np
 import pytest
 
-from mpifl.study.curves import curve_panels
-from mpifl.study.drawing import COLOURS, FORMATS, figure, matrices, rendered
-from mpifl.study.drift import agreement, drift
-from mpifl.study.features import features, subset
-from mpifl.study.groups import group
-from mpifl.study.metrics import GLOBAL
-from mpifl.study.page import page
-from mpifl.study.panels import Panel, Trace
-from mpifl.study.pictures import drift_panels, feature_panels
-from mpifl.study.revisit import revisit
+from mpifl.analysis.clients.drift import agreement, drift
+from mpifl.analysis.clients.features import features, subset
+from mpifl.analysis.clients.panels import drift_panels, feature_panels
+from mpifl.analysis.figures.matplotlib_figures import COLOURS, FORMATS, figure, matrices, rendered
+from mpifl.analysis.figures.panels import Panel, Trace
+from mpifl.analysis.figures.plotly_page import page
+from mpifl.analysis.hessian.metrics import GLOBAL
+from mpifl.analysis.models.reload import revisit
+from mpifl.analysis.runs.curves import curve_panels
+from mpifl.analysis.runs.groups import group
 
 BEGINNINGS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
 
@@ -37,8 +37,12 @@ def test_lines_are_means_and_areas_bands(panels):
     assert len(drawn.axes) == 4
     for axes, panel in zip(drawn.axes, panels, strict=True):
         assert (axes.get_xlabel(), axes.get_ylabel()) == (panel.x_title, panel.y_title)
-        for number, (line, area, trace) in enumerate(zip(axes.lines, axes.collections, panel.traces, strict=True)):
-            assert line.get_xdata() == pytest.approx(trace.x) and line.get_ydata() == pytest.approx(trace.mean)
+        for number, (line, area, trace) in enumerate(
+            zip(axes.lines, axes.collections, panel.traces, strict=True)
+        ):
+            assert line.get_xdata() == pytest.approx(trace.x) and line.get_ydata() == pytest.approx(
+                trace.mean
+            )
             assert line.get_color() == COLOURS[number]
             corners = area.get_paths()[0].vertices[:, 1]
             assert corners.min() == pytest.approx(panel.band(trace)[0].min(), rel=1e-6)
@@ -68,7 +72,9 @@ def test_drift_is_drawn_by_round_and_by_layer(groups):
     runs = found["ce"]
     by_round, _, agree, by_layer, _ = (panel.traces[0] for panel in panels)
     assert by_round.x.tolist() == [2, 4]
-    assert by_round.values == pytest.approx(np.stack([np.nanmean(run["drift_whole"], 1) for run in runs]))
+    assert by_round.values == pytest.approx(
+        np.stack([np.nanmean(run["drift_whole"], 1) for run in runs])
+    )
     assert agree.values == pytest.approx(np.stack([agreement(run["cosine_whole"]) for run in runs]))
     expected = [np.nanmean(run["drift"][-1] / run["scale"][-1], 0) for run in runs]
     assert by_layer.values == pytest.approx(np.stack(expected))
@@ -89,7 +95,9 @@ def test_features_of_the_global_and_of_clients_models_are_drawn_apart(opened):
     assert clients[5].traces[0].values[0, 1] == pytest.approx(100 * look["accuracy"][theirs].mean())
     spectrum = whole[1].traces[0].values[0]
     assert np.isnan(spectrum).sum() >= 192 - 60, "what rounding leaves of zero is not drawn"
-    assert whole[0].title == "global model, round 4" and len(figure([*whole, *clients], 3).axes) == 12
+    assert (
+        whole[0].title == "global model, round 4" and len(figure([*whole, *clients], 3).axes) == 12
+    )
 
 
 def test_squares_of_cosines_leave_the_diagonal_out():
@@ -101,15 +109,28 @@ def test_squares_of_cosines_leave_the_diagonal_out():
 
 
 def test_a_page_draws_all_panels_and_fetches_nothing(panels):
-    named = Panel("", "", [Trace("</script><b>", np.array([1.0, np.nan]), np.ones((1, 2)))], names=["one", "two"])
+    named = Panel(
+        "",
+        "",
+        [Trace("</script><b>", np.array([1.0, np.nan]), np.ones((1, 2)))],
+        names=["one", "two"],
+    )
     text = page([*panels, named], "a < b")
     data, layout = newest(text)
     assert {trace["yaxis"] for trace in data} == {"y", "y2", "y3", "y4", "y5"}
-    assert [trace["name"] for trace in data if trace["showlegend"]] == [trace.label for trace in panels[0].traces]
+    assert [trace["name"] for trace in data if trace["showlegend"]] == [
+        trace.label for trace in panels[0].traces
+    ]
     means = [trace["y"] for trace in data if trace["mode"] == "lines+markers"]
-    assert np.frombuffer(base64.b64decode(means[0]["bdata"])) == pytest.approx(panels[0].traces[0].mean)
+    assert np.frombuffer(base64.b64decode(means[0]["bdata"])) == pytest.approx(
+        panels[0].traces[0].mean
+    )
     bands = [trace for trace in data if trace.get("fill") == "toself"]
-    assert len(bands) == sum(panel.band(trace) is not None for panel in panels for trace in panel.traces) > 0
+    assert (
+        len(bands)
+        == sum(panel.band(trace) is not None for panel in panels for trace in panel.traces)
+        > 0
+    )
     assert layout["xaxis5"]["ticktext"] == ["one", "two"]
     assert "</script><b>" not in text and "<title>a &lt; b</title>" in text
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=", text)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mpifl.settings import BadInput
-from mpifl.study.drift import DIMENSIONS, agreement, drift, slices
-from mpifl.study.revisit import revisit
+from mpifl.analysis.clients.drift import DIMENSIONS, agreement, drift, slices
+from mpifl.analysis.models.reload import revisit
+from mpifl.options import BadInput
 
 
 def direct(run, round: int, sent: np.ndarray, part: slice = slice(None)) -> dict[str, np.ndarray]:
@@ -34,7 +34,11 @@ def test_drift_spread_and_cosines_are_those_of_the_stored_models(opened, found):
     for at, round in enumerate((2, 4)):
         k = len(run.client_weights(round)[0])
         for name, value in direct(run, round, run.weights(round - 1)[0]).items():
-            got = found[f"{name}_whole"][at][:k] if name != "cosine" else found["cosine_whole"][at][:k, :k]
+            got = (
+                found[f"{name}_whole"][at][:k]
+                if name != "cosine"
+                else found["cosine_whole"][at][:k, :k]
+            )
             assert got == pytest.approx(value, rel=1e-6, abs=1e-7), name
 
 
@@ -46,7 +50,9 @@ def test_each_layer_has_its_own(opened, found):
         assert found["layer"][number] == layer
         assert found["drift"][1, :k, number] == pytest.approx(values["drift"], rel=1e-6)
         assert found["cosine"][1, :k, :k, number] == pytest.approx(values["cosine"], abs=1e-7)
-        assert found["scale"][1, number] == pytest.approx(np.linalg.norm(run.weights(3)[0][part].astype("f8")))
+        assert found["scale"][1, number] == pytest.approx(
+            np.linalg.norm(run.weights(3)[0][part].astype("f8"))
+        )
 
 
 def test_layers_cover_the_weights_and_no_more(opened):
@@ -76,10 +82,15 @@ def test_round_1_begins_from_the_initial_weights(opened):
 
 def test_agreement_is_the_mean_over_pairs():
     cosine = np.array(
-        [[[1, 0.2, np.nan], [0.2, 1, np.nan], [np.nan] * 3], [[1, 0.1, 0.2], [0.1, 1, 0.6], [0.2, 0.6, 1]]]
+        [
+            [[1, 0.2, np.nan], [0.2, 1, np.nan], [np.nan] * 3],
+            [[1, 0.1, 0.2], [0.1, 1, 0.6], [0.2, 0.6, 1]],
+        ]
     )
     assert agreement(cosine) == pytest.approx([0.2, 0.3])
-    assert agreement(np.stack([cosine, cosine], -1)) == pytest.approx(np.array([[0.2, 0.2], [0.3, 0.3]]))
+    assert agreement(np.stack([cosine, cosine], -1)) == pytest.approx(
+        np.array([[0.2, 0.2], [0.3, 0.3]])
+    )
     assert np.isnan(agreement(np.ones((1, 1, 1)))).all()
 
 

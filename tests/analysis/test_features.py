@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from mpifl.settings import BadInput
-from mpifl.study.features import DIMENSIONS, effective_rank, features, models, spectrum, subset
-from mpifl.study.metrics import GLOBAL
-from mpifl.study.revisit import revisit
+from mpifl.analysis.clients.features import (
+    DIMENSIONS,
+    effective_rank,
+    features,
+    models,
+    spectrum,
+    subset,
+)
+from mpifl.analysis.hessian.metrics import GLOBAL
+from mpifl.analysis.models.reload import revisit
+from mpifl.options import BadInput
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +29,14 @@ def found(of):
 
 def test_global_and_clients_models_classify_as_they_did_in_the_run(of, found):
     run = of.run
-    for round, client, accuracy in zip(found["round"], found["client"], found["accuracy"], strict=True):
-        column = run.rounds["test_accuracy"] if client == GLOBAL else run.clients["test_accuracy"][:, client]
+    for round, client, accuracy in zip(
+        found["round"], found["client"], found["accuracy"], strict=True
+    ):
+        column = (
+            run.rounds["test_accuracy"]
+            if client == GLOBAL
+            else run.clients["test_accuracy"][:, client]
+        )
         assert accuracy == pytest.approx(column[round - 1], abs=1e-6)
     assert (found["client"] != GLOBAL).sum() == run.clients["participated"][[1, 3]].sum()
 
@@ -32,8 +45,15 @@ def test_activations_and_features_are_those_of_a_plain_forward_pass(of, found):
     net = of.load(*of.run.weights(4))
     seen = []
     hidden = [*net.module.convolutions, *net.module.dense]
-    hooks = [part.norm.register_forward_hook(lambda _, __, out: seen.append(torch.relu(out))) for part in hidden]
-    hooks += [net.module.head.classifier.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))]
+    hooks = [
+        part.norm.register_forward_hook(lambda _, __, out: seen.append(torch.relu(out)))
+        for part in hidden
+    ]
+    hooks += [
+        net.module.head.classifier.register_forward_hook(
+            lambda _, inputs, __: seen.append(inputs[0])
+        )
+    ]
     test = of.samples(of.dataset.test)
     with torch.inference_mode():
         net(test.pick(torch.arange(len(test))))
@@ -50,12 +70,18 @@ def test_activations_and_features_are_those_of_a_plain_forward_pass(of, found):
     values = np.linalg.eigvalsh(np.cov(f.T, bias=True))[::-1]
     assert found["spectrum"][at] == pytest.approx(values, rel=1e-4, abs=1e-6 * values[0])
     share = values[values > 0] / values[values > 0].sum()
-    assert found["effective_rank"][at] == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-4)
+    assert found["effective_rank"][at] == pytest.approx(
+        np.exp(-(share * np.log(share)).sum()), rel=1e-4
+    )
 
 
 def test_models_are_counted_before_they_are_looked_at(of, found):
     assert models(of.run, [2, 4], None) == len(found["client"])
-    assert (models(of.run, [2, 4], ()), models(of.run, [1, 4], None), models(of.run, [4], [0, 1])) == (2, 4, 3)
+    assert (
+        models(of.run, [2, 4], ()),
+        models(of.run, [1, 4], None),
+        models(of.run, [4], [0, 1]),
+    ) == (2, 4, 3)
 
 
 def test_every_array_has_the_axes_it_says(found):
@@ -68,7 +94,12 @@ def test_every_array_has_the_axes_it_says(found):
 def test_clients_may_be_looked_at_on_their_own_images(of):
     ids, weights, buffers = of.run.client_weights(4)
     client = int(ids[0])
-    found = features(of, [4], clients=[client], images=lambda c: of.dataset.test if c == GLOBAL else of.own(client))
+    found = features(
+        of,
+        [4],
+        clients=[client],
+        images=lambda c: of.dataset.test if c == GLOBAL else of.own(client),
+    )
     own = of.run.indices[of.run.offsets[client] : of.run.offsets[client + 1]]
     assert of.own(client).labels.tolist() == of.dataset.train.labels[own].tolist()
     net, samples = of.load(weights[0], buffers[0]), of.samples(of.own(client))
@@ -82,7 +113,9 @@ def test_looking_leaves_the_net_trainable_and_its_buffers_alone(of):
     weights, buffers = of.run.weights(4)
     features(of, [4])
     assert all(parameter.requires_grad for parameter in of.net.module.parameters())
-    assert np.array_equal(of.net.buffers.numpy(), buffers) and np.array_equal(of.net.weights.numpy(), weights)
+    assert np.array_equal(of.net.buffers.numpy(), buffers) and np.array_equal(
+        of.net.weights.numpy(), weights
+    )
 
 
 def test_a_collapse_shows_in_the_effective_rank():

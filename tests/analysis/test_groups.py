@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from mpifl.settings import BadInput
-from mpifl.study.groups import group, open_runs, options
-from mpifl.study.labels import label
+from mpifl.analysis.runs.groups import group, open_runs, options
+from mpifl.analysis.runs.labels import label
+from mpifl.options import BadInput
 
 
 @pytest.fixture
@@ -16,7 +16,10 @@ def runs(folder):
 
 def test_runs_that_differ_in_their_seeds_are_one_group_in_the_order_given(runs):
     groups = group(runs)
-    assert [(g.label, [run.seed for run in g.runs]) for g in groups] == [("ce", [1, 2]), ("ce + man", [1, 2])]
+    assert [(g.label, [run.seed for run in g.runs]) for g in groups] == [
+        ("ce", [1, 2]),
+        ("ce + man", [1, 2]),
+    ]
 
 
 def test_groups_may_be_told_apart_by_chosen_options_and_be_given_names(runs):
@@ -65,7 +68,10 @@ def test_options_of_the_same_last_name_are_told_by_their_section():
 
 
 def test_options_are_flat_and_those_of_the_run(runs):
-    assert options(runs[0])["participation.kind"] == "bernoulli" and "man(zeta=0.3" in options(runs[1])["local.loss"]
+    assert (
+        options(runs[0])["participation.kind"] == "bernoulli"
+        and "man(zeta=0.3" in options(runs[1])["local.loss"]
+    )
 
 
 MISTAKES = {

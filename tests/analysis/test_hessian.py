@@ -1,4 +1,6 @@
-"""Curvature of a real run's models: right by dense Hessians, resumable, and refusing what it cannot measure."""
+"""Curvature of a real run's models: right by dense Hessians, resumable, and refusing what it cannot
+measure.
+"""
 
 import hashlib
 import re
@@ -9,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 from analysis.small import make
-from store.test_store_findings import no_room
+from store.test_store_measurements import no_room
 
+from mpifl.analysis.hessian.metrics import GLOBAL, disagreements, metrics, scalars
+from mpifl.analysis.hessian.protocols import Exact, FedAlign
+from mpifl.analysis.hessian.survey import Survey
+from mpifl.analysis.models.reload_mpi import Shared, rounds_named
 from mpifl.curvature import Curvature, Fixed, dense
-from mpifl.federation import Federation
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
+from mpifl.parallel.communicator import Communicator
 from mpifl.store import Run
-from mpifl.store.findings import Findings
-from mpifl.study.hessians import Survey
-from mpifl.study.metrics import GLOBAL, disagreements, metrics, scalars
-from mpifl.study.protocols import Exact, FedAlign
-from mpifl.study.shared import Shared, rounds_named
+from mpifl.store.measurements import Findings
 
-FEDERATION = Federation()
+FEDERATION = Communicator()
 
 
 @pytest.fixture
@@ -62,13 +64,21 @@ def test_every_number_is_that_of_the_dense_hessians(run):
     for client, row in rows.items():
         H = hessian(run, None if client == GLOBAL else client)
         values = torch.linalg.eigvalsh(H)
-        assert (row.lambda_max, row.lambda_min) == pytest.approx((values[-1].item(), values[0].item()), rel=1e-6)
+        assert (row.lambda_max, row.lambda_min) == pytest.approx(
+            (values[-1].item(), values[0].item()), rel=1e-6
+        )
         assert abs(row.H_T - H.trace()) < 4 * row.H_T_error + 1e-9
         diagonals.append(H.diagonal())
     [found] = disagreements(survey.findings)
     pairs = [(a, b) for a in diagonals[1:] for b in diagonals[1:] if a is not b]
-    assert abs(found.H_N - np.mean([(a.norm() - b.norm()) ** 2 for a, b in pairs])) < 3 * found.H_N_error
-    assert abs(found.H_D - np.mean([a @ b / a.norm() / b.norm() for a, b in pairs])) < 3 * found.H_D_error
+    assert (
+        abs(found.H_N - np.mean([(a.norm() - b.norm()) ** 2 for a, b in pairs]))
+        < 3 * found.H_N_error
+    )
+    assert (
+        abs(found.H_D - np.mean([a @ b / a.norm() / b.norm() for a, b in pairs]))
+        < 3 * found.H_D_error
+    )
     assert set(scalars(survey.findings)) == {"lambda_max", "H_T", "H_N", "H_D"}
 
 
@@ -81,10 +91,14 @@ def test_all_quantities_agree_with_each_other(run):
     assert found["spectrum"]["nodes"].max() <= values[-1] + 1e-6
     assert found["layers"]["value"].max() <= values[-1] + 1e-6
     assert found["layers"]["layer"].tolist() == found["diagonal"]["layer"].tolist()
-    assert float(found["diagonal"]["layer_trace"].sum()) == pytest.approx(float(found["diagonal"]["trace"]))
+    assert float(found["diagonal"]["layer_trace"].sum()) == pytest.approx(
+        float(found["diagonal"]["trace"])
+    )
     assert float(found["gauss_newton"]["value"]) > 0 < float(found["sharpness"]["value"])
     for finding in found.values():
-        assert {"weights_sha256", "indices_sha256", "samples", "products", "seconds"} <= set(finding.facts)
+        assert {"weights_sha256", "indices_sha256", "samples", "products", "seconds"} <= set(
+            finding.facts
+        )
 
 
 def numbers(findings: Findings) -> dict:
@@ -98,9 +112,13 @@ def numbers(findings: Findings) -> dict:
 
 def test_broken_off_and_started_again_it_ends_in_the_same_bits(run):
     whole = numbers(measured(run, clients=True, name="whole").findings)
-    first = Survey(shared(run, precision="float64"), Exact(samples=0, top=3, tolerance=1e-5), "parts")
+    first = Survey(
+        shared(run, precision="float64"), Exact(samples=0, top=3, tolerance=1e-5), "parts"
+    )
     first.measure(first.tasks(first.shared.subjects([2], clients=True))[:4])
-    kept = {path: finding for path, finding in first.findings.found.items() if path.startswith("parts")}
+    kept = {
+        path: finding for path, finding in first.findings.found.items() if path.startswith("parts")
+    }
     last = measured(run, clients=True, name="parts")
     for path, finding in kept.items():
         assert last.findings.found[path].facts == finding.facts  # not done again
@@ -111,7 +129,9 @@ def test_broken_off_and_started_again_it_ends_in_the_same_bits(run):
 
 def test_the_released_protocol_counts_all_pairs_of_traces_by_tensor(run):
     survey = measured(run, FedAlign(most=5))
-    traces = [survey.findings.found[f"fedalign/round_000002/client_00000{c}/trace"] for c in range(3)]
+    traces = [
+        survey.findings.found[f"fedalign/round_000002/client_00000{c}/trace"] for c in range(3)
+    ]
     vectors = [trace["tensor_trace"] for trace in traces]
     assert traces[0]["tensor"].tolist()[:2] == ["dense.0.layer.weight", "dense.0.layer.bias"]
     [found] = disagreements(survey.findings, "fedalign")
@@ -123,7 +143,11 @@ def test_the_released_protocol_counts_all_pairs_of_traces_by_tensor(run):
 
 def test_the_runs_own_files_stay_as_they_are(run):
     def digests() -> dict[Path, str]:
-        files = [f for f in run.path.rglob("*") if f.is_file() and "hessian" not in str(f.relative_to(run.path))]
+        files = [
+            f
+            for f in run.path.rglob("*")
+            if f.is_file() and "hessian" not in str(f.relative_to(run.path))
+        ]
         return {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
     before = digests()
@@ -136,14 +160,20 @@ def test_samples_are_chosen_by_class_and_the_same_for_all_who_share_them(run):
     some = Exact(samples=40)
     chosen = some.chosen(labels, None, ())
     assert np.bincount(labels[chosen]).tolist() == [10] * 4
-    assert np.array_equal(chosen, Exact(samples=40, data="global").chosen(labels, np.arange(90), (3,)))
+    assert np.array_equal(
+        chosen, Exact(samples=40, data="global").chosen(labels, np.arange(90), (3,))
+    )
     own = some.chosen(labels, np.arange(60, 150), (3,))
     assert set(own) <= set(range(60, 150)) and len(own) == 40
     assert not np.array_equal(chosen, Exact(samples=40, seed=1).chosen(labels, None, ()))
 
 
 def test_rounds_have_names(run):
-    assert (rounds_named(run, "all"), rounds_named(run, "last"), rounds_named(run, "1,2")) == ([1, 2], [2], [1, 2])
+    assert (rounds_named(run, "all"), rounds_named(run, "last"), rounds_named(run, "1,2")) == (
+        [1, 2],
+        [2],
+        [1, 2],
+    )
     best = int(run.rounds["round"][run.rounds["test_accuracy"].argmax()])
     assert rounds_named(run, "best") == [best]
 
@@ -153,15 +183,21 @@ def test_a_round_named_twice_is_one(run):
 
 
 def test_more_eigenvalues_than_there_are_come_out_as_all_but_the_smallest(run):
-    found = measured(run, Exact(samples=0, top=10_000), clients=False, quantities=["eigenvalues"]).findings
+    found = measured(
+        run, Exact(samples=0, top=10_000), clients=False, quantities=["eigenvalues"]
+    ).findings
     finding = found.under("exact/round_000002/global")["eigenvalues"]
     values = np.append(finding["values"], finding["smallest"])
-    assert values == pytest.approx(torch.linalg.eigvalsh(hessian(run, None)).numpy()[::-1], abs=1e-9)
+    assert values == pytest.approx(
+        torch.linalg.eigvalsh(hessian(run, None)).numpy()[::-1], abs=1e-9
+    )
 
 
 def test_of_all_rounds_those_without_clients_count_for_the_global_model_alone(run):
     rounds = rounds_named(run, "all", clients=True)
-    found = [(subject.round, subject.client) for subject in shared(run).subjects(rounds, clients=True)]
+    found = [
+        (subject.round, subject.client) for subject in shared(run).subjects(rounds, clients=True)
+    ]
     assert found == [(1, None), (2, None), (2, 0), (2, 1), (2, 2)]
 
 
@@ -174,33 +210,59 @@ def test_the_cost_is_said_in_advance(run):
 
 
 def test_the_command_measures_and_goes_on(run, script):
-    code, said, _ = script("hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0")
+    code, said, _ = script(
+        "hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0"
+    )
     assert code == 0
-    assert re.search(r"1 finding about 1 model on 1 rank: about \d+ products, \d+ s, \d+ MB a rank", said)
+    assert re.search(
+        r"1 finding about 1 model on 1 rank: about \d+ products, \d+ s, \d+ MB a rank", said
+    )
     assert "round 2 global eigenvalues" in said
-    code, said, _ = script("hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0")
+    code, said, _ = script(
+        "hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0"
+    )
     assert code == 0
     assert "all is known of 'exact' already" in said
 
 
 MISTAKES = {
     "no such run": (["nowhere"], "nowhere: expected a run's folder"),
-    "no such round": (["RUN", "--rounds", "9"], r"expected some of the stored rounds \[1, 2\]; got 9"),
-    "no number": (["RUN", "--rounds", "x"], "expected last, best, all, or numbers with commas; got 'x'"),
-    "no clients": (["RUN", "--rounds", "1", "--clients"], "clients' models; got round 1 without; allowed: rounds 2"),
-    "no such quantity": (["RUN", "--quantities", "trace"], "--quantities: expected some of objective, eigenvalues"),
-    "a name with a path": (["RUN", "--name", "a/b"], "--name: expected a name of letters.*; got 'a/b'"),
+    "no such round": (
+        ["RUN", "--rounds", "9"],
+        r"expected some of the stored rounds \[1, 2\]; got 9",
+    ),
+    "no number": (
+        ["RUN", "--rounds", "x"],
+        "expected last, best, all, or numbers with commas; got 'x'",
+    ),
+    "no clients": (
+        ["RUN", "--rounds", "1", "--clients"],
+        "clients' models; got round 1 without; allowed: rounds 2",
+    ),
+    "no such quantity": (
+        ["RUN", "--quantities", "trace"],
+        "--quantities: expected some of objective, eigenvalues",
+    ),
+    "a name with a path": (
+        ["RUN", "--name", "a/b"],
+        "--name: expected a name of letters.*; got 'a/b'",
+    ),
     "a name with dots alone": (["RUN", "--name", ".."], "--name: expected a name of letters"),
     "no such option": (["RUN", "--set", "tolerence=1"], "tolerence"),
     "out of range": (["RUN", "--top", "0"], "exact.top"),
-    "an option of the other protocol": (["RUN", "--protocol", "fedalign", "--samples", "5"], "samples"),
+    "an option of the other protocol": (
+        ["RUN", "--protocol", "fedalign", "--samples", "5"],
+        "samples",
+    ),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_end_in_one_line_and_exit_code_2(run, script, mistake):
     arguments, line = MISTAKES[mistake]
-    code, _, heard = script("hessian.py", *(str(run.path) if word == "RUN" else word for word in arguments))
+    code, _, heard = script(
+        "hessian.py", *(str(run.path) if word == "RUN" else word for word in arguments)
+    )
     assert code == 2
     assert re.search(line, heard)
     assert heard.count("\n") == 1
@@ -234,7 +296,9 @@ def test_where_a_clients_long_vectors_are_gone_its_diagonal_alone_is_found_again
 
 def test_other_settings_need_another_name_or_a_new_start(run):
     measured(run, clients=False, quantities=["objective"])
-    with pytest.raises(BadInput, match="expected samples = 0, as 'exact' has been measured; got 20"):
+    with pytest.raises(
+        BadInput, match="expected samples = 0, as 'exact' has been measured; got 20"
+    ):
         measured(run, Exact(samples=20), clients=False, quantities=["objective"])
     measured(run, Exact(samples=20), clients=False, quantities=["objective"], name="few")
     again = measured(run, Exact(samples=20), clients=False, quantities=["objective"], again=True)
@@ -242,11 +306,15 @@ def test_other_settings_need_another_name_or_a_new_start(run):
 
 
 def test_clients_whose_diagonals_are_lost_in_noise_are_not_compared_and_that_is_said(run):
-    noisy = Survey(shared(run, precision="float64"), Exact(samples=9, top=1, probes=2, seed=3), "noisy")
+    noisy = Survey(
+        shared(run, precision="float64"), Exact(samples=9, top=1, probes=2, seed=3), "noisy"
+    )
     subjects = noisy.shared.subjects([2], clients=True)
     said = {}
     noisy.measure(noisy.tasks(subjects, ["diagonal"]))
-    noisy.compare(subjects, lambda label, finding: said.update({label: finding.facts.get("problem")}))
+    noisy.compare(
+        subjects, lambda label, finding: said.update({label: finding.facts.get("problem")})
+    )
     [problem] = said.values()
     assert "expected norms above their errors" in problem and "use more probes" in problem
     assert len(noisy.findings.under("noisy")) == 4

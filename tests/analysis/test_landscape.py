@@ -1,4 +1,6 @@
-"""Landscapes: right where the loss is known, in the right directions, and refusing what a run has not."""
+"""Landscapes: right where the loss is known, in the right directions, and refusing what a run has
+not.
+"""
 
 import re
 import shutil
@@ -8,17 +10,17 @@ import pytest
 import torch
 from analysis.small import make
 
+from mpifl.analysis.landscape.directions import Direction, client_plane, direction_to, normalised
+from mpifl.analysis.landscape.explore import Landscape, grid
+from mpifl.analysis.landscape.figures import figure, page
+from mpifl.analysis.landscape.plan import Plan, Wanted
+from mpifl.analysis.models.reload_mpi import Shared
 from mpifl.curvature import Fixed
-from mpifl.federation import Federation
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
+from mpifl.parallel.communicator import Communicator
 from mpifl.store import Run
-from mpifl.study.directions import Direction, client_plane, direction_to, normalised
-from mpifl.study.landscape import Landscape, grid
-from mpifl.study.landscapes import Plan, Wanted
-from mpifl.study.shared import Shared
-from mpifl.study.surfaces import figure, page
 
-FEDERATION = Federation()
+FEDERATION = Communicator()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ def test_in_the_middle_is_the_model_itself(shared):
     assert [len(landscape.axes) for panel in panels for landscape in panel] == [1, 1, 2, 1, 1, 2]
     for landscape in (landscape for panel in panels for landscape in panel):
         middle = tuple(at.tolist().index(0.0) for at in landscape.coordinates)
-        assert (landscape.loss[middle], landscape.accuracy[middle]) == pytest.approx((loss, accuracy))
+        assert (landscape.loss[middle], landscape.accuracy[middle]) == pytest.approx(
+            (loss, accuracy)
+        )
 
 
 def test_the_plane_agrees_with_its_lines(shared):
@@ -67,9 +71,13 @@ def test_random_directions_have_the_filters_norms(shared):
     made = normalised(torch.ones_like(w), w, layout)
     for entry in layout:
         if entry.kind == "parameter":
-            ours, theirs = (v[entry.offset : entry.offset + entry.size].view(entry.shape) for v in (made, w))
+            ours, theirs = (
+                v[entry.offset : entry.offset + entry.size].view(entry.shape) for v in (made, w)
+            )
             right = theirs.flatten(1).norm(dim=1) if len(entry.shape) > 1 else torch.zeros(1)
-            assert torch.allclose(ours.flatten(1).norm(dim=1) if len(entry.shape) > 1 else ours.norm(), right.to(w))
+            assert torch.allclose(
+                ours.flatten(1).norm(dim=1) if len(entry.shape) > 1 else ours.norm(), right.to(w)
+            )
 
 
 def test_the_way_to_a_client_ends_at_its_model_with_its_statistics(shared):
@@ -92,7 +100,9 @@ def test_clients_lie_where_they_are_projected(shared):
 
 def test_a_barrier_is_the_rise_above_the_straight_line():
     def line(loss):
-        return Landscape("", ("",), (np.linspace(-0.5, 1, 7),), np.array(loss, float), np.zeros(7), {})
+        return Landscape(
+            "", ("",), (np.linspace(-0.5, 1, 7),), np.array(loss, float), np.zeros(7), {}
+        )
 
     assert line([9, 9, 1, 2, 3, 2.5, 3]).barrier == pytest.approx(1.0)
     assert line([0, 0, 1, 1, 1, 1, 1]).barrier == 0
@@ -117,23 +127,38 @@ def test_the_picture_and_the_page_show_every_panel(shared):
 
 def test_the_command_writes_a_picture_a_page_and_the_numbers(run, script, tmp_path):
     few = ("--points", "5", "--side", "3", "--samples", "30", "-o", "deep/land")
-    code, said, _ = script("landscape.py", str(run.path), "--along", "eigen", "--to", str(run.path), *few)
+    code, said, _ = script(
+        "landscape.py", str(run.path), "--along", "eigen", "--to", str(run.path), *few
+    )
     assert code == 0
     assert "round 2 global, 4 landscapes of 24 points, about" in said
     assert "to run, round 2: the loss rises by 0 above the straight line" in said
-    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"land.png", "land.html", "land.npz"}
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {
+        "land.png",
+        "land.html",
+        "land.npz",
+    }
     with np.load(tmp_path / "deep/land.npz") as numbers:
         assert numbers["2_loss"].shape == (3, 3)
 
 
 MISTAKES = {
-    "no clients": (["--round", "1", "--along", "clients"], "clients' models; got round 1 without; allowed: rounds 2"),
-    "no such client": (["--client", "9"], "expected one of those stored at round 2: 0, 1, 2; got 9"),
+    "no clients": (
+        ["--round", "1", "--along", "clients"],
+        "clients' models; got round 1 without; allowed: rounds 2",
+    ),
+    "no such client": (
+        ["--client", "9"],
+        "expected one of those stored at round 2: 0, 1, 2; got 9",
+    ),
     "no such direction": (["--along", "up"], "expected some of random, eigen, clients; got up"),
     "nothing": (["--along", ""], "expected something to look along"),
     "all rounds": (["--round", "all"], "--round: expected one round; got 2"),
     "few points": (["--points", "2"], "--points: expected at least 3; got 2"),
-    "no place": (["--dims", "1", "--points", "3", "-o", "/proc/none/land"], "/proc/none.*: expected a place to write"),
+    "no place": (
+        ["--dims", "1", "--points", "3", "-o", "/proc/none/land"],
+        "/proc/none.*: expected a place to write",
+    ),
     "no run": (["--to", "nowhere"], "nowhere: expected a run's folder"),
 }
 
@@ -154,7 +179,10 @@ def test_ways_lead_to_runs_on_the_same_data_with_stored_weights_alone(folder, sc
 
 def test_two_runs_of_one_name_are_two_ways(run, shared, tmp_path):
     shutil.copytree(run.path, tmp_path / "deep" / "run")
-    plan = Plan(shared, Wanted(along=[], to=[str(run.path), str(tmp_path / "deep" / "run")], side=3, points=3))
+    plan = Plan(
+        shared,
+        Wanted(along=[], to=[str(run.path), str(tmp_path / "deep" / "run")], side=3, points=3),
+    )
     assert len(plan.panels[1][0].marks) == 3
 
 

@@ -25,9 +25,31 @@ def test_table_prints_markdown_and_writes_files(script, tmp_path):
 
 
 def test_curves_writes_a_picture_a_page_and_the_numbers(script, tmp_path):
-    given = ("--x", "round,seconds", "--log", "loss", "--published", "-o", "c.png", "-o", "c.html", "-o", "c.csv")
+    given = (
+        "--x",
+        "round,seconds",
+        "--log",
+        "loss",
+        "--published",
+        "-o",
+        "c.png",
+        "-o",
+        "c.html",
+        "-o",
+        "c.csv",
+    )
     code, text, _ = script("curves.py", *ALL, *given)
-    assert code == 0 and text.split() == ["written", "to", "c.png", "written", "to", "c.html", "written", "to", "c.csv"]
+    assert code == 0 and text.split() == [
+        "written",
+        "to",
+        "c.png",
+        "written",
+        "to",
+        "c.html",
+        "written",
+        "to",
+        "c.csv",
+    ]
     assert (tmp_path / "c.png").stat().st_size > 20_000
     with open(tmp_path / "c.csv") as file:
         rows = list(csv.DictReader(file))
@@ -35,16 +57,27 @@ def test_curves_writes_a_picture_a_page_and_the_numbers(script, tmp_path):
 
 
 def test_features_fills_a_folder(script, tmp_path):
-    code, text, heard = script("features.py", "avg-1", "man-1", "--samples", "40", "--on", "own", "--format", "png,csv")
+    code, text, heard = script(
+        "features.py", "avg-1", "man-1", "--samples", "40", "--on", "own", "--format", "png,csv"
+    )
     assert code == 0 and "6 models at 2 rounds" in heard
     clients = {"features-clients.png", "features-clients.csv"}
     made = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert made == {"drift.png", "drift.csv", "cosines.png", "features.png", "features.csv", *clients}
+    assert made == {
+        "drift.png",
+        "drift.csv",
+        "cosines.png",
+        "features.png",
+        "features.csv",
+        *clients,
+    }
 
 
 def test_what_has_no_clients_is_looked_at_without_them(script, tmp_path):
     code, _, heard = script("features.py", "bare", "--what", "features", "--samples", "40")
-    assert code == 0 and "1 model at 1 round" in heard and (tmp_path / "figures/features.png").exists()
+    assert (
+        code == 0 and "1 model at 1 round" in heard and (tmp_path / "figures/features.png").exists()
+    )
 
 
 MISTAKES = {
@@ -67,7 +100,9 @@ def test_a_mistake_is_one_line_exit_code_2_and_no_file(script, tmp_path, mistake
     command, expected = MISTAKES[mistake]
     code, text, heard = script(*command.split())
     last = heard.splitlines()[-1]
-    assert code == 2 and last.startswith("mpifl: ") and expected in last and "Traceback" not in heard
+    assert (
+        code == 2 and last.startswith("mpifl: ") and expected in last and "Traceback" not in heard
+    )
     assert text == "" and list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,6 @@
-"""Small float64 nets of about 500 parameters with uneven batches, and their dense Hessians by another way."""
+"""Small float64 nets of about 500 parameters with uneven batches, and their dense Hessians by
+another way.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +15,31 @@ from mpifl.curvature import Curvature, Objective
 from mpifl.models import MODELS
 from mpifl.models.cnn import Cnn
 from mpifl.models.convnet import Convolution, convnet
-from mpifl.vector import Net
+from mpifl.net import Net
 
 SHAPE, CLASSES, LENGTHS = (2, 8, 8), 4, (7, 5, 1)
 
 
 def _cnn(norm: str) -> torch.nn.Module:
-    return convnet(Cnn(norm=norm), SHAPE, CLASSES, (Convolution(4, 3), Convolution(6, 3)), (8,), same=True)
+    return convnet(
+        Cnn(norm=norm), SHAPE, CLASSES, (Convolution(4, 3), Convolution(6, 3)), (8,), same=True
+    )
 
 
 BUILDERS = {
     "mlp": lambda: MODELS["mlp"](hidden=(3, 5)).build(SHAPE, CLASSES),
     "cnn with group norm": lambda: _cnn("group"),
     "cnn with batch norm": lambda: _cnn("batch"),
-    "vit block": lambda: MODELS["vit"](patch=4, dim=6, depth=1, heads=2, expansion=2).build(SHAPE, CLASSES),
+    "vit block": lambda: MODELS["vit"](patch=4, dim=6, depth=1, heads=2, expansion=2).build(
+        SHAPE, CLASSES
+    ),
     "linear": lambda: MODELS["mlp"](hidden=()).build(SHAPE, CLASSES),
 }
 
 
-def batches(lengths: tuple[int, ...] = LENGTHS, dtype=torch.float64, seed: int = 1) -> list[tuple[Tensor, Tensor]]:
+def batches(
+    lengths: tuple[int, ...] = LENGTHS, dtype=torch.float64, seed: int = 1
+) -> list[tuple[Tensor, Tensor]]:
     """Images and labels, in batches of unequal lengths."""
     random = torch.Generator().manual_seed(seed)
     x = torch.randn(sum(lengths), *SHAPE, generator=random, dtype=torch.float64).to(dtype)
@@ -40,7 +48,9 @@ def batches(lengths: tuple[int, ...] = LENGTHS, dtype=torch.float64, seed: int =
 
 
 def net(kind: str, dtype=torch.float64) -> Net:
-    """The net with weights a little away from its initial ones, and batch norms that have seen data."""
+    """The net with weights a little away from its initial ones, and batch norms that have seen
+    data.
+    """
     torch.manual_seed(3)
     module = BUILDERS[kind]().to(torch.float64)
     made = Net(module)

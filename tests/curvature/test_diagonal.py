@@ -6,8 +6,17 @@ import torch
 from curvature.nets import KINDS, curvature, dense
 from curvature.test_lanczos import matrix, outliers
 
-from mpifl.curvature import Curvature, Matrix, diagonal, lanczos, layer_tops, layer_traces, running_trace, trace
-from mpifl.settings import BadInput
+from mpifl.curvature import (
+    Curvature,
+    Matrix,
+    diagonal,
+    lanczos,
+    layer_tops,
+    layer_traces,
+    running_trace,
+    trace,
+)
+from mpifl.options import BadInput
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,11 +91,17 @@ def test_each_layer_has_its_blocks_eigenvalue_and_trace(kind):
     tops = {top.layer: top for top in layer_tops(objective, operator.w, tolerance=1e-3)}
     assert list(tops) == list(traces)
     for layer, estimate in traces.items():
-        block = Curvature(objective, operator.w, check=False, only=[e.name for e in layout if _of(e.name, layer)])
-        places = torch.cat([torch.arange(e.offset, e.offset + e.size) for e in layout if e.name in block.names])
+        block = Curvature(
+            objective, operator.w, check=False, only=[e.name for e in layout if _of(e.name, layer)]
+        )
+        places = torch.cat(
+            [torch.arange(e.offset, e.offset + e.size) for e in layout if e.name in block.names]
+        )
         part = H[places][:, places]
         assert abs(estimate.value - part.trace()) <= 4.5 * estimate.error + 1e-12
-        assert tops[layer].value == pytest.approx(torch.linalg.eigvalsh(part)[-1].item(), rel=1e-4, abs=1e-6)
+        assert tops[layer].value == pytest.approx(
+            torch.linalg.eigvalsh(part)[-1].item(), rel=1e-4, abs=1e-6
+        )
 
 
 def _of(name: str, layer: str) -> bool:

@@ -5,8 +5,18 @@ import pytest
 import torch
 from curvature.nets import batches, net
 
-from mpifl.curvature import Curvature, Diagonal, Matrix, Objective, as_released, dense, diagonal, disagreement, lanczos
-from mpifl.settings import BadInput
+from mpifl.curvature import (
+    Curvature,
+    Diagonal,
+    Matrix,
+    Objective,
+    as_released,
+    dense,
+    diagonal,
+    disagreement,
+    lanczos,
+)
+from mpifl.options import BadInput
 
 
 def exactly(values: list[float]) -> Diagonal:
@@ -54,9 +64,16 @@ def test_a_hundred_products_a_model_give_both_within_three_percent(hessians):
     for client, H in enumerate(hessians):
         operator = Matrix(H)
         ends = lanczos(operator, 10, most=40)
-        diagonals.append(diagonal(operator, ends.basis, least=8, most=100 - ends.products, tolerance=0, seed=client))
+        diagonals.append(
+            diagonal(
+                operator, ends.basis, least=8, most=100 - ends.products, tolerance=0, seed=client
+            )
+        )
         assert operator.products <= 100
-    found, truth = disagreement(diagonals), disagreement([exactly(H.diagonal().tolist()) for H in hessians])
+    found, truth = (
+        disagreement(diagonals),
+        disagreement([exactly(H.diagonal().tolist()) for H in hessians]),
+    )
     for ours, right in ((found.H_N, truth.H_N), (found.H_D, truth.H_D)):
         assert ours.value == pytest.approx(right.value, rel=0.03)
         assert abs(ours.value - right.value) < 3 * ours.error

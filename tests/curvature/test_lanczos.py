@@ -1,4 +1,6 @@
-"""Eigenpairs at the ends of spectra, against dense matrices: networks', degenerate, zero, negative ones."""
+"""Eigenpairs at the ends of spectra, against dense matrices: networks', degenerate, zero, negative
+ones.
+"""
 
 import numpy as np
 import pytest
@@ -6,29 +8,38 @@ import torch
 from curvature.nets import KINDS, curvature, dense
 
 from mpifl.curvature import Matrix, deflated, lanczos, power
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 
 def matrix(values) -> Matrix:
     """A dense matrix with these eigenvalues, in a random basis."""
     values = torch.as_tensor(values, dtype=torch.float64)
     random = torch.Generator().manual_seed(1)
-    Q, _ = torch.linalg.qr(torch.randn(len(values), len(values), generator=random, dtype=torch.float64))
+    Q, _ = torch.linalg.qr(
+        torch.randn(len(values), len(values), generator=random, dtype=torch.float64)
+    )
     return Matrix((Q * values) @ Q.T)
 
 
 def outliers(d: int = 300, top: int = 10) -> np.ndarray:
-    """A spectrum as networks have it: some large eigenvalues, each 0.85 of the one before, and a bulk near zero."""
+    """A spectrum as networks have it: some large eigenvalues, each 0.85 of the one before, and a
+    bulk near zero.
+    """
     return np.concatenate([100 * 0.85 ** np.arange(top), np.linspace(-2, 5, d - top)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_top_five_and_the_smallest_are_right_to_a_millionth(kind):
-    ends, right = lanczos(curvature(kind), 5, 1, tolerance=1e-4), torch.linalg.eigvalsh(dense(kind)).numpy()
+    ends, right = (
+        lanczos(curvature(kind), 5, 1, tolerance=1e-4),
+        torch.linalg.eigvalsh(dense(kind)).numpy(),
+    )
     assert ends.top.converged.all()
     assert np.abs(ends.top.values - right[:-6:-1]).max() < 1e-6 * right[-1]
     assert abs(ends.bottom.values[0] - right[0]) < 1e-6 * right[-1]
-    residuals = (dense(kind) @ ends.top.vectors.T - ends.top.vectors.T * torch.from_numpy(ends.top.values)).norm(dim=0)
+    residuals = (
+        dense(kind) @ ends.top.vectors.T - ends.top.vectors.T * torch.from_numpy(ends.top.values)
+    ).norm(dim=0)
     assert (residuals.numpy() <= ends.top.residuals + 1e-10).all()
 
 
@@ -102,7 +113,9 @@ def test_deflated_power_finds_one_after_the_other():
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_the_same_values():
-    first, again, other = (lanczos(curvature("mlp"), 2, seed=seed, tolerance=1e-5) for seed in (1, 1, 2))
+    first, again, other = (
+        lanczos(curvature("mlp"), 2, seed=seed, tolerance=1e-5) for seed in (1, 1, 2)
+    )
     assert torch.equal(first.top.vectors, again.top.vectors)
     assert np.allclose(first.top.values, other.top.values, rtol=1e-8)
     assert torch.allclose(first.top.vectors, other.top.vectors, atol=1e-3)

@@ -11,7 +11,7 @@ PROGRAM = """
 import re, torch
 from mpifl.curvature import Curvature, Objective, memory
 from mpifl.models import MODELS
-from mpifl.vector import Net
+from mpifl.net import Net
 torch.set_num_threads(1)
 torch.manual_seed(0)
 net = Net(MODELS["cnn"]().build((3, 32, 32), 10))
@@ -28,7 +28,9 @@ print(said / (peak() - before))
 
 
 def test_memory_is_said_in_advance():
-    ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True
+    )
     assert 0.6 < float(ended.stdout) < 1.7
 
 

@@ -1,4 +1,6 @@
-"""Products with the Hessian and its Gauss-Newton part against dense matrices, and data that no Hessian has."""
+"""Products with the Hessian and its Gauss-Newton part against dense matrices, and data that no
+Hessian has.
+"""
 
 import pytest
 import torch
@@ -9,8 +11,8 @@ from torch.func import functional_call, jacrev
 from mpifl.curvature import Curvature, Objective, gauss_newton
 from mpifl.models.layers import BatchNorm
 from mpifl.models.output import Output
-from mpifl.settings import BadInput
-from mpifl.vector import Net
+from mpifl.net import Net
+from mpifl.options import BadInput
 
 
 def vectors(k: int, d: int) -> torch.Tensor:
@@ -75,7 +77,10 @@ def test_a_block_of_parameters_is_the_diagonal_block():
 @pytest.mark.parametrize("kind", KINDS)
 def test_float32_products_are_right_to_one_in_a_hundred_thousand(kind):
     made = net(kind, torch.float32)
-    operator, v = Curvature(Objective(made, batches(dtype=torch.float32)), made.weights), vectors(4, len(made.weights))
+    operator, v = (
+        Curvature(Objective(made, batches(dtype=torch.float32)), made.weights),
+        vectors(4, len(made.weights)),
+    )
     right = v @ dense(kind)
     assert (operator(v.float()).double() - right).norm() < 1e-5 * right.norm()
 
@@ -91,8 +96,12 @@ def test_loss_and_gradient_come_with_it_and_the_net_is_left_as_it_was():
     assert all(map(torch.equal, before, (made.weights, made.buffers, made.gradient)))
     assert made.module.training
     assert not made.module.convolutions[0].training
-    ahead, behind = (operator.objective.score(w + step * operator.gradient)[0] for step in (1e-6, -1e-6))
-    assert (ahead - behind) / 2e-6 == pytest.approx(operator.gradient.square().sum().item(), rel=1e-4)
+    ahead, behind = (
+        operator.objective.score(w + step * operator.gradient)[0] for step in (1e-6, -1e-6)
+    )
+    assert (ahead - behind) / 2e-6 == pytest.approx(
+        operator.gradient.square().sum().item(), rel=1e-4
+    )
     assert operator.loss == pytest.approx(operator.objective.score(w)[0], rel=1e-12)
 
 
@@ -133,7 +142,11 @@ class Shuffled:
         (train_mode, None, "BatchNorm in train mode"),
         (lambda module, z: z, Shuffled(), "shuffles"),
         (lambda module, z: z / 0, None, "diverged"),
-        (lambda module, z: z, [(torch.zeros(0, *SHAPE).double(), torch.zeros(0).long())], "at least one sample"),
+        (
+            lambda module, z: z,
+            [(torch.zeros(0, *SHAPE).double(), torch.zeros(0).long())],
+            "at least one sample",
+        ),
     ],
 )
 def test_passes_that_differ_are_refused_with_the_reason(act, source, reason):

@@ -7,7 +7,7 @@ from curvature.nets import KINDS, dense
 from curvature.test_lanczos import matrix, outliers
 
 from mpifl.curvature import Matrix, spectrum
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,7 +33,10 @@ def test_low_moments_are_exact_for_each_start():
 
 def test_the_share_of_eigenvalues_below_is_right():
     values = outliers(400)
-    found, at = spectrum(matrix(values), starts=10, steps=60, tolerance=0), np.array([-3, 0, 2.5, 4, 30, 200])
+    found, at = (
+        spectrum(matrix(values), starts=10, steps=60, tolerance=0),
+        np.array([-3, 0, 2.5, 4, 30, 200]),
+    )
     share, error = found.share_below(at)
     right = [(values <= x).mean() for x in at]
     assert share[[0, -1]] == pytest.approx([0, 1], abs=1e-12)
@@ -64,7 +67,9 @@ def test_starts_end_when_the_density_is_known_well_enough():
     for tolerance in (0.3, 0.15):
         found = spectrum(H, starts=30, steps=10, tolerance=tolerance)
         assert found.error <= tolerance
-        assert len(found.nodes) == 2 + next(i for i, error in enumerate(every) if error <= tolerance)
+        assert len(found.nodes) == 2 + next(
+            i for i, error in enumerate(every) if error <= tolerance
+        )
     assert len(spectrum(H, starts=4, steps=10, tolerance=1e-3).nodes) == 4
 
 

@@ -19,7 +19,12 @@ def stream():
 
 @pytest.mark.parametrize(
     ("n", "drop_last", "lengths"),
-    [(25, False, [10, 10, 5] * 2), (25, True, [10, 10] * 2), (7, True, [7] * 2), (20, True, [10, 10] * 2)],
+    [
+        (25, False, [10, 10, 5] * 2),
+        (25, True, [10, 10] * 2),
+        (7, True, [7] * 2),
+        (20, True, [10, 10] * 2),
+    ],
 )
 def test_epochs_meet_every_sample_once_and_drop_only_a_short_last_batch(n, drop_last, lengths):
     own = np.arange(100, 100 + n)
@@ -56,7 +61,10 @@ def test_chunks_do_not_change_batches(monkeypatch):
     whole = list(deal(some, order, lengths, augmentation, draws))
     monkeypatch.setattr("mpifl.data.batches._CHUNK", 11)
     parts = list(deal(some, order, lengths, augmentation, draws))
-    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(whole, parts, strict=True))
+    assert all(
+        torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+        for a, b in zip(whole, parts, strict=True)
+    )
 
 
 def test_crop_and_flip_equal_the_plain_per_sample_ones():
@@ -77,7 +85,9 @@ def test_padding_is_black_or_of_the_mean_colour_and_changes_nothing_else(padding
     some, augmentation = samples(20), Augmentation(crop=3, flip=0.5, padding=padding)
     draws = augmentation.draw(20, seeds.generator(1, "augment", 0, 1))
     got = some.pick(torch.arange(20), augmentation, torch.from_numpy(draws))
-    for image, (row, column, flipped), result in zip(some.pick(torch.arange(20)), draws, got, strict=True):
+    for image, (row, column, flipped), result in zip(
+        some.pick(torch.arange(20)), draws, got, strict=True
+    ):
         padded = torch.nn.functional.pad(image, [3] * 4, value=colour)
         expected = padded[:, row : row + 8, column : column + 8]
         assert torch.allclose(result, expected.flip(-1) if flipped else expected, atol=1e-6)

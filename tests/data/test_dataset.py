@@ -7,8 +7,8 @@ import pytest
 
 from mpifl.data.dataset import Split, assemble, checksum, limited, moments, stratified
 from mpifl.data.synthetic import load
+from mpifl.options import BadInput
 from mpifl.seeds import generator
-from mpifl.settings import BadInput
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,9 @@ def test_stratified_follows_uneven_shares_and_nests(n):
     groups = np.repeat([0, 1, 2], [120, 60, 20])
     chosen = stratified(groups, n, generator(1, "test"))
     assert len(set(chosen.tolist())) == n
-    assert np.abs(np.bincount(groups[chosen], minlength=3) - n * np.array([0.6, 0.3, 0.1])).max() <= 1
+    assert (
+        np.abs(np.bincount(groups[chosen], minlength=3) - n * np.array([0.6, 0.3, 0.1])).max() <= 1
+    )
     assert set(chosen) <= set(stratified(groups, min(n + 5, 200), generator(1, "test")))
 
 

@@ -1,11 +1,13 @@
-"""Image folders: each layout is recognised, pixels are what Pillow gives, and what is missing is named."""
+"""Image folders: each layout is recognised, pixels are what Pillow gives, and what is missing is
+named.
+"""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mpifl.data.images import load
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 COLOURS = {"cat": (250, 10, 20), "dog": (10, 240, 30), "eel": (20, 30, 230)}
 
@@ -94,7 +96,10 @@ def test_other_shapes_are_resized_and_cut_at_the_centre(tmp_path, size):
     image = Image.new("RGB", size, (255, 0, 0))
     width, height = size
     side = min(size)
-    image.paste((0, 0, 255), ((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2))
+    image.paste(
+        (0, 0, 255),
+        ((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2),
+    )
     image.save(root / "train" / "cat" / "0.png")
     blue = load(root, size=8).train.images[0, 2]
     assert blue.shape == (8, 8)
@@ -104,7 +109,11 @@ def test_other_shapes_are_resized_and_cut_at_the_centre(tmp_path, size):
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
 def test_every_mode_becomes_rgb(tmp_path, mode):
     root = class_folders(tmp_path)
-    paint(root / "train" / "cat" / f"x.{'tif' if mode == 'CMYK' else 'png'}", (255, 255, 255), mode=mode)
+    paint(
+        root / "train" / "cat" / f"x.{'tif' if mode == 'CMYK' else 'png'}",
+        (255, 255, 255),
+        mode=mode,
+    )
     assert (load(root, size=4).train.images[3] == 255).all()
 
 

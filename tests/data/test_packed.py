@@ -10,7 +10,7 @@ from sealed import edited, with_attributes
 
 from mpifl.data import packed
 from mpifl.data.synthetic import load
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 
 def made(domains=0):
@@ -42,7 +42,14 @@ def test_round_trip_is_bit_identical(tmp_path, domains):
 def test_file_describes_itself_and_can_be_mapped(path):
     with h5py.File(path) as file:
         assert file.attrs["format"] == "mpifl-data"
-        assert {"format_version", "software", "softwareVersion", "created", "name", "source"} <= set(file.attrs)
+        assert {
+            "format_version",
+            "software",
+            "softwareVersion",
+            "created",
+            "name",
+            "source",
+        } <= set(file.attrs)
         images = file["train/images"]
         assert images.chunks is None
         assert images.compression is None
@@ -63,7 +70,9 @@ def test_written_file_has_the_permissions_of_any_new_file(path):
 
 def test_where_it_cannot_be_written_is_said_and_nothing_is_left(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match=r"expected to write .*file/set.h5; got .*File exists: .*/file'"):
+    with pytest.raises(
+        BadInput, match=r"expected to write .*file/set.h5; got .*File exists: .*/file'"
+    ):
         packed.write(made(), tmp_path / "file" / "set.h5")
     (tmp_path / "taken").mkdir()
     with pytest.raises(BadInput, match="expected to write"):
@@ -126,11 +135,15 @@ def future(path):
 @pytest.mark.parametrize("use", [packed.read, packed.describe])
 def test_other_files_are_refused_with_the_reason(path, spoil, reason, use):
     spoil(path)
-    with pytest.raises(BadInput, match=rf"data.path: expected a data file packed by `mpifl data`; got .*{reason}"):
+    with pytest.raises(
+        BadInput, match=rf"data.path: expected a data file packed by `mpifl data`; got .*{reason}"
+    ):
         use(path)
 
 
-@pytest.mark.parametrize("part", ["train", "test/labels", "train/images", "classes", "domain_names", "mean", "std"])
+@pytest.mark.parametrize(
+    "part", ["train", "test/labels", "train/images", "classes", "domain_names", "mean", "std"]
+)
 def test_missing_parts_are_refused(path, part):
     with edited(path) as file:
         del file[part]

@@ -1,5 +1,5 @@
-"""Every partition deals disjoint samples reproducibly, has the property it is named for, and ends with a reason if it
-cannot."""
+"""Every partition deals disjoint samples reproducibly, has the property it is named for, and ends
+with a reason if it cannot."""
 
 import sys
 from types import SimpleNamespace
@@ -13,8 +13,8 @@ from mpifl.data.partition import parts as module
 from mpifl.data.partition.base import even, lognormal
 from mpifl.data.partition.dirichlet import cut
 from mpifl.data.partition.parts import group
+from mpifl.options import BadInput
 from mpifl.seeds import generator
-from mpifl.settings import BadInput
 
 CLIENTS = 12
 LABELS = generator(0, "test labels").permutation(np.arange(2400) % 10)
@@ -75,7 +75,10 @@ def test_same_seed_same_split(case):
 @pytest.mark.parametrize("case", CASES)
 def test_more_clients_than_samples_is_refused(case):
     name, options = CASES[case]
-    with pytest.raises(BadInput, match=rf"partition.{name}: expected a sample for each of 30 clients; got 20 samples"):
+    with pytest.raises(
+        BadInput,
+        match=rf"partition.{name}: expected a sample for each of 30 clients; got 20 samples",
+    ):
         split(name, LABELS[:20], clients=30, **options)
 
 
@@ -87,7 +90,11 @@ def test_one_client_has_everything(name):
 
 def test_a_thousand_clients_are_dealt_quickly():
     labels = generator(0, "many").permutation(np.arange(50_000) % 100)
-    for name, options in (("dirichlet", {"alpha": 0.3}), ("dirichlet_clients", {"alpha": 0.3}), ("classes", {})):
+    for name, options in (
+        ("dirichlet", {"alpha": 0.3}),
+        ("dirichlet_clients", {"alpha": 0.3}),
+        ("classes", {}),
+    ):
         parts = split(name, labels, clients=1000, **options)
         assert sizes(parts).min() >= 10
 
@@ -96,7 +103,11 @@ def test_a_thousand_clients_are_dealt_quickly():
 def test_counts_are_by_client_and_class_in_blocks_of_clients_of_any_size(monkeypatch, block):
     monkeypatch.setattr(module, "_BLOCK", block)
     parts = group(np.array([0, 2, -1, 0]), clients=3)
-    assert counts(np.array([2, 0, 1, 2]), parts, 4).tolist() == [[0, 0, 2, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
+    assert counts(np.array([2, 0, 1, 2]), parts, 4).tolist() == [
+        [0, 0, 2, 0],
+        [0, 0, 0, 0],
+        [1, 0, 0, 0],
+    ]
     labels = uneven(len(LABELS))
     parts = split("quantity", labels)
     expected = [np.bincount(labels[part], minlength=12).tolist() for part in parts]
@@ -177,13 +188,18 @@ def test_dirichlet_clients_of_large_alpha_are_alike_and_of_small_alpha_are_not()
 
 
 def test_rejection_that_does_not_end_is_given_up():
-    with pytest.raises(BadInput, match=r"dirichlet_clients: .* placed in 20000 draws; raise alpha or draws, or choose"):
+    with pytest.raises(
+        BadInput,
+        match=r"dirichlet_clients: .* placed in 20000 draws; raise alpha or draws, or choose",
+    ):
         split("dirichlet_clients", alpha=0.02, method="exact", draws=20_000)
 
 
 @pytest.mark.parametrize("name", ["quantity", "dirichlet_clients"])
 def test_sigma_spreads_sizes_like_a_log_normal(name):
-    spread = np.log(sizes(split(name, clients=200, sigma=0.5, labels=np.resize(LABELS, 40_000)))).std()
+    spread = np.log(
+        sizes(split(name, clients=200, sigma=0.5, labels=np.resize(LABELS, 40_000)))
+    ).std()
     assert 0.4 < spread < 0.6
     assert np.ptp(sizes(split(name, sigma=0.0))) == 0
 
@@ -229,18 +245,38 @@ def test_domains_are_dealt_in_turn_and_shared_evenly():
 
 
 REFUSED = {
-    "minimum above the mean": ("dirichlet", {"minimum": 201}, "expected at least 201 samples for each of 12 clients"),
-    "minimum not met": ("dirichlet", {"alpha": 1e-6, "tries": 50}, "none such in 50 tries; raise alpha or lower"),
+    "minimum above the mean": (
+        "dirichlet",
+        {"minimum": 201},
+        "expected at least 201 samples for each of 12 clients",
+    ),
+    "minimum not met": (
+        "dirichlet",
+        {"alpha": 1e-6, "tries": 50},
+        "none such in 50 tries; raise alpha or lower",
+    ),
     "too many classes": ("classes", {"per_client": 11}, "per_client of at most 10 classes; got 11"),
     "no domains": ("domains", {"domains": None}, "expected data with domains"),
-    "fewer clients than domains": ("domains", {"clients": 3}, "a client for each of 4 domains; got 3 clients"),
+    "fewer clients than domains": (
+        "domains",
+        {"clients": 3},
+        "a client for each of 4 domains; got 3 clients",
+    ),
     "fewer samples than clients of a domain": (
         "domains",
         {"clients": 8, "domains": np.minimum(np.arange(2400), 3), "labels": LABELS},
         "2 clients for the 1 of a domain",
     ),
-    "classes without owners": ("classes", {"clients": 4}, "an owner for each class; got 2 of 10 without"),
-    "niid classes without owners": ("classes", {"clients": 4, "per_client": 1, "style": "niid"}, "got 6 of 10 without"),
+    "classes without owners": (
+        "classes",
+        {"clients": 4},
+        "an owner for each class; got 2 of 10 without",
+    ),
+    "niid classes without owners": (
+        "classes",
+        {"clients": 4, "per_client": 1, "style": "niid"},
+        "got 6 of 10 without",
+    ),
     "more owners than samples": (
         "classes",
         {"labels": np.minimum(np.arange(2400), 2), "per_client": 3},
@@ -267,7 +303,9 @@ def recorded(monkeypatch, parts, **options):
     indices = np.concatenate(parts)
     offsets = np.cumsum([0, *(len(part) for part in parts)])
     run = SimpleNamespace(indices=indices, offsets=offsets)
-    monkeypatch.setitem(sys.modules, "mpifl.store", SimpleNamespace(Run=SimpleNamespace(open=lambda path: run)))
+    monkeypatch.setitem(
+        sys.modules, "mpifl.store", SimpleNamespace(Run=SimpleNamespace(open=lambda path: run))
+    )
     return split("run", path="runs/x", **options)
 
 

@@ -1,4 +1,6 @@
-"""The fast form of drawing by per-client priors has the law of its definition: redraw while a class is exhausted."""
+"""The fast form of drawing by per-client priors has the law of its definition: redraw while a class
+is exhausted.
+"""
 
 from functools import cache
 
@@ -43,14 +45,18 @@ def test_a_draw_follows_the_prior_while_nothing_is_exhausted():
 
 def test_clients_whose_classes_are_exhausted_take_any_that_are_left():
     only_first = np.tile([1.0, 0.0, 0.0], (2, 1))
-    drawn = prior.draw(only_first, np.array([3, 500, 500]), np.arange(1003) % 2, generator(1, "left"))
+    drawn = prior.draw(
+        only_first, np.array([3, 500, 500]), np.arange(1003) % 2, generator(1, "left")
+    )
     assert (drawn[:3] == 0).all()
     assert 400 < (drawn[3:500] == 1).sum() * 2 < 600
 
 
 @cache
 def last_client(room):
-    """Who comes last, if clients are picked uniformly among those with room: probabilities by client."""
+    """Who comes last, if clients are picked uniformly among those with room: probabilities by
+    client.
+    """
     if sum(room) == 1:
         return np.array(room, dtype=float)
     after = [(*room[:c], room[c] - 1, *room[c + 1 :]) for c in range(len(room)) if room[c]]

@@ -1,4 +1,6 @@
-"""The table of sources: each says what it is, takes the options it names, and says what is missing and where."""
+"""The table of sources: each says what it is, takes the options it names, and says what is missing
+and where.
+"""
 
 import gzip
 import pickle
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from mpifl.data.sources import SOURCES
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -36,7 +38,9 @@ def test_options_are_listed_with_their_defaults():
         ("svhn", "", "/{train,test}_32x32.mat"),
     ],
 )
-def test_missing_files_say_where_they_were_looked_for_and_how_to_get_them(tmp_path, name, folder, fetched):
+def test_missing_files_say_where_they_were_looked_for_and_how_to_get_them(
+    tmp_path, name, folder, fetched
+):
     with pytest.raises(BadInput) as caught:
         SOURCES[name].load(tmp_path)
     assert str(tmp_path / folder) in str(caught.value)
@@ -89,7 +93,11 @@ def test_digits_are_split_by_class_and_span_the_range():
     assert (dataset.train.images.min(), dataset.train.images.max()) == (0, 255)
     for split in (dataset.train, dataset.test):
         assert np.ptp(np.bincount(split.labels, minlength=10) / len(split)) < 0.01
-    assert dataset.checksum == SOURCES["digits"].load().checksum != SOURCES["digits"].load(seed=1).checksum
+    assert (
+        dataset.checksum
+        == SOURCES["digits"].load().checksum
+        != SOURCES["digits"].load(seed=1).checksum
+    )
 
 
 def test_digits_are_those_that_scikit_learn_loads():
@@ -98,7 +106,10 @@ def test_digits_are_those_that_scikit_learn_loads():
     dataset, raw = SOURCES["digits"].load(), load_digits()
     images = np.concatenate([dataset.train.images, dataset.test.images]).reshape(-1, 64)
     labels = np.concatenate([dataset.train.labels, dataset.test.labels])
-    ours, theirs = np.column_stack([images, labels]), np.column_stack([np.rint(raw.data * (255 / 16)), raw.target])
+    ours, theirs = (
+        np.column_stack([images, labels]),
+        np.column_stack([np.rint(raw.data * (255 / 16)), raw.target]),
+    )
     np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
 
 

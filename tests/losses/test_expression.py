@@ -13,8 +13,8 @@ from mpifl.losses.man import Man
 from mpifl.losses.mixup import Mixup
 from mpifl.losses.prox import Prox
 from mpifl.losses.stochdepth import StochDepth
-from mpifl.rates import Cosine
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
+from mpifl.schedules import Cosine
 
 
 def read(text):
@@ -44,7 +44,10 @@ def test_a_single_loss_is_itself(text, loss):
         ("mixup(ce) + man", [Mixup(loss=CrossEntropy()), Man()]),
         ("ce + gradaug(resolutions=(1.0, 0.5))", [CrossEntropy(), GradAug(resolutions=(1.0, 0.5))]),
         ("ce + gradaug(resolutions=[1.0, 0.5])", [CrossEntropy(), GradAug(resolutions=(1.0, 0.5))]),
-        ('ce + man(layers="blocks", pooled=True)', [CrossEntropy(), Man(layers="blocks", pooled=True)]),
+        (
+            'ce + man(layers="blocks", pooled=True)',
+            [CrossEntropy(), Man(layers="blocks", pooled=True)],
+        ),
         (
             "ce + man(schedule=cosine(warmup=5)) + man(schedule=constant, layers=[0, 2])",
             [CrossEntropy(), Man(schedule=Cosine(warmup=5)), Man(layers=(0, 2))],
@@ -85,8 +88,18 @@ def test_a_wrapper_takes_a_whole_sum():
 
 
 def test_what_a_sum_asks_for_is_what_its_terms_ask_for():
-    loss = read("mixup(stochdepth(ce + moon + prox(mu=0.25)) + gradaug + prox(mu=0.5)) + man(layers='blocks')")
-    assert loss.needs == {"gates", "projection", "previous", "width", "activations", "stages", "squares"}
+    loss = read(
+        "mixup(stochdepth(ce + moon + prox(mu=0.25)) + gradaug + prox(mu=0.5)) + man(layers='blocks')"
+    )
+    assert loss.needs == {
+        "gates",
+        "projection",
+        "previous",
+        "width",
+        "activations",
+        "stages",
+        "squares",
+    }
     assert loss.pull == 0.75
 
 

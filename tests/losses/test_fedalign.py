@@ -63,7 +63,9 @@ def test_its_value_is_always_mu_times_the_cross_entropy():
 @pytest.mark.parametrize("first", ["slice", "whole"])
 def test_its_gradient_is_that_of_the_scaled_distance_of_constants(first):
     net, _, step = aligned()
-    got = tiny.taken(net, FedAlign(mu=0.45, entering=first), tiny.step(net, images=(step.x, step.y)))
+    got = tiny.taken(
+        net, FedAlign(mu=0.45, entering=first), tiny.step(net, images=(step.x, step.y))
+    )
     entering, leaving = (f.detach() for f in step.out.stages[-2:])
     part = entering[:, : rounded(entering.shape[1], 0.25)]
     of = part if first == "slice" else entering
@@ -71,7 +73,9 @@ def test_its_gradient_is_that_of_the_scaled_distance_of_constants(first):
     full = torch.linalg.matrix_norm(transmitting(entering, leaving), 2)
     distance = (narrow - full).square().mean()
     expected = net.take_gradient(0.45 * CrossEntropy()(step).detach() * distance.log())
-    torch.testing.assert_close(got.gradient, expected, rtol=1e-4, atol=1e-6 * expected.abs().max().item())
+    torch.testing.assert_close(
+        got.gradient, expected, rtol=1e-4, atol=1e-6 * expected.abs().max().item()
+    )
 
 
 def test_only_the_57_tensors_of_the_last_stage_get_a_gradient():

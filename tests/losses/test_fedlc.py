@@ -40,7 +40,11 @@ def test_balanced_labels_make_it_cross_entropy():
 def test_a_client_of_one_class_learns_nothing(dtype):
     net = tiny.net(dtype=dtype)
     x, y = tiny.batch(3, dtype=dtype)
-    got = tiny.taken(net, FedLC(), tiny.step(net, images=(x, torch.full_like(y, 2)), counts=np.array([0, 0, 9, 0])))
+    got = tiny.taken(
+        net,
+        FedLC(),
+        tiny.step(net, images=(x, torch.full_like(y, 2)), counts=np.array([0, 0, 9, 0])),
+    )
     assert got.value == 0
     assert not got.gradient.any()
 

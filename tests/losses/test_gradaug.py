@@ -44,7 +44,8 @@ def passes(term, number=0, shape=(3, 8, 8)):
     """Widths and image sides of the passes of one step, the full one first."""
     net, seen = tiny.net("resnet20", shape=shape), []
     net.module.register_forward_pre_hook(
-        lambda module, x, options: seen.append((options.get("width", 1.0), tuple(x[0].shape[2:]))), with_kwargs=True
+        lambda module, x, options: seen.append((options.get("width", 1.0), tuple(x[0].shape[2:]))),
+        with_kwargs=True,
     )
     term(tiny.step(net, number=number, images=tiny.batch(2, shape=shape)))
     return seen
@@ -66,7 +67,10 @@ def test_the_narrowest_is_always_there_and_the_others_are_between(n):
 
 
 def test_all_widths_can_be_drawn():
-    drawn = [[width for width, _ in passes(GradAug(n=2, width=0.6, narrowest=False), i)[1:]] for i in range(4)]
+    drawn = [
+        [width for width, _ in passes(GradAug(n=2, width=0.6, narrowest=False), i)[1:]]
+        for i in range(4)
+    ]
     assert all(0.6 < low <= high <= 1 for high, low in drawn)
     assert len({low for _, low in drawn}) == 4
 

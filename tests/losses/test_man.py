@@ -11,7 +11,7 @@ from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.losses.man import Man
 from mpifl.models.layers import Conv, Linear
 from mpifl.models.output import KEEPABLE
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 WEIGHT_LAYERS = {"mlp": 3, "lenet": 5, "cnn": 5, "pfl_cnn": 4, "tiny_cnn": 6, "fedln_cnn": 5}
 OPTIONS = {"mlp": {"hidden": (9, 7)}}
@@ -57,26 +57,33 @@ def test_residual_and_attention_networks_have_a_term_for_every_nonlinearity(mode
     assert got.value.item() == pytest.approx(
         0.075 * sum(a.square().mean().item() for a in step.out.activations), rel=1e-12
     )
-    behind = ("head", "norm.norm", f"encoders.{terms - 1}.down")  # nothing is penalised behind these
+    # nothing is penalised behind these
+    behind = ("head", "norm.norm", f"encoders.{terms - 1}.down")
     for name, g in tiny.slices(net, got.gradient).items():
         assert g.any() != name.startswith(behind), name
 
 
 def test_the_mean_over_half_batches_is_that_of_the_whole():
     net, (x, y) = tiny.net(), tiny.batch(6)
-    whole, *halves = (Man()(tiny.step(net, images=part)) for part in ((x, y), (x[:3], y[:3]), (x[3:], y[3:])))
+    whole, *halves = (
+        Man()(tiny.step(net, images=part)) for part in ((x, y), (x[:3], y[:3]), (x[3:], y[3:]))
+    )
     torch.testing.assert_close(sum(halves) / 2, whole, rtol=1e-12, atol=0)
 
 
 def test_it_bounds_the_last_layers_hessian_and_its_trace_is_closed():
-    """For CE, lambda_max <= E||a||^2 / 2 = R of the one hidden layer at zeta 1; trace = E[(1 - ||p||^2) ||a||^2]."""
+    """For CE, lambda_max <= E||a||^2 / 2 = R of the one hidden layer at zeta 1; trace = E[(1 -
+    ||p||^2) ||a||^2].
+    """
     net = tiny.net("mlp", hidden=(3,))
     step = tiny.step(net, n=8)
     bound = Man(zeta=1.0, reduction="sample")(step).item()
 
     a, p = step.out.features.detach(), step.out.logits.detach().softmax(-1)
     weight, bias = (parameter.detach() for parameter in net.module.head.classifier.parameters())
-    H = hessian(lambda V: functional.cross_entropy(a @ V.T + bias, step.y), weight).reshape(weight.numel(), -1)
+    H = hessian(lambda V: functional.cross_entropy(a @ V.T + bias, step.y), weight).reshape(
+        weight.numel(), -1
+    )
     trace = ((1 - p.square().sum(1)) * a.square().sum(1)).mean()
     largest = torch.linalg.eigvalsh(H)[-1].item()
     torch.testing.assert_close(H.trace(), trace, rtol=1e-10, atol=0)
@@ -88,8 +95,14 @@ def mean_square(a):
 
 
 CASES = {
-    "power 1": ({"power": 1}, lambda out: sum((mean_square(a) + 1e-12).sqrt() for a in out.activations)),
-    "a sample": ({"reduction": "sample"}, lambda out: sum(a.square().sum() / len(a) for a in out.activations)),
+    "power 1": (
+        {"power": 1},
+        lambda out: sum((mean_square(a) + 1e-12).sqrt() for a in out.activations),
+    ),
+    "a sample": (
+        {"reduction": "sample"},
+        lambda out: sum(a.square().sum() / len(a) for a in out.activations),
+    ),
     "sum": ({"reduction": "sum"}, lambda out: sum(a.square().sum() for a in out.activations)),
     "power 1 of the sum": (
         {"power": 1, "reduction": "sum"},
@@ -103,7 +116,10 @@ CASES = {
         {"layers": "hidden and logits"},
         lambda out: sum(map(mean_square, (*out.activations, out.logits))),
     ),
-    "some": ({"layers": (0, 3)}, lambda out: mean_square(out.activations[0]) + mean_square(out.activations[3])),
+    "some": (
+        {"layers": (0, 3)},
+        lambda out: mean_square(out.activations[0]) + mean_square(out.activations[3]),
+    ),
     "before": ({"site": "pre"}, lambda out: sum(map(mean_square, out.inputs))),
     "before pooling, pooled": (
         {"site": "pre", "pooled": True, "layers": (0,), "reduction": "sum"},
@@ -111,7 +127,9 @@ CASES = {
     ),
     "pooled": (
         {"pooled": True},
-        lambda out: sum(mean_square(functional.max_pool2d(a, 2) if a.dim() == 4 else a) for a in out.activations),
+        lambda out: sum(
+            mean_square(functional.max_pool2d(a, 2) if a.dim() == 4 else a) for a in out.activations
+        ),
     ),
 }
 
@@ -121,7 +139,9 @@ CASES = {
 def test_an_option_is_its_formula(case, model):
     options, formula = CASES[case]
     step = tiny.step(tiny.net(model))
-    torch.testing.assert_close(Man(zeta=0.4, **options)(step), 0.2 * formula(step.out), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        Man(zeta=0.4, **options)(step), 0.2 * formula(step.out), rtol=1e-12, atol=0
+    )
 
 
 @pytest.mark.parametrize(("model", "blocks", "stages"), [("resnet20", 6, 3), ("resnet18", 8, 4)])
@@ -156,11 +176,16 @@ def test_before_the_nonlinearity_are_its_inputs(model, options):
 @pytest.mark.parametrize("model", ["cnn", "resnet20", "vit"])
 def test_its_gradient_is_that_of_the_squares_written_out(model, memory):
     """The forward pass squares and differentiates in its own way."""
-    net, x = tiny.net(model, **({"depth": 2, "dim": 8, "heads": 2} if model == "vit" else {})), tiny.batch(3)
+    net, x = (
+        tiny.net(model, **({"depth": 2, "dim": 8, "heads": 2} if model == "vit" else {})),
+        tiny.batch(3),
+    )
     net.memory_format = memory
 
     def beside_cross_entropy(term):
-        return tiny.taken(net, lambda step: CrossEntropy()(step) + term(step), tiny.step(net, images=x))
+        return tiny.taken(
+            net, lambda step: CrossEntropy()(step) + term(step), tiny.step(net, images=x)
+        )
 
     got = beside_cross_entropy(Man(zeta=3.0))
     expected = beside_cross_entropy(lambda step: 1.5 * sum(map(mean_square, step.out.activations)))
@@ -172,7 +197,9 @@ def test_chosen_layers_of_a_pass_that_skips_blocks_are_those_that_it_meets():
     step = tiny.step(net, n=2).derived(forward={"keep": KEEPABLE, "gates": [1, 0, 1, 1, 1, 1]})
     out, man = step.out, Man(zeta=2.0, layers=(0, 5, 6))
     assert out.places == (0, 1, 2, 3, *range(6, 19))
-    torch.testing.assert_close(man(step), mean_square(out.activations[0]) + mean_square(out.activations[4]))
+    torch.testing.assert_close(
+        man(step), mean_square(out.activations[0]) + mean_square(out.activations[4])
+    )
     assert Man(layers=(5,))(step) == 0
 
 
@@ -181,7 +208,9 @@ def test_two_terms_are_the_released_sam_code_for_tiny_imagenet():
     step = tiny.step(tiny.net("tiny_cnn"))
     one, two, three, four, five = step.out.activations
     expected = sum(map(mean_square, (one, two, functional.max_pool2d(three, 2), four, five)))
-    got = tiny.loss("man(zeta=2.0, layers=(0, 1, 3, 4)) + man(zeta=2.0, layers=(2,), pooled=true)")(step)
+    got = tiny.loss("man(zeta=2.0, layers=(0, 1, 3, 4)) + man(zeta=2.0, layers=(2,), pooled=true)")(
+        step
+    )
     torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)
 
 
@@ -201,9 +230,17 @@ def test_where_its_schedule_is_zero_it_is_nothing():
 
 
 MISFITS = {
-    "man(layers=(0, 4))": ("cnn", {}, "man.layers: expected numbers from 0 to 3, the model's hidden layers; got 4"),
+    "man(layers=(0, 4))": (
+        "cnn",
+        {},
+        "man.layers: expected numbers from 0 to 3, the model's hidden layers; got 4",
+    ),
     "mixup(ce + man(layers=(19,)))": ("resnet20", {}, "expected numbers from 0 to 18"),
-    "man": ("mlp", {"hidden": ()}, "man: expected a model with hidden layers; got one that has none"),
+    "man": (
+        "mlp",
+        {"hidden": ()},
+        "man: expected a model with hidden layers; got one that has none",
+    ),
 }
 
 
@@ -221,7 +258,9 @@ def test_a_network_without_hidden_layers_has_its_logits():
     torch.testing.assert_close(man(step), mean_square(step.out.logits))
 
 
-@pytest.mark.parametrize("options", [{"layers": ()}, {"layers": (-1,)}, {"layers": "conv"}, {"site": "after"}])
+@pytest.mark.parametrize(
+    "options", [{"layers": ()}, {"layers": (-1,)}, {"layers": "conv"}, {"site": "after"}]
+)
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValidationError):
         Man(**options)
@@ -237,7 +276,9 @@ def test_the_released_tiny_code_swaps_the_third_convolution_for_a_variance():
     step = tiny.step(tiny.net("tiny_cnn"))
     one, two, _, four, five = step.out.activations
     expected = sum(map(mean_square, (one, two, four, five))) + five.var(0).mean()
-    torch.testing.assert_close(Man(zeta=2.0, tiny_paper_bug=True)(step), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        Man(zeta=2.0, tiny_paper_bug=True)(step), expected, rtol=1e-12, atol=0
+    )
 
 
 def test_the_released_tiny_code_stands_a_batch_of_one():

@@ -48,7 +48,10 @@ def test_a_term_inside_sees_mixed_images_and_one_beside_it_clean_ones():
         return tiny.loss(text)(tiny.step(tiny.net())).item()
 
     mixed, clean = value("mixup(ce, gamma=1.0)"), value("man(zeta=0.5)")
-    beside, inside = value("mixup(ce, gamma=1.0) + man(zeta=0.5)"), value("mixup(ce + man(zeta=0.5), gamma=1.0)")
+    beside, inside = (
+        value("mixup(ce, gamma=1.0) + man(zeta=0.5)"),
+        value("mixup(ce + man(zeta=0.5), gamma=1.0)"),
+    )
     assert beside == pytest.approx(mixed + clean, rel=1e-12)
     assert inside != pytest.approx(beside, rel=1e-3)
     step = tiny.step(tiny.net())

@@ -7,10 +7,10 @@ import tiny
 import torch
 from torch.nn import functional
 
-from mpifl.federation import Federation
 from mpifl.losses.moon import Moon
-from mpifl.progress import Watcher
-from mpifl.rounds import run
+from mpifl.parallel.communicator import Communicator
+from mpifl.training.experiment import Callback
+from mpifl.training.rounds import run
 
 MU, TAU = 0.7, 0.5
 
@@ -41,7 +41,9 @@ def test_it_is_the_papers_contrast_of_two_frozen_models_in_evaluation_mode():
     step = tiny.step(net, sent=sent, previous=previous)
     got = tiny.taken(net, Moon(mu=MU, tau=TAU), step)
     z = tiny.step(net).out.features
-    near, far = (functional.cosine_similarity(z, projected(net, m, step.x)) / TAU for m in (sent, previous))
+    near, far = (
+        functional.cosine_similarity(z, projected(net, m, step.x)) / TAU for m in (sent, previous)
+    )
     expected = MU * -(near.exp() / (near.exp() + far.exp())).log().mean()
     torch.testing.assert_close(got.value, expected.detach(), rtol=1e-12, atol=0)
     torch.testing.assert_close(got.gradient, net.take_gradient(expected), rtol=1e-9, atol=1e-13)
@@ -56,7 +58,9 @@ def test_beside_stochastic_depth_the_frozen_models_have_their_branches_scaled():
     gates = []
     for name, model in (("sent", sent), ("previous", previous)):
         twin = net.twin(name, model).module
-        twin.register_forward_pre_hook(lambda module, x, options: gates.append(options["gates"]), with_kwargs=True)
+        twin.register_forward_pre_hook(
+            lambda module, x, options: gates.append(options["gates"]), with_kwargs=True
+        )
     loss(step)
     assert gates == [loss.evaluated(net.module)["gates"]] * 2
     assert gates[0][0] == 1 > gates[0][-1] == pytest.approx(0.3)
@@ -65,7 +69,9 @@ def test_beside_stochastic_depth_the_frozen_models_have_their_branches_scaled():
 def test_where_the_previous_model_is_the_sent_one_it_is_a_constant():
     net = build()
     model = other(net, 1)
-    got = tiny.taken(net, Moon(mu=MU), tiny.step(net, sent=model, previous=(model[0].clone(), model[1].clone())))
+    got = tiny.taken(
+        net, Moon(mu=MU), tiny.step(net, sent=model, previous=(model[0].clone(), model[1].clone()))
+    )
     assert got.value.item() == pytest.approx(MU * math.log(2), rel=1e-14)
     assert got.gradient.abs().max() < 1e-15
 
@@ -109,7 +115,8 @@ class Listening:
     def __call__(self, step):
         if step.number == 0:
             c = step.context
-            previous = c.previous and tuple(vector.clone() for vector in c.previous)  # its place is used again
+            # its place is used again
+            previous = c.previous and tuple(vector.clone() for vector in c.previous)
             self.heard.append((c.client, c.round, c.sent, previous))
         return self.loss(step)
 
@@ -129,11 +136,11 @@ def test_a_clients_previous_model_is_its_own_last_one_however_long_it_stayed_awa
     x.clients.loss = Listening(x.clients.loss)
     trained = []
 
-    class Models(Watcher):
+    class Models(Callback):
         def finished(self, progress, last):
             trained.append(dict(zip(progress.cohort.tolist(), progress.models, strict=True)))
 
-    run(x, Federation(), Models())
+    run(x, Communicator(), Models())
     away = set()
     for client, round, sent, previous in x.clients.loss.heard:
         rounds = [r for r in range(1, round) if client in trained[r - 1]]

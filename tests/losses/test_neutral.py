@@ -1,4 +1,6 @@
-"""At strength 0 every term, wrapper, gradient and rule is the run without it: the same bits, draws and statistics."""
+"""At strength 0 every term, wrapper, gradient and rule is the run without it: the same bits, draws
+and statistics.
+"""
 
 import json
 from functools import cache
@@ -39,7 +41,10 @@ CASES = {
     "fedalign": (of_loss("ce + fedalign(mu=0.0)"), RESNET),
     "gradaug": (of_loss("ce + gradaug(mu=0.0)"), RESNET),
     "stochdepth": (of_loss("stochdepth(ce, keep=1.0)"), RESNET),
-    "all around": (of_loss("mixup(stochdepth(ce + man(zeta=0.0), keep=1.0) + fedalign(mu=0.0), gamma=0.0)"), RESNET),
+    "all around": (
+        of_loss("mixup(stochdepth(ce + man(zeta=0.0), keep=1.0) + fedalign(mu=0.0), gamma=0.0)"),
+        RESNET,
+    ),
     "sam": (of_gradient("sam", rho=0.0), BOTH),
     "asam": (of_gradient("asam", rho=0.0), BOTH),
     "blend without radius": (of_gradient("blend", rho=0.0), BOTH),
@@ -48,7 +53,10 @@ CASES = {
     "feddyn": (of_rule("feddyn", alpha=0.0), BOTH),
     "feddc": (of_rule("feddc", alpha=0.0, control=False), BOTH),
     "fedspeed": (of_rule("fedspeed", alpha=0.0, rho=0.0), BOTH),
-    "server step": (of_rule("fedavg", server_step={"name": "sgd", "lr": 1.0, "momentum": 0.0}), BOTH),
+    "server step": (
+        of_rule("fedavg", server_step={"name": "sgd", "lr": 1.0, "momentum": 0.0}),
+        BOTH,
+    ),
 }
 
 
@@ -61,13 +69,17 @@ def without(model, **sections):
     return known(json.dumps({"model": MODELS[model], **PLAIN, **sections}))
 
 
-@pytest.mark.parametrize(("case", "model"), [(case, model) for case, (_, models) in CASES.items() for model in models])
+@pytest.mark.parametrize(
+    ("case", "model"), [(case, model) for case, (_, models) in CASES.items() for model in models]
+)
 def test_at_strength_zero_nothing_moves(case, model):
     raw, _ = CASES[case]
     assert digests({"model": MODELS[model], **raw}) == without(model)
 
 
-@pytest.mark.parametrize("term", ["man(zeta=0.0)", "prox(mu=0.0)", "fedalign(mu=0.0)", "gradaug(mu=0.0)"])
+@pytest.mark.parametrize(
+    "term", ["man(zeta=0.0)", "prox(mu=0.0)", "fedalign(mu=0.0)", "gradaug(mu=0.0)"]
+)
 @pytest.mark.parametrize("wrapped", ["mixup(ce)", "stochdepth(ce, keep=0.5)"])
 def test_beside_a_wrapper_too(wrapped, term):
     """A pass of its own through the network would move the running statistics."""
@@ -102,7 +114,8 @@ def test_above_zero_it_does_something(case):
 
 def test_moon_does_something_once_clients_come_again():
     plain, moon = (
-        digests({"model": MODELS["headed cnn"], "rounds": 3, **of_loss(text)}) for text in ("ce", "ce + moon")
+        digests({"model": MODELS["headed cnn"], "rounds": 3, **of_loss(text)})
+        for text in ("ce", "ce + moon")
     )
     assert plain[0][0] == moon[0][0]
     assert plain[-1][0] != moon[-1][0]

@@ -1,17 +1,19 @@
-"""Stochastic depth: survival, expectation, what a dropped block leaves alone, and the evaluation's gates."""
+"""Stochastic depth: survival, expectation, what a dropped block leaves alone, and the evaluation's
+gates.
+"""
 
 import numpy as np
 import pytest
 import tiny
 import torch
 
-from mpifl.evaluate import evaluate, score
-from mpifl.federation import Federation
 from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.losses.stochdepth import StochDepth
 from mpifl.models.output import Kept
-from mpifl.progress import Watcher
-from mpifl.rounds import run
+from mpifl.parallel.communicator import Communicator
+from mpifl.training.evaluate import evaluate, score
+from mpifl.training.experiment import Callback
+from mpifl.training.rounds import run
 
 
 def wrapped(keep):
@@ -21,7 +23,9 @@ def wrapped(keep):
 def gates_of(net, loss, numbers):
     """The gates of the training passes at steps of these numbers."""
     seen = []
-    net.module.register_forward_pre_hook(lambda module, x, options: seen.append(options.get("gates")), with_kwargs=True)
+    net.module.register_forward_pre_hook(
+        lambda module, x, options: seen.append(options.get("gates")), with_kwargs=True
+    )
     for number in numbers:
         loss(tiny.step(net, n=1, number=number))
     return seen
@@ -42,8 +46,12 @@ def test_on_the_papers_ramp_the_first_block_falls_too():
 
 def test_every_step_draws_whole_blocks_with_these_probabilities():
     net, survival = tiny.net("resnet20"), wrapped(0.3).survival(6)
-    drawn = np.array([tiny.step(net, n=1, number=i).random("stochdepth").random(6) for i in range(300)])
-    assert np.array_equal(gates_of(net, wrapped(0.3), range(5)), (drawn[:5] < survival).astype(float))
+    drawn = np.array(
+        [tiny.step(net, n=1, number=i).random("stochdepth").random(6) for i in range(300)]
+    )
+    assert np.array_equal(
+        gates_of(net, wrapped(0.3), range(5)), (drawn[:5] < survival).astype(float)
+    )
     share = (drawn < survival).mean(0)
     assert share[0] == 1.0
     assert (abs(share - survival) <= 4 * np.sqrt(survival * (1 - survival) / 300)).all()
@@ -53,7 +61,8 @@ def test_the_expected_output_of_a_block_in_training_is_its_output_in_evaluation(
     net, rho = tiny.net("resnet20", norm="none"), 0.7
     net.weights.mul_(0.01)
     block = net.module.stages[0][1]
-    x = 1 + torch.rand(2, 64, 4, 4, dtype=torch.float64)  # so large that the ReLU behind the sum is the identity
+    # so large that the ReLU behind the sum is the identity
+    x = 1 + torch.rand(2, 64, 4, 4, dtype=torch.float64)
     on, off, scaled = (block(x, None, gate, Kept()) for gate in (1.0, 0.0, rho))
     assert off.min() > 0
     assert not torch.equal(on, off)
@@ -78,13 +87,17 @@ def test_kept_whole_it_passes_no_gates():
     assert wrapped(1.0).evaluated(tiny.net("resnet20").module) == {}
 
 
-@pytest.mark.parametrize("text", ["stochdepth(ce, keep=0.4)", "mixup(stochdepth(ce, keep=0.4) + man)"])
+@pytest.mark.parametrize(
+    "text", ["stochdepth(ce, keep=0.4)", "mixup(stochdepth(ce, keep=0.4) + man)"]
+)
 def test_a_run_is_evaluated_with_the_survival_gates(text):
     x = tiny.experiment({"model": {"name": "resnet20"}, "local": {"loss": text}})
-    progress = run(x, Federation(), Watcher())
+    progress = run(x, Communicator(), Callback())
     net = x.clients.net
     net.load(progress.w, progress.buffers)
     gates = {"gates": wrapped(0.4).survival(6).tolist()}
-    gated, plain = (score(evaluate(net, x.test, 500, forward=forward), 12) for forward in (gates, {}))
+    gated, plain = (
+        score(evaluate(net, x.test, 500, forward=forward), 12) for forward in (gates, {})
+    )
     assert progress.score == gated
     assert gated.loss != plain.loss

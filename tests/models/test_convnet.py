@@ -39,14 +39,17 @@ def test_activations_are_taken_after_the_relu_and_before_pooling(name, size, sit
 def test_nothing_changes_an_activation_after_it_was_taken(name, after):
     net, seen = build(name, (1, 16, 16), norm="group", norm_after_activation=after), []
     for hidden in [*net.convolutions, *net.dense]:
-        hidden.norm.register_forward_hook(lambda module, inputs, y: seen.append((inputs[0].clone(), y.clone())))
+        hidden.norm.register_forward_hook(
+            lambda module, inputs, y: seen.append((inputs[0].clone(), y.clone()))
+        )
     out = net(batch(2, 1, 16, 16))
     for a, (before, normed) in zip(out.activations, seen, strict=True):
         assert torch.equal(a, before if after else normed.relu())
 
 
 @pytest.mark.parametrize(
-    "pixels, same, left", [(32, False, 5), (28, False, 4), (16, False, 1), (8, True, 2), (4, True, 1)]
+    "pixels, same, left",
+    [(32, False, 5), (28, False, 4), (16, False, 1), (8, True, 2), (4, True, 1)],
 )
 def test_pixels_left_of_a_side(pixels, same, left):
     assert side(pixels, LAYERS, same) == left
@@ -64,11 +67,15 @@ def test_images_need_not_be_square():
 
 
 @pytest.mark.parametrize(
-    "norm, feature_norm", [("none", True), ("layer", False), ("layer", True), ("scale", False), ("l2", False)]
+    "norm, feature_norm",
+    [("none", True), ("layer", False), ("layer", True), ("scale", False), ("l2", False)],
 )
 @pytest.mark.parametrize("hidden", range(4))
 def test_scaling_a_hidden_layer_of_the_bias_free_cnn_changes_no_logit(norm, feature_norm, hidden):
-    net, x = build("fedln_cnn", (3, 32, 32), norm=norm, feature_norm=feature_norm), batch(4, 3, 32, 32)
+    net, x = (
+        build("fedln_cnn", (3, 32, 32), norm=norm, feature_norm=feature_norm),
+        batch(4, 3, 32, 32),
+    )
     before = net(x).logits
     with torch.no_grad():
         [*net.convolutions, *net.dense][hidden].layer.weight.mul_(7)

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from mpifl.models import MODELS
-from mpifl.settings import BadInput
-from mpifl.vector import Net
+from mpifl.net import Net
+from mpifl.options import BadInput
 
 SMALL = {"tiny_cnn": (3, 8, 8), "resnet18": (3, 8, 8), "resnet56": (3, 4, 4), "resnet20": (3, 4, 4)}
 NORMS = ["batch", "group", "layer", "scale", "l2", "shift", "none"]
@@ -131,7 +131,9 @@ def test_weights_and_buffers_may_be_views_of_flat_vectors(name):
     plain, x = build(name), batch(3, *shape(name))
     net = Net(deepcopy(plain))
     assert torch.equal(plain(x).logits, net(x).logits)
-    assert torch.equal(torch.cat([torch.zeros(0), *(b.flatten() for b in plain.buffers())]), net.buffers)
+    assert torch.equal(
+        torch.cat([torch.zeros(0), *(b.flatten() for b in plain.buffers())]), net.buffers
+    )
 
 
 @names
@@ -165,7 +167,9 @@ def test_logits_are_the_same_in_either_memory_format(name):
 )
 def test_too_small_an_image_is_refused_by_name_with_the_least_size(name, options, size, minimum):
     shape = "x".join(map(str, size))
-    with pytest.raises(BadInput, match=f"{name} expected images of at least {minimum} pixels; got {shape}"):
+    with pytest.raises(
+        BadInput, match=f"{name} expected images of at least {minimum} pixels; got {shape}"
+    ):
         build(name, size, **options)
 
 
@@ -178,7 +182,9 @@ def test_capabilities_name_what_the_output_has(name):
     assert options.name == name and isinstance(options.channels_last, bool)
 
 
-@pytest.mark.parametrize("name", ["cnn", "fedln_cnn", "lenet", "pfl_cnn", "resnet18", "resnet20", "tiny_cnn"])
+@pytest.mark.parametrize(
+    "name", ["cnn", "fedln_cnn", "lenet", "pfl_cnn", "resnet18", "resnet20", "tiny_cnn"]
+)
 def test_with_a_projection_head_the_features_are_the_projection(name):
     assert "projection" not in MODELS[name]().capabilities
     assert "projection" in MODELS[name](projection=7).capabilities

@@ -30,7 +30,12 @@ def same(a, b):
 
 def test_resnet56_has_fedaligns_stages_and_a_relu_in_every_place():
     out = build("resnet56", (3, 32, 32), 100)(batch(2, 3, 32, 32))
-    assert [tuple(s.shape[1:]) for s in out.stages] == [(16, 32, 32), (64, 32, 32), (128, 16, 16), (256, 8, 8)]
+    assert [tuple(s.shape[1:]) for s in out.stages] == [
+        (16, 32, 32),
+        (64, 32, 32),
+        (128, 16, 16),
+        (256, 8, 8),
+    ]
     assert len(out.activations) == 1 + 3 * 18
     assert out.features.shape == (2, 256)
 
@@ -64,7 +69,9 @@ def test_a_map_can_be_averaged_in_parts_as_fedln_does_on_larger_images(width):
 def test_resnet18_is_torchvisions():
     theirs = torchvision().models.resnet18(num_classes=10)
     ours = build("resnet18", (3, 64, 64), 10, stem="imagenet")
-    source = [t for name, t in theirs.state_dict().items() if not name.endswith("num_batches_tracked")]
+    source = [
+        t for name, t in theirs.state_dict().items() if not name.endswith("num_batches_tracked")
+    ]
     target = ours.state_dict()
     ours.load_state_dict(dict(zip(target, source, strict=True)))
     x = batch(3, 3, 64, 64)
@@ -73,7 +80,9 @@ def test_resnet18_is_torchvisions():
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("options", [{}, {"norm_after_activation": True}, {"feature_norm": True, "projection": 16}])
+@pytest.mark.parametrize(
+    "options", [{}, {"norm_after_activation": True}, {"feature_norm": True, "projection": 16}]
+)
 def test_full_width_and_open_gates_are_the_plain_pass_bit_for_bit(norm, options):
     x, passes = batch(2, 3, 8, 8), []
     for arguments in ({}, {"width": 1.0}, {"gates": [1.0] * 6}, {"width": 1.0, "gates": [1] * 6}):
@@ -144,7 +153,9 @@ def test_a_closed_gate_skips_the_branch_and_its_statistics_but_not_the_shortcut(
     skipped = [m for stage in net.stages for m in stage][block]
     assert all(p.grad is None for p in skipped.units.parameters())
     untouched = {name for name, b in net.named_buffers() if torch.equal(b, before[name])}
-    assert untouched == {n for n, _ in net.named_buffers() if n.startswith(f"stages.{block // 2}.{block % 2}.units.")}
+    assert untouched == {
+        n for n, _ in net.named_buffers() if n.startswith(f"stages.{block // 2}.{block % 2}.units.")
+    }
     if skipped.shortcut is not None:
         assert skipped.shortcut.conv.weight.grad.any()
     assert len(out.activations) == 1 + 3 * net.blocks - 2
@@ -163,7 +174,9 @@ def test_a_gate_scales_the_branch():
     block = net.stages[0][1]
     seen = {}
     block.register_forward_pre_hook(lambda module, inputs: seen.update(x=inputs[0]))
-    block.units[2].conv.register_forward_hook(lambda module, inputs, y: seen.update(branch=y.clone()))
+    block.units[2].conv.register_forward_hook(
+        lambda module, inputs, y: seen.update(branch=y.clone())
+    )
     out = net(x, gates=[1, 0.9, 1, 1, 1, 1])
     torch.testing.assert_close(out.stages[1], (seen["x"] + 0.9 * seen["branch"]).relu())
 

@@ -6,7 +6,7 @@ import torch
 from mpifl.models import MODELS
 from mpifl.models.layers import norm
 from mpifl.models.vit import Attention, TokenNorm
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 
 def batch(*size):
@@ -28,7 +28,9 @@ def test_layer_norm_sees_a_token_and_batch_norm_all_tokens(kind, axes):
 
 def test_layer_norm_is_torchs_over_channels():
     x = batch(4, 5, 6)
-    torch.testing.assert_close(TokenNorm(norm("layer", 6))(x), torch.nn.functional.layer_norm(x, (6,)))
+    torch.testing.assert_close(
+        TokenNorm(norm("layer", 6))(x), torch.nn.functional.layer_norm(x, (6,))
+    )
 
 
 def test_attention_is_the_softmax_of_scaled_products_fused_or_not():

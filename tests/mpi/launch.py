@@ -1,4 +1,6 @@
-"""Python programs under a real mpirun, of the MPICH or the Open MPI that `make test` installs, or without any."""
+"""Python programs under a real mpirun, of the MPICH or the Open MPI that `make test` installs, or
+without any.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ ALONE = "alone"
 """in the place of an MPI: one process, no mpirun"""
 
 # What a launcher tells its ranks; a test run that was itself launched must not hand it on.
-_OF_A_LAUNCHER = re.compile(r"PMI|HYDI?_|MPI_LOCAL|MPI4PY_|SLURM_|OMPI_(COMM|UNIVERSE|APP|FILE|NUM|FIRST)_")
+_OF_A_LAUNCHER = re.compile(
+    r"PMI|HYDI?_|MPI_LOCAL|MPI4PY_|SLURM_|OMPI_(COMM|UNIVERSE|APP|FILE|NUM|FIRST)_"
+)
 _PREFIX = Path(sys.prefix)
 
 
@@ -34,7 +38,9 @@ def launch(
     """
     command = [*mpirun(mpi, ranks), *map(str, argv)]
     pipe, group = subprocess.PIPE, {"start_new_session": True}
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment(mpi, env), cwd=cwd, **group) as process:
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, env=environment(mpi, env), cwd=cwd, **group
+    ) as process:
         try:
             stdout, stderr = map(plain, process.communicate(timeout=timeout))
         except subprocess.TimeoutExpired:
@@ -44,7 +50,9 @@ def launch(
 
 
 def environment(mpi: str, extra: dict[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without what a launcher left in it, and with what `mpi` needs here."""
+    """This process's environment without what a launcher left in it, and with what `mpi` needs
+    here.
+    """
     kept = {name: value for name, value in os.environ.items() if not _OF_A_LAUNCHER.match(name)}
     kept |= {"OMP_NUM_THREADS": "1"}
     if mpi == "openmpi":
@@ -60,12 +68,16 @@ def environment(mpi: str, extra: dict[str, str] | None = None) -> dict[str, str]
 
 
 def mpirun(mpi: str, ranks: int) -> list[str]:
-    """The start of a command line: this Python on `ranks` ranks of `mpi`; fails the test where there is no mpirun."""
+    """The start of a command line: this Python on `ranks` ranks of `mpi`; fails the test where
+    there is no mpirun.
+    """
     if mpi == ALONE:
         return [sys.executable]
     path = _PREFIX / {"mpich": "bin/mpirun", "openmpi": "openmpi/bin/mpirun"}[mpi]
     if not path.is_file():
-        pytest.fail(f"expected {mpi}'s mpirun at {path}; got nothing there; `make test` installs it and runs the tests")
+        pytest.fail(
+            f"expected {mpi}'s mpirun at {path}; got nothing there; `make test` installs it and runs the tests"
+        )
     return [str(path), "-n", str(ranks), sys.executable]
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from mpi.launch import ALONE, environment, launch, mpirun, plain
 
 from mpifl.cli import main
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 from mpifl.store import Run
 
 CONFIG = {
@@ -31,7 +31,9 @@ CONFIG = {
     "evaluation": {"every": 3, "models": ["cohort", "all"]},
     "results": {"checkpoint_rounds": 2, "commit_seconds": 0.0},
 }
-"""much that a resumed run must get right: client states, server momentum, means of local models, rounds untested"""
+"""much that a resumed run must get right: client states, server momentum, means of local models,
+rounds untested
+"""
 
 
 def written(folder: Path, **options) -> Path:
@@ -41,8 +43,12 @@ def written(folder: Path, **options) -> Path:
     return path
 
 
-def run(config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich") -> subprocess.CompletedProcess:
-    """`mpifl run`, to its end: where there is no MPI, in this very process, which has started already."""
+def run(
+    config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich"
+) -> subprocess.CompletedProcess:
+    """`mpifl run`, to its end: where there is no MPI, in this very process, which has started
+    already.
+    """
     command = ["run", str(config), "--out", str(out), *map(str, more)]
     if mpi != ALONE:
         return launch(mpi, ranks, "-m", "mpifl", *command, timeout=120)
@@ -52,12 +58,19 @@ def run(config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich") -> 
 
 @contextmanager
 def begun(
-    config: Path, out: Path, ranks: int, *more: str, mpi: str = "mpich", program: Sequence[str] = ("-m", "mpifl")
+    config: Path,
+    out: Path,
+    ranks: int,
+    *more: str,
+    mpi: str = "mpich",
+    program: Sequence[str] = ("-m", "mpifl"),
 ) -> Iterator[subprocess.Popen]:
     """`mpifl run`, in the background and in a session of its own; nothing of it is left afterwards."""
     command = [*mpirun(mpi, ranks), *program, "run", str(config), "--out", str(out), *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, env=environment(mpi), start_new_session=True, **pipes) as process:
+    with subprocess.Popen(
+        command, env=environment(mpi), start_new_session=True, **pipes
+    ) as process:
         try:
             yield process
         finally:
@@ -120,7 +133,9 @@ def done(out: Path) -> int:
 
 
 def columns(out: Path) -> str:
-    """What a run says of each round, as text (rounds without an evaluation are NaN), times left out."""
+    """What a run says of each round, as text (rounds without an evaluation are NaN), times left
+    out.
+    """
     run = Run.open(out)
     names = ("round", "sha256", "test_accuracy", "test_accuracy_all", "bytes_up", "lr")
     return str({name: run.rounds[name].tolist() for name in names if name in run.rounds})

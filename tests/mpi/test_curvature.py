@@ -23,7 +23,9 @@ def test_ranks_share_the_data_and_find_the_same_numbers(mpi, ranks):
     alone, shared = numbers(ALONE, 1), numbers(mpi, ranks)
     assert shared.keys() == alone.keys()
     for name, right in alone.items():
-        assert np.abs(np.array(shared[name], dtype=float) - np.array(right, dtype=float)).max() < 1e-10, name
+        assert (
+            np.abs(np.array(shared[name], dtype=float) - np.array(right, dtype=float)).max() < 1e-10
+        ), name
 
 
 def test_a_source_that_changes_on_one_rank_is_refused_on_all():

@@ -1,4 +1,6 @@
-"""A disk that fills up under a run: one clear line, the last checkpoint whole, and with more space the same bits."""
+"""A disk that fills up under a run: one clear line, the last checkpoint whole, and with more space
+the same bits.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,18 @@ import pytest
 from mpi.launch import ALONE
 from mpi.running import columns, done, run, written
 
-from mpifl.store import Run, checkpoint, pack, seal
+from mpifl.store import Run, checkpoint, checksum, pack
 
 OPTIONS = {
     "rounds": 20,
     "model": {"name": "mlp", "hidden": [256]},
     "evaluation": {"every": 5},
-    "results": {"checkpoint_rounds": 2, "commit_seconds": 0.0, "weights_every": 1, "clients_every": 1},
+    "results": {
+        "checkpoint_rounds": 2,
+        "commit_seconds": 0.0,
+        "weights_every": 1,
+        "clients_every": 1,
+    },
 }
 """rounds of hundredths of a second that write some 400 kB each"""
 
@@ -36,8 +43,14 @@ def disk(tmp_path) -> Iterator[Callable[[int], Path]]:
     place.mkdir()
 
     def sized(kilobytes: int) -> Path:
-        again = ["-o", f"remount,size={kilobytes}k"] if place.is_mount() else ["-o", f"size={kilobytes}k"]
-        made = subprocess.run(["mount", "-t", "tmpfs", *again, "tmpfs", place], capture_output=True, text=True)
+        again = (
+            ["-o", f"remount,size={kilobytes}k"]
+            if place.is_mount()
+            else ["-o", f"size={kilobytes}k"]
+        )
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", *again, "tmpfs", place], capture_output=True, text=True
+        )
         if made.returncode:
             pytest.skip(f"cannot mount a small file system here: {made.stderr.strip()}")
         return place
@@ -53,15 +66,21 @@ def assert_all_opens(out: Path) -> None:
         opened.weights(round)
         opened.client_weights(round)
     for file in out.rglob("*.h5"):
-        seal.verified(file)
+        checksum.verified(file)
 
 
 def assert_is_refused(ended: subprocess.CompletedProcess, full: Path, out: Path) -> int:
-    """The run ended as it should where no more can be written to `full`; the round of its last checkpoint."""
+    """The run ended as it should where no more can be written to `full`; the round of its last
+    checkpoint.
+    """
     assert ended.returncode == 1, ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("mpifl: ")]
-    assert 1 <= len(lines) <= 2 and "Traceback" not in ended.stderr, ended.stderr  # both ranks may be writing
-    assert all(str(full) in line and "No space left on device" in line and "--resume" in line for line in lines)
+    # both ranks may be writing
+    assert 1 <= len(lines) <= 2 and "Traceback" not in ended.stderr, ended.stderr
+    assert all(
+        str(full) in line and "No space left on device" in line and "--resume" in line
+        for line in lines
+    )
     assert_all_opens(out)
     found = checkpoint.latest(out)
     assert found.warning == "" and 0 < found.round <= done(out)
@@ -84,10 +103,14 @@ def fill_and_go_on(tmp_path: Path, disk: Callable[[int], Path], whole: str, kilo
     assert assert_is_refused(run(config, out, 2, "--resume"), out, out) >= first
     disk(64_000)
     assert_goes_on(config, out, whole)
-    assert Run.open(pack(out, tmp_path / "packed.h5")).saved_rounds == list(range(1, OPTIONS["rounds"] + 1))
+    assert Run.open(pack(out, tmp_path / "packed.h5")).saved_rounds == list(
+        range(1, OPTIONS["rounds"] + 1)
+    )
 
 
-def test_a_run_that_fills_its_disk_goes_on_with_the_same_bits_when_there_is_space(tmp_path, disk, whole):
+def test_a_run_that_fills_its_disk_goes_on_with_the_same_bits_when_there_is_space(
+    tmp_path, disk, whole
+):
     fill_and_go_on(tmp_path, disk, whole, kilobytes=5000)
 
 
@@ -97,7 +120,9 @@ def test_wherever_it_is_met_a_full_disk_costs_no_more(tmp_path, disk, whole, kil
     fill_and_go_on(tmp_path, disk, whole, kilobytes)
 
 
-def test_a_run_whose_states_fill_their_disk_goes_on_with_the_same_bits_when_there_is_space(tmp_path, disk):
+def test_a_run_whose_states_fill_their_disk_goes_on_with_the_same_bits_when_there_is_space(
+    tmp_path, disk
+):
     """Each state takes 5 MB, and their file grows by three at a time."""
     options = {"rounds": 5, "model": {"name": "mlp", "hidden": [8192]}}
     options["results"] = {"checkpoint_rounds": 1, "clients_every": 1}

@@ -1,4 +1,6 @@
-"""doctor, under real launchers: what it says of a sound job, and of launchers and libraries that do not fit."""
+"""doctor, under real launchers: what it says of a sound job, and of launchers and libraries that do
+not fit.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def config(tmp_path) -> Path:
 
 
 def section(output: str, title: str) -> list[list[str]]:
-    """The rows, split at two spaces or more, from the line that begins with `title` to the next title."""
+    """The rows, split at two spaces or more, from the line that begins with `title` to the next
+    title.
+    """
     lines = output[output.index(title) :].splitlines()[1:]
     return [re.split(r"\s{2,}", line.strip()) for line in lines if line.strip(" ─")]
 
@@ -45,7 +49,16 @@ def test_a_sound_job_is_described_rank_by_rank_and_measured(mpi, config):
     result = launch(mpi, 3, *DOCTOR, config, "--mb", "0.5", env=WIDE)
     assert result.returncode == 0, result.stderr
     ranks = section(result.stdout, "3 ranks in one job")[:4]
-    assert ranks[0] == ["rank", "role", "host", "pid", "device", "CUDA_VISIBLE_DEVICES", "cores", "threads"]
+    assert ranks[0] == [
+        "rank",
+        "role",
+        "host",
+        "pid",
+        "device",
+        "CUDA_VISIBLE_DEVICES",
+        "cores",
+        "threads",
+    ]
     assert [row[:2] for row in ranks[1:]] == [["0", "server"], ["1", "worker"], ["2", "worker"]]
     assert len({row[3] for row in ranks[1:]}) == 3  # process ids
     software = dict(row for row in section(result.stdout, "software") if len(row) == 2)
@@ -82,12 +95,19 @@ def test_separate_jobs_are_named_as_such_once(config):
 def test_a_library_that_ends_in_its_start_is_named_first():
     result = launch("openmpi", 2, *DOCTOR, env={"MPI4PY_LIBMPI": str(LIBRARIES["mpich"])})
     assert result.returncode not in (0, 124)
-    said = re.search(r"mpifl doctor: MPICH.* under mpirun of Open MPI .*", result.stderr + result.stdout)
+    said = re.search(
+        r"mpifl doctor: MPICH.* under mpirun of Open MPI .*", result.stderr + result.stdout
+    )
     assert said and f"Remedy: the library's own mpirun ({PREFIX}/bin/mpirun)" in said.group()
 
 
 def test_srun_without_its_process_manager_is_recognised():
-    step = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "0"}
+    step = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_PROCID": "0",
+    }
     result = launch(ALONE, 1, *DOCTOR, env=step)
     assert result.returncode == 2
     assert "4 separate jobs" in result.stderr

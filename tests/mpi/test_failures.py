@@ -1,4 +1,6 @@
-"""What goes wrong on one rank ends all of them, at once, with a status and a text that say what it was."""
+"""What goes wrong on one rank ends all of them, at once, with a status and a text that say what it
+was.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,16 @@ def config(tmp_path) -> Path:
     return path
 
 
-def run_failing(mpi: str, ranks: int, how: str, config: Path, *assignments: str) -> subprocess.CompletedProcess:
+def run_failing(
+    mpi: str, ranks: int, how: str, config: Path, *assignments: str
+) -> subprocess.CompletedProcess:
     return launch(mpi, ranks, PROGRAM, how, config, config.parent / "run", *assignments)
 
 
 def assert_all_ranks_ended(folder: Path, ranks: int) -> None:
-    """Within SECONDS of the failure the launch was over, and no rank outlives it for longer than it takes to look."""
+    """Within SECONDS of the failure the launch was over, and no rank outlives it for longer than it
+    takes to look.
+    """
     assert time.time() - float((folder / "run.time").read_text()) < SECONDS
     pids = [int(path.name) for path in (folder / "run.pids").iterdir()]
     assert len(pids) == ranks
@@ -81,9 +87,11 @@ def test_an_exception_in_training_ends_all_ranks_and_names_rank_round_and_client
 def test_a_rank_that_leaves_the_others_ends_them_too(config, mpi, how):
     done = run_failing(mpi, 3, how, config)
     assert_all_ranks_ended(config.parent, 3)
-    # Where a process ends with 0 in the midst, MPICH's mpirun may return that: the run's status is what counts.
+    # Where a process ends with 0 in the midst, MPICH's mpirun may return that: the run's status is
+    # what counts.
     assert done.returncode != 0 or (how, mpi) == ("vanish", "mpich")
-    assert Run.open(config.parent / "run").status in ("failed", "running")  # a rank that was killed tells nobody
+    # a rank that was killed tells nobody
+    assert Run.open(config.parent / "run").status in ("failed", "running")
 
 
 def test_an_exception_on_the_server_ends_all_ranks(config):
@@ -118,5 +126,6 @@ def test_a_client_that_diverges_can_be_left_out_of_its_round(config, monkeypatch
     runs = [Run.open(config.parent / name) for name in ("run", "skip", "continue")]
     assert runs[0].status == "complete"
     assert np.isfinite(runs[0].rounds["test_loss"]).all()
-    assert runs[0].clients["participated"][:, 3].tolist() == [0, 1, 1, 0, 1, 1]  # with what it remembered before
+    # with what it remembered before
+    assert runs[0].clients["participated"][:, 3].tolist() == [0, 1, 1, 0, 1, 1]
     assert len({tuple(run.rounds["sha256"]) for run in runs}) == 1

@@ -1,6 +1,8 @@
-"""SIGKILL of the server or of a worker at random moments, again and again: nothing is lost but rounds to be done again.
+"""SIGKILL of the server or of a worker at random moments, again and again: nothing is lost but
+rounds to be done again.
 
-After every kill all files of the run open, and all its ranks are gone; in the end the bits are an undisturbed run's.
+After every kill all files of the run open, and all its ranks are gone; in the end the bits are an
+undisturbed run's.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ from mpifl.store import Run, checkpoint
 OPTIONS = {
     "model": {"name": "mlp", "hidden": [16]},
     "evaluation": {"every": 10},
-    "results": {"checkpoint_rounds": 2, "commit_seconds": 0.0, "weights_every": 5, "clients_every": 30},
+    "results": {
+        "checkpoint_rounds": 2,
+        "commit_seconds": 0.0,
+        "weights_every": 5,
+        "clients_every": 30,
+    },
 }
 """rounds of hundredths of a second, with all that a run writes"""
 
@@ -43,7 +50,9 @@ def kill_until_complete(folder: Path, victim: int, kills: int) -> None:
     assert run(config, folder / "whole", 1, mpi=ALONE).returncode == 0
     ranks, before = max(2, victim + 1), 0
     for number in range(kills):
-        with begun(config, out, ranks, "--resume", mpi="openmpi" if number % 5 == 4 else "mpich") as process:
+        with begun(
+            config, out, ranks, "--resume", mpi="openmpi" if number % 5 == 4 else "mpich"
+        ) as process:
             wait_until(lambda: victim in ranks_of(out))
             if number % 3:  # else while it starts
                 wait_until(lambda before=before: done(out) > before)
@@ -54,7 +63,8 @@ def kill_until_complete(folder: Path, victim: int, kills: int) -> None:
         if out.is_dir():
             assert_all_opens(out)
             before = done(out)
-            assert Run.open(out).status in ("running", "failed")  # if another rank saw it, and had the time to say so
+            # if another rank saw it, and had the time to say so
+            assert Run.open(out).status in ("running", "failed")
     finished = run(config, out, 1, "--resume", mpi=ALONE)
     assert finished.returncode == 0, finished.stderr
     assert before < rounds

@@ -1,4 +1,6 @@
-"""A run that was killed goes on from its checkpoint, on another number of ranks, and ends in the same weights."""
+"""A run that was killed goes on from its checkpoint, on another number of ranks, and ends in the
+same weights.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from mpi.launch import ALONE
 from mpi.running import begun, columns, run, wait_for_rounds, written
 
 from mpifl.store import Run
-from mpifl.store.folder import Owner
+from mpifl.store.run_folder import Owner
 
 
 def test_a_killed_run_resumes_on_other_ranks_with_the_same_bits(tmp_path):

@@ -1,4 +1,6 @@
-"""What rules remember, and losses of clients, gives the same bits however many ranks the clients are dealt to."""
+"""What rules remember, and losses of clients, gives the same bits however many ranks the clients
+are dealt to.
+"""
 
 import json
 from pathlib import Path
@@ -22,7 +24,9 @@ def results(ranks):
 @pytest.fixture(scope="module")
 def alone():
     """What this process finds, as it would print it."""
-    return json.loads(json.dumps({name: tiny.digests({**PARTLY, **case}) for name, case in CASES.items()}))
+    return json.loads(
+        json.dumps({name: tiny.digests({**PARTLY, **case}) for name, case in CASES.items()})
+    )
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

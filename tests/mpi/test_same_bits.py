@@ -1,4 +1,6 @@
-"""A run's weights and scores do not depend on the number of ranks, on the MPI library, or on there being one."""
+"""A run's weights and scores do not depend on the number of ranks, on the MPI library, or on there
+being one.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ import pytest
 import tomli_w
 from mpi.launch import ALONE, MPIS, launch
 
-from mpifl import costs
-from mpifl.outline import outline
-from mpifl.schema import raw, resolve
+from mpifl.plan import cost
+from mpifl.plan.dry_run import outline
+from mpifl.runner.schema import raw, resolve
 from mpifl.store import Run
 
 PROGRAM = Path(__file__).parent / "programs" / "runs.py"
@@ -48,7 +50,8 @@ CASES = {
     "buffers_averaged": BATCH_NORM | {"buffers": "average"},
     "buffers_pooled": BATCH_NORM | {"buffers": "pooled"},
     "buffers_local": BATCH_NORM | {"buffers": "local", "rounds": 3},
-    "clients_that_remember": MLP | {"rounds": 8, "participation": BERNOULLI, "local": DIGITS["local"] | PERSIST},
+    "clients_that_remember": MLP
+    | {"rounds": 8, "participation": BERNOULLI, "local": DIGITS["local"] | PERSIST},
     "evaluation_shared": MLP | {"evaluation": {"where": "shared", "batch": 50}},
     "stops_at_a_target": MLP | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6}},
     "stops_at_a_target_shared": MLP
@@ -71,8 +74,11 @@ def run_all(folder: Path, mpi: str, ranks: int) -> None:
 def figures(folder: Path) -> dict[str, list]:
     """What must be the same, to the bit: per round, and per round and client."""
     run = Run.open(folder)
-    columns = {name: run.rounds[name] for name in OF_ROUNDS} | {name: run.clients[name] for name in OF_CLIENTS}
-    return {name: [str(value) for value in column.tolist()] for name, column in columns.items()}  # str: nan == nan
+    columns = {name: run.rounds[name] for name in OF_ROUNDS} | {
+        name: run.clients[name] for name in OF_CLIENTS
+    }
+    # str: nan == nan
+    return {name: [str(value) for value in column.tolist()] for name, column in columns.items()}
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +88,9 @@ def reference(once) -> Path:
 
 
 @pytest.mark.parametrize(("mpi", "ranks"), LAUNCHES)
-def test_a_run_has_the_same_bits_on_any_number_of_ranks_under_any_mpi(reference, tmp_path, mpi, ranks):
+def test_a_run_has_the_same_bits_on_any_number_of_ranks_under_any_mpi(
+    reference, tmp_path, mpi, ranks
+):
     run_all(tmp_path / "runs", mpi, ranks)
     assert Run.open(tmp_path / "runs" / "cnn").provenance["ranks"] == ranks
     got = {name: figures(tmp_path / "runs" / name) for name in CASES}
@@ -92,7 +100,7 @@ def test_a_run_has_the_same_bits_on_any_number_of_ranks_under_any_mpi(reference,
 
 def foretold(folder: Path) -> np.ndarray:
     """The bytes that MPI moved in each round, in parts of those that a plan tells beforehand."""
-    traffic = costs.traffic(outline(resolve(raw(f"{folder}.toml", []))), cohort=4)
+    traffic = cost.traffic(outline(resolve(raw(f"{folder}.toml", []))), cohort=4)
     return Run.open(folder).rounds["bytes_mpi"] / (traffic.broadcast + traffic.reduce)
 
 
@@ -105,7 +113,11 @@ def test_the_cases_are_what_they_are_named_for(reference):
             assert 2 < rounds[-1] < 30
             assert np.isfinite(accuracy[rounds % 2 == 0]).all()
             assert accuracy[-2:].max() >= 0.6
-    cohorts = [set(np.flatnonzero(row)) for row in runs["clients_that_remember"].clients["participated"]]
+    cohorts = [
+        set(np.flatnonzero(row)) for row in runs["clients_that_remember"].clients["participated"]
+    ]
     assert len({len(cohort) for cohort in cohorts}) > 1
-    averaged, pooled, local = (runs[f"buffers_{rule}"].rounds["sha256"][1] for rule in ("averaged", "pooled", "local"))
+    averaged, pooled, local = (
+        runs[f"buffers_{rule}"].rounds["sha256"][1] for rule in ("averaged", "pooled", "local")
+    )
     assert len({averaged, pooled, local}) == 3

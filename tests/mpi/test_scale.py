@@ -38,7 +38,9 @@ STEADY = {
 def taken(folder: Path, config: dict, mpi: str, ranks: int) -> list[dict]:
     """What each rank took for a run of `config` into folder/run."""
     (folder / "config.toml").write_text(tomli_w.dumps(config))
-    done = launch(mpi, ranks, PROGRAMS / "memory.py", folder / "config.toml", folder / "run", timeout=1800)
+    done = launch(
+        mpi, ranks, PROGRAMS / "memory.py", folder / "config.toml", folder / "run", timeout=1800
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"run.{rank}.json").read_text()) for rank in range(ranks)]
 
@@ -67,19 +69,25 @@ def test_a_hundred_thousand_clients_take_little(tmp_path):
 def test_a_million_clients_take_a_quarter_of_a_gigabyte_beside_python(tmp_path):
     states = tmp_path / "states"
     states.mkdir()
-    found = taken(tmp_path, {**many(1_000_000), "runtime": {"states_folder": str(states)}}, "mpich", 3)
+    found = taken(
+        tmp_path, {**many(1_000_000), "runtime": {"states_folder": str(states)}}, "mpich", 3
+    )
     assert max(rank["peaks"][-1] - rank["start"] for rank in found) < 350e6
     assert max(rank["seconds"] for rank in found) < 60
     assert (tmp_path / "run" / "results.h5").stat().st_size < 50e6
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("mpi", "ranks", "on_disk"), [(ALONE, 1, False), ("mpich", 3, False), ("mpich", 3, True)])
+@pytest.mark.parametrize(
+    ("mpi", "ranks", "on_disk"), [(ALONE, 1, False), ("mpich", 3, False), ("mpich", 3, True)]
+)
 def test_memory_is_flat_over_hundreds_of_rounds(tmp_path, mpi, ranks, on_disk):
     runtime = {"states_folder": str(tmp_path)} if on_disk else {}
     for rank, found in enumerate(taken(tmp_path, {**STEADY, "runtime": runtime}, mpi, ranks)):
         early, late = found["peaks"][20], found["peaks"][-1]
-        print(f"rank {rank}: {early / 1e6:.1f} MB after round 20, {late / 1e6:.1f} MB after round 300")
+        print(
+            f"rank {rank}: {early / 1e6:.1f} MB after round 20, {late / 1e6:.1f} MB after round 300"
+        )
         assert late < 1.02 * early, rank
 
 

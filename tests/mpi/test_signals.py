@@ -1,4 +1,6 @@
-"""A signal to any rank, or to all by their launcher: a checkpoint, exit code 75, and later the same bits."""
+"""A signal to any rank, or to all by their launcher: a checkpoint, exit code 75, and later the same
+bits.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,17 @@ from pathlib import Path
 
 import pytest
 from mpi.launch import ALONE
-from mpi.running import begun, columns, ended, kill, ranks_of, run, wait_for_rounds, wait_until, written
+from mpi.running import (
+    begun,
+    columns,
+    ended,
+    kill,
+    ranks_of,
+    run,
+    wait_for_rounds,
+    wait_until,
+    written,
+)
 
 from mpifl.store import Run, checkpoint
 
@@ -68,7 +80,9 @@ def test_a_signal_to_one_rank_stops_all(tmp_path, whole, mpi, rank, number):
     with begun(config, out, 3, mpi=mpi) as process:
         wait_for_rounds(out, 2, process)
         os.kill(ranks_of(out)[rank], number)
-        assert_stopped_well(out, *ended(process), f"a signal to rank {rank}" if rank else number.name)
+        assert_stopped_well(
+            out, *ended(process), f"a signal to rank {rank}" if rank else number.name
+        )
     assert_goes_on_to(whole, config, out)
 
 
@@ -97,7 +111,9 @@ def test_a_stop_does_not_wait_for_a_round_of_minutes(tmp_path):
 
 def test_a_signal_while_the_run_is_set_up_stops_it_before_the_first_round(tmp_path):
     config, out = written(tmp_path), tmp_path / "run"
-    with begun(config, out, 3, "data.name=synthetic", "data.options={train=60_000}", mpi="mpich") as process:
+    with begun(
+        config, out, 3, "data.name=synthetic", "data.options={train=60_000}", mpi="mpich"
+    ) as process:
         wait_until(lambda: len(ranks_of(out)) == 3)
         wait_until(lambda: all(listens(pid) for pid in ranks_of(out).values()))
         process.send_signal(signal.SIGTERM)
@@ -108,11 +124,17 @@ def test_a_signal_while_the_run_is_set_up_stops_it_before_the_first_round(tmp_pa
 
 def listens(pid: int) -> bool:
     """Whether the process would take SIGTERM itself."""
-    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    caught = next(
+        line
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("SigCgt")
+    )
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def test_a_stop_by_open_mpis_mpirun_which_kills_its_ranks_at_once_loses_no_checkpoint(tmp_path, whole):
+def test_a_stop_by_open_mpis_mpirun_which_kills_its_ranks_at_once_loses_no_checkpoint(
+    tmp_path, whole
+):
     config, out = written(tmp_path), tmp_path / "run"
     with begun(config, out, 2, "runtime.grace_seconds=5", mpi="openmpi") as process:
         wait_for_rounds(out, 4, process)

@@ -28,15 +28,21 @@ def test_states_on_disk_change_no_bit(reference, tmp_path, mpi, ranks):
     assert done.returncode == 0, done.stderr
     assert columns(tmp_path / "run") == expected
     assert "round 12/12" in done.stdout
-    assert "\x1b" not in done.stdout  # though Open MPI gives ranks a terminal, whatever the output goes to
+    # though Open MPI gives ranks a terminal, whatever the output goes to
+    assert "\x1b" not in done.stdout
     assert list((tmp_path / "states").iterdir()) == []
 
 
-def test_a_killed_run_leaves_no_states_and_resumes_with_them_in_memory_or_back_on_disk(reference, tmp_path):
+def test_a_killed_run_leaves_no_states_and_resumes_with_them_in_memory_or_back_on_disk(
+    reference, tmp_path
+):
     config, expected = reference
     states, out = tmp_path / "states", tmp_path / "run"
     states.mkdir()
-    for ranks, where, rounds in ((3, f"runtime.states_folder={states}", 5), (2, "runtime.states_folder=", 8)):
+    for ranks, where, rounds in (
+        (3, f"runtime.states_folder={states}", 5),
+        (2, "runtime.states_folder=", 8),
+    ):
         with begun(config, out, ranks, where, *(["--resume"] if out.exists() else [])) as process:
             wait_for_rounds(out, rounds, process)
             os.killpg(process.pid, signal.SIGKILL)
@@ -46,7 +52,9 @@ def test_a_killed_run_leaves_no_states_and_resumes_with_them_in_memory_or_back_o
     assert columns(out) == expected
 
 
-def test_a_folder_that_is_not_there_is_refused_in_one_line_and_variables_are_the_ranks(reference, tmp_path):
+def test_a_folder_that_is_not_there_is_refused_in_one_line_and_variables_are_the_ranks(
+    reference, tmp_path
+):
     done = run(reference[0], tmp_path / "run", 2, "runtime.states_folder=$NOT_SET/states")
     assert done.returncode == 2
     assert done.stderr.startswith("mpifl: runtime.states_folder: expected a folder")

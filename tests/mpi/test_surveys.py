@@ -1,4 +1,6 @@
-"""analysis/hessian.py on real ranks: killed and started again on other ranks, it ends in the numbers of one process."""
+"""analysis/hessian.py on real ranks: killed and started again on other ranks, it ends in the
+numbers of one process.
+"""
 
 import os
 import shutil
@@ -12,7 +14,7 @@ import pytest
 from analysis.small import make
 from mpi.launch import ALONE, MPIS, environment, launch, mpirun
 
-from mpifl.store.findings import Findings
+from mpifl.store.measurements import Findings
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "hessian.py"
 LANDSCAPE = SCRIPT.with_name("landscape.py")
@@ -32,7 +34,11 @@ def run(once, tmp_path_factory) -> Path:
 
 def numbers(run: Path, measurement: str) -> dict[str, np.ndarray]:
     found = Findings.open(run).under(measurement)
-    return {f"{path}/{name}": array for path, finding in found.items() for name, array in finding.arrays.items()}
+    return {
+        f"{path}/{name}": array
+        for path, finding in found.items()
+        for name, array in finding.arrays.items()
+    }
 
 
 def assert_same(run: Path, name: str) -> None:
@@ -69,11 +75,25 @@ def test_killed_on_two_ranks_it_goes_on_alone(run):
 def test_bad_input_is_one_line_on_many_ranks(run):
     ended = launch("mpich", 2, SCRIPT, run, "--rounds", "7")
     assert ended.returncode == 2
-    assert ended.stderr.strip() == "mpifl: --rounds: expected some of the stored rounds [1, 2]; got 7"
+    assert (
+        ended.stderr.strip() == "mpifl: --rounds: expected some of the stored rounds [1, 2]; got 7"
+    )
 
 
 def test_two_ranks_see_the_landscape_that_one_sees(run, tmp_path):
-    given = (LANDSCAPE, run, "--along", "eigen,clients", "--points", "5", "--side", "3", "--samples", "40", "-o")
+    given = (
+        LANDSCAPE,
+        run,
+        "--along",
+        "eigen,clients",
+        "--points",
+        "5",
+        "--side",
+        "3",
+        "--samples",
+        "40",
+        "-o",
+    )
     for mpi, ranks in ((ALONE, 1), ("mpich", 2)):
         ended = launch(mpi, ranks, *given, tmp_path / mpi)
         assert ended.returncode == 0, ended.stderr
@@ -81,4 +101,6 @@ def test_two_ranks_see_the_landscape_that_one_sees(run, tmp_path):
         assert one.files == two.files
         for name in one.files:
             words = one[name].dtype.kind == "U"
-            assert (one[name] == two[name]).all() if words else np.allclose(one[name], two[name], 1e-4), name
+            assert (
+                (one[name] == two[name]).all() if words else np.allclose(one[name], two[name], 1e-4)
+            ), name

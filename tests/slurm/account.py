@@ -11,11 +11,12 @@ import pytest
 from mpi.launch import environment, plain
 from slurm.cluster import Cluster, Job, until
 
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 from mpifl.store import Run
 
 REPOSITORY = Path(__file__).parents[2]
-OPENMPI = {"SRUN_MPI": "pmix", "OMPI_MCA_coll": "^han", "OMPI_MCA_mpi_yield_when_idle": "1"}  # "hosts" of one machine
+# "hosts" of one machine
+OPENMPI = {"SRUN_MPI": "pmix", "OMPI_MCA_coll": "^han", "OMPI_MCA_mpi_yield_when_idle": "1"}
 SRUN = "srun, MPICH"
 LAUNCHERS = {
     SRUN: ("mpich", {}),
@@ -58,12 +59,20 @@ class Account:
         """The output of a command, typed where `launcher` is what jobs are to use."""
         mpi, site = LAUNCHERS[launcher]
         own = {"MPIFL": str(REPOSITORY), "VENV": sys.prefix}
-        known = {k: v for k, v in environment(mpi, own | site).items() if k != "PRTE_MCA_rmaps_default_mapping_policy"}
+        known = {
+            k: v
+            for k, v in environment(mpi, own | site).items()
+            if k != "PRTE_MCA_rmaps_default_mapping_policy"
+        }
         return self.cluster.command(*argv, env=known, cwd=self.folder)
 
     def sbatch(self, *argv: str | Path, launcher: str = SRUN) -> str:
-        """The number of the job that `sbatch argv` submits; its files of jobs/ are named without the folder."""
-        paths = [REPOSITORY / "jobs" / word if str(word).endswith(".sbatch") else word for word in argv]
+        """The number of the job that `sbatch argv` submits; its files of jobs/ are named without
+        the folder.
+        """
+        paths = [
+            REPOSITORY / "jobs" / word if str(word).endswith(".sbatch") else word for word in argv
+        ]
         return self.type(launcher, "sbatch", "--parsable", *paths)
 
     def log(self, pattern: str = "*.log") -> str:
@@ -78,7 +87,9 @@ class Account:
             self.give_up(late)
 
     def ends(self, job: str, *states: str, timeout: float = 150) -> list[Job]:
-        """The job, or the array's tasks, at its end; fails the test, with the log, where the states are others."""
+        """The job, or the array's tasks, at its end; fails the test, with the log, where the states
+        are others.
+        """
         try:
             jobs = self.cluster.wait(job, timeout)
         except RuntimeError as late:
@@ -89,11 +100,17 @@ class Account:
 
     def nodes(self, job: str) -> list[str]:
         """Where a job runs, or ran last."""
-        return self.cluster.command("scontrol", "show", "hostnames", self.cluster.jobs(job)[0]["NodeList"]).split()
+        return self.cluster.command(
+            "scontrol", "show", "hostnames", self.cluster.jobs(job)[0]["NodeList"]
+        ).split()
 
     def ranks(self, name: str = "mpifl") -> list[int]:
         """The processes of the only job, in the order of their ranks."""
-        return [rank for node in self.cluster.nodes for rank in sorted(self.cluster.processes(node, name))]
+        return [
+            rank
+            for node in self.cluster.nodes
+            for rank in sorted(self.cluster.processes(node, name))
+        ]
 
     def reaches(self, run: str, rounds: int, timeout: float = 90) -> None:
         """Wait until a run in the folder has got so far."""
@@ -103,12 +120,16 @@ class Account:
             self.give_up(late)
 
     def give_up(self, late: RuntimeError) -> NoReturn:
-        """Fail the test, with the log; skip it where it was Slurm that tore MPICH's first words to it apart."""
+        """Fail the test, with the log; skip it where it was Slurm that tore MPICH's first words to
+        it apart.
+        """
         if TORN not in self.log():
             pytest.fail(f"{late}\n{self.log()}")
         self.cluster.command("scancel", f"--user={getpass.getuser()}")
         torn = "; ".join(line for line in self.log().splitlines() if "mpi/pmi2" in line)
-        pytest.skip(f"Slurm's pmi2 plugin read half a request of MPICH's, so the job never got out of MPI_Init: {torn}")
+        pytest.skip(
+            f"Slurm's pmi2 plugin read half a request of MPICH's, so the job never got out of MPI_Init: {torn}"
+        )
 
     def rounds(self, run: str) -> int:
         """How many rounds a run in the folder has on disk."""

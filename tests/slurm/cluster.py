@@ -1,7 +1,8 @@
 """A private Slurm for the tests: the real daemons, from the system's packages, on loopback only.
 
-Each node is a slurmd in UTS, mount and PID namespaces of its own: MPI sees several hosts, and what runs on a node ends
-with it. All daemons end with the process that started them. That takes root; `make slurm` installs the packages.
+Each node is a slurmd in UTS, mount and PID namespaces of its own: MPI sees several hosts, and what
+runs on a node ends with it. All daemons end with the process that started them. That takes root;
+`make slurm` installs the packages.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from pathlib import Path
 from slurm.configuration import GPUS, configuration
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "unshare", "setpriv")
-ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
+ENDED = {
+    "COMPLETED",
+    "FAILED",
+    "CANCELLED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "BOOT_FAIL",
+    "DEADLINE",
+}
 _PATH = f"{sys.prefix}/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
 _WITH_US = ("setpriv", "--pdeathsig", "KILL")  # a test run that is killed leaves no daemon behind
 
@@ -32,7 +42,9 @@ def lacking() -> str:
     """Why there can be no cluster here; empty if there can be one."""
     if missing := [name for name in DAEMONS if not shutil.which(name, path=_PATH)]:
         return f"no Slurm here: {', '.join(missing)} not found; `make slurm` installs it on Debian and Ubuntu, as root"
-    probe = subprocess.run(["unshare", "--uts", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True)
+    probe = subprocess.run(
+        ["unshare", "--uts", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True
+    )
     return f"no namespaces here, so no nodes: {probe.stderr.strip()}" if probe.returncode else ""
 
 
@@ -45,11 +57,17 @@ class Cluster:
         self.environment = {"PATH": _PATH, "SLURM_CONF": str(folder / "slurm.conf")}
         self._nodes: dict[str, subprocess.Popen] = {}
         self._daemons = ExitStack()
-        for name in ("log", "state", *(f"{kind}.{node}" for kind in ("spool", "tmp") for node in self.nodes)):
+        for name in (
+            "log",
+            "state",
+            *(f"{kind}.{node}" for kind in ("spool", "tmp") for node in self.nodes),
+        ):
             (folder / name).mkdir()
         (folder / "slurm.conf").write_text(configuration(folder, self.nodes))
         (folder / "gres.conf").write_text(GPUS)
-        (folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *self.nodes)))
+        (folder / "hosts").write_text(
+            "".join(f"127.0.0.1 {name}\n" for name in ("localhost", *self.nodes))
+        )
         (folder / "munge.key").touch(mode=0o600)
         (folder / "munge.key").write_bytes(os.urandom(1024))
         try:
@@ -59,7 +77,12 @@ class Cluster:
             raise
 
     def _start(self) -> None:
-        own = {"key-file": "munge.key", "socket": "munge.sock", "pid-file": "munge.pid", "seed-file": "munge.seed"}
+        own = {
+            "key-file": "munge.key",
+            "socket": "munge.sock",
+            "pid-file": "munge.pid",
+            "seed-file": "munge.seed",
+        }
         paths = [f"--{option}={self.folder / name}" for option, name in own.items()]
         self._daemon("munged", "munged", "--foreground", "--force", *paths)
         until("munged's socket", (self.folder / "munge.sock").exists)
@@ -73,9 +96,19 @@ class Cluster:
             self.kill_node(node)
         boot = (
             f"hostname {node}; mount --bind {self.folder}/hosts /etc/hosts; mount -t tmpfs -o mode=1777 tmpfs /dev/shm;"
-            f"slurmd -D -N {node} & wait $! || sleep infinity"  # what ran under a daemon that was killed runs on
+            # what ran under a daemon that was killed runs on
+            f"slurmd -D -N {node} & wait $! || sleep infinity"
         )
-        own = ("unshare", "--uts", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", "--kill-child")
+        own = (
+            "unshare",
+            "--uts",
+            "--mount",
+            "--ipc",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+        )
         self._nodes[node] = self._daemon(f"slurmd.{node}", *own, "bash", "-ec", boot)
         state = ("sinfo", "-hN", "-n", node, "-o", "%t")  # `idle*` does not answer
         until(f"node {node}", lambda: self.command(*state).strip() in ("idle", "mix", "alloc"))
@@ -96,9 +129,15 @@ class Cluster:
         place = os.readlink(f"/proc/{init}/ns/uts")
         return [process for process, comm, uts in _processes() if (comm, uts) == (name, place)]
 
-    def command(self, *argv: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
+    def command(
+        self, *argv: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> str:
         """The output of one of Slurm's commands."""
-        given = {"env": {**(os.environ if env is None else env), **self.environment}, "cwd": cwd, "text": True}
+        given = {
+            "env": {**(os.environ if env is None else env), **self.environment},
+            "cwd": cwd,
+            "text": True,
+        }
         done = subprocess.run(list(map(str, argv)), capture_output=True, timeout=60, **given)
         if done.returncode:
             raise RuntimeError(f"{argv}: {done.returncode}: {done.stderr.strip()}")
@@ -117,7 +156,9 @@ class Cluster:
             last[:] = self.jobs(job)
             return all(one["JobState"] in ENDED for one in last)
 
-        until(f"the end of job {job}", ended, timeout, lambda: str([one["JobState"] for one in last]))
+        until(
+            f"the end of job {job}", ended, timeout, lambda: str([one["JobState"] for one in last])
+        )
         return last
 
     def stop(self) -> None:
@@ -127,14 +168,19 @@ class Cluster:
     def _daemon(self, name: str, *argv: str) -> subprocess.Popen:
         log = self._daemons.enter_context((self.folder / "log" / f"{name}.txt").open("a"))
         environment = {**os.environ, **self.environment}
-        process = subprocess.Popen([*_WITH_US, *argv], stdout=log, stderr=log, env=environment, cwd=self.folder)
+        process = subprocess.Popen(
+            [*_WITH_US, *argv], stdout=log, stderr=log, env=environment, cwd=self.folder
+        )
         self._daemons.callback(process.wait)
         self._daemons.callback(process.kill)
         return process
 
 
 def until(
-    what: str, holds: Callable[[], object], timeout: float = 60, last: Callable[[], str] = lambda: ""
+    what: str,
+    holds: Callable[[], object],
+    timeout: float = 60,
+    last: Callable[[], str] = lambda: "",
 ) -> None:
     """Wait for something to hold; RuntimeError if it does not in time, with what was `last` seen."""
     deadline = time.monotonic() + timeout
@@ -148,8 +194,14 @@ def _processes() -> Iterator[tuple[int, str, str]]:
     """Each process with its name and UTS namespace."""
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended
-            yield int(folder.name), (folder / "comm").read_text().strip(), os.readlink(folder / "ns/uts")
+            yield (
+                int(folder.name),
+                (folder / "comm").read_text().strip(),
+                os.readlink(folder / "ns/uts"),
+            )
 
 
 def _children(process: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return [
+        int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    ]

@@ -1,4 +1,6 @@
-"""The configuration of the tests' Slurm: no cgroups and no database, every pause as short as may be."""
+"""The configuration of the tests' Slurm: no cgroups and no database, every pause as short as may
+be.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def configuration(folder: Path, nodes: list[str]) -> str:
         "SlurmUser": user,
         "SlurmdUser": user,
         "AuthType": "auth/munge",
-        "AuthInfo": f"socket={folder}/munge.sock,cred_expire=5",  # a requeued job waits that long; else 120 s
+        # a requeued job waits that long; else 120 s
+        "AuthInfo": f"socket={folder}/munge.sock,cred_expire=5",
         "CommunicationParameters": "NoCtldInAddrAny,NoInAddrAny",
         "StateSaveLocation": folder / "state",
         "SlurmdSpoolDir": f"{folder}/spool.%n",

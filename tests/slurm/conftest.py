@@ -18,7 +18,8 @@ def cluster() -> Iterator[Cluster]:
     """Three nodes, for all tests of a process."""
     if why := lacking():
         pytest.skip(why)
-    with tempfile.TemporaryDirectory(prefix="mpifl-slurm-") as folder:  # a socket's path must be short
+    # a socket's path must be short
+    with tempfile.TemporaryDirectory(prefix="mpifl-slurm-") as folder:
         cluster = Cluster(Path(folder), nodes=3)
         yield cluster
         cluster.stop()
@@ -33,7 +34,9 @@ def account(cluster, tmp_path) -> Account:
 
 @pytest.fixture(scope="session")
 def alone(once) -> Path:
-    """The run of the config on one rank without a cluster, with more rounds: how many are to come is all the same."""
+    """The run of the config on one rank without a cluster, with more rounds: how many are to come
+    is all the same.
+    """
 
     def make(folder: Path) -> None:
         folder.mkdir()

@@ -25,7 +25,9 @@ def sweep(account):
     return lambda *options: account.type(SRUN, "mpifl", "sweep", "sweep.toml", *options)
 
 
-def test_an_array_runs_what_is_missing_and_a_task_cut_short_queues_itself_alone(account, sweep, undisturbed):
+def test_an_array_runs_what_is_missing_and_a_task_cut_short_queues_itself_alone(
+    account, sweep, undisturbed
+):
     sweep("--task", "2")
     before = Run.open(account.folder / "out/rounds=2_scaffold").attrs["updated"]
     assert sweep("--missing") == "0-1,3"

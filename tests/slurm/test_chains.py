@@ -10,7 +10,7 @@ from mpi.launch import ALONE, launch
 from slurm.account import REPOSITORY, SRUN, Account, hashes
 
 from mpifl.store import Run
-from mpifl.store.findings import Findings
+from mpifl.store.measurements import Findings
 
 pytestmark = pytest.mark.xdist_group("slurm")
 
@@ -56,22 +56,32 @@ def test_a_wrong_option_fails_the_job_and_says_so_once_and_the_chain_ends(accoun
 
 
 @pytest.mark.long
-def test_a_chain_over_a_sweep_trains_what_is_missing_and_ends_in_a_table_of_all_that_are_done(account):
+def test_a_chain_over_a_sweep_trains_what_is_missing_and_ends_in_a_table_of_all_that_are_done(
+    account,
+):
     (account.folder / "sweep.toml").write_text(SWEEP)
     account.type(SRUN, "mpifl", "sweep", "sweep.toml", "--task", "1")
     jobs = chain(account, "--sweep", "sweep.toml", "table.md", TRAIN="-n2", HESSIAN="-c1")
     for job in jobs.values():
         account.ends(job, "COMPLETED")
-    scaffold, fedavg = (account.folder / f"out/rounds=2_{method}" for method in ("scaffold", "fedavg"))
+    scaffold, fedavg = (
+        account.folder / f"out/rounds=2_{method}" for method in ("scaffold", "fedavg")
+    )
     assert Run.open(scaffold).status == "complete"
     assert (scaffold / "hessian.h5").exists()
     assert not (fedavg / "hessian.h5").exists()  # it was not missing
     table = (account.folder / "table.md").read_text()
-    assert ("scaffold" in table.lower(), "fedavg" in table.lower(), "λ_max" in table) == (True, True, True)
+    assert ("scaffold" in table.lower(), "fedavg" in table.lower(), "λ_max" in table) == (
+        True,
+        True,
+        True,
+    )
 
 
 @pytest.mark.long
-def test_a_measurement_of_curvature_cut_short_queues_itself_again_and_ends_in_the_same_bits(account, alone):
+def test_a_measurement_of_curvature_cut_short_queues_itself_again_and_ends_in_the_same_bits(
+    account, alone
+):
     run, whole = account.folder / "run", account.folder / "whole"
     for folder in (run, whole):
         shutil.copytree(alone, folder)

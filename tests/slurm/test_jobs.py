@@ -30,7 +30,8 @@ def test_a_job_cut_short_on_two_nodes_queues_itself_again_and_ends_in_the_same_b
     where = ("-N2", f"--ntasks-per-node={tasks}")
     job = account.sbatch(*where, "train.sbatch", "config.toml", "run", launcher=launcher)
     account.reaches("run", 3)
-    account.cluster.command("scancel", "--batch", "--signal=USR1", job)  # what --signal=B:USR1@180 does before the end
+    # what --signal=B:USR1@180 does before the end
+    account.cluster.command("scancel", "--batch", "--signal=USR1", job)
     [ended] = account.ends(job, "COMPLETED")
     run = Run.open(account.folder / "run")
     assert (ended["Restarts"], run.status, len(run.resumes)) == ("1", "complete", 1)
@@ -50,8 +51,12 @@ def test_a_job_that_is_warned_before_its_ranks_can_hear_goes_on_all_the_same(acc
 
 
 def test_a_job_near_its_time_limit_goes_on_in_another(account, undisturbed):
-    """Of a minute there are up to 40 seconds before the warning, for Slurm signals up to a minute early; it waits."""
-    job = account.sbatch("--time=1", "--signal=B:USR1@20", "-n2", "train.sbatch", "config.toml", "run")
+    """Of a minute there are up to 40 seconds before the warning, for Slurm signals up to a minute
+    early; it waits.
+    """
+    job = account.sbatch(
+        "--time=1", "--signal=B:USR1@20", "-n2", "train.sbatch", "config.toml", "run"
+    )
     account.reaches("run", 3)
     ranks = account.ranks()
     for rank in ranks:
@@ -79,4 +84,8 @@ def test_a_cancelled_job_stays_cancelled_and_the_same_command_goes_on(account, u
 
 def stopped_with_75(account) -> bool:
     """Rank 0 has; srun may kill the others for it while they end, and then returns 143."""
-    return bool(re.search(r"task 0: Exited with exit code 75|is stopped; mpirun ended with 75", account.log()))
+    return bool(
+        re.search(
+            r"task 0: Exited with exit code 75|is stopped; mpirun ended with 75", account.log()
+        )
+    )

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from slurm.account import REPOSITORY, Account, hashes
@@ -18,10 +19,13 @@ pytestmark = pytest.mark.xdist_group("slurm")
 LONG = pytest.mark.long
 
 
-@pytest.mark.parametrize("where", [("-n2",), ("-N2", "--ntasks-per-node=1")], ids=["on one node", "on two"])
+@pytest.mark.parametrize(
+    "where", [("-n2",), ("-N2", "--ntasks-per-node=1")], ids=["on one node", "on two"]
+)
 def test_a_rank_that_is_killed_ends_the_others_and_fails_the_job(account, where):
     """Long before srun does: KillWait is 20 seconds."""
-    more = ("rounds=1000", "local.epochs=100")  # a round of a second, which is training all but for an instant
+    # a round of a second, which is training all but for an instant
+    more = ("rounds=1000", "local.epochs=100")
     job = account.sbatch(*where, "train.sbatch", "config.toml", "run", *more)
     account.reaches("run", 2)
     _, victim = account.ranks()
@@ -56,8 +60,8 @@ LOSSES = [
     pytest.param("srun, Open MPI", "-N2", "dies", "after", marks=LONG),
     pytest.param("mpirun, Open MPI", "-N2", "dies", "after", marks=LONG),
 ]
-"""launcher, nodes, what happens to the last of them, and when Slurm is told: before the job has queued itself again,
-after that, or never, so that it finds out"""
+"""launcher, nodes, what happens to the last of them, and when Slurm is told: before the job has
+queued itself again, after that, or never, so that it finds out"""
 
 
 @pytest.mark.parametrize(("launcher", "where", "what", "told"), LOSSES)
@@ -71,9 +75,12 @@ def test_a_job_goes_on_elsewhere_when_a_node_is_lost_and_its_ghost_writes_nothin
     ghost = lose(account, lost, hangs=what == "hangs")
     if told == "after":
         account.says(f"no answer from {lost}\njobs: queued again")
-        time.sleep(2)  # one that starts again in the second in which it ended has a "credential revoked", to Slurm
+        # one that starts again in the second in which it ended has a "credential revoked", to Slurm
+        time.sleep(2)
     if told != "never":
-        account.cluster.command("scontrol", "update", f"nodename={lost}", "state=down", "reason=lost")
+        account.cluster.command(
+            "scontrol", "update", f"nodename={lost}", "state=down", "reason=lost"
+        )
     [ended] = account.ends(job, "COMPLETED")
     assert (ended["Restarts"], lost in account.nodes(job)) == ("1", False)
     assert hashes(run) == undisturbed()
@@ -83,7 +90,9 @@ def test_a_job_goes_on_elsewhere_when_a_node_is_lost_and_its_ghost_writes_nothin
 
 
 def lose(account: Account, node: str, hangs: bool) -> list[int]:
-    """A node is gone, with all that runs there; or it hangs: its daemon is gone, and the ranks that are left stand."""
+    """A node is gone, with all that runs there; or it hangs: its daemon is gone, and the ranks that
+    are left stand.
+    """
     if not hangs:
         account.cluster.kill_node(node)
         return []
@@ -96,7 +105,11 @@ def lose(account: Account, node: str, hangs: bool) -> list[int]:
 
 def wake(account: Account, node: str, ghost: list[int]) -> None:
     """The ranks of a job that has ended elsewhere go on: they end, and the run stays as it is."""
-    files = lambda: {path: path.read_bytes() for path in account.folder.glob("run/**/*") if path.is_file()}  # noqa: E731
+
+    def files() -> dict[Path, bytes]:
+        found = account.folder.glob("run/**/*")
+        return {path: path.read_bytes() for path in found if path.is_file()}
+
     before = files()
     for rank in ghost:
         os.kill(rank, signal.SIGCONT)

@@ -1,4 +1,6 @@
-"""The job files without a cluster: sound shell, directives that resuming needs, and PBS's to their end."""
+"""The job files without a cluster: sound shell, directives that resuming needs, and PBS's to their
+end.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def name(path: Path) -> str:
 def test_a_job_file_is_sound_shell(path):
     assert subprocess.run(["bash", "-n", path], capture_output=True, text=True).stderr == ""
     if shutil.which("shellcheck"):
-        found = subprocess.run(["shellcheck", "-x", "-P", "SCRIPTDIR", path], capture_output=True, text=True)
+        found = subprocess.run(
+            ["shellcheck", "-x", "-P", "SCRIPTDIR", path], capture_output=True, text=True
+        )
         assert found.stdout == ""
 
 
@@ -43,7 +47,9 @@ def test_directives_stand_before_the_first_command_where_schedulers_read_them(pa
     assert lines[0] == "#!/bin/bash -l"
     assert len(directives) >= 5
     assert max(directives) < first
-    assert not re.search(r"(?<![\w}.*])/(home|scratch|work|opt|usr)\b", path.read_text()), "a path of one site"
+    assert not re.search(r"(?<![\w}.*])/(home|scratch|work|opt|usr)\b", path.read_text()), (
+        "a path of one site"
+    )
 
 
 @pytest.mark.parametrize("job", RESUMED)
@@ -60,19 +66,35 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize(("tasks", "gpus"), [(tasks, gpus) for tasks, by_gpus in LAYOUTS.items() for gpus in by_gpus])
-def test_ranks_go_where_tasks_were_asked_for_or_to_gpus_with_the_server_on_the_first_node(tasks, gpus):
+@pytest.mark.parametrize(
+    ("tasks", "gpus"), [(tasks, gpus) for tasks, by_gpus in LAYOUTS.items() for gpus in by_gpus]
+)
+def test_ranks_go_where_tasks_were_asked_for_or_to_gpus_with_the_server_on_the_first_node(
+    tasks, gpus
+):
     expected = LAYOUTS[tasks][gpus]
     hosts = " ".join(line.split()[0] for line in expected.split(","))
     program = f"scontrol() {{ printf '%s\\n' {hosts}; }}; . {JOBS}/launch.sh; layout"
-    own = {"MPIFL": str(REPOSITORY), "VENV": sys.prefix, "SLURM_TASKS_PER_NODE": tasks, "SLURM_GPUS_ON_NODE": gpus}
-    done = subprocess.run(["bash", "-c", program], env=environment("mpich", own), capture_output=True, text=True)
+    own = {
+        "MPIFL": str(REPOSITORY),
+        "VENV": sys.prefix,
+        "SLURM_TASKS_PER_NODE": tasks,
+        "SLURM_GPUS_ON_NODE": gpus,
+    }
+    done = subprocess.run(
+        ["bash", "-c", program], env=environment("mpich", own), capture_output=True, text=True
+    )
     assert (done.stdout.splitlines(), done.stderr) == (expected.split(","), "")
 
 
 PBS = [
     ("train.pbs", {"CONFIG": "config.toml", "OUT": "run", "OPTIONS": "seed=3"}, "run"),
-    pytest.param("sweep.pbs", {"SWEEP": "sweep.toml", "PBS_ARRAY_INDEX": "1"}, "out/seed=3", marks=pytest.mark.long),
+    pytest.param(
+        "sweep.pbs",
+        {"SWEEP": "sweep.toml", "PBS_ARRAY_INDEX": "1"},
+        "out/seed=3",
+        marks=pytest.mark.long,
+    ),
 ]
 """what qsub is given, and the folder of the run"""
 
@@ -81,12 +103,17 @@ PBS = [
 def test_a_pbs_job_near_its_walltime_queues_itself_again_and_the_next_ends_in_the_same_bits(
     tmp_path, undisturbed, script, given, folder
 ):
-    """No PBS is packaged for Debian: the scheduler's two commands are stand-ins, all else is as in a job."""
+    """No PBS is packaged for Debian: the scheduler's two commands are stand-ins, all else is as in
+    a job.
+    """
     (tmp_path / "config.toml").write_text(tomli_w.dumps(CONFIG))
     (tmp_path / "sweep.toml").write_text('base = "config.toml"\nout = "out"\ngrid.seed = [1, 3]\n')
     (tmp_path / "nodes").write_text("localhost\n" * 2)
     qstat = tmp_path / "qstat"
-    stand_in(qstat, f"until [ -e {tmp_path}/now ]; do sleep 0.1; done; echo Resource_List.walltime = 0:0:5")
+    stand_in(
+        qstat,
+        f"until [ -e {tmp_path}/now ]; do sleep 0.1; done; echo Resource_List.walltime = 0:0:5",
+    )
     stand_in(tmp_path / "qsub", f'printf "%s\\n" "$@" >{tmp_path}/again')
     with pbs(tmp_path, script, given | {"WARNING": "5"}) as first:
         until("a checkpoint", (tmp_path / folder / "checkpoint").exists, 120)
@@ -109,7 +136,11 @@ def stand_in(path: Path, line: str) -> None:
 
 def pbs(folder: Path, script: str, given: dict[str, str]) -> subprocess.Popen:
     """A file of jobs/pbs/ as PBS starts it."""
-    own = {"PBS_JOBID": "1.pbs", "PBS_O_WORKDIR": str(folder), "PBS_NODEFILE": str(folder / "nodes")}
+    own = {
+        "PBS_JOBID": "1.pbs",
+        "PBS_O_WORKDIR": str(folder),
+        "PBS_NODEFILE": str(folder / "nodes"),
+    }
     own |= {"MPIFL": str(REPOSITORY), "VENV": sys.prefix} | given
     known = environment("mpich", own)
     known["PATH"] = f"{folder}:{known['PATH']}"

@@ -21,7 +21,9 @@ def create(request, monkeypatch):
     monkeypatch.setattr(image, "MANY", request.param)
 
     def create(folder: Path, **changed) -> Store:
-        partition = Partition(np.arange(8)[::-1], np.array([0, 1, 3, 3, 8]), np.arange(12).reshape(CLIENTS, 3))
+        partition = Partition(
+            np.arange(8)[::-1], np.array([0, 1, 3, 3, 8]), np.arange(12).reshape(CLIENTS, 3)
+        )
         given = {
             "config": 'name = "tiny"\n',
             "seed": 7,
@@ -38,12 +40,26 @@ def create(request, monkeypatch):
 
 @pytest.fixture
 def add_round():
-    """add_round(store, t, save=False): a round of clients t and t + 1 (modulo 4) whose values are made of t."""
+    """add_round(store, t, save=False): a round of clients t and t + 1 (modulo 4) whose values are
+    made of t.
+    """
 
     def add_round(store: Store, t: int, save: bool = False) -> None:
         if save:
-            store.weights(t, np.full(10, t, "f4"), np.full(2, -t, "f4"), np.full((2, 10), t + 0.5, "f4"), None, [1, 3])
-        row = {"test_accuracy": t / 10, "bytes_up": 100 * t, "seconds_train": 0.5 * t, "sha256": f"{t:064x}"}
+            store.weights(
+                t,
+                np.full(10, t, "f4"),
+                np.full(2, -t, "f4"),
+                np.full((2, 10), t + 0.5, "f4"),
+                None,
+                [1, 3],
+            )
+        row = {
+            "test_accuracy": t / 10,
+            "bytes_up": 100 * t,
+            "seconds_train": 0.5 * t,
+            "sha256": f"{t:064x}",
+        }
         store.append(t, row, {"loss": [t, -t]}, [t % CLIENTS, (t + 1) % CLIENTS])
 
     return add_round

@@ -1,4 +1,6 @@
-"""Checkpoints: whatever kills, tears or fills the disk, the newest sound one is found, whole and of one round."""
+"""Checkpoints: whatever kills, tears or fills the disk, the newest sound one is found, whole and of
+one round.
+"""
 
 import os
 import random
@@ -12,14 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpifl.settings import BadInput
-from mpifl.store import Superseded, checkpoint, pack, seal
+from mpifl.options import BadInput
+from mpifl.store import Superseded, checkpoint, checksum, pack
 
-CONFIG = 'rounds = 5\n[local]\nlr = 0.1\n'
+CONFIG = "rounds = 5\n[local]\nlr = 0.1\n"
 
 
 def write(folder: Path, round: int, ranks: int = 3, clients: int = 7, size: int = 10) -> None:
-    """A checkpoint whose every value tells its round and, in states, its client (rank: client modulo ranks)."""
+    """A checkpoint whose every value tells its round and, in states, its client (rank: client
+    modulo ranks).
+    """
     parts = []
     for rank in range(ranks):
         held = range(rank, clients, ranks)
@@ -51,15 +55,30 @@ def test_without_a_commit_there_is_no_checkpoint(tmp_path):
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "u1", "?", ">f4", "f2"])
 def test_vectors_come_back_as_they_were_in_order_shape_and_precision(tmp_path, dtype):
     values = np.arange(12).astype(dtype)
-    state = {"z": values, "a": values.reshape(3, 4)[:, ::2], "scalar": values[1], "empty": values[:0]}
-    part = checkpoint.write_part(tmp_path, 4, 0, {9: state, 2: {name: np.zeros_like(v) for name, v in state.items()}})
+    state = {
+        "z": values,
+        "a": values.reshape(3, 4)[:, ::2],
+        "scalar": values[1],
+        "empty": values[:0],
+    }
+    part = checkpoint.write_part(
+        tmp_path, 4, 0, {9: state, 2: {name: np.zeros_like(v) for name, v in state.items()}}
+    )
     checkpoint.commit(tmp_path, 4, state, [part], run_id="this", config=CONFIG)
     found = checkpoint.latest(tmp_path)
-    assert (found.round, found.run_id, found.warning, found.clients_held()) == (4, "this", "", [2, 9])
+    assert (found.round, found.run_id, found.warning, found.clients_held()) == (
+        4,
+        "this",
+        "",
+        [2, 9],
+    )
     for got in (found.server, found.state(9)):
         assert list(got) == list(state)
         for name, expected in state.items():
-            assert got[name].dtype == np.dtype(dtype).newbyteorder("=") and got[name].shape == expected.shape
+            assert (
+                got[name].dtype == np.dtype(dtype).newbyteorder("=")
+                and got[name].shape == expected.shape
+            )
             np.testing.assert_array_equal(got[name], expected)
     assert not found.state(2)["z"].any()
 
@@ -77,10 +96,12 @@ def test_states_written_by_some_ranks_are_read_by_any_number(tmp_path):
 
 def test_the_states_of_many_clients_are_read_file_by_file_each_opened_once(tmp_path, monkeypatch):
     write(tmp_path, 3, ranks=3)
-    found, opened, paths = checkpoint.latest(tmp_path), seal.opened, []
-    monkeypatch.setattr(seal, "opened", lambda path: paths.append(path) or opened(path))
+    found, opened, paths = checkpoint.latest(tmp_path), checksum.opened, []
+    monkeypatch.setattr(checksum, "opened", lambda path: paths.append(path) or opened(path))
     states = dict(found.states([6, 1, 0, 5, 4]))
-    assert {c: (state["h"][0], state["n"]) for c, state in states.items()} == {c: (300 + c, c) for c in (0, 6, 1, 4, 5)}
+    assert {c: (state["h"][0], state["n"]) for c, state in states.items()} == {
+        c: (300 + c, c) for c in (0, 6, 1, 4, 5)
+    }
     assert [path.name[-12:] for path in paths] == ["rank_0000.h5", "rank_0001.h5", "rank_0002.h5"]
 
 
@@ -91,7 +112,9 @@ def test_at_most_two_checkpoints_are_kept_and_nothing_of_others(tmp_path):
     write(tmp_path, 11, ranks=1)
     (tmp_path / "checkpoint" / "mine.txt").write_text("x")
     write(tmp_path, 12, ranks=1)
-    rounds = [f"round_0000{round}.{part}.h5" for round in (11, 12) for part in ("rank_0000", "server")]
+    rounds = [
+        f"round_0000{round}.{part}.h5" for round in (11, 12) for part in ("rank_0000", "server")
+    ]
     assert names(tmp_path) == sorted(["manifest.json", "mine.txt", *rounds])
 
 
@@ -112,16 +135,25 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("part", ["server", "rank_0001"])
-def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_and_says_so(tmp_path, damage, part):
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_and_says_so(
+    tmp_path, damage, part
+):
     write(tmp_path, 1)
     write(tmp_path, 2)
     damage(tmp_path / "checkpoint" / f"round_000002.{part}.h5")
     before = names(tmp_path)
     assert check_whole(tmp_path) == 1
     warning = checkpoint.latest(tmp_path).warning
-    assert "going back to round 1" in warning and f"round_000002.{part}.h5" in warning and "\n" not in warning
+    assert (
+        "going back to round 1" in warning
+        and f"round_000002.{part}.h5" in warning
+        and "\n" not in warning
+    )
     damage(tmp_path / "checkpoint" / f"round_000001.{part}.h5")
-    with pytest.raises(BadInput, match=rf"damaged ones: round 2: round_000002.{part}.* round 1: round_000001.{part}"):
+    with pytest.raises(
+        BadInput,
+        match=rf"damaged ones: round 2: round_000002.{part}.* round 1: round_000001.{part}",
+    ):
         checkpoint.latest(tmp_path)
     assert len(set(before) - set(names(tmp_path))) in (0, 1)
 
@@ -135,7 +167,10 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_and_says_so(tmp
         (lambda text: text.replace("this", "that"), "damaged"),
         (lambda text: text.replace('"round": 1', '"round": 3'), "damaged"),
         (lambda text: text.replace("mpifl-checkpoint", "another"), "something else"),
-        (lambda text: text.replace('"format_version": 1', '"format_version": 2'), "got 2; update mpifl"),
+        (
+            lambda text: text.replace('"format_version": 1', '"format_version": 2'),
+            "got 2; update mpifl",
+        ),
     ],
 )
 def test_a_manifest_that_is_not_ours_is_refused_in_one_line(tmp_path, change, what):
@@ -151,7 +186,9 @@ def test_a_state_whose_file_has_gone_is_named(tmp_path):
     write(tmp_path, 1)
     found = checkpoint.latest(tmp_path)
     (tmp_path / "checkpoint" / "round_000001.rank_0001.h5").unlink()
-    with pytest.raises(BadInput, match=r"round_000001\.rank_0001\.h5: expected the state of client 1"):
+    with pytest.raises(
+        BadInput, match=r"round_000001\.rank_0001\.h5: expected the state of client 1"
+    ):
         found.state(1)
 
 
@@ -167,7 +204,9 @@ def test_a_state_whose_file_has_gone_is_named(tmp_path):
     ],
     ids=["size", "names", "dtype", "slash", "text", "object"],
 )
-def test_states_that_differ_or_cannot_be_stored_are_refused_before_anything_is_written(tmp_path, states):
+def test_states_that_differ_or_cannot_be_stored_are_refused_before_anything_is_written(
+    tmp_path, states
+):
     with pytest.raises(ValueError, match="expected"):
         checkpoint.write_part(tmp_path, 1, 0, states)
     assert not (tmp_path / "checkpoint").exists()
@@ -175,7 +214,11 @@ def test_states_that_differ_or_cannot_be_stored_are_refused_before_anything_is_w
 
 def test_parts_that_do_not_belong_together_are_refused(tmp_path):
     one, two = (checkpoint.write_part(tmp_path, 1, rank, {5: {}}) for rank in range(2))
-    for parts in ([one, two], [one._replace(clients=()), one], [one._replace(name="round_000002.rank_0000.h5")]):
+    for parts in (
+        [one, two],
+        [one._replace(clients=()), one],
+        [one._replace(name="round_000002.rank_0000.h5")],
+    ):
         with pytest.raises(ValueError, match="expected"):
             checkpoint.commit(tmp_path, 1, {}, parts, run_id="this", config=CONFIG)
     assert checkpoint.latest(tmp_path) is None
@@ -247,7 +290,9 @@ for limit in map(int, sys.argv[3:]):
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     write(tmp_path, 1)
     limits = ["0", "1", "3000", "100000", "1500000"]
-    subprocess.run([sys.executable, "-c", FULL, Path(__file__).parent, tmp_path, *limits], check=True)
+    subprocess.run(
+        [sys.executable, "-c", FULL, Path(__file__).parent, tmp_path, *limits], check=True
+    )
     assert check_whole(tmp_path) == 1 and not any(name.endswith(".tmp") for name in names(tmp_path))
     write(tmp_path, 2)
     assert check_whole(tmp_path) == 2
@@ -274,7 +319,9 @@ def test_the_states_are_not_copied(tmp_path):
         "checkpoint.write_part(Path(sys.argv[1]), 1, 0, states)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], check=True, capture_output=True, text=True
+    )
     assert int(done.stdout) < 30_000  # kB, of 160 MB of states
 
 

@@ -14,7 +14,11 @@ def test_arrays_come_back_as_they_were():
     took_part = np.random.default_rng(0).random((30, 7)) < 0.3
     loss = np.where(took_part, np.arange(210, dtype="f4").reshape(30, 7), np.float32(np.nan))
     cohorts = Cohorts.of_arrays({"participated": took_part.astype("u1"), "loss": loss})
-    assert (cohorts.rounds, len(cohorts.ids), list(cohorts)) == (30, took_part.sum(), ["participated", "loss"])
+    assert (cohorts.rounds, len(cohorts.ids), list(cohorts)) == (
+        30,
+        took_part.sum(),
+        ["participated", "loss"],
+    )
     np.testing.assert_array_equal(cohorts["loss"], loss)
     np.testing.assert_array_equal(cohorts["participated"], took_part)
     np.testing.assert_array_equal(cohorts.upto(11)["loss"], loss[:11])
@@ -29,9 +33,15 @@ def test_what_was_not_reported_yet_is_left_out():
 
 @pytest.mark.parametrize("create", [10_000], indirect=True, ids=["many clients"])
 def test_a_million_clients_cost_what_their_cohorts_do(tmp_path, create):
-    indices, offsets, counts = np.arange(MILLION), np.arange(MILLION + 1), np.zeros((MILLION, 10), "i4")
+    indices, offsets, counts = (
+        np.arange(MILLION),
+        np.arange(MILLION + 1),
+        np.zeros((MILLION, 10), "i4"),
+    )
     counts[np.arange(MILLION), np.arange(MILLION) % 10] = 1
-    store = create(tmp_path / "run", clients=MILLION, partition=(indices, offsets, counts), commit_seconds=1e9)
+    store = create(
+        tmp_path / "run", clients=MILLION, partition=(indices, offsets, counts), commit_seconds=1e9
+    )
     for round in range(1, 51):
         store.append(round, {}, {"loss": np.arange(10)}, np.arange(10) * 99_999 + round)
     store.close()
@@ -40,4 +50,8 @@ def test_a_million_clients_cost_what_their_cohorts_do(tmp_path, create):
     assert (tmp_path / "run" / "results.h5").stat().st_size < 40e6
     read = Run.open(tmp_path / "run")
     np.testing.assert_array_equal(read.label_counts, counts)
-    assert (read.clients.rounds, read.clients.ids[-1], read.clients.values["loss"][-1]) == (50, 899_991 + 50, 9)
+    assert (read.clients.rounds, read.clients.ids[-1], read.clients.values["loss"][-1]) == (
+        50,
+        899_991 + 50,
+        9,
+    )

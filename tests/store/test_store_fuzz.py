@@ -1,4 +1,6 @@
-"""Whatever becomes of a file of a run or of packed data, it reads as it was or is refused, and nothing is changed."""
+"""Whatever becomes of a file of a run or of packed data, it reads as it was or is refused, and
+nothing is changed.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,10 @@ from sealed import edited
 
 from mpifl.cli import main
 from mpifl.data import packed, synthetic
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 from mpifl.store import Entry, Partition, Run, Store, checkpoint, pack
-from mpifl.store.findings import Finding, Findings
-from mpifl.store.folder import Superseded, check_free, is_run
+from mpifl.store.measurements import Finding, Findings
+from mpifl.store.run_folder import Superseded, check_free, is_run
 
 CONFIG = 'name = "tiny"\nrounds = 3\n'
 LAYOUT = [Entry("weight", "parameter", (5, 2), 0, 10), Entry("mean", "buffer", (2,), 0, 2)]
@@ -30,24 +32,46 @@ LAYOUT = [Entry("weight", "parameter", (5, 2), 0, 10), Entry("mean", "buffer", (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder with a run of two rounds and two checkpoints, its pack, findings about it, and packed data."""
+    """A folder with a run of two rounds and two checkpoints, its pack, findings about it, and
+    packed data.
+    """
     place = tmp_path_factory.mktemp("fuzzed")
-    partition = Partition(np.arange(8)[::-1], np.array([0, 1, 3, 3, 8]), np.arange(12).reshape(4, 3))
+    partition = Partition(
+        np.arange(8)[::-1], np.array([0, 1, 3, 3, 8]), np.arange(12).reshape(4, 3)
+    )
     given = {"config": CONFIG, "layout": LAYOUT, "provenance": {"hosts": ["n1", "n2"], "ranks": 2}}
-    store = Store.create(place / "run", seed=7, clients=4, partition=partition, commit_seconds=0.0, **given)
+    store = Store.create(
+        place / "run", seed=7, clients=4, partition=partition, commit_seconds=0.0, **given
+    )
     for t in (1, 2):
-        store.weights(t, np.full(10, t, "f4"), np.full(2, -t, "f4"), np.full((2, 10), t + 0.5, "f4"), None, [1, 3])
+        store.weights(
+            t,
+            np.full(10, t, "f4"),
+            np.full(2, -t, "f4"),
+            np.full((2, 10), t + 0.5, "f4"),
+            None,
+            [1, 3],
+        )
         row = {"test_accuracy": t / 10, "bytes_up": 100 * t, "sha256": f"{t:064x}"}
         store.append(t, row, {"loss": [t, -t]}, [t, t + 1])
-        parts = [checkpoint.write_part(place / "run", t, r, {r: {"h": np.full(9, t, "f4")}}) for r in (1, 2)]
+        parts = [
+            checkpoint.write_part(place / "run", t, r, {r: {"h": np.full(9, t, "f4")}})
+            for r in (1, 2)
+        ]
         store.checkpoint(t, {"w": np.full(10, t, "f4")}, parts)
     store.close("stopped")
     pack(place / "run", place / "packed.h5")
     findings = Findings.open(place / "run")
     findings.begin("exact", {"seed": 1})
-    findings.add("exact/round_000001/global/trace", Finding({"trace": np.arange(3.0)}, {"seconds": 1.0}))
-    findings.add_vectors("exact/round_000001/global", {"diagonal": np.arange(9.0)}, {"weights_sha256": "x"})
-    packed.write(synthetic.load(shape=(3, 5, 4), classes=3, train=40, test=10, domains=2), place / "data.h5")
+    findings.add(
+        "exact/round_000001/global/trace", Finding({"trace": np.arange(3.0)}, {"seconds": 1.0})
+    )
+    findings.add_vectors(
+        "exact/round_000001/global", {"diagonal": np.arange(9.0)}, {"weights_sha256": "x"}
+    )
+    packed.write(
+        synthetic.load(shape=(3, 5, 4), classes=3, train=40, test=10, domains=2), place / "data.h5"
+    )
     return place
 
 
@@ -110,7 +134,9 @@ SPARED = [name for name in READERS if name.startswith("run/checkpoint/round")]
 """in whose place the checkpoint before is taken"""
 
 
-def check(folder: Path, name: str, contents: Callable[[random.Random], bytes], seeds: range) -> set[type]:
+def check(
+    folder: Path, name: str, contents: Callable[[random.Random], bytes], seeds: range
+) -> set[type]:
     """Read what `contents` makes of a file, for every seed; what came of it."""
     file, (target, read) = folder / name, READERS[name]
     whole, expected = file.read_bytes(), read(folder / target)
@@ -121,7 +147,10 @@ def check(folder: Path, name: str, contents: Callable[[random.Random], bytes], s
             content = contents(random.Random(seed))
             file.write_bytes(content)
             got = outcome(lambda: read(folder / target), (name, seed))
-            assert isinstance(got, BadInput) or got == expected or got.startswith("round 1: "), (name, seed)
+            assert isinstance(got, BadInput) or got == expected or got.startswith("round 1: "), (
+                name,
+                seed,
+            )
             assert file.read_bytes() == content
             came.add(type(got))
         assert listing(folder, file) == before
@@ -131,7 +160,9 @@ def check(folder: Path, name: str, contents: Callable[[random.Random], bytes], s
 
 
 def listing(folder: Path, but: Path) -> list[tuple]:
-    return [(p, p.stat().st_mtime_ns) for p in sorted(folder.rglob("*")) if p.is_file() and p != but]
+    return [
+        (p, p.stat().st_mtime_ns) for p in sorted(folder.rglob("*")) if p.is_file() and p != but
+    ]
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -151,16 +182,36 @@ def test_a_file_damaged_in_other_ways_is_refused_or_reads_as_it_was(folder, name
 @pytest.mark.parametrize("name", READERS)
 def test_every_cut_of_a_file_is_refused(folder, name):
     whole = (folder / name).read_bytes()
-    sizes = sorted({*range(0, len(whole), max(1, len(whole) // 20)), *range(len(whole) - 20, len(whole))})
+    sizes = sorted(
+        {*range(0, len(whole), max(1, len(whole) // 20)), *range(len(whole) - 20, len(whole))}
+    )
     came = check(folder, name, lambda chance: whole[: sizes.pop()], range(len(sizes)))
     assert came == {BadInput} or name in SPARED
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_another_file_in_a_file_s_place_is_refused(folder, name):
-    others = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / name]
-    others += [b"", b"\0" * 5000, b"[" * 100_000, b'{"a":' * 50_000, b"1" * 5000, b'"\\ud800"', b"null", b"{}", b"[1]"]
-    others += [b"\x89HDF\r\n\x1a\n" + bytes(1000), b"PK\x03\x04" + bytes(100), pickle.dumps({"a": 1})]
+    others = [
+        path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / name
+    ]
+    others += [
+        b"",
+        b"\0" * 5000,
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"1" * 5000,
+        b'"\\ud800"',
+        b"null",
+        b"{}",
+        b"[1]",
+    ]
+    others += [
+        b"\x89HDF\r\n\x1a\n" + bytes(1000),
+        b"PK\x03\x04" + bytes(100),
+        pickle.dumps({"a": 1}),
+    ]
     check(folder, name, lambda chance: others.pop(), range(len(others)))
 
 
@@ -213,7 +264,9 @@ def estrangements(file: Path, number: int) -> Iterator[int]:
         file.write_bytes(whole)
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if name.endswith(".h5") and "checkpoint" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name in READERS if name.endswith(".h5") and "checkpoint" not in name]
+)
 def test_a_sound_file_of_another_layout_is_refused_or_read(folder, name):
     target, read = READERS[name]
     for seed in estrangements(folder / name, 50):
@@ -225,7 +278,10 @@ def test_a_strange_run_is_shown_and_packed_or_refused_in_one_line(folder, tmp_pa
     for seed in estrangements(folder / "run" / "results.h5", 60):
         for command in (["show", run], ["pack", run, "--force", "-o", str(tmp_path / "out.h5")]):
             result = CliRunner().invoke(main, command)
-            assert result.exit_code == 0 or (result.exit_code, result.stderr.count("\n")) == (2, 1), (seed, result)
+            assert result.exit_code == 0 or (result.exit_code, result.stderr.count("\n")) == (
+                2,
+                1,
+            ), (seed, result)
 
 
 OWNERS = [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b"9" * 5000, b'{"pid": 1}']
@@ -248,7 +304,7 @@ def test_a_strange_owner_is_nobody_and_a_writer_stops(tmp_path, folder, content)
 
 
 @pytest.mark.parametrize("name", [name for name in READERS if name.startswith("run/")])
-def test_going_on_with_a_damaged_run_goes_on_rightly_or_changes_nothing(tmp_path, folder, name):
+def test_resume_alone_with_a_damaged_run_goes_on_rightly_or_changes_nothing(tmp_path, folder, name):
     shutil.copytree(folder / "run", tmp_path / "run")
     file = tmp_path / name
     whole = file.read_bytes()
@@ -257,7 +313,9 @@ def test_going_on_with_a_damaged_run_goes_on_rightly_or_changes_nothing(tmp_path
         file.write_bytes(content)
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         if isinstance(outcome(lambda: gone_on(tmp_path / "run"), (name, seed)), BadInput):
-            assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+            assert {
+                path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
+            } == before
         else:
             shutil.rmtree(tmp_path / "run")
             shutil.copytree(folder / "run", tmp_path / "run")

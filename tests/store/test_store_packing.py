@@ -6,12 +6,16 @@ import h5py
 import numpy as np
 import pytest
 
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 from mpifl.store import Run, pack
 
 
 def assert_same(packed: Run, run: Run, weights: dict) -> None:
-    assert packed.attrs == run.attrs and packed.provenance == run.provenance and packed.layout == run.layout
+    assert (
+        packed.attrs == run.attrs
+        and packed.provenance == run.provenance
+        and packed.layout == run.layout
+    )
     assert packed.saved_rounds == run.saved_rounds
     for mine, theirs in ((packed.rounds, run.rounds), (packed.clients, run.clients)):
         assert list(mine) == list(theirs)
@@ -41,7 +45,10 @@ def test_a_pack_keeps_what_arrays_mean_and_no_reserve(run, tmp_path):
     pack(run, tmp_path / "one.h5")
     with h5py.File(tmp_path / "one.h5") as file:
         clients = file["models/round_000002/clients"]
-        assert [d.label for d in clients.dims] == ["client", "weight"] and "long_name" in clients.attrs
+        assert [d.label for d in clients.dims] == [
+            "client",
+            "weight",
+        ] and "long_name" in clients.attrs
     parts = sum(p.stat().st_size for p in run.rglob("*.h5"))
     assert (tmp_path / "one.h5").stat().st_size <= parts
 
@@ -64,7 +71,9 @@ def test_a_pack_replaces_only_by_force_and_never_the_run(run, tmp_path):
     ]:
         with pytest.raises(BadInput, match=out):
             pack(run, tmp_path / out, force)
-    assert (tmp_path / "mine.txt").read_text() == "mine" and (run / "results.h5").read_bytes() == before
+    assert (tmp_path / "mine.txt").read_text() == "mine" and (
+        run / "results.h5"
+    ).read_bytes() == before
     pack(run, tmp_path / "mine.txt", force=True)
     assert Run.open(tmp_path / "mine.txt").saved_rounds == [2, 4]
 

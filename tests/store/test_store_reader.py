@@ -1,4 +1,6 @@
-"""Run: a run is read wherever it lies, by anybody, without a lock or a trace; anything else is refused in one line."""
+"""Run: a run is read wherever it lies, by anybody, without a lock or a trace; anything else is
+refused in one line.
+"""
 
 import fcntl
 import os
@@ -9,13 +11,19 @@ import numpy as np
 import pytest
 from sealed import with_attributes
 
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 from mpifl.store import Run, pack
 
 
 def test_partition_layout_and_provenance_come_back(run):
     read = Run.open(run)
-    assert read.indices.tolist() == list(range(8))[::-1] and read.offsets.tolist() == [0, 1, 3, 3, 8]
+    assert read.indices.tolist() == list(range(8))[::-1] and read.offsets.tolist() == [
+        0,
+        1,
+        3,
+        3,
+        8,
+    ]
     assert [read.part(client).tolist() for client in range(4)] == [[7], [6, 5], [], [4, 3, 2, 1, 0]]
     assert read.label_counts.tolist() == np.arange(12).reshape(4, 3).tolist()
     assert read.layout == [
@@ -110,11 +118,31 @@ def plain(path):
         (plain, "cut short, or of another program"),
         (with_attributes, "another kind"),
         (lambda path: with_attributes(path, format="emcee"), "another kind"),
-        (lambda path: with_attributes(path, format="mpifl-run", format_version=2, softwareVersion="9"), "update mpifl"),
+        (
+            lambda path: with_attributes(
+                path, format="mpifl-run", format_version=2, softwareVersion="9"
+            ),
+            "update mpifl",
+        ),
         (lambda path: with_attributes(path, format="mpifl-run"), "another layout"),
-        (lambda path: with_attributes(path, format="mpifl-run", format_version=1), "another layout"),
+        (
+            lambda path: with_attributes(path, format="mpifl-run", format_version=1),
+            "another layout",
+        ),
     ],
-    ids=["missing", "folder", "empty", "text", "signature", "plain", "hdf5", "foreign", "newer", "headless", "hollow"],
+    ids=[
+        "missing",
+        "folder",
+        "empty",
+        "text",
+        "signature",
+        "plain",
+        "hdf5",
+        "foreign",
+        "newer",
+        "headless",
+        "hollow",
+    ],
 )
 def test_what_is_no_run_is_refused_in_one_line(tmp_path, make, what):
     make(tmp_path / "x")
@@ -146,7 +174,9 @@ def test_every_array_of_the_results_hangs_on_dimension_scales_of_its_group(run, 
                     assert all(len(d) == 1 and d[0].parent == file[name] for d in dataset.dims)
                     assert tuple(len(d[0]) for d in dataset.dims) == dataset.shape
                     checked += dataset.ndim
-                    assert dataset.attrs["long_name"] and ("units" in dataset.attrs) != (dataset.dtype == object)
+                    assert dataset.attrs["long_name"] and ("units" in dataset.attrs) != (
+                        dataset.dtype == object
+                    )
             assert checked > 15
             dimensions = [dimension[0].name for dimension in file["clients/loss"].dims]
             assert dimensions in (["/clients/round", "/clients/client"], ["/clients/participation"])
@@ -169,4 +199,8 @@ def test_a_model_file_explains_itself(run):
         row = layout["name"].asstr()[...].tolist().index("layer.weight")
         size, offset, ndim = (int(layout[name][row]) for name in ("size", "offset", "ndim"))
         tensor = file["global"][offset : offset + size].reshape(layout["shape"][row, :ndim])
-        assert tensor.shape == (3, 3) and file["global"].chunks is None and file["global"].dtype == "<f4"
+        assert (
+            tensor.shape == (3, 3)
+            and file["global"].chunks is None
+            and file["global"].dtype == "<f4"
+        )

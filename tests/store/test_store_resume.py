@@ -1,4 +1,6 @@
-"""Store.resume: k rounds, a stop, and n - k rounds are n rounds; what is not this run is refused and left alone."""
+"""Store.resume: k rounds, a stop, and n - k rounds are n rounds; what is not this run is refused
+and left alone.
+"""
 
 import os
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 from test_store_writer import snapshot
 
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 from mpifl.store import Entry, Run, Store, Superseded, checkpoint
 
 CONFIG = """
@@ -37,14 +39,22 @@ def layout_of(folder) -> list[Entry]:
 
 
 def resume(folder, round, **changed) -> Store:
-    given = {"config": CONFIG, "layout": layout_of(folder), "provenance": {"ranks": 5}, "commit_seconds": 0.0}
+    given = {
+        "config": CONFIG,
+        "layout": layout_of(folder),
+        "provenance": {"ranks": 5},
+        "commit_seconds": 0.0,
+    }
     return Store.resume(folder, round=round, **(given | changed))
 
 
 def add_checkpoint(store: Store, round: int) -> None:
     ranks = [{round % 4: {"h": np.full(3, round, "f4")}}, {}]
     check = store.owner.check
-    parts = [checkpoint.write_part(store.folder, round, rank, states, check) for rank, states in enumerate(ranks)]
+    parts = [
+        checkpoint.write_part(store.folder, round, rank, states, check)
+        for rank, states in enumerate(ranks)
+    ]
     store.checkpoint(round, {"w": np.full(10, round, "f4")}, parts)
 
 
@@ -57,7 +67,9 @@ def same(mine, theirs) -> None:
 
 @pytest.mark.parametrize("stop", [0, 1, 3, 4, 6])
 @pytest.mark.parametrize("beyond", [0, 2])
-def test_a_resumed_run_has_the_rows_and_weights_of_one_never_stopped(tmp_path, begin, add_round, stop, beyond):
+def test_a_resumed_run_has_the_rows_and_weights_of_one_never_stopped(
+    tmp_path, begin, add_round, stop, beyond
+):
     whole, stopped = begin(tmp_path / "whole"), begin(tmp_path / "stopped")
     for t in range(1, 7):
         add_round(whole, t, save=t % 2 == 0)
@@ -66,7 +78,10 @@ def test_a_resumed_run_has_the_rows_and_weights_of_one_never_stopped(tmp_path, b
         if t <= stop:
             add_checkpoint(stopped, t)
     store = resume(tmp_path / "stopped", stop)
-    assert Run.open(store.folder).status == "running" and len(Run.open(store.folder).rounds["round"]) == stop
+    assert (
+        Run.open(store.folder).status == "running"
+        and len(Run.open(store.folder).rounds["round"]) == stop
+    )
     for t in range(stop + 1, 7):
         add_round(store, t, save=t % 2 == 0)
     for each in (whole, store):
@@ -82,7 +97,12 @@ def test_a_resumed_run_has_the_rows_and_weights_of_one_never_stopped(tmp_path, b
 
 
 def test_columns_that_came_late_or_grew_wider_are_as_if_never_stopped(tmp_path, begin):
-    rows = [{"n": 1, "s": "x"}, {"n": 2}, {"n": 3, "late": 0.5, "text": "y"}, {"n": 0.5, "late": 1, "s": "z"}]
+    rows = [
+        {"n": 1, "s": "x"},
+        {"n": 2},
+        {"n": 3, "late": 0.5, "text": "y"},
+        {"n": 0.5, "late": 1, "s": "z"},
+    ]
     whole, stopped = begin(tmp_path / "whole"), begin(tmp_path / "stopped")
     for t, row in enumerate(rows, 1):
         whole.append(t, row, {"loss": [t]} if t % 2 else {}, [t % 4])
@@ -115,17 +135,28 @@ def test_the_run_stays_itself_and_tells_each_resume(tmp_path, begin, add_round):
     resume(store.folder, 1, provenance={"ranks": 2, "hosts": ["n7", "n8"]})
     resume(store.folder, 0, config=longer)
     run = Run.open(store.folder)
-    assert run.config == longer and run.provenance == first.provenance and run.layout == first.layout
+    assert (
+        run.config == longer and run.provenance == first.provenance and run.layout == first.layout
+    )
     assert all(run.attrs[name] == first.attrs[name] for name in ("run_id", "created", "seed"))
-    assert [(r["round"], r["ranks"]) for r in run.resumes] == [(1, 2), (0, 5)] and first.resumes == []
-    assert run.resumes[0]["hosts"] == ["n7", "n8"] and run.resumes[0]["time"] >= run.attrs["created"]
+    assert [(r["round"], r["ranks"]) for r in run.resumes] == [
+        (1, 2),
+        (0, 5),
+    ] and first.resumes == []
+    assert (
+        run.resumes[0]["hosts"] == ["n7", "n8"] and run.resumes[0]["time"] >= run.attrs["created"]
+    )
     np.testing.assert_array_equal(run.indices, first.indices)
     np.testing.assert_array_equal(run.offsets, first.offsets)
 
 
 def test_what_may_change_may_change(tmp_path, begin):
     begin(tmp_path / "run")
-    changed = CONFIG.replace("tiny", "other").replace("rounds = 6", "rounds = 7").replace("every = 1", "every = 2")
+    changed = (
+        CONFIG.replace("tiny", "other")
+        .replace("rounds = 6", "rounds = 7")
+        .replace("every = 1", "every = 2")
+    )
     changed += "clients_every = 3\n[runtime]\nthreads = 4\n"
     changed = changed.replace("batch = 500", "target_accuracy = 0.5\nbatch = 500")
     assert resume(tmp_path / "run", 0, config=changed).run_id == Run.open(tmp_path / "run").run_id
@@ -138,12 +169,18 @@ def test_what_may_change_may_change(tmp_path, begin):
         ("epochs = 2", "epochs = 2.0", r"local\.epochs: expected 2, .* got 2\.0;"),
         ("batch = 500", "batch = 100", r"evaluation\.batch: expected 500, .* got 100;"),
         ("epochs = 2", "", r"local\.epochs: expected 2, .* got no such option;"),
-        ("lr = 0.1", "lr = 0.1\nmomentum = 0.9", r"local\.momentum: expected no such option, .* got 0\.9;"),
+        (
+            "lr = 0.1",
+            "lr = 0.1\nmomentum = 0.9",
+            r"local\.momentum: expected no such option, .* got 0\.9;",
+        ),
         ("rounds = 6", "rounds = 5", r"rounds: expected 6 or more, .* got 5"),
         ("rounds = 6", "seed = 1\nrounds = 6", r"seed: expected no such option, .* got 1;"),
     ],
 )
-def test_another_config_is_refused_by_the_first_key_and_nothing_is_touched(tmp_path, begin, old, new, what):
+def test_another_config_is_refused_by_the_first_key_and_nothing_is_touched(
+    tmp_path, begin, old, new, what
+):
     begin(tmp_path / "run")
     before = snapshot(tmp_path)
     with pytest.raises(BadInput, match=what) as caught:
@@ -156,7 +193,10 @@ def test_another_model_is_refused_and_nothing_is_touched(tmp_path, begin):
     first, *others = layout_of(tmp_path / "run")
     before = snapshot(tmp_path)
     for layout, what in [
-        ([first._replace(shape=(9,)), *others], r"expected parameter layer\.weight of shape \(3, 3\) at 0; got"),
+        (
+            [first._replace(shape=(9,)), *others],
+            r"expected parameter layer\.weight of shape \(3, 3\) at 0; got",
+        ),
         ([first, *others[:-1]], "got no more tensors"),
         ([first, *others, Entry("more", "buffer", (1,), 2, 1)], "expected no more tensors"),
     ]:
@@ -165,14 +205,18 @@ def test_another_model_is_refused_and_nothing_is_touched(tmp_path, begin):
     assert snapshot(tmp_path) == before
 
 
-def test_what_is_no_run_to_go_on_with_is_refused_and_nothing_is_touched(tmp_path, begin, add_round, run):
+def test_what_is_no_run_to_go_on_with_is_refused_and_nothing_is_touched(
+    tmp_path, begin, add_round, run
+):
     store, other = begin(tmp_path / "mine"), begin(tmp_path / "other")
     for t in (1, 2):
         add_round(store, t)
         add_checkpoint(store, t)
     (tmp_path / "empty").mkdir()
     (tmp_path / "torn").mkdir()
-    (tmp_path / "torn" / "results.h5").write_bytes((store.folder / "results.h5").read_bytes()[:5000])
+    (tmp_path / "torn" / "results.h5").write_bytes(
+        (store.folder / "results.h5").read_bytes()[:5000]
+    )
     (store.folder / "checkpoint").rename(other.folder / "checkpoint")
     for t in (1, 2):
         add_round(other, t)
@@ -182,7 +226,11 @@ def test_what_is_no_run_to_go_on_with_is_refused_and_nothing_is_touched(tmp_path
         ("empty", 0, "No such file"),
         ("torn", 0, "cut short"),
         ("mine", 3, "expected rounds up to 3, that of the checkpoint; got rounds up to 2"),
-        ("other", 2, f"expected checkpoints of run {other.run_id}; got those of run {store.run_id}"),
+        (
+            "other",
+            2,
+            f"expected checkpoints of run {other.run_id}; got those of run {store.run_id}",
+        ),
     ]:
         with pytest.raises(BadInput, match=what):
             resume(tmp_path / folder, round)
@@ -194,7 +242,9 @@ def test_a_checkpoint_of_another_config_or_round_is_refused(tmp_path, begin, add
     for t in (1, 2, 3, 4):
         add_round(store, t)
     add_checkpoint(store, 2)
-    with pytest.raises(BadInput, match=r"expected a checkpoint of round 3; got only those of rounds \[2\]"):
+    with pytest.raises(
+        BadInput, match=r"expected a checkpoint of round 3; got only those of rounds \[2\]"
+    ):
         resume(store.folder, 3)
     other = CONFIG.replace("0.1", "0.2")
     checkpoint.commit(store.folder, 4, {}, [], run_id=store.run_id, config=other)
@@ -226,12 +276,19 @@ def test_a_checkpoint_commits_the_rows_before_it_and_needs_them(tmp_path, begin,
     add_round(store, 1)
     with pytest.raises(ValueError, match="expected round 1 or before; got 2"):
         add_checkpoint(store, 2)
-    assert len(Run.open(store.folder).rounds["round"]) == 0 and checkpoint.latest(store.folder) is None
+    assert (
+        len(Run.open(store.folder).rounds["round"]) == 0 and checkpoint.latest(store.folder) is None
+    )
     add_checkpoint(store, 1)
-    assert len(Run.open(store.folder).rounds["round"]) == 1 and checkpoint.latest(store.folder).run_id == store.run_id
+    assert (
+        len(Run.open(store.folder).rounds["round"]) == 1
+        and checkpoint.latest(store.folder).run_id == store.run_id
+    )
 
 
-def test_the_writer_before_stops_and_only_rounds_done_again_may_replace_weights(tmp_path, begin, add_round):
+def test_the_writer_before_stops_and_only_rounds_done_again_may_replace_weights(
+    tmp_path, begin, add_round
+):
     older = begin(tmp_path / "run")
     for t in (1, 2, 3, 4):
         add_round(older, t, save=t % 2 == 0)

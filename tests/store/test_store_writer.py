@@ -1,4 +1,6 @@
-"""Store: what is appended is what is read; the folder is taken carefully and given up when another takes it."""
+"""Store: what is appended is what is read; the folder is taken carefully and given up when another
+takes it.
+"""
 
 import os
 from pathlib import Path
@@ -6,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 from mpifl.store import Run, Superseded
 
 
@@ -18,21 +20,43 @@ def test_a_new_folder_opens_before_the_first_round(tmp_path, create):
     create(tmp_path / "deep" / "run")
     run = Run.open(tmp_path / "deep" / "run")
     assert (run.status, run.seed, run.config) == ("running", 7, 'name = "tiny"\n')
-    assert len(run.rounds["round"]) == 0 and run.clients["participated"].shape == (0, 4) and run.saved_rounds == []
+    assert (
+        len(run.rounds["round"]) == 0
+        and run.clients["participated"].shape == (0, 4)
+        and run.saved_rounds == []
+    )
 
 
 def test_rows_are_read_as_they_were_appended(run):
     rounds = Run.open(run).rounds
     assert rounds["round"].tolist() == [1, 2, 3, 4, 5]
-    assert rounds["bytes_up"].dtype == "i8" and rounds["bytes_up"].tolist() == [100, 200, 300, 400, 500]
-    assert rounds["test_accuracy"].dtype == "f8" and rounds["test_accuracy"].tolist() == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert rounds["bytes_up"].dtype == "i8" and rounds["bytes_up"].tolist() == [
+        100,
+        200,
+        300,
+        400,
+        500,
+    ]
+    assert rounds["test_accuracy"].dtype == "f8" and rounds["test_accuracy"].tolist() == [
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+    ]
     assert rounds["sha256"][2] == f"{3:064x}"
 
 
 def test_client_columns_hold_the_cohort_and_nan_elsewhere(run):
     clients = Run.open(run).clients
     nan = np.nan
-    expected = [[nan, 1, -1, nan], [nan, nan, 2, -2], [-3, nan, nan, 3], [4, -4, nan, nan], [nan, 5, -5, nan]]
+    expected = [
+        [nan, 1, -1, nan],
+        [nan, nan, 2, -2],
+        [-3, nan, nan, 3],
+        [4, -4, nan, nan],
+        [nan, 5, -5, nan],
+    ]
     assert clients["loss"].dtype == "f4" and clients["participated"].dtype == "u1"
     np.testing.assert_array_equal(clients["loss"], expected)
     np.testing.assert_array_equal(clients["participated"], ~np.isnan(expected))
@@ -47,7 +71,9 @@ def test_late_columns_are_filled_backwards(tmp_path, create):
     np.testing.assert_array_equal(rounds["a"], [np.nan, 0.5, np.nan])
     np.testing.assert_array_equal(rounds["mixed"], [np.nan, 1, 0.5])
     assert rounds["n"].tolist() == [-1, 3, -1] and rounds["s"].tolist() == ["", "x", ""]
-    np.testing.assert_array_equal(Run.open(tmp_path / "run").clients["loss"][:, 2], [np.nan, 1, np.nan])
+    np.testing.assert_array_equal(
+        Run.open(tmp_path / "run").clients["loss"][:, 2], [np.nan, 1, np.nan]
+    )
 
 
 def test_many_rounds_outgrow_the_first_arrays(tmp_path, create, add_round):
@@ -70,7 +96,9 @@ def test_weights_keep_their_precision_and_come_with_those_of_clients(tmp_path, c
     store.close()
     run = Run.open(tmp_path / "run")
     assert run.saved_rounds == [3, 6] and run.weights()[0].dtype == dtype
-    for got, expected in zip(run.weights(6) + run.client_weights(6)[1:], (w, b, clients, client_buffers), strict=True):
+    for got, expected in zip(
+        run.weights(6) + run.client_weights(6)[1:], (w, b, clients, client_buffers), strict=True
+    ):
         np.testing.assert_array_equal(got, expected)
     assert run.client_weights(6)[0].tolist() == [0, 2, 3] and run.weights(3)[1].shape == (0,)
 
@@ -84,10 +112,16 @@ def test_weights_are_seen_from_the_next_commit_on(tmp_path, create):
 
 
 def test_a_commit_comes_only_when_due(tmp_path, create, add_round):
-    rare, each = create(tmp_path / "rare", commit_seconds=1e9), create(tmp_path / "each", commit_seconds=0)
+    rare, each = (
+        create(tmp_path / "rare", commit_seconds=1e9),
+        create(tmp_path / "each", commit_seconds=0),
+    )
     for store in (rare, each):
         add_round(store, 1)
-    assert len(Run.open(rare.folder).rounds["round"]) == 0 and len(Run.open(each.folder).rounds["round"]) == 1
+    assert (
+        len(Run.open(rare.folder).rounds["round"]) == 0
+        and len(Run.open(each.folder).rounds["round"]) == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,9 +137,21 @@ def test_a_commit_comes_only_when_due(tmp_path, create, add_round):
         (3, {}, {}, [4]),
         (3, {}, {}, [1, 1]),
     ],
-    ids=["old round", "reserved", "number as text", "text as number", "none", "length", "reserved", "unknown", "twice"],
+    ids=[
+        "old round",
+        "reserved",
+        "number as text",
+        "text as number",
+        "none",
+        "length",
+        "reserved",
+        "unknown",
+        "twice",
+    ],
 )
-def test_a_wrong_row_is_refused_and_changes_nothing(tmp_path, create, add_round, round, row, clients, ids):
+def test_a_wrong_row_is_refused_and_changes_nothing(
+    tmp_path, create, add_round, round, row, clients, ids
+):
     store = create(tmp_path / "run")
     add_round(store, 2)
     with pytest.raises((ValueError, TypeError), match="expected"):
@@ -128,10 +174,22 @@ def test_a_closed_run_says_how_it_ended_and_takes_no_more(tmp_path, create, add_
 
 
 def test_provenance_and_config_survive_what_environments_hold(tmp_path, create):
-    provenance = {"bytes": os.fsdecode(b"a\xff"), "flag": True, "none": [], "host": ["é"] * 1000, "nul": "a\0b"}
+    provenance = {
+        "bytes": os.fsdecode(b"a\xff"),
+        "flag": True,
+        "none": [],
+        "host": ["é"] * 1000,
+        "nul": "a\0b",
+    }
     create(tmp_path / "run", provenance=provenance, config="# é\n" * 30_000)
     run = Run.open(tmp_path / "run")
-    assert run.provenance == {"bytes": "a�", "flag": 1, "none": [], "host": ["é"] * 1000, "nul": "a�b"}
+    assert run.provenance == {
+        "bytes": "a�",
+        "flag": 1,
+        "none": [],
+        "host": ["é"] * 1000,
+        "nul": "a�b",
+    }
     assert run.config == "# é\n" * 30_000
 
 
@@ -164,9 +222,19 @@ def test_a_place_without_permission_is_refused_before_anything_is_made(tmp_path,
 
 def test_force_removes_the_run_and_its_analysis_but_nothing_else(tmp_path, create, run):
     (run / "checkpoint").mkdir()
-    parts = ("manifest.json", "round_000003.server.h5", "round_000003.rank_0001.h5", ".round_000003.h5.0123abcd.tmp")
+    parts = (
+        "manifest.json",
+        "round_000003.server.h5",
+        "round_000003.rank_0001.h5",
+        ".round_000003.h5.0123abcd.tmp",
+    )
     mine = {"notes.md", "models/mine.h5", "checkpoint/mine.h5"}
-    for name in ("hessian.h5", ".results.h5.0123abcd.tmp", *mine, *(f"checkpoint/{part}" for part in parts)):
+    for name in (
+        "hessian.h5",
+        ".results.h5.0123abcd.tmp",
+        *mine,
+        *(f"checkpoint/{part}" for part in parts),
+    ):
         (run / name).write_text("x")
     create(run, force=True)
     assert set(snapshot(run)) == {"results.h5", "owner.json"} | mine

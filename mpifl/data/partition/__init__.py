@@ -11,7 +11,8 @@ from mpifl.data.partition.prior import DirichletClients
 from mpifl.data.partition.recorded import FromRun
 
 PARTITIONS: dict[str, type[Partition]] = {
-    kind.name: kind for kind in (Iid, Dirichlet, DirichletClients, Classes, Domains, Quantity, FromRun)
+    kind.name: kind
+    for kind in (Iid, Dirichlet, DirichletClients, Classes, Domains, Quantity, FromRun)
 }
 
 __all__ = ["PARTITIONS", "FromRun", "Partition", "Parts", "counts"]

@@ -1,4 +1,6 @@
-"""What every partition shares: samples are dealt by giving each one an owner, so that no sample can have two."""
+"""What every partition shares: samples are dealt by giving each one an owner, so that no sample can
+have two.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +11,45 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from mpifl.data.partition.parts import Parts, group
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
 
 #: A Dirichlet parameter; beyond these limits the draws are one-hot or equal to float64's precision anyway.
 Concentration = Annotated[float, Ge(1e-6), Le(1e12)]
 
 
 class Partition(ABC):
-    """A way to deal the training samples to clients; its fields are its options, checked when it is built."""
+    """A way to deal the training samples to clients; its fields are its options, checked when it is
+    built.
+    """
 
     name: ClassVar[str]
 
     def split(
-        self, labels: np.ndarray, domains: np.ndarray | None, clients: int, random: np.random.Generator
+        self,
+        labels: np.ndarray,
+        domains: np.ndarray | None,
+        clients: int,
+        random: np.random.Generator,
     ) -> Parts:
-        """Each client's samples: `clients` arrays of ascending int64 indices into `labels` (int64 [n]), disjoint.
+        """Each client's samples: `clients` arrays of ascending int64 indices into `labels` (int64
+        [n]), disjoint.
 
-        `domains` is int64 [n] or None. BadInput where no such split exists or none was found in a bounded search.
+        `domains` is int64 [n] or None. BadInput where no such split exists or none was found in a
+        bounded search.
         """
         if clients > len(labels):
-            raise self.refused(f"a sample for each of {clients} clients", f"{len(labels)} samples", "lower clients")
+            raise self.refused(
+                f"a sample for each of {clients} clients", f"{len(labels)} samples", "lower clients"
+            )
         return group(self.owners(labels, domains, clients, random), clients)
 
     @abstractmethod
     def owners(
-        self, labels: np.ndarray, domains: np.ndarray | None, clients: int, random: np.random.Generator
+        self,
+        labels: np.ndarray,
+        domains: np.ndarray | None,
+        clients: int,
+        random: np.random.Generator,
     ) -> np.ndarray:
         """int64 [n]: the client of each sample, -1 for none."""
 
@@ -43,7 +59,9 @@ class Partition(ABC):
 
 
 def by_class(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """All samples, one class after the other and in random order within each; and the sizes of the classes."""
+    """All samples, one class after the other and in random order within each; and the sizes of the
+    classes.
+    """
     order = random.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     return order, np.unique(labels, return_counts=True)[1]
@@ -55,7 +73,9 @@ def even(n: int, parts: int) -> np.ndarray:
 
 
 def lognormal(n: int, parts: int, sigma: float, random: np.random.Generator) -> np.ndarray:
-    """int64 [parts] adding up to n, in proportion to log-normal draws of this sigma but none below 1; even at 0."""
+    """int64 [parts] adding up to n, in proportion to log-normal draws of this sigma but none below
+    1; even at 0.
+    """
     if sigma == 0:
         return even(n, parts)
     draws = sigma * random.standard_normal(parts)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpifl.data.partition.base import Partition, by_class, even, lognormal
-from mpifl.settings import NonNegative, options
+from mpifl.options import NonNegative, options
 
 
 @options
@@ -43,7 +43,9 @@ class Quantity(Partition):
 
 @options
 class Domains(Partition):
-    """Each client sees one domain: clients are dealt to domains in turn, a domain's samples to its clients evenly."""
+    """Each client sees one domain: clients are dealt to domains in turn, a domain's samples to its
+    clients evenly.
+    """
 
     name: ClassVar[str] = "domains"
 
@@ -53,7 +55,9 @@ class Domains(Partition):
         order, sizes = by_class(domains, random)
         here = even(clients, len(sizes))
         if (here < 1).any():
-            raise self.refused(f"a client for each of {len(sizes)} domains", f"{clients} clients", "raise clients")
+            raise self.refused(
+                f"a client for each of {len(sizes)} domains", f"{clients} clients", "raise clients"
+            )
         if (sizes < here).any():
             found = f"{here[sizes < here][0]} clients for the {sizes[sizes < here][0]} of a domain"
             raise self.refused("a sample for each client", found, "lower clients")

@@ -1,4 +1,6 @@
-"""Who has which samples: one array of indices and where each client's begin, lean for a million clients too."""
+"""Who has which samples: one array of indices and where each client's begin, lean for a million
+clients too.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Parts(Sequence):
 
 
 def group(owners: np.ndarray, clients: int) -> Parts:
-    """Each client's ascending sample indices, from the client of each sample (int64 [n], -1 for none)."""
+    """Each client's ascending sample indices, from the client of each sample (int64 [n], -1 for
+    none).
+    """
     order = np.argsort(owners, kind="stable").astype(np.int64, copy=False)
     bounds = np.searchsorted(owners[order], np.arange(clients + 1))
     return Parts(order[bounds[0] : bounds[-1]], bounds - bounds[0])

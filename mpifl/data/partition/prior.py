@@ -12,17 +12,18 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mpifl.data.partition.base import Concentration, Partition, by_class, lognormal
-from mpifl.settings import Count, NonNegative, options
+from mpifl.options import Count, NonNegative, options
 
 BLOCK = 4096
 
 
 @options
 class DirichletClients(Partition):
-    """Clients of equal size, each with a Dirichlet prior over the classes by which it draws without replacement.
+    """Clients of equal size, each with a Dirichlet prior over the classes by which it draws without
+    replacement.
 
-    A client is picked at random among those not full, and draws classes until it meets one that is not exhausted; the
-    sample is the next of that class. Late draws are thus bent to what is left.
+    A client is picked at random among those not full, and draws classes until it meets one that is
+    not exhausted; the sample is the next of that class. Late draws are thus bent to what is left.
     """
 
     name: ClassVar[str] = "dirichlet_clients"
@@ -34,7 +35,9 @@ class DirichletClients(Partition):
     """Standard deviation of the logarithm of a client's size; 0 makes all sizes equal."""
 
     method: Literal["fast", "exact"] = "fast"
-    """`exact` draws and rejects as its authors do, which need not end; `fast` has the same law and does."""
+    """`exact` draws and rejects as its authors do, which need not end; `fast` has the same law and
+    does.
+    """
 
     draws: Count = 2_000_000
     """How many draws `exact` may take."""
@@ -60,7 +63,8 @@ class DirichletClients(Partition):
 
 
 def arrivals(sizes: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """int64 [n]: client after client, each picked uniformly among those still below their `sizes` (adding up to n).
+    """int64 [n]: client after client, each picked uniformly among those still below their `sizes`
+    (adding up to n).
 
     Clients that arrive at the times of Poisson processes of equal rate come in just this order.
     """
@@ -73,7 +77,9 @@ def arrivals(sizes: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def draw_rejecting(
     prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.random.Generator, draws: int
 ) -> np.ndarray:
-    """As `draw`, by redrawing while a class is exhausted; after `draws` draws in all, only the classes drawn so far."""
+    """As `draw`, by redrawing while a class is exhausted; after `draws` draws in all, only the
+    classes drawn so far.
+    """
     edges = np.cumsum(prior, axis=1)
     edges = (edges / edges[:, -1:]).tolist()
     left, clients, classes = pool.tolist(), turns.tolist(), []
@@ -93,15 +99,19 @@ def uniforms(random: np.random.Generator, n: int) -> Iterator[float]:
         yield from random.random(min(BLOCK, n - start)).tolist()
 
 
-def draw(prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """int64 [n]: the class of each turn's sample, by the prior [clients, classes] of its client among what is left.
+def draw(
+    prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """int64 [n]: the class of each turn's sample, by the prior [clients, classes] of its client
+    among what is left.
 
-    `pool` int64 [classes] are the samples of each class, n in all; `turns` int64 [n] the client of each turn. A prior
-    with no mass on what is left counts as uniform.
+    `pool` int64 [classes] are the samples of each class, n in all; `turns` int64 [n] the client of
+    each turn. A prior with no mass on what is left counts as uniform.
 
-    A block of turns is drawn at once. Where it first asks for more of a class than there is, what it has drawn of the
-    classes then exhausted is drawn anew from that turn on. That has the law of one turn after another: a draw among
-    some classes, redrawn where it falls on a struck one, is a draw among the others.
+    A block of turns is drawn at once. Where it first asks for more of a class than there is, what
+    it has drawn of the classes then exhausted is drawn anew from that turn on. That has the law of
+    one turn after another: a draw among some classes, redrawn where it falls on a struck one, is a
+    draw among the others.
     """
     pool, classes = pool.copy(), np.empty(len(turns), dtype=np.int64)
     for start in range(0, len(turns), BLOCK):
@@ -118,7 +128,9 @@ def draw(prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.rand
     return classes
 
 
-def among(prior: np.ndarray, allowed: np.ndarray, clients: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def among(
+    prior: np.ndarray, allowed: np.ndarray, clients: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
     """One class among those `allowed` for each of `clients`, by its prior restricted to them."""
     different, row = np.unique(clients, return_inverse=True)
     mass = prior[np.ix_(different, allowed)]
@@ -132,7 +144,9 @@ def among(prior: np.ndarray, allowed: np.ndarray, clients: np.ndarray, random: n
 
 
 def overdrawn(drawn: np.ndarray, pool: np.ndarray) -> int:
-    """The first place in `drawn` that asks for more of its class than `pool` has; its length if there is none."""
+    """The first place in `drawn` that asks for more of its class than `pool` has; its length if
+    there is none.
+    """
     order = np.argsort(drawn, kind="stable")
     asked = np.bincount(drawn, minlength=len(pool))
     earlier = np.arange(len(drawn)) - np.repeat(np.cumsum(asked) - asked, asked)

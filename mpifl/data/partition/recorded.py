@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpifl.data.partition.base import Partition
-from mpifl.settings import options
+from mpifl.options import options
 
 
 @options
@@ -26,7 +26,9 @@ class FromRun(Partition):
         indices, offsets = run.indices, run.offsets
         if len(offsets) != clients + 1:
             found = f"{len(offsets) - 1} in {self.path}"
-            raise self.refused(f"a run of {clients} clients", found, f"set clients = {len(offsets) - 1}")
+            raise self.refused(
+                f"a run of {clients} clients", found, f"set clients = {len(offsets) - 1}"
+            )
         if len(np.unique(indices)) != len(indices) or (len(indices) and indices.min() < 0):
             found = f"repeated or negative indices in {self.path}"
             raise self.refused("each sample at most once", found, "name another run")

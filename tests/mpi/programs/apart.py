@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from mpifl import lines
 from mpifl.cli import main
+from mpifl.parallel import heartbeat_tcp
 
 
 def unreachable(*_: object) -> socket.socket:
@@ -13,5 +13,5 @@ def unreachable(*_: object) -> socket.socket:
 
 
 if __name__ == "__main__":
-    lines._REACH, socket.create_connection = 0.01, unreachable
+    heartbeat_tcp._REACH, socket.create_connection = 0.01, unreachable
     main()

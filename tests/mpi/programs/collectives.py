@@ -1,4 +1,6 @@
-"""What a Federation promises, checked on every rank of one launch; prints each check that held, on rank 0."""
+"""What a Federation promises, checked on every rank of one launch; prints each check that held, on
+rank 0.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +12,26 @@ import numpy as np
 import torch
 from mpi4py import MPI
 
-from mpifl import federation as module
-from mpifl.federation import Federation
-from mpifl.mpi import stop_all
-from mpifl.settings import BadInput
-from mpifl.summation import WeightedSum
+from mpifl.options import BadInput
+from mpifl.parallel import communicator as module
+from mpifl.parallel.communicator import Communicator
+from mpifl.parallel.exact_sum import WeightedSum
+from mpifl.parallel.mpi import stop_all
 
 
-def roles_are_those_of_the_rank(f: Federation) -> None:
+def roles_are_those_of_the_rank(f: Communicator) -> None:
     assert isinstance(f, MPI.Intracomm)
     assert (f.is_server, f.workers) == (f.rank == 0, max(1, f.size - 1))
     assert f.worker == (0 if f.size == 1 else None if f.rank == 0 else f.rank - 1)
     assert f.worker_on_node() == (f.worker, f.workers)
 
 
-def broadcast_brings_the_servers_vectors(f: Federation) -> None:
+def broadcast_brings_the_servers_vectors(f: Communicator) -> None:
     for dtype in (torch.float32, torch.float64):
-        ours = {"w": torch.full((5,), f.rank + 0.1, dtype=dtype), "c": torch.arange(3, dtype=dtype) - f.rank}
+        ours = {
+            "w": torch.full((5,), f.rank + 0.1, dtype=dtype),
+            "c": torch.arange(3, dtype=dtype) - f.rank,
+        }
         moved = f.bytes_moved
         got = f.broadcast(ours)
         assert list(got) == ["w", "c"]
@@ -35,9 +40,11 @@ def broadcast_brings_the_servers_vectors(f: Federation) -> None:
         assert f.bytes_moved - moved == (0 if f.size == 1 else 8 * got["w"].element_size())
 
 
-def total_adds_vectors_exactly_and_gathers_rows_as_they_are(f: Federation) -> None:
+def total_adds_vectors_exactly_and_gathers_rows_as_they_are(f: Communicator) -> None:
     sent, clients = {"w": torch.tensor([1.0, -3.0, 0.5])}, 7
-    replies = [{"w": torch.randn(3, generator=torch.Generator().manual_seed(c))} for c in range(clients)]
+    replies = [
+        {"w": torch.randn(3, generator=torch.Generator().manual_seed(c))} for c in range(clients)
+    ]
     rows = np.array([[0.1 * c, np.nan if c == 2 else -0.0, np.inf, 5e-324] for c in range(clients)])
     alone, sums, own = WeightedSum(sent, sent), WeightedSum(sent, sent), np.zeros_like(rows)
     for c, reply in enumerate(replies):
@@ -53,13 +60,13 @@ def total_adds_vectors_exactly_and_gathers_rows_as_they_are(f: Federation) -> No
         assert gathered.tobytes() == rows.tobytes()
 
 
-def everywhere_adds_up_on_all_ranks(f: Federation) -> None:
+def everywhere_adds_up_on_all_ranks(f: Communicator) -> None:
     own = np.zeros((f.size, 2))
     own[f.rank] = f.rank + 0.1, np.pi
     assert np.array_equal(f.everywhere(own), np.array([[r + 0.1, np.pi] for r in range(f.size)]))
 
 
-def move_takes_states_where_they_are_needed(f: Federation) -> None:
+def move_takes_states_where_they_are_needed(f: Communicator) -> None:
     like = {"h": torch.zeros(4), "n": torch.zeros(2, dtype=torch.float64)}
     clients = range(2 * f.size)
     start, goal = {c: c % f.size for c in clients}, {c: (c // 2 + 1) % f.size for c in clients}
@@ -71,7 +78,10 @@ def move_takes_states_where_they_are_needed(f: Federation) -> None:
 
 
 def state(client: int) -> dict[str, torch.Tensor]:
-    return {"h": torch.full((4,), client + 0.1), "n": torch.full((2,), client + 0.2, dtype=torch.float64)}
+    return {
+        "h": torch.full((4,), client + 0.1),
+        "n": torch.full((2,), client + 0.2, dtype=torch.float64),
+    }
 
 
 def arrays() -> dict[str, np.ndarray]:
@@ -79,7 +89,7 @@ def arrays() -> dict[str, np.ndarray]:
     return {"images": pixels, "labels": np.array([3, -1, 2**40]), "domains": np.zeros(0)}
 
 
-def replicate_brings_the_servers_arrays(f: Federation) -> None:
+def replicate_brings_the_servers_arrays(f: Communicator) -> None:
     got = f.replicate(arrays() if f.is_server else None)
     assert list(got) == list(arrays())
     for name, array in arrays().items():
@@ -87,7 +97,7 @@ def replicate_brings_the_servers_arrays(f: Federation) -> None:
         assert np.array_equal(got[name], array)
 
 
-def share_gives_the_node_one_copy(f: Federation) -> None:
+def share_gives_the_node_one_copy(f: Communicator) -> None:
     got = f.share(arrays() if f.node.rank == 0 else None)
     for name, array in arrays().items():
         assert got[name].dtype == array.dtype
@@ -99,7 +109,7 @@ def share_gives_the_node_one_copy(f: Federation) -> None:
     assert got["labels"][1] == 77
 
 
-def share_gives_each_rank_a_copy_where_shared_memory_is_too_small(f: Federation) -> None:
+def share_gives_each_rank_a_copy_where_shared_memory_is_too_small(f: Communicator) -> None:
     with patch.object(module, "shared_memory_free", lambda: 0):
         got = f.share(arrays() if f.node.rank == 0 else None)
     assert all(np.array_equal(got[name], array) for name, array in arrays().items())
@@ -109,16 +119,19 @@ def share_gives_each_rank_a_copy_where_shared_memory_is_too_small(f: Federation)
     assert got["labels"][1] == f.rank
 
 
-def messages_larger_than_a_library_counts_go_in_pieces(f: Federation) -> None:
-    with patch.multiple(module, _LARGEST_MESSAGE=10, _LARGEST_MOVE=70):  # bytes: one number or two; three states
+def messages_larger_than_a_library_counts_go_in_pieces(f: Communicator) -> None:
+    # bytes: one number or two; three states
+    with patch.multiple(module, _LARGEST_MESSAGE=10, _LARGEST_MOVE=70):
         for check in WITH_VECTORS:
             check(f)
 
 
-def agree_gives_results_or_the_first_ranks_mistake_to_all(f: Federation) -> None:
+def agree_gives_results_or_the_first_ranks_mistake_to_all(f: Communicator) -> None:
     assert f.agree(lambda: f.rank + 1) == f.rank + 1
     try:
-        f.agree(lambda: mistaken(f"rank {f.rank}: expected sense") if f.rank >= f.size - 2 else None)
+        f.agree(
+            lambda: mistaken(f"rank {f.rank}: expected sense") if f.rank >= f.size - 2 else None
+        )
     except BadInput as error:
         assert str(error) == f"rank {max(0, f.size - 2)}: expected sense"
     else:
@@ -129,7 +142,7 @@ def mistaken(line: str) -> None:
     raise BadInput(line)
 
 
-def arrive_waits_asleep(f: Federation) -> None:
+def arrive_waits_asleep(f: Communicator) -> None:
     f.arrive()
     began, busy = time.perf_counter(), time.process_time()
     if f.rank == f.size - 1:
@@ -158,13 +171,13 @@ CHECKS = [
 ]
 
 if __name__ == "__main__":
-    federation = Federation()
+    communicator = Communicator()
     for check in CHECKS:
         try:
-            check(federation)
+            check(communicator)
         except BaseException:
             traceback.print_exc()
             stop_all()
-        federation.Barrier()
-        if federation.rank == 0:
+        communicator.Barrier()
+        if communicator.rank == 0:
             print(check.__name__, flush=True)

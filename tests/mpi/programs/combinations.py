@@ -1,4 +1,6 @@
-"""`combinations.py JSON`: train each of a list of combinations on all ranks; the server says how many did."""
+"""`combinations.py JSON`: train each of a list of combinations on all ranks; the server says how
+many did.
+"""
 
 import json
 import sys
@@ -9,17 +11,17 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where matrix.py is
 
 from matrix import train
 
-from mpifl.federation import Federation
-from mpifl.mpi import stop_all
+from mpifl.parallel.communicator import Communicator
+from mpifl.parallel.mpi import stop_all
 
 if __name__ == "__main__":
-    federation, choices = Federation(), json.loads(sys.argv[1])
+    communicator, choices = Communicator(), json.loads(sys.argv[1])
     for choice in choices:
         try:
-            train(choice, federation=federation)
+            train(choice, communicator=communicator)
         except BaseException:
             print("; ".join(choice.values()), file=sys.stderr)
             traceback.print_exc()
             stop_all()
-    if federation.is_server:
+    if communicator.is_server:
         print(f"trained {len(choices)}")

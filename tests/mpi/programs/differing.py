@@ -1,4 +1,6 @@
-"""`differing.py CONFIG OUT`: in each case the last rank is given something else; prints what is said of it."""
+"""`differing.py CONFIG OUT`: in each case the last rank is given something else; prints what is
+said of it.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from unittest.mock import patch
 import torch
 
 import mpifl
-from mpifl import build, session
-from mpifl.federation import AgreedBadInput, Federation
+from mpifl.parallel.communicator import AgreedBadInput, Communicator
+from mpifl.runner import build, session
 
 load, network, deal = build.shared_data, build.network, build.partition
 
@@ -51,16 +53,18 @@ CASES = {
 }
 
 
-def said(federation: Federation, config: str, out: Path, case: str) -> str:
+def said(communicator: Communicator, config: str, out: Path, case: str) -> str:
     """What a run says in this case, on all ranks alike."""
-    patches, assignment = CASES[case] if federation.rank == federation.size - 1 else ([], "")
+    patches, assignment = CASES[case] if communicator.rank == communicator.size - 1 else ([], "")
     with ExitStack() as stack:
         for differing in patches:
             stack.enter_context(differing)
         try:
-            session.run(federation, config, [assignment] if assignment else [], out / case, False, False)
+            session.run(
+                communicator, config, [assignment] if assignment else [], out / case, False, False
+            )
         except AgreedBadInput as error:
-            lines = federation.allgather(str(error))
+            lines = communicator.allgather(str(error))
             assert len(set(lines)) == 1, lines
             assert not (out / case).exists()
             return lines[0]
@@ -68,7 +72,7 @@ def said(federation: Federation, config: str, out: Path, case: str) -> str:
 
 
 if __name__ == "__main__":
-    job = Federation()
+    job = Communicator()
     found = {case: said(job, sys.argv[1], Path(sys.argv[2]), case) for case in CASES}
     if job.is_server:
         print(json.dumps(found))

@@ -1,8 +1,10 @@
-"""`failing.py HOW CONFIG OUT [key=value]...`: `mpifl run`, where things go wrong in round 2, for client 3, by HOW.
+"""`failing.py HOW CONFIG OUT [key=value]...`: `mpifl run`, where things go wrong in round 2, for
+client 3, by HOW.
 
-`raise`: training raises. `nan`: the loss is not finite. `server`: the server's evaluation raises. `exit`, `vanish`,
-`killed`: the rank ends, as if all were well (by sys.exit and by os._exit) or by SIGKILL.
-Each rank writes its process id into OUT.pids/, and the time of what went wrong into OUT.time.
+`raise`: training raises. `nan`: the loss is not finite. `server`: the server's evaluation raises.
+`exit`, `vanish`, `killed`: the rank ends, as if all were well (by sys.exit and by os._exit) or by
+SIGKILL. Each rank writes its process id into OUT.pids/, and the time of what went wrong into
+OUT.time.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-from mpifl import evaluate as evaluation
-from mpifl import session
 from mpifl.losses import LOSSES
 from mpifl.losses.cross_entropy import CrossEntropy
-from mpifl.settings import options
+from mpifl.options import options
+from mpifl.runner import session
+from mpifl.training import evaluate as evaluation
 
 ROUND, CLIENT = 2, 3
 

@@ -1,4 +1,6 @@
-"""Curvature of data shared out over ranks: prints, on rank 0, numbers that must not depend on how many there are."""
+"""Curvature of data shared out over ranks: prints, on rank 0, numbers that must not depend on how
+many there are.
+"""
 
 from __future__ import annotations
 
@@ -13,40 +15,48 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from curvature.nets import batches, net
 
 from mpifl.curvature import Curvature, Objective, diagonal, lanczos, sharpness, spectrum
-from mpifl.federation import Federation
-from mpifl.settings import BadInput
+from mpifl.options import BadInput
+from mpifl.parallel.communicator import Communicator
 
 
 def main() -> None:
-    federation = Federation()
+    communicator = Communicator()
     made = net("cnn with group norm")
     x, y = (torch.cat(part) for part in zip(*batches(), strict=True))
-    own = list(zip(x.tensor_split(federation.size)[federation.rank].split(3), _split(y, federation), strict=True))
-    objective = Objective(made, own, total=_total(federation))
+    own = list(
+        zip(
+            x.tensor_split(communicator.size)[communicator.rank].split(3),
+            _split(y, communicator),
+            strict=True,
+        )
+    )
+    objective = Objective(made, own, total=_total(communicator))
     operator = Curvature(objective, made.weights)
     ends = lanczos(operator, 3, 1, tolerance=1e-6)
     found = diagonal(operator, ends.basis, sizes=operator.sizes, most=12)
     numbers = {
         "loss": [operator.loss, *objective.score(made.weights)],
-        "product": operator(torch.linspace(-1, 1, operator.dimension, dtype=torch.float64)).tolist(),
+        "product": operator(
+            torch.linspace(-1, 1, operator.dimension, dtype=torch.float64)
+        ).tolist(),
         "eigenvalues": [*ends.top.values, *ends.bottom.values],
         "diagonal": found.mean.tolist(),
         "traces": found.parts.mean(0).tolist(),
         "moments": [spectrum(operator, starts=2, steps=5).moment(k)[0] for k in (1, 2)],
         "sharpness": [sharpness(objective, made.weights).value],
         "products": [operator.products],
-        "refused": _refusal(federation, made, own),
+        "refused": _refusal(communicator, made, own),
     }
-    if federation.is_server:
+    if communicator.is_server:
         print(json.dumps(numbers))
 
 
-def _total(federation: Federation):
-    return lambda vector: torch.from_numpy(federation.everywhere(vector.numpy()))
+def _total(communicator: Communicator):
+    return lambda vector: torch.from_numpy(communicator.everywhere(vector.numpy()))
 
 
-def _split(y: torch.Tensor, federation: Federation) -> tuple[torch.Tensor, ...]:
-    return y.tensor_split(federation.size)[federation.rank].split(3)
+def _split(y: torch.Tensor, communicator: Communicator) -> tuple[torch.Tensor, ...]:
+    return y.tensor_split(communicator.size)[communicator.rank].split(3)
 
 
 class Changing:
@@ -60,14 +70,14 @@ class Changing:
         return iter([(x + self.changes * torch.rand(()), y) for x, y in self.data])
 
 
-def _refusal(federation: Federation, made, own: list) -> list[str]:
+def _refusal(communicator: Communicator, made, own: list) -> list[str]:
     """What every rank says where one rank's data change."""
-    data = Changing(own, federation.rank == federation.size - 1)
+    data = Changing(own, communicator.rank == communicator.size - 1)
     try:
-        Curvature(Objective(made, data, total=_total(federation)), made.weights)
+        Curvature(Objective(made, data, total=_total(communicator)), made.weights)
     except BadInput as error:
         said = str(error)
-    return ["got" in line for line in federation.allgather(said)] == [True] * federation.size
+    return ["got" in line for line in communicator.allgather(said)] == [True] * communicator.size
 
 
 main()

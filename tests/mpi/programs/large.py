@@ -1,25 +1,31 @@
-"""Messages of more than 2^31 bytes, as models of hundreds of millions of parameters send them; two ranks, 16 GB."""
+"""Messages of more than 2^31 bytes, as models of hundreds of millions of parameters send them; two
+ranks, 16 GB.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from mpifl.federation import Federation
-from mpifl.summation import WeightedSum
+from mpifl.parallel.communicator import Communicator
+from mpifl.parallel.exact_sum import WeightedSum
 
 SIZE = (1 << 28) + 5  # float64 or int64
 BLOCK = 1 << 20
 
 
-def broadcast_brings_them(f: Federation) -> None:
-    own = torch.arange(SIZE, dtype=torch.float64) if f.is_server else torch.zeros(1, dtype=torch.float64).expand(SIZE)
+def broadcast_brings_them(f: Communicator) -> None:
+    own = (
+        torch.arange(SIZE, dtype=torch.float64)
+        if f.is_server
+        else torch.zeros(1, dtype=torch.float64).expand(SIZE)
+    )
     got = f.broadcast({"w": own})["w"]
     for start, part in zip(range(0, SIZE, BLOCK), got.split(BLOCK), strict=True):
         assert torch.equal(part, torch.arange(start, start + len(part), dtype=torch.float64))
 
 
-def total_adds_them(f: Federation) -> None:
+def total_adds_them(f: Communicator) -> None:
     like, rows = {"w": torch.zeros(1).expand(SIZE)}, np.zeros((f.size, 1))
     sums = WeightedSum(like, {"w": torch.ones(1)})
     sums.add({"w": torch.full((1,), f.rank + 1.0).expand(SIZE)}, 0.5)
@@ -32,8 +38,8 @@ def total_adds_them(f: Federation) -> None:
 
 
 if __name__ == "__main__":
-    federation = Federation()
-    broadcast_brings_them(federation)
-    total_adds_them(federation)
-    if federation.is_server:
+    communicator = Communicator()
+    broadcast_brings_them(communicator)
+    total_adds_them(communicator)
+    if communicator.is_server:
         print("ok")

@@ -1,6 +1,8 @@
-"""`memory.py CONFIG OUT [key=value]...`: `mpifl run`; then each rank writes what it took into OUT.RANK.json.
+"""`memory.py CONFIG OUT [key=value]...`: `mpifl run`; then each rank writes what it took into
+OUT.RANK.json.
 
-`start`: resident bytes before, `peaks`: the most so far at each message to the workers, `seconds`: of processor time.
+`start`: resident bytes before, `peaks`: the most so far at each message to the workers, `seconds`:
+of processor time.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from mpifl import session
-from mpifl.calibration import resident
-from mpifl.federation import Federation
+from mpifl.parallel.communicator import Communicator
+from mpifl.plan.profile import resident
+from mpifl.runner import session
 
-broadcast, peaks, ranks = Federation.broadcast, [], []
+broadcast, peaks, ranks = Communicator.broadcast, [], []
 
 
-def noting(self: Federation, message: dict) -> dict:
+def noting(self: Communicator, message: dict) -> dict:
     ranks[:] = [self.rank]
     peaks.append(resident()[1])
     return broadcast(self, message)
@@ -27,7 +29,7 @@ def noting(self: Federation, message: dict) -> dict:
 if __name__ == "__main__":
     config, out, *assignments = sys.argv[1:]
     start = resident()[0]
-    with patch.object(Federation, "broadcast", noting):
+    with patch.object(Communicator, "broadcast", noting):
         code = session.main(config, assignments, Path(out), force=False)
     found = {"start": start, "peaks": peaks, "seconds": time.process_time()}
     Path(f"{out}.{ranks[0]}.json").write_text(json.dumps(found))

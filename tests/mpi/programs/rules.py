@@ -1,4 +1,6 @@
-"""`rules.py`: every rule that remembers something, in one launch; the server prints what identifies each round."""
+"""`rules.py`: every rule that remembers something, in one launch; the server prints what identifies
+each round.
+"""
 
 import json
 import sys
@@ -10,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where tiny.py is
 import tiny
 
 from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
-from mpifl.federation import Federation
-from mpifl.mpi import stop_all
+from mpifl.parallel.communicator import Communicator
+from mpifl.parallel.mpi import stop_all
 
 PARTLY = {
     "rounds": 5,
@@ -25,8 +27,14 @@ PERSIST = {"momentum": 0.9, "momentum_state": "persist"}
 HEADED = {"model": {"name": "lenet", "norm": "batch", "projection": 4}}
 
 CASES = {name: {"algorithm": {"name": name}} for name in ALGORITHMS}
-CASES |= {f"{name}, uniform": {"algorithm": {"name": name}, "objective": "uniform"} for name in ("scaffold", "feddc")}
-CASES |= {f"fedavg, {name}": {"algorithm": {"name": "fedavg", "server_step": name}} for name in SERVER_STEPS}
+CASES |= {
+    f"{name}, uniform": {"algorithm": {"name": name}, "objective": "uniform"}
+    for name in ("scaffold", "feddc")
+}
+CASES |= {
+    f"fedavg, {name}": {"algorithm": {"name": "fedavg", "server_step": name}}
+    for name in SERVER_STEPS
+}
 CASES |= {
     "fedavg, moon": {**HEADED, "local": {"loss": "ce + moon"}},
     "feddc, moon, momentum, buffers": {
@@ -40,16 +48,22 @@ CASES |= {
         "algorithm": {"name": "scaffold", "server_step": {"name": "yogi"}},
         "model": {"name": "resnet20", "norm": "batch", "projection": 4},
         "buffers": "pooled",
-        "local": {"loss": "mixup(stochdepth(fedlc + man) + gradaug) + moon", "gradient": "asam", "clip": 10.0},
+        "local": {
+            "loss": "mixup(stochdepth(fedlc + man) + gradaug) + moon",
+            "gradient": "asam",
+            "clip": 10.0,
+        },
     },
 }
 
 if __name__ == "__main__":
-    federation = Federation()
+    communicator = Communicator()
     try:
-        results = {name: tiny.digests({**PARTLY, **case}, federation) for name, case in CASES.items()}
+        results = {
+            name: tiny.digests({**PARTLY, **case}, communicator) for name, case in CASES.items()
+        }
     except BaseException:
         traceback.print_exc()
         stop_all()
-    if federation.is_server:
+    if communicator.is_server:
         print(json.dumps(results))

@@ -1,9 +1,11 @@
-"""`runs.py FOLDER`: run each config FOLDER/*.toml into FOLDER/NAME. One launch, for starting up takes longest."""
+"""`runs.py FOLDER`: run each config FOLDER/*.toml into FOLDER/NAME. One launch, for starting up
+takes longest.
+"""
 
 import sys
 from pathlib import Path
 
-from mpifl import session
+from mpifl.runner import session
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

@@ -6,15 +6,15 @@ import atexit
 import sys
 import time
 
-from mpifl.exits import DONE, on_all_ranks
-from mpifl.federation import Federation
+from mpifl.parallel.communicator import Communicator
+from mpifl.runner.exit_codes import DONE, on_all_ranks
 
 
-def linger(federation: Federation) -> int:
-    federation.Barrier()
-    atexit.unregister(federation.pulse._release)
-    atexit.register(time.sleep, 3.0 * federation.rank)  # called after what is registered next
-    atexit.register(federation.pulse._release)
+def linger(communicator: Communicator) -> int:
+    communicator.Barrier()
+    atexit.unregister(communicator.heartbeat._release)
+    atexit.register(time.sleep, 3.0 * communicator.rank)  # called after what is registered next
+    atexit.register(communicator.heartbeat._release)
     return DONE
 
 

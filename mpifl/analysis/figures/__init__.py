@@ -1,0 +1,1 @@
+"""Figures: panels of traces, drawn as pictures or as pages."""

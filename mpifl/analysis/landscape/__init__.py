@@ -1,0 +1,1 @@
+"""The loss around a model, and on the way to others."""

@@ -1,0 +1,1 @@
+"""The network and data of a stored run, made again."""

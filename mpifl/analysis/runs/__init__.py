@@ -1,0 +1,1 @@
+"""Finished runs read together: groups over seeds, curves, tables."""

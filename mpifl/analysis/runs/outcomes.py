@@ -1,0 +1,92 @@
+"""What came of a run in a few numbers: final and best accuracy, what it took to reach an accuracy,
+what it cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mpifl.analysis.runs.curves import series
+from mpifl.analysis.runs.groups import Group
+from mpifl.options import BadInput
+from mpifl.store import Run
+
+REACHED = ("rounds_to_target", "bytes_to_target", "seconds_to_target")
+"""until the first evaluation at or above the target; NaN where it was not reached"""
+
+
+class Summary(NamedTuple):
+    """A figure of a group: over the runs that have it."""
+
+    mean: float
+    std: float
+    """sample standard deviation (n - 1); NaN for one run"""
+    n: int
+    """runs that have it"""
+    of: int
+    """runs of the group"""
+
+
+def outcome(run: Run, target: float | None = None, last: int = 1) -> dict[str, float]:
+    """The figures of one run: accuracies as fractions, best_round, rounds, bytes (up and down),
+    seconds, and REACHED.
+
+    final_accuracy is the mean of the `last` evaluations. Raises BadInput for a run without
+    evaluations.
+    """
+    rounds, accuracy = series(run, "accuracy")
+    best = int(accuracy.argmax())
+    figures = {
+        "final_accuracy": float(accuracy[-last:].mean()),
+        "best_accuracy": float(accuracy[best]),
+        "best_round": int(rounds[best]),
+        "final_loss": float(series(run, "loss")[1][-last:].mean()),
+        "rounds": int(run.rounds["round"][-1]),
+        "bytes": _until(run, "bytes"),
+        "seconds": _until(run, "seconds"),
+    }
+    if target is None:
+        return figures
+    above = np.flatnonzero(accuracy >= target)
+    if not len(above):
+        return figures | dict.fromkeys(REACHED, float("nan"))
+    round = int(rounds[above[0]])
+    spent = (float(round), _until(run, "bytes", round), _until(run, "seconds", round))
+    return figures | dict(zip(REACHED, spent, strict=True))
+
+
+def _until(run: Run, quantity: str, round: int | None = None) -> float:
+    """What was spent by the end of `round`, or of all rounds; NaN where the run does not know."""
+    try:
+        rounds, spent = series(run, quantity)
+    except BadInput:
+        return float("nan")
+    spent = spent if round is None else spent[rounds <= round]
+    return float(spent[-1]) if len(spent) else float("nan")
+
+
+def summaries(
+    group: Group, figures_of: Callable[[Run], Mapping[str, float]], names: Sequence[str] = ()
+) -> dict[str, Summary]:
+    """Mean and spread over the runs of a group of what `figures_of` gives for each, by name.
+
+    A run may lack a figure, or have NaN: the others count. `names` are there in any case.
+    """
+    rows = [figures_of(run) for run in group.runs]
+    every = dict.fromkeys([*names, *(name for row in rows for name in row)])
+    return {name: summary([row.get(name, float("nan")) for row in rows]) for name in every}
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Mean and sample standard deviation of the values that are numbers.
+
+    >>> summary([1.0, 3.0, float("nan")])
+    Summary(mean=2.0, std=1.4142135623730951, n=2, of=3)
+    """
+    known = np.array([value for value in values if np.isfinite(value)])
+    mean = float(known.mean()) if len(known) else float("nan")
+    std = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+    return Summary(mean, std, len(known), len(values))

@@ -1,0 +1,128 @@
+"""How long a local step and a test take on this machine, and what a step keeps in memory: short and
+measured.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from mpifl.parallel.exact_sum import Diverged, WeightedSum
+from mpifl.plan.dry_run import Outline
+from mpifl.training.evaluate import evaluate
+from mpifl.training.experiment import Experiment
+
+_REPEATS = 3
+_SECONDS = 2.0  # what timing the steps may take, where one step does not take longer by itself
+_MOST_STEPS = 20
+
+
+class Calibration(NamedTuple):
+    """What was measured; seconds and bytes."""
+
+    batch: int
+    """samples in a step"""
+    step: float
+    client: float
+    """a client's round beside its steps: its weights in, its reply added"""
+    evaluation: float
+    """one batch of the test"""
+    activations: int
+    """what a step keeps for its backward pass, parameters left out"""
+
+
+def calibrate(outline: Outline) -> Calibration:
+    """Play the trial's client for a few steps, and test one batch."""
+    trial = outline.trial
+    player = _Player(outline)
+    saved = SavedForBackward(trial.clients.net.weights)
+    with saved:
+        player.play(1)  # which warms up too
+    more = int(min(_MOST_STEPS, max(1, _SECONDS / _REPEATS / player.play(1))))
+    # the least: what others do on the machine only adds
+    few = min(player.play(1) for _ in range(_REPEATS))
+    many = min(player.play(1 + more) for _ in range(_REPEATS))
+    step = (many - few) / more if many > few else many / (1 + more)
+    batch = min(outline.config.local.batch, len(trial.clients.samples))
+    return Calibration(batch, step, max(0.0, few - step), _evaluation(trial), saved.peak)
+
+
+class _Player:
+    """One client's round, as a worker does it."""
+
+    def __init__(self, outline: Outline) -> None:
+        self._clients, self._sent = outline.trial.clients, outline.sent
+        # As a client that has played before: MOON then also runs two frozen models.
+        self._state = {
+            name: torch.ones_like(v) if name == "met" else v for name, v in outline.state.items()
+        }
+        self._sums = WeightedSum(outline.reply, self._sent)
+
+    def play(self, steps: int) -> float:
+        """Seconds for `steps` steps and all around them."""
+        clients = self._clients
+        clients.local = replace(clients.local, steps=steps)
+        began = time.perf_counter()
+        played = clients.play(0, 1, self._sent, self._state)
+        with suppress(Diverged):  # it takes as long
+            self._sums.add(played.reply, 1.0)
+        return time.perf_counter() - began
+
+
+def _evaluation(trial: Experiment) -> float:
+    times, forward = [], trial.clients.loss.evaluated(trial.clients.net.module)
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        evaluate(trial.clients.net, trial.test, trial.evaluation.batch, forward=forward)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+class SavedForBackward(saved_tensors_hooks):
+    """Counts, while it is entered, the most bytes that one graph keeps for its backward pass.
+
+    Views of `weights` are left out, and what several operations keep in one storage counts once.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__(self._saved, self._used)
+        self.peak = 0
+        self._known = weights.untyped_storage().data_ptr()
+        self._storages: dict[int, int] = {}
+        self._backward = False
+
+    def _saved(self, tensor: Tensor) -> Tensor:
+        if self._backward:  # a new graph begins
+            self._storages, self._backward = {}, False
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() != self._known:
+            self._storages[storage.data_ptr()] = storage.nbytes()
+            self.peak = max(self.peak, sum(self._storages.values()))
+        return tensor
+
+    def _used(self, tensor: Tensor) -> Tensor:
+        self._backward = True
+        return tensor
+
+
+def resident() -> tuple[int, int] | None:
+    """This process's memory in bytes, (now, at its peak); None where the system does not tell. GPU
+    memory is extra.
+    """
+    try:
+        with open("/proc/self/status") as status:
+            fields = dict(line.split(":", 1) for line in status)
+        return tuple(int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def on_gpu(device: torch.device) -> int:
+    """The most bytes that tensors took on `device`; 0 for the CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

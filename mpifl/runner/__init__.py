@@ -1,0 +1,1 @@
+"""One `mpifl run`: from a config to a finished folder."""

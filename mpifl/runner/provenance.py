@@ -1,0 +1,93 @@
+"""Where and with what a run was made: what a reader years later needs to know of its numbers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mpifl
+from mpifl.data.dataset import Dataset
+from mpifl.parallel import launcher
+from mpifl.parallel.communicator import Communicator
+from mpifl.parallel.mpi import library
+
+_LIBRARIES = ("mpifl", "torch", "torchvision", "numpy", "h5py", "mpi4py")
+
+
+def role(communicator: Communicator) -> str:
+    """Whether this rank is the server, a worker, or alone and so both."""
+    return (
+        "server"
+        if communicator.worker is None
+        else "worker"
+        if communicator.size > 1
+        else "server, worker"
+    )
+
+
+def name_of(device: torch.device) -> str:
+    """The device with its maker's name.
+
+    >>> name_of(torch.device("cpu")).startswith("cpu (")
+    True
+    """
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{device} ({name})"
+
+
+def place(communicator: Communicator, device: torch.device) -> dict[str, Any]:
+    """One row of the table printed at start: where this rank runs and with what."""
+    return {
+        "rank": communicator.rank,
+        "role": role(communicator),
+        "host": socket.gethostname(),
+        "device": name_of(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def provenance(dataset: Dataset, places: list[dict[str, Any]]) -> dict[str, Any]:
+    """All of it, for the run's folder; `places` has every rank's `place`."""
+    facts = {
+        "command": " ".join(sys.argv),
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "mpi_library": library(),
+        "launched_ranks": launcher.ranks() or 1,
+        "ranks": len(places),
+        "data_checksum": dataset.checksum,
+        "data_source": dataset.source,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.version.cuda or "",
+    }
+    facts |= {f"version_{name}": version(name) for name in _LIBRARIES}
+    facts |= {key: [str(row[key]) for row in places] for key in ("host", "device", "threads")}
+    facts |= {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}
+    return facts
+
+
+def _git_commit() -> str:
+    """The commit of the code that runs, with a mark when files differ from it; empty outside a
+    checkout.
+    """
+    command = [
+        "git",
+        "-C",
+        str(Path(mpifl.__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+    ]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

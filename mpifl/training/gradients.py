@@ -1,0 +1,86 @@
+"""Oracles: which gradient a local step takes. `oracle(gradient, w) -> gradient to use`.
+
+`gradient(w)` may be asked more than once: for the same batch with the same random draws;
+BatchNorm's running statistics move on the first call only. What it returns is overwritten by the
+next call. `gradient.scales [d]` is 1 where a parameter is a weight and 0 where it is a bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mpifl.options import Fraction, NonNegative, options
+
+Gradient = Callable[[Tensor], Tensor]
+Oracle = Callable[[Gradient, Tensor], Tensor]
+
+_TINY = 1e-12
+
+
+def _norm(vector: Tensor) -> Tensor:
+    return vector.norm(dim=-1, keepdim=True).clamp_min(_TINY)
+
+
+@options
+class Plain:
+    """The gradient at the current weights: stochastic gradient descent."""
+
+    def __call__(self, gradient: Gradient, w: Tensor) -> Tensor:
+        return gradient(w)
+
+
+@options
+class Sam:
+    """Sharpness-aware minimisation (Foret et al. 2021, eq. 2-3): the gradient at w + rho g/||g||;
+    rho = 0 is plain.
+    """
+
+    rho: NonNegative = 0.05
+
+    def __call__(self, gradient: Gradient, w: Tensor) -> Tensor:
+        g = gradient(w)
+        return gradient(w + g * (self.rho / _norm(g))) if self.rho else g
+
+
+@options
+class Asam:
+    """Adaptive SAM (Kwon et al. 2021, eq. 5): at w + rho T^2 g/||T g||, T = |w| + eta for weights,
+    1 for biases.
+    """
+
+    rho: NonNegative = 0.5
+    eta: NonNegative = 0.2
+
+    def __call__(self, gradient: Gradient, w: Tensor) -> Tensor:
+        g = gradient(w)
+        if not self.rho:
+            return g
+        t = torch.where(gradient.scales > 0, w.abs() + self.eta, 1.0)
+        tg = t * g
+        return gradient(w + t * tg * (self.rho / _norm(tg)))
+
+
+@options
+class Blend:
+    """FedSpeed's (Sun et al. 2023): (1 - mix) g(w) + mix g(w + rho g(w)); rho = 0 or mix = 0 is
+    plain.
+    """
+
+    rho: NonNegative = 0.1
+    mix: Fraction = 1.0
+    normalise: bool = True
+    """perturb by rho g/||g|| (the code) or by rho g (the paper)"""
+
+    def __call__(self, gradient: Gradient, w: Tensor) -> Tensor:
+        g = gradient(w)
+        if not self.rho or not self.mix:
+            return g
+        first = None if self.mix == 1 else g.clone()
+        g = gradient(w + g * (self.rho / _norm(g) if self.normalise else self.rho))
+        return g if first is None else g.mul_(self.mix).add_(first, alpha=1 - self.mix)
+
+
+GRADIENTS = {"plain": Plain, "sam": Sam, "asam": Asam, "blend": Blend}

@@ -1,0 +1,79 @@
+"""Who takes part in a round, and which worker plays whom: computed alike on every rank, nothing
+sent.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Literal
+
+import numpy as np
+
+from mpifl import seeds
+from mpifl.options import BadInput, Share, options
+
+_REDRAWS = 1000
+
+
+@options
+class Participation:
+    """How a round's cohort is drawn from all clients."""
+
+    kind: Literal["fixed", "bernoulli"] = "fixed"
+    """fixed: floor(fraction x clients), without replacement; bernoulli: each client on its own,
+    redrawn if none
+    """
+    fraction: Share = 1.0
+
+    def cohort(self, seed: int, round: int, clients: int) -> np.ndarray:
+        """The sorted ids (int64) of the clients that take part in `round`.
+
+        Raises BadInput when the fraction picks nobody.
+        """
+        random = seeds.generator(seed, "cohort", round)
+        if self.kind == "fixed":
+            size = int(self.fraction * clients + 1e-9)  # 0.29 * 100 is 28.999999999999996
+            if size == 0:
+                raise self._nobody(clients)
+            return np.sort(random.permutation(clients)[:size]).astype(np.int64)
+        for _ in range(_REDRAWS):
+            chosen = np.flatnonzero(random.random(clients) < self.fraction)
+            if chosen.size:
+                return chosen.astype(np.int64)
+        raise self._nobody(clients)
+
+    def _nobody(self, clients: int) -> BadInput:
+        return BadInput(
+            f"participation.fraction: expected to pick at least one of {clients} clients; got {self.fraction}, which "
+            f"picks nobody; allowed: {1 / clients:.3g} and more"
+        )
+
+
+def assign(cohort: np.ndarray, costs: np.ndarray, workers: int) -> list[list[int]]:
+    """The clients each worker plays: the longest first, each to the worker with the least work so
+    far.
+
+    `costs[i]` is the expected work of `cohort[i]` in any unit. Ties go by client id and worker
+    number.
+
+    >>> assign(np.array([3, 5, 8, 9]), np.array([4.0, 1.0, 3.0, 2.0]), 2)
+    [[3, 5], [8, 9]]
+    """
+    load = [(0.0, worker) for worker in range(workers)]
+    plays: list[list[int]] = [[] for _ in range(workers)]
+    for i in np.lexsort((cohort, -costs)):
+        work, worker = heapq.heappop(load)
+        plays[worker].append(int(cohort[i]))
+        heapq.heappush(load, (work + float(costs[i]), worker))
+    return plays
+
+
+def weights(objective: Literal["samples", "uniform"], sizes: np.ndarray) -> np.ndarray:
+    """The weight (float64, sum 1) of each client of a cohort in the mean: by its samples, or all
+    alike.
+
+    >>> weights("samples", np.array([1, 3])).tolist(), weights("uniform", np.array([1, 3])).tolist()
+    ([0.25, 0.75], [0.5, 0.5])
+    """
+    sizes = np.ones(len(sizes)) if objective == "uniform" else sizes.astype(np.float64)
+    return sizes / sizes.sum()

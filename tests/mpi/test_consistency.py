@@ -1,0 +1,50 @@
+"""Ranks that were given different things are named before the first round, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from mpi.launch import MPIS, launch
+from mpi.running import written
+
+from mpifl import __version__
+
+PROGRAM = Path(__file__).parent / "programs" / "differing.py"
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_a_rank_that_differs_is_named_with_its_host_and_the_difference(tmp_path, mpi):
+    config = written(
+        tmp_path, rounds=1, model={"name": "mlp", "hidden": [32]}, algorithm={"name": "fedavg"}
+    )
+    done = launch(mpi, 3, PROGRAM, config, tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    *_, last = done.stdout.splitlines()
+    said, host = json.loads(last), socket.gethostname()
+    start, end = (
+        f"rank 2 on {host}: ",
+        " (so with 1 of 3 ranks); give all ranks the same config, data and software",
+    )
+    assert said.pop("threads") == ""  # ranks may compute with more or fewer
+    assert all(line.startswith(start) and line.endswith(end) for line in said.values()), said
+    told = {case: line.removeprefix(start).removesuffix(end) for case, line in said.items()}
+    assert told["option"] == f"local.lr: expected 0.05, as rank 0 on {host} has; got 0.2"
+    assert (
+        told["rule"]
+        == f"algorithm.name: expected 'fedavg', as rank 0 on {host} has; got 'scaffold'"
+    )
+    assert (
+        told["version"]
+        == f"version of mpifl: expected {__version__}, as rank 0 on {host} has; got 0.0.0"
+    )
+    assert told["data"].startswith("checksum of the data: expected ")
+    assert told["partition"].startswith("SHA-256 of the partition: expected ")
+    assert "shape (32, 64) at 0, as rank 0" in told["layout"]
+    assert told["layout"].endswith("got shape (33, 64) at 0")
+    assert (
+        told["type"]
+        == f"type of the weights: expected torch.float32, as rank 0 on {host} has; got torch.float64"
+    )

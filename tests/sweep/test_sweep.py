@@ -1,0 +1,126 @@
+"""A sweep says what there is of each run; its runs can be run one by one, twice, and on any number
+of ranks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from mpi.launch import launch
+
+from mpifl.cli import main
+from mpifl.store import Run
+
+BASE = """
+rounds = 2
+clients = 4
+data = { name = "digits", train_limit = 200, test_limit = 50 }
+model = { name = "mlp", hidden = [8] }
+"""
+SWEEP = """
+base = "base.toml"
+out = "out"
+[cases.rule.avg]
+algorithm = "fedavg"
+[cases.rule.dyn]
+algorithm = { name = "feddyn", alpha = 0.01 }
+[grid]
+seed = [1, 2]
+"""
+
+
+@pytest.fixture
+def folder(elsewhere) -> Path:
+    """The working directory, with a sweep of four runs."""
+    (elsewhere / "base.toml").write_text(BASE)
+    (elsewhere / "sweep.toml").write_text(SWEEP)
+    return elsewhere
+
+
+def sweep(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["sweep", "sweep.toml", *arguments])
+
+
+def states() -> list[str]:
+    return [line.split("\t")[1] for line in sweep("--list").stdout.splitlines()]
+
+
+def test_a_sweep_is_run_task_by_task_and_says_what_is_missing(folder):
+    assert sweep("--missing").stdout == "0-3\n"
+    assert sweep("--task", "1").exit_code == 0
+    assert states() == ["missing", "done", "missing", "missing"]
+    assert sweep("--missing").stdout == "0,2-3\n"
+    assert sweep("--list", "--task", "1").stdout == "1\tdone\tout/avg_seed=2\n"
+    table = sweep().stdout
+    assert table.startswith("4 runs in out: 1 done, 0 partial, 3 missing\n")
+    assert table.count("2 of 2") == 1
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["avg_seed=2"]
+
+
+def test_a_run_that_is_done_is_left_alone_on_any_number_of_ranks(folder):
+    assert sweep("--task", "0").exit_code == 0
+    before = {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
+    again = launch("mpich", 2, "-m", "mpifl", "sweep", "sweep.toml", "--task", "0", cwd=folder)
+    assert (again.returncode, again.stdout) == (0, "mpifl: out/avg_seed=1 is done\n")
+    assert {
+        path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()
+    } == before
+
+
+def test_a_run_with_rounds_to_go_is_partial_and_goes_on(folder):
+    assert sweep("--task", "3").exit_code == 0
+    (folder / "base.toml").write_text(BASE.replace("rounds = 2", "rounds = 3"))
+    assert states() == ["missing", "missing", "missing", "partial"]
+    assert sweep("--missing").stdout == "0-3\n"
+    assert sweep("--task", "3").exit_code == 0
+    assert Run.open("out/dyn_seed=2").rounds["round"].tolist() == [1, 2, 3]
+    assert states()[3] == "done"
+
+
+def test_where_all_is_done_nothing_is_missing(folder):
+    (folder / "sweep.toml").write_text('base = "base.toml"')
+    assert sweep("--task", "0").exit_code == 0
+    nothing = sweep("--missing")
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert nothing.stderr == "mpifl: all 1 runs of sweep.toml are done\n"
+    assert Run.open("runs/sweep/base").status == "complete"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--missing"], ["--list"], ["--task", "0"]])
+def test_a_run_begun_with_other_options_is_refused(folder, arguments):
+    assert sweep("--task", "0").exit_code == 0
+    (folder / "base.toml").write_text(BASE.replace("clients = 4", "clients = 5"))
+    refused = sweep(*arguments)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(
+        "mpifl: out/avg_seed=1: clients: expected 4, as the run was begun; got 5"
+    )
+
+
+MISTAKES = {
+    "seed = [1, -1]": "avg_seed=-1: seed: expected greater than or equal to 0; got -1",
+    "local.epoch = [1]": "avg_epoch=1: local.epoch: unknown key; did you mean epochs?",
+    'data.path = ["nowhere.h5"]': "data.path: expected a data file; got nothing at ",
+}
+
+
+@pytest.mark.parametrize(("grid", "line"), MISTAKES.items(), ids=list(MISTAKES))
+def test_no_run_starts_while_another_is_wrong(folder, grid, line):
+    (folder / "sweep.toml").write_text(SWEEP.replace("seed = [1, 2]", grid))
+    for arguments in (["--task", "0"], ["--missing"]):
+        refused = sweep(*arguments)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert refused.stderr.startswith(f"mpifl: {line}")
+    assert not (folder / "out").exists()
+
+
+def test_wrong_calls_are_told(folder):
+    assert (
+        sweep("--task", "4").stderr
+        == "mpifl: --task: expected 0 to 3, the numbers of the sweep's runs; got 4\n"
+    )
+    assert sweep("--missing", "--list").exit_code == 2
+    nowhere = CliRunner().invoke(main, ["sweep", "nowhere.toml"])
+    assert nowhere.stderr.startswith("mpifl: nowhere.toml: expected a config")

@@ -1,0 +1,109 @@
+"""The layers of the package: imports go down only. Read from the syntax tree, so lazy imports count
+too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+PACKAGE = REPOSITORY / "mpifl"
+
+LAYERS = [
+    "__init__",
+    "options seeds terminal",
+    "config schedules net",
+    "parallel",
+    "store",
+    "data models",
+    "losses",
+    "training",
+    "algorithms curvature",
+    "runner",
+    "plan analysis",
+    "sweep",
+    "commands",
+    "cli",
+    "__main__",
+]
+"""From the bottom up: a part (a file or a package of mpifl/) imports from the lines above its own,
+and from itself.
+"""
+
+LAYER = {part: number for number, line in enumerate(LAYERS) for part in line.split()}
+
+MACHINERY = {"config", "parallel", "store", "data", "runner"}
+FORBIDDEN = {"losses": MACHINERY, "algorithms": MACHINERY, "curvature": MACHINERY - {"data"}}
+"""parts that know nothing of MPI, files, devices or config, though they stand above them"""
+
+SINGLE_IMPORTERS = {"mpi4py": ("parallel/mpi.py",), "h5py": ("store/", "data/packed.py")}
+"""each library behind one door"""
+
+SOURCES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+ANALYSES = sorted((REPOSITORY / "analysis").glob("*.py"))
+
+
+def part_of(source: str) -> str:
+    """`rounds` of rounds.py, `data` of data/partition/iid.py."""
+    return source.split("/")[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted name of everything that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, (
+                f"{path}, line {node.lineno}: expected an absolute import; got a relative one"
+            )
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_imported(path: Path) -> set[str]:
+    """The parts of mpifl that a file imports from; a name of mpifl itself counts as `__init__`."""
+    names = [name.split(".") for name in imports(path)]
+    inside = {name[1] if len(name) > 1 else "__init__" for name in names if name[0] == "mpifl"}
+    return {
+        part if (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").is_file() else "__init__"
+        for part in inside
+    }
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_file_imports_only_from_layers_below_its_own(source):
+    part = part_of(source)
+    assert part in LAYER, (
+        f"mpifl/{source} has no layer yet: add {part!r} to LAYERS in tests/{Path(__file__).name}"
+    )
+    for imported in parts_imported(PACKAGE / source) - {part}:
+        assert imported in LAYER, (
+            f"mpifl/{imported} has no layer yet: add it to LAYERS in tests/{Path(__file__).name}"
+        )
+        assert LAYER[imported] < LAYER[part], (
+            f"mpifl/{source} imports {imported}, which is not below {part}"
+        )
+
+
+@pytest.mark.parametrize("source", [source for source in SOURCES if part_of(source) in FORBIDDEN])
+def test_the_mathematics_knows_nothing_of_mpi_files_devices_or_config(source):
+    assert parts_imported(PACKAGE / source) & FORBIDDEN[part_of(source)] == set()
+
+
+@pytest.mark.parametrize("library", SINGLE_IMPORTERS)
+def test_a_library_has_a_single_importer(library):
+    found = [
+        s for s in SOURCES if any(name.split(".")[0] == library for name in imports(PACKAGE / s))
+    ]
+    assert [source for source in found if not source.startswith(SINGLE_IMPORTERS[library])] == []
+    assert found, f"nothing imports {library}: is the rule still needed?"
+
+
+def test_an_analysis_reads_runs_and_trains_nothing():
+    training = {"algorithms", "losses", "training"}
+    found = {path.name: parts_imported(path) & training for path in ANALYSES}
+    assert {name: parts for name, parts in found.items() if parts} == {}
