@@ -117,9 +117,9 @@ def _message(job: Communicator, config: Any) -> tuple[int, int]:
     data.
     """
     from mpifl.plan import cost
-    from mpifl.plan.dry_run import outline
+    from mpifl.plan.dry_run import dry_run
 
-    sketch = job.agree(lambda: outline(config) if job.node.rank == 0 else None)
+    sketch = job.agree(lambda: dry_run(config) if job.node.rank == 0 else None)
     sent = cost.traffic(sketch, cost.loads(sketch, [1])[0].cohort) if sketch else None
     return job.bcast(sent and (sent.broadcast, sent.reduce))
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpifl.parallel.exact_sum import BLOCK, Message
-from mpifl.plan.dry_run import Outline
-from mpifl.plan.profile import Calibration
+from mpifl.plan.dry_run import DryRun
+from mpifl.plan.profile import Profile
 from mpifl.training.client import COLUMNS
 from mpifl.training.sampling import assign
 
@@ -39,26 +39,24 @@ def size_of(message: Message) -> int:
     return sum(vector.numel() * vector.element_size() for vector in message.values())
 
 
-def traffic(outline: Outline, cohort: float) -> Traffic:
+def traffic(planned: DryRun, cohort: float) -> Traffic:
     """The bytes of a round of `cohort` clients; a few more make up MPI's control words."""
-    number = outline.clients.net.weights.element_size()
+    number = planned.clients.net.weights.element_size()
     down, values = (
-        sum(v.numel() for v in message.values()) for message in (outline.sent, outline.reply)
+        sum(v.numel() for v in message.values()) for message in (planned.sent, planned.reply)
     )
-    tested = 2 * outline.config.evaluation.batches(outline.data.test)
-    rows = round(cohort * len(COLUMNS) + tested / outline.config.evaluation.every)
+    tested = 2 * planned.config.evaluation.batches(planned.data.test)
+    rows = round(cohort * len(COLUMNS) + tested / planned.config.evaluation.every)
     return Traffic(down * number, values * number, down * number, (values + rows) * 8)
 
 
-def memory(
-    outline: Outline, calibration: Calibration | None, ranks: int
-) -> Iterator[tuple[str, int]]:
+def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tuple[str, int]]:
     """What a rank keeps, in words and bytes; the Python process itself left out."""
-    net, local, reply = outline.clients.net, outline.config.local, outline.reply
+    net, local, reply = planned.clients.net, planned.config.local, planned.reply
     values = sum(vector.numel() for vector in reply.values())
     d, b = net.weights.nbytes, net.buffers.nbytes
     yield "weights, gradient, buffers", 2 * d + b
-    yield "the round's message and the last", size_of(outline.sent) + d + b
+    yield "the round's message and the last", size_of(planned.sent) + d + b
     yield "a client's reply", size_of(reply)
     if local.momentum:
         yield "its momentum", d
@@ -66,17 +64,17 @@ def memory(
     yield "scratch of the sum, float64", 8 * min(BLOCK, values)
     if ranks > 1:
         yield "buffer of the Reduce, int64", 8 * values
-    if outline.state:
-        yield "state of the client at work", size_of(outline.state)
-    if calibration:
-        yield f"activations of a step of {calibration.batch} (measured)", calibration.activations
+    if planned.state:
+        yield "state of the client at work", size_of(planned.state)
+    if profile:
+        yield f"activations of a step of {profile.batch} (measured)", profile.activations
 
 
-def remembered(outline: Outline, cohort: float) -> int:
+def remembered(planned: DryRun, cohort: float) -> int:
     """Bytes of all clients' states, once each has played; those of a round's `cohort` twice, until
     the round counts.
     """
-    return round(size_of(outline.state) * (len(outline.clients) + cohort))
+    return round(size_of(planned.state) * (len(planned.clients) + cohort))
 
 
 @dataclass(frozen=True)
@@ -94,36 +92,36 @@ class Load:
     """how many clients that worker plays"""
 
 
-def loads(outline: Outline, ranks: list[int]) -> list[Load]:
+def loads(planned: DryRun, ranks: list[int]) -> list[Load]:
     """The work of a round for each number of ranks."""
-    config = outline.config
+    config = planned.config
     rounds = np.unique(np.linspace(1, config.rounds, _COHORTS).astype(int)).tolist()
     cohorts = [config.participation.cohort(config.seed, round, config.clients) for round in rounds]
     size = float(np.mean([len(cohort) for cohort in cohorts]))
-    steps = float(np.mean([outline.clients.steps(cohort).sum() for cohort in cohorts]))
+    steps = float(np.mean([planned.clients.steps(cohort).sum() for cohort in cohorts]))
     means = (
-        np.mean([_longest(outline, cohort, max(1, n - 1)) for cohort in cohorts], axis=0)
+        np.mean([_longest(planned, cohort, max(1, n - 1)) for cohort in cohorts], axis=0)
         for n in ranks
     )
     return [Load(n, size, steps, *map(float, mean)) for n, mean in zip(ranks, means, strict=True)]
 
 
-def _longest(outline: Outline, cohort: np.ndarray, workers: int) -> tuple[float, float]:
+def _longest(planned: DryRun, cohort: np.ndarray, workers: int) -> tuple[float, float]:
     """Steps and clients of the worker with the most steps."""
-    steps = outline.clients.steps(cohort)
+    steps = planned.clients.steps(cohort)
     if workers == 1:
         return steps.sum(), len(cohort)
     if len(cohort) > _DEALT_OUT:
         return max(steps.max(), steps.sum() / workers), len(cohort) / workers
-    plays = assign(cohort, outline.clients.costs(cohort), workers)
+    plays = assign(cohort, planned.clients.costs(cohort), workers)
     work = [(int(steps[np.searchsorted(cohort, play)].sum()), len(play)) for play in plays if play]
     return max(work)
 
 
-def seconds(outline: Outline, measured: Calibration, load: Load) -> tuple[float, float]:
+def seconds(planned: DryRun, measured: Profile, load: Load) -> tuple[float, float]:
     """Seconds of a mean round and of the whole run, without what MPI and the disk take."""
-    e, rounds = outline.config.evaluation, outline.config.rounds
-    training, test = _training_and_test(outline, measured, load)
+    e, rounds = planned.config.evaluation, planned.config.rounds
+    training, test = _training_and_test(planned, measured, load)
     if load.ranks == 1 or e.where == "shared":
         test /= load.ranks
         tested = training + test
@@ -134,26 +132,26 @@ def seconds(outline: Outline, measured: Calibration, load: Load) -> tuple[float,
     return total / rounds, total
 
 
-def server_is_last(outline: Outline, measured: Calibration, load: Load) -> bool:
+def server_is_last(planned: DryRun, measured: Profile, load: Load) -> bool:
     """Whether the workers wait for the server's test, in rounds that have one."""
-    training, test = _training_and_test(outline, measured, load)
-    return load.ranks > 1 and outline.config.evaluation.where == "server" and test > training
+    training, test = _training_and_test(planned, measured, load)
+    return load.ranks > 1 and planned.config.evaluation.where == "server" and test > training
 
 
-def _training_and_test(outline: Outline, measured: Calibration, load: Load) -> tuple[float, float]:
+def _training_and_test(planned: DryRun, measured: Profile, load: Load) -> tuple[float, float]:
     """Seconds of the longest worker, and of the whole test on one rank."""
-    e = outline.config.evaluation
-    one = e.batches(outline.data.test) * measured.evaluation
+    e = planned.config.evaluation
+    one = e.batches(planned.data.test) * measured.evaluation
     training = load.clients * (measured.client + e.clients * one) + load.longest * measured.step
     return training, (1 + len(e.models)) * one
 
 
-def stored(outline: Outline) -> tuple[int, int]:
+def stored(planned: DryRun) -> tuple[int, int]:
     """How many rounds' weights a run keeps, and bytes of all the weights on disk."""
-    keep, rounds, net = outline.config.results, outline.config.rounds, outline.clients.net
+    keep, rounds, net = planned.config.results, planned.config.rounds, planned.clients.net
     model = net.weights.nbytes + net.buffers.nbytes
     kept, clients = keep.weights_rounds(rounds), keep.clients_rounds(rounds)
     cohort = len(
-        outline.config.participation.cohort(outline.config.seed, 1, outline.config.clients)
+        planned.config.participation.cohort(planned.config.seed, 1, planned.config.clients)
     )
     return len(kept), len(kept) * model + len(clients) * cohort * model

@@ -24,7 +24,7 @@ _TRIAL_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class Outline:
+class DryRun:
     """What can be asked before a run."""
 
     config: schema.Config
@@ -84,8 +84,8 @@ class Labels:
         return (len(self.labels) + self.test) * each
 
 
-def outline(config: schema.Config, device: torch.device | str = "cpu") -> Outline:
-    """The outline of a run; raises BadInput where config and data do not fit, as the run would."""
+def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun:
+    """Make everything of a run but its training; raises BadInput where the run would."""
     whole = None if config.data.path else build.load_data(config.data, config.seed)
     data = _packed_labels(config) if whole is None else _labels(whole)
     parts = build.partition(config, data.labels, data.domains)
@@ -95,7 +95,7 @@ def outline(config: schema.Config, device: torch.device | str = "cpu") -> Outlin
     trial = build.experiment(
         _one_client(config), _first(some, trained, tested), torch.device(device)
     )
-    return Outline(config, data, replace(trial.clients, parts=parts, labels=data.labels), trial)
+    return DryRun(config, data, replace(trial.clients, parts=parts, labels=data.labels), trial)
 
 
 def _like_the_median(sizes: np.ndarray, batch: int) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from mpifl.parallel.exact_sum import Diverged, WeightedSum
-from mpifl.plan.dry_run import Outline
+from mpifl.plan.dry_run import DryRun
 from mpifl.training.evaluate import evaluate
 from mpifl.training.experiment import Experiment
 
@@ -23,7 +23,7 @@ _SECONDS = 2.0  # what timing the steps may take, where one step does not take l
 _MOST_STEPS = 20
 
 
-class Calibration(NamedTuple):
+class Profile(NamedTuple):
     """What was measured; seconds and bytes."""
 
     batch: int
@@ -37,10 +37,10 @@ class Calibration(NamedTuple):
     """what a step keeps for its backward pass, parameters left out"""
 
 
-def calibrate(outline: Outline) -> Calibration:
+def measure(planned: DryRun) -> Profile:
     """Play the trial's client for a few steps, and test one batch."""
-    trial = outline.trial
-    player = _Player(outline)
+    trial = planned.trial
+    player = _Player(planned)
     saved = SavedForBackward(trial.clients.net.weights)
     with saved:
         player.play(1)  # which warms up too
@@ -49,20 +49,20 @@ def calibrate(outline: Outline) -> Calibration:
     few = min(player.play(1) for _ in range(_REPEATS))
     many = min(player.play(1 + more) for _ in range(_REPEATS))
     step = (many - few) / more if many > few else many / (1 + more)
-    batch = min(outline.config.local.batch, len(trial.clients.samples))
-    return Calibration(batch, step, max(0.0, few - step), _evaluation(trial), saved.peak)
+    batch = min(planned.config.local.batch, len(trial.clients.samples))
+    return Profile(batch, step, max(0.0, few - step), _evaluation(trial), saved.peak)
 
 
 class _Player:
     """One client's round, as a worker does it."""
 
-    def __init__(self, outline: Outline) -> None:
-        self._clients, self._sent = outline.trial.clients, outline.sent
+    def __init__(self, planned: DryRun) -> None:
+        self._clients, self._sent = planned.trial.clients, planned.sent
         # As a client that has played before: MOON then also runs two frozen models.
         self._state = {
-            name: torch.ones_like(v) if name == "met" else v for name, v in outline.state.items()
+            name: torch.ones_like(v) if name == "met" else v for name, v in planned.state.items()
         }
-        self._sums = WeightedSum(outline.reply, self._sent)
+        self._sums = WeightedSum(planned.reply, self._sent)
 
     def play(self, steps: int) -> float:
         """Seconds for `steps` steps and all around them."""

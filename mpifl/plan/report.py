@@ -14,8 +14,8 @@ from rich.console import Console
 from mpifl.options import BadInput
 from mpifl.parallel.devices import device_for, settle, threads_of
 from mpifl.plan import cost
-from mpifl.plan.dry_run import Outline, outline
-from mpifl.plan.profile import Calibration, calibrate, on_gpu, resident
+from mpifl.plan.dry_run import DryRun, dry_run
+from mpifl.plan.profile import Profile, measure, on_gpu, resident
 from mpifl.runner import schema
 from mpifl.terminal import console_for, duration, facts, show, size, table
 
@@ -34,33 +34,33 @@ def plan(
     device, missing = _device(config)
     settle(device, threads_of(config.runtime.threads))
     process = resident()
-    outlined = outline(config, device)
-    measured = calibrate(outlined) if timing else None
+    planned = dry_run(config, device)
+    measured = measure(planned) if timing else None
     peak = resident()
-    loads = cost.loads(outlined, [ranks] if ranks else _ranks(outlined))
+    loads = cost.loads(planned, [ranks] if ranks else _ranks(planned))
     console = console_for(sys.stdout)
     console.out(schema.text(config), highlight=False)
-    _partition(console, outlined)
-    _messages(console, outlined, loads[0])
-    states = cost.remembered(outlined, loads[0].cohort)
+    _partition(console, planned)
+    _messages(console, planned, loads[0])
+    states = cost.remembered(planned, loads[0].cohort)
     _memory(
         console,
-        outlined,
+        planned,
         measured,
         ranks or _NODE,
         states,
         process and process[0],
         measured and peak and peak[1],
     )
-    _rounds(console, outlined, measured, loads)
-    for note in _notes(outlined, measured, device, missing, loads):
+    _rounds(console, planned, measured, loads)
+    for note in _notes(planned, measured, device, missing, loads):
         console.print(note)
 
 
-def _ranks(outlined: Outline) -> list[int]:
+def _ranks(planned: DryRun) -> list[int]:
     """1, then a server and 1, 2, 4 ... workers, up to one for every client of a round."""
     cohort = len(
-        outlined.config.participation.cohort(outlined.config.seed, 1, outlined.config.clients)
+        planned.config.participation.cohort(planned.config.seed, 1, planned.config.clients)
     )
     return [1, *(1 + 2**i for i in range(8) if 2**i < cohort), 1 + cohort][:9]
 
@@ -73,8 +73,8 @@ def _device(config: schema.Config) -> tuple[torch.device, bool]:
         return torch.device("cpu"), True
 
 
-def _partition(console: Console, outlined: Outline) -> None:
-    clients, data = outlined.clients, outlined.data
+def _partition(console: Console, planned: DryRun) -> None:
+    clients, data = planned.clients, planned.data
     counts, sizes = clients.counts(), clients.sizes
     share = 100 * counts.max(1) / np.maximum(sizes, 1)
     columns = np.stack([sizes, (counts > 0).sum(1), share, clients.steps(np.arange(len(clients)))])
@@ -102,18 +102,18 @@ def _figures(row: Sequence[float]) -> Iterator[str]:
     yield from (f"{samples:,.0f}", f"{classes:,.0f}", f"{share:.0f} %", f"{steps:,.0f}")
 
 
-def _messages(console: Console, outlined: Outline, load: cost.Load) -> None:
-    net, config = outlined.clients.net, outlined.config
-    sent, state = cost.traffic(outlined, load.cohort), outlined.state
-    kept, written = cost.stored(outlined)
+def _messages(console: Console, planned: DryRun, load: cost.Load) -> None:
+    net, config = planned.clients.net, planned.config
+    sent, state = cost.traffic(planned, load.cohort), planned.state
+    kept, written = cost.stored(planned)
     down, up = sent.down * load.cohort, sent.up * load.cohort
     made = facts()
     made.add_row(
         "model", f"{config.model.name}: {len(net.weights):,} parameters, {size(net.weights.nbytes)}"
     )
     made.add_row("its buffers", f"{len(net.buffers):,} numbers, {size(net.buffers.nbytes)}")
-    made.add_row("to a client", f"{size(sent.down)} a round: {', '.join(outlined.sent)}")
-    made.add_row("from a client", f"{size(sent.up)} a round: {', '.join(outlined.reply)}")
+    made.add_row("to a client", f"{size(sent.down)} a round: {', '.join(planned.sent)}")
+    made.add_row("from a client", f"{size(sent.up)} a round: {', '.join(planned.reply)}")
     whole = (down + up) * config.rounds
     made.add_row(
         "a real federation", f"{size(down)} down, {size(up)} up a round; {size(whole)} in all"
@@ -132,7 +132,7 @@ def _messages(console: Console, outlined: Outline, load: cost.Load) -> None:
 
 def _memory(
     console: Console,
-    outlined: Outline,
+    planned: DryRun,
     measured,
     ranks: int,
     states: int,
@@ -142,17 +142,17 @@ def _memory(
     """One rank's memory, and a node's that runs `ranks` of them; `process` and `peak` are this
     process's.
     """
-    rows = list(cost.memory(outlined, measured, ranks))
+    rows = list(cost.memory(planned, measured, ranks))
     if process:
         rows.append(("Python and its libraries (measured)", process))
-    here = 0 if outlined.config.data.path else outlined.data.bytes
+    here = 0 if planned.config.data.path else planned.data.bytes
     if peak and (rest := peak - here - sum(count for _, count in rows)) > 0:
-        rows.append(("what else the peak here held: a test's batch, workspaces (measured)", rest))
+        rows.append(("Other peak memory: a batch of the test, workspaces (measured)", rest))
     one = sum(count for _, count in rows)
     data, server, folder = (
-        outlined.data.bytes,
-        cost.size_of(outlined.server),
-        outlined.config.runtime.states_folder,
+        planned.data.bytes,
+        cost.size_of(planned.server),
+        planned.config.runtime.states_folder,
     )
     made = facts()
     for name, count in rows:
@@ -170,9 +170,9 @@ def _memory(
 
 
 def _rounds(
-    console: Console, outlined: Outline, measured: Calibration | None, loads: list[cost.Load]
+    console: Console, planned: DryRun, measured: Profile | None, loads: list[cost.Load]
 ) -> None:
-    rounds = outlined.config.rounds
+    rounds = planned.config.rounds
     times = ("a round", f"{rounds:,} rounds") if measured else ()
     made = table("ranks", "workers", "its clients", "its steps", *times)
     for load in loads:
@@ -183,7 +183,7 @@ def _rounds(
             f"{load.longest:,.0f}",
         ]
         if measured:
-            one, whole = cost.seconds(outlined, measured, load)
+            one, whole = cost.seconds(planned, measured, load)
             row += [f"{one:.3g} s", duration(whole)]
         made.add_row(*row)
     load = loads[0]
@@ -195,11 +195,11 @@ def _rounds(
 
 
 def _notes(
-    outlined: Outline, measured, device: torch.device, missing: bool, loads: list
+    planned: DryRun, measured, device: torch.device, missing: bool, loads: list
 ) -> Iterator[str]:
     """What the figures rest on."""
     batches, threads = (
-        outlined.config.evaluation.batches(outlined.data.test),
+        planned.config.evaluation.batches(planned.data.test),
         torch.get_num_threads(),
     )
     cores = os.cpu_count() or 1
@@ -211,7 +211,7 @@ def _notes(
             "without MPI and the disk, and with a core or a GPU for every rank."
         )
     waiting = [
-        load.ranks for load in loads if measured and cost.server_is_last(outlined, measured, load)
+        load.ranks for load in loads if measured and cost.server_is_last(planned, measured, load)
     ]
     if waiting:
         yield (
@@ -225,7 +225,7 @@ def _notes(
         yield f"At its peak this process took {size(gpu)} of the GPU."
     if missing:
         yield "runtime.device is cuda, and here is no GPU: the run would take far less time than on this CPU."
-    folder = Path("runs") / outlined.config.name
+    folder = Path("runs") / planned.config.name
     if folder.exists():
         yield f"{folder} exists: `mpifl run` would want --resume, --force or another --out."
 

@@ -12,7 +12,7 @@ import tomli_w
 from mpi.launch import ALONE, MPIS, launch
 
 from mpifl.plan import cost
-from mpifl.plan.dry_run import outline
+from mpifl.plan.dry_run import dry_run
 from mpifl.runner.schema import raw, resolve
 from mpifl.store import Run
 
@@ -100,7 +100,7 @@ def test_a_run_has_the_same_bits_on_any_number_of_ranks_under_any_mpi(
 
 def foretold(folder: Path) -> np.ndarray:
     """The bytes that MPI moved in each round, in parts of those that a plan tells beforehand."""
-    traffic = cost.traffic(outline(resolve(raw(f"{folder}.toml", []))), cohort=4)
+    traffic = cost.traffic(dry_run(resolve(raw(f"{folder}.toml", []))), cohort=4)
     return Run.open(folder).rounds["bytes_mpi"] / (traffic.broadcast + traffic.reduce)
 
 

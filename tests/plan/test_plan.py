@@ -19,8 +19,8 @@ from mpifl.data import packed
 from mpifl.data.batches import sequence
 from mpifl.parallel.communicator import Communicator
 from mpifl.plan import cost
-from mpifl.plan.dry_run import outline
-from mpifl.plan.profile import Calibration, SavedForBackward, calibrate
+from mpifl.plan.dry_run import dry_run
+from mpifl.plan.profile import Profile, SavedForBackward, measure
 from mpifl.runner import build, schema
 from mpifl.seeds import generator
 from mpifl.terminal import size
@@ -56,7 +56,7 @@ RULES = {
         "rounds=2",
     ],
 }
-MEASURED = Calibration(batch=16, step=0.01, client=0.001, evaluation=0.1, activations=1000)
+MEASURED = Profile(batch=16, step=0.01, client=0.001, evaluation=0.1, activations=1000)
 
 
 def config_of(*assignments: str) -> schema.Config:
@@ -90,7 +90,7 @@ class Figures(Callback):
 @pytest.mark.parametrize("rule", RULES)
 def test_bytes_steps_and_states_are_those_of_the_run(rule):
     config = config_of(*RULES[rule])
-    planned, figures = outline(config), Figures()
+    planned, figures = dry_run(config), Figures()
     x = build.experiment(config, build.load_data(config.data, config.seed), torch.device("cpu"))
     rounds.run(x, Communicator(), figures)
     traffic = cost.traffic(planned, 3)
@@ -107,7 +107,7 @@ def test_bytes_steps_and_states_are_those_of_the_run(rule):
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 48])
 @pytest.mark.parametrize("how", [{"epochs": 3}, {"epochs": 2, "drop_last": True}, {"steps": 7}])
 def test_steps_are_as_many_as_the_batches_that_are_dealt(size, how):
-    clients = outline(
+    clients = dry_run(
         config_of(*(f"local.{key}={str(value).lower()}" for key, value in how.items()))
     ).clients
     clients.sizes = np.array([size])
@@ -122,7 +122,7 @@ def test_steps_are_as_many_as_the_batches_that_are_dealt(size, how):
 def test_a_packed_file_is_planned_from_its_labels_as_it_would_be_run(tmp_path, limits):
     packed.write(build.load_data(config_of().data, 0), tmp_path / "data.h5")
     config = config_of(f"data.path={tmp_path}/data.h5", "evaluation.batch=10", *limits)
-    planned = outline(config)
+    planned = dry_run(config)
     dataset = build.load_data(config.data, config.seed)
     run = build.experiment(config, dataset, torch.device("cpu")).clients
     assert [part.tolist() for part in planned.clients.parts] == [
@@ -136,7 +136,7 @@ def test_a_packed_file_is_planned_from_its_labels_as_it_would_be_run(tmp_path, l
 
 
 def test_saved_weights_are_as_many_as_a_run_stores(elsewhere, path):
-    planned = outline(config_of("results.weights_every=2", "results.clients_every=4"))
+    planned = dry_run(config_of("results.weights_every=2", "results.clients_every=4"))
     invoke("run", path, "results.weights_every=2", "results.clients_every=4", "--out", "run")
     from mpifl.store import Run
 
@@ -159,7 +159,7 @@ def test_saved_weights_are_as_many_as_a_run_stores(elsewhere, path):
     ],
 )
 def test_seconds_add_up_to_the_longest_worker_and_the_test(ranks, where, seconds):
-    planned = outline(config_of(f"evaluation.where={where}"))
+    planned = dry_run(config_of(f"evaluation.where={where}"))
     load = cost.Load(ranks, 3, 20, *((20, 3) if ranks == 1 else (12, 2)))
     one, whole = cost.seconds(planned, MEASURED, load)
     assert whole == pytest.approx(seconds)
@@ -167,19 +167,19 @@ def test_seconds_add_up_to_the_longest_worker_and_the_test(ranks, where, seconds
 
 
 def test_a_slow_test_on_the_server_is_seen():
-    planned = outline(config_of())
+    planned = dry_run(config_of())
     assert cost.server_is_last(
         planned, MEASURED._replace(evaluation=0.3), cost.Load(3, 3, 20, 12, 2)
     )
     assert not cost.server_is_last(planned, MEASURED, cost.Load(3, 3, 20, 12, 2))
-    shared = outline(config_of("evaluation.where=shared"))
+    shared = dry_run(config_of("evaluation.where=shared"))
     assert not cost.server_is_last(
         shared, MEASURED._replace(evaluation=0.3), cost.Load(3, 3, 20, 12, 2)
     )
 
 
 def test_more_ranks_shorten_the_longest_worker_down_to_the_longest_client():
-    planned = outline(config_of("participation.fraction=1.0"))
+    planned = dry_run(config_of("participation.fraction=1.0"))
     steps = planned.clients.steps(np.arange(6))
     alone, two, three, all_apart = cost.loads(planned, [1, 2, 3, 7])
     assert (alone.longest, two.longest, all_apart.longest) == (
@@ -202,8 +202,8 @@ def test_what_is_kept_for_the_backward_pass_is_counted_once_and_by_graph():
     assert saved.peak == 4 * 4 * (16 + 16)
 
 
-def test_the_calibration_plays_real_batches():
-    measured = calibrate(outline(config_of()))
+def test_the_profile_plays_real_batches():
+    measured = measure(dry_run(config_of()))
     assert measured.batch == 16
     assert min(measured.step, measured.evaluation) > 0 <= measured.client
     assert measured.activations > 16 * 16 * 4  # at least the hidden layer
@@ -232,8 +232,8 @@ def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(path, 
         ).stdout
         for folder in ("", "scratch")
     )
-    planned = cost.remembered(outline(config_of(*remembering)), 3)
-    assert planned == 9 * cost.size_of(outline(config_of(*remembering)).state)
+    planned = cost.remembered(dry_run(config_of(*remembering)), 3)
+    assert planned == 9 * cost.size_of(dry_run(config_of(*remembering)).state)
     lines = [
         next(line for line in text.splitlines() if "remember, and" in line)
         for text in (in_memory, on_disk)
