@@ -5,7 +5,7 @@
 PYTHON ?= python3
 MPI ?= mpich
 # The tests bring their own libraries, both.
-ifneq (,$(filter test lint bench matrix,$(MAKECMDGOALS)))
+ifneq (,$(filter check test lint bench matrix,$(MAKECMDGOALS)))
 override MPI := mpich
 endif
 VENV := .venv$(if $(filter-out mpich,$(MPI)),-$(MPI))
@@ -22,7 +22,7 @@ export OMPI_MCA_rmaps_base_oversubscribe ?= 1
 export OMPI_MCA_hwloc_base_binding_policy ?= none
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slurm matrix lint bench clean
+.PHONY: help demo check test slurm matrix lint bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,10 @@ help:  ## this list
 demo: $(VENV)/demo.installed  ## set up, then 16 federated clients on handwritten digits under mpirun -n 3
 	$(MPIRUN) -n 3 $(BIN)/mpifl run configs/demo.toml --out runs/demo --force
 	@echo "(after . $(BIN)/activate, which puts mpifl and mpirun on your path)"
+
+check: $(VENV)/test.installed  ## set up, then the tests that start no mpirun and no Slurm: a minute, for the loop of edit and test
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n 2 --ignore tests/mpi --ignore tests/slurm
 
 test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries
 	$(BIN)/ruff check .
@@ -42,7 +46,7 @@ slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests the
 		slurm-wlm munge libpmix-dev shellcheck
 
 matrix: $(VENV)/test.installed  ## train every rule with every loss, gradient, norm and kind of model together: long
-	$(BIN)/python -m pytest -n 2 -m long tests/training/test_matrix.py
+	$(BIN)/python -m pytest -n 2 -m long tests/mpi/test_pairs.py
 
 lint: $(VENV)/test.installed  ## check the code's style
 	$(BIN)/ruff check .

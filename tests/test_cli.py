@@ -10,7 +10,6 @@ from pathlib import Path
 import h5py
 import pytest
 from click.testing import CliRunner, Result
-from mpi.launch import environment, launch
 
 from mpifl.cli import main
 from mpifl.store import Run
@@ -149,38 +148,6 @@ def test_a_run_is_replaced_only_by_force_and_can_be_run_again_from_its_folder(fo
     assert Run.open("runs/small").run_id != first.run_id
     assert run("runs/small", "--out", "again").exit_code == 0
     assert Run.open("again").rounds["sha256"].tolist() == first.rounds["sha256"].tolist()
-
-
-@pytest.mark.parametrize(
-    ("mpi", "arguments", "line"),
-    [
-        ("mpich", ["good.toml", "local.epoch=1"], "local.epoch: unknown key"),
-        ("openmpi", ["good.toml", "--out", "mine"], "mine: expected an empty or new folder"),
-    ],
-)
-def test_many_ranks_tell_a_mistake_once(folder, mpi, arguments, line):
-    before = content(folder)
-    done = launch(mpi, 3, "-m", "mpifl", "run", *arguments, cwd=folder)
-    assert done.returncode == 2
-    [told] = [line for line in done.stderr.splitlines() if "expected" in line or "unknown" in line]
-    assert told.startswith(f"mpifl: {line}")
-    assert "Traceback" not in done.stderr
-    assert done.stdout.count("\n") < 20  # MPICH's mpirun says there that the job failed
-    assert content(folder) == before
-
-
-def test_a_launcher_of_another_mpi_is_told_and_nothing_is_run(folder):
-    before = content(folder)
-    library = environment("openmpi")["MPI4PY_LIBMPI"]
-    done = launch(
-        "mpich", 2, "-m", "mpifl", "run", "good.toml", cwd=folder, env={"MPI4PY_LIBMPI": library}
-    )
-    assert done.returncode == 2
-    [told] = [line for line in done.stderr.splitlines() if line.startswith("mpifl:")]
-    assert told.startswith(
-        "mpifl: launcher: expected one job of 2 ranks; got 2 separate jobs of 1: "
-    )
-    assert content(folder) == before
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from test_resume_alone import CONFIG
 
 from mpifl.runner import session
 from mpifl.store import Run
+
+CONFIG = """
+rounds = 2
+clients = 4
+data = { name = "digits", train_limit = 200, test_limit = 100 }
+model = { name = "mlp", hidden = [16] }
+"""
 
 
 def full() -> TextIO:
@@ -44,7 +50,7 @@ def test_a_run_that_nobody_hears_ends_as_any_other(
     (elsewhere / "config.toml").write_text(CONFIG)
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, stream())
-    assert session.main("config.toml", ["rounds=2"], Path("out")) == 0
+    assert session.main("config.toml", [], Path("out")) == 0
     assert session.main("config.toml", ["rounds=none"], Path("wrong")) == 2
     assert session.main("config.toml", ["local.lr=1e6"], Path("diverged")) == 3
     assert Run.open("out").status == "complete"

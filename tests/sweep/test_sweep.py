@@ -1,6 +1,4 @@
-"""A sweep says what there is of each run; its runs can be run one by one, twice, and on any number
-of ranks.
-"""
+"""A sweep says what there is of each run; its runs can be run one by one, and twice."""
 
 from __future__ import annotations
 
@@ -8,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from mpi.launch import launch
 
 from mpifl.cli import main
 from mpifl.store import Run
@@ -57,16 +54,6 @@ def test_a_sweep_is_run_task_by_task_and_says_what_is_missing(folder):
     assert table.startswith("4 runs in out: 1 done, 0 partial, 3 missing\n")
     assert table.count("2 of 2") == 1
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["avg_seed=2"]
-
-
-def test_a_run_that_is_done_is_left_alone_on_any_number_of_ranks(folder):
-    assert sweep("--task", "0").exit_code == 0
-    before = {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
-    again = launch("mpich", 2, "-m", "mpifl", "sweep", "sweep.toml", "--task", "0", cwd=folder)
-    assert (again.returncode, again.stdout) == (0, "mpifl: out/avg_seed=1 is done\n")
-    assert {
-        path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()
-    } == before
 
 
 def test_a_run_with_rounds_to_go_is_partial_and_goes_on(folder):
