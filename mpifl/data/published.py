@@ -52,13 +52,24 @@ class Published:
                 getattr(vision.datasets(), self.maker)(str(root), download=download, **part)
                 for part in self.parts
             )
-        except ImportError as error:  # SVHN's files are read by scipy
-            raise BadInput(f"data.{self.name}: {error}; `pip install mpifl[demo]`") from error
+        except ImportError as error:
+            raise BadInput(self._lacking(error)) from error
         except (RuntimeError, OSError, ValueError) as error:
             raise BadInput(self._missing(root, download, error)) from error
         classes = self.classes or tuple(train.classes)
         return assemble(
             self.name, _split(train), _split(test), classes, f"torchvision.datasets.{self.maker}"
+        )
+
+    def _lacking(self, error: ImportError) -> str:
+        needed = "torchvision"
+        package = "'mpifl[vision]'"
+        if error.name == "scipy":  # torchvision reads SVHN's files by it
+            needed = "scipy"
+            package = "scipy"
+        return (
+            f"data.{self.name}: expected {needed}, which reads its files; got: {error}; "
+            f"`pip install {package}`"
         )
 
     def _missing(self, root: Path, download: bool, error: Exception) -> str:

@@ -1,11 +1,12 @@
-"""The one place that imports torchvision, and makes that possible beside a torch that it was not
-built for.
+"""The one place that imports torchvision. It works beside a torch of another build too.
 
 PyPI's torchvision is built for CUDA. Beside a CPU-only torch its compiled operators cannot be
-loaded, and then its import stops at two of them, `nms` and `qnms`, for which it registers shape
-functions without asking whether they exist. Its data sets and models need neither. So when, and
-only when, the import stops there, the two signatures are declared and the import is tried again:
-calling one of them still fails, as it must without the compiled code.
+loaded, and its import fails at two of them, `nms` and `qnms`: it registers shape functions for
+them without a check that they exist. Its data sets and models need neither. If the import fails
+there, and only then, this module declares the two signatures and imports again. A call of one of
+the two still fails, because the compiled code is not there.
+
+torchvision is an optional dependency: `pip install 'mpifl[vision]'`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from types import ModuleType
 
 import torch
 
-SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 @cache
 def torchvision() -> ModuleType:
-    """The torchvision module."""
+    """Import torchvision, on the first call. Raises ImportError where it is not installed."""
     try:
         import torchvision
     except RuntimeError as error:
@@ -32,7 +33,7 @@ def torchvision() -> ModuleType:
 
 
 def datasets() -> ModuleType:
-    """`torchvision.datasets`, imported on the first call."""
+    """Import `torchvision.datasets`, as `torchvision()` does."""
     return torchvision().datasets
 
 
@@ -41,5 +42,5 @@ def _declare_missing() -> torch.library.Library:
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
-            library.define(name + SIGNATURE)
+            library.define(name + _SIGNATURE)
     return library

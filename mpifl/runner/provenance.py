@@ -19,7 +19,7 @@ from mpifl.parallel import launcher
 from mpifl.parallel.communicator import Communicator
 from mpifl.parallel.mpi import library
 
-_LIBRARIES = ("mpifl", "torch", "torchvision", "numpy", "h5py", "mpi4py")
+_LIBRARIES = ("mpifl", "torch", "numpy", "h5py", "mpi4py")
 
 
 def role(communicator: Communicator) -> str:

@@ -11,6 +11,8 @@ import sys
 import numpy as np
 import pytest
 
+from mpifl.data import vision
+from mpifl.data.published import PUBLISHED
 from mpifl.data.sources import SOURCES
 from mpifl.options import BadInput
 
@@ -100,20 +102,42 @@ def test_digits_are_split_by_class_and_span_the_range():
     )
 
 
-def test_digits_are_those_that_scikit_learn_loads():
-    from sklearn.datasets import load_digits
+def test_digits_are_those_of_finished_runs():
+    assert SOURCES["digits"].load().checksum.startswith("21dade35e41f2ca1")
+    assert SOURCES["digits"].load(seed=1).checksum.startswith("feef1592fbf0e6c3")
 
-    dataset, raw = SOURCES["digits"].load(), load_digits()
+
+def test_digits_are_those_that_scikit_learn_loads():
+    datasets = pytest.importorskip("sklearn.datasets")
+    dataset, raw = SOURCES["digits"].load(), datasets.load_digits()
     images = np.concatenate([dataset.train.images, dataset.test.images]).reshape(-1, 64)
     labels = np.concatenate([dataset.train.labels, dataset.test.labels])
-    ours, theirs = (
-        np.column_stack([images, labels]),
-        np.column_stack([np.rint(raw.data * (255 / 16)), raw.target]),
-    )
+    ours = np.column_stack([images, labels])
+    theirs = np.column_stack([np.rint(raw.data * (255 / 16)), raw.target])
     np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
 
 
-def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(BadInput, match=r"pip install mpifl\[demo\]"):
-        SOURCES["digits"].load()
+@pytest.mark.parametrize("library", ["sklearn", "torchvision", "scipy"])
+def test_digits_need_no_other_library(monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    assert len(SOURCES["digits"].load().train) == 1438
+
+
+@pytest.mark.parametrize("name", [published.name for published in PUBLISHED])
+def test_without_torchvision_one_line_says_what_to_install(monkeypatch, tmp_path, name):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    vision.torchvision.cache_clear()
+    with pytest.raises(BadInput) as caught:
+        SOURCES[name].load(tmp_path)
+    assert str(caught.value).startswith(f"data.{name}: expected torchvision, ")
+    assert str(caught.value).endswith("; `pip install 'mpifl[vision]'`")
+    assert "\n" not in str(caught.value)
+
+
+def test_svhn_without_scipy_says_to_install_it(monkeypatch, tmp_path):
+    def reads_by_scipy(*args, **options):
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+
+    monkeypatch.setattr(vision.datasets(), "SVHN", reads_by_scipy)
+    with pytest.raises(BadInput, match="data.svhn: expected scipy, .*; `pip install scipy`$"):
+        SOURCES["svhn"].load(tmp_path)
