@@ -5,14 +5,13 @@
 """
 
 from mpifl.store import checkpoint
+from mpifl.store.arrays import sha256
 from mpifl.store.atomic import Refused
 from mpifl.store.checkpoint import Checkpoint
-from mpifl.store.facts import Partition
-from mpifl.store.image import Entry
+from mpifl.store.hdf5_layout import Entry, Partition
 from mpifl.store.packing import pack
 from mpifl.store.reader import OTHERS_TESTED, Run
 from mpifl.store.run_folder import Superseded
-from mpifl.store.weights import sha256
 from mpifl.store.writer import Store
 
 __all__ = [

@@ -20,11 +20,11 @@ import h5py
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checksum, compatibility, manifest, vectors
-from mpifl.store.image import model_name
+from mpifl.store import arrays, atomic, checksum, compatibility, manifest
+from mpifl.store.arrays import Vectors
+from mpifl.store.hdf5_layout import model_name
 from mpifl.store.manifest import Entry, Manifest, Part
 from mpifl.store.run_folder import CHECKPOINT, MANIFEST
-from mpifl.store.vectors import Vectors
 
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
 
@@ -93,19 +93,19 @@ def write_part(
     is made. `check` (the store's `owner.check`) is called before the rename. Raises OSError naming
     the file.
     """
-    like = vectors.common(states)
+    like = arrays.common(states)
     stacked = {name: ((len(states), *shape), dtype) for name, (shape, dtype) in like.items()}
     clients = tuple(sorted(states))
 
     def fill(file: h5py.File) -> None:
         file["client_ids"] = np.array(clients, "i8")
-        for name, dataset in vectors.datasets(file, "states", stacked).items():
+        for name, dataset in arrays.datasets(file, "states", stacked).items():
             for row, client in enumerate(clients):
                 dataset[row] = states[client][name]
 
     name = f"{model_name(round)}.rank_{rank:04d}.h5"
     about = {**_about(), "round": round, "rank": rank}
-    return Part(name, *vectors.write(_place(folder) / name, about, stacked, fill, check), clients)
+    return Part(name, *arrays.write(_place(folder) / name, about, stacked, fill, check), clients)
 
 
 def commit(
@@ -126,15 +126,15 @@ def commit(
     """
     folder = Path(folder)
     _check_parts(round, parts)
-    like = vectors.common({0: server})
+    like = arrays.common({0: server})
 
     def fill(file: h5py.File) -> None:
-        for name, dataset in vectors.datasets(file, "server", like).items():
+        for name, dataset in arrays.datasets(file, "server", like).items():
             dataset[...] = server[name]
 
     name = f"{model_name(round)}.server.h5"
     about = {**_about(), "round": round, "run_id": run_id}
-    own = Part(name, *vectors.write(_place(folder) / name, about, like, fill, check))
+    own = Part(name, *arrays.write(_place(folder) / name, about, like, fill, check))
     entry = Entry(round, compatibility.digest(config), (own, *parts))
     now = Manifest(run_id, (entry, *_before(folder, round, run_id)))
     manifest.write(folder, now, check)

@@ -24,10 +24,11 @@ import h5py
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, facts
-from mpifl.store.opening import opened
+from mpifl.store import atomic
+from mpifl.store.hdf5_layout import software, timestamp
 from mpifl.store.reader import Run
 from mpifl.store.run_folder import HESSIAN
+from mpifl.store.validate import opened
 
 FORMAT = "mpifl-hessian"
 FORMAT_VERSION = 1
@@ -162,7 +163,7 @@ class Findings:
 
     def _about(self) -> dict[str, Any]:
         version = {"format": FORMAT, "format_version": FORMAT_VERSION}
-        return {**version, **facts.software(), "run_id": self.run.run_id, "updated": facts.now()}
+        return {**version, **software(), "run_id": self.run.run_id, "updated": timestamp()}
 
     def _image(self) -> memoryview:
         image = io.BytesIO()

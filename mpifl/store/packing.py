@@ -9,7 +9,7 @@ import h5py
 
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum
-from mpifl.store.image import model_name
+from mpifl.store.hdf5_layout import model_name
 from mpifl.store.reader import Run, model_opened
 from mpifl.store.run_folder import RESULTS
 

@@ -13,12 +13,11 @@ import h5py
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import misfits
-from mpifl.store.cohorts import Cohorts
-from mpifl.store.columns import TAKEN
-from mpifl.store.image import FORMAT, FORMAT_VERSION, MODEL_FORMAT, Entry, model_name
-from mpifl.store.opening import opened
+from mpifl.store import validate
+from mpifl.store.hdf5_layout import FORMAT, FORMAT_VERSION, MODEL_FORMAT, Entry, model_name
+from mpifl.store.round_tables import TAKEN, Cohorts
 from mpifl.store.run_folder import RESULTS
+from mpifl.store.validate import opened
 
 OTHERS_TESTED = {
     "test_accuracy_cohort": "mean of the cohort's models",
@@ -167,7 +166,7 @@ def model_opened(results: Path, name: str, round: int, run_id: str) -> Iterator[
 
 def _checked(model: h5py.Group, name: str, *lengths: int | None) -> np.ndarray:
     array = model[name][...]
-    misfits.refuse_array(name, array, "fi", lengths)
+    validate.refuse_array(name, array, "fi", lengths)
     return array
 
 
@@ -180,7 +179,7 @@ def _read(path: Path, file: Path, content: h5py.File) -> Run:
         {name: _array(dataset) for name, dataset in content["rounds"].items()},
     )
     clients = _cohorts(content["clients"], len(partition["offsets"]) - 1)
-    misfits.refuse(attrs, partition, rounds, clients)
+    validate.refuse(attrs, partition, rounds, clients)
     models = {
         round: content["models"][model_name(round)]
         for round in content["models"]["round"][...].tolist()

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from mpifl.options import BadInput
 from mpifl.store import checkpoint, compatibility
-from mpifl.store.facts import now, software
-from mpifl.store.image import Entry, Results
+from mpifl.store.hdf5_layout import Entry, Results, software, timestamp
 from mpifl.store.reader import Run
 
 
@@ -40,7 +39,7 @@ def kept(
     again.
     """
     rows = int((run.rounds["round"] <= round).sum())
-    resume = {"time": now(), "round": round, **software(), **provenance}
+    resume = {"time": timestamp(), "round": round, **software(), **provenance}
     return Results(
         {**run.attrs, "status": "running", "config": config},
         run.provenance,

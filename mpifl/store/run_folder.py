@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mpifl.options import BadInput
 from mpifl.store import atomic
-from mpifl.store.image import FORMAT, format_of
+from mpifl.store.hdf5_layout import FORMAT, format_of
 
 RESULTS = "results.h5"
 OWNER = "owner.json"

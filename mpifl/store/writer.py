@@ -12,19 +12,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checkpoint, facts, manifest, resume
-from mpifl.store.cohorts import Cohorts
-from mpifl.store.columns import Clients, Rounds, Value
-from mpifl.store.image import (
+from mpifl.store import atomic, checkpoint, manifest, resume
+from mpifl.store.arrays import model_arrays
+from mpifl.store.hdf5_layout import (
     FORMAT_VERSION,
     MODEL_FORMAT,
     Entry,
     Results,
     model_image,
     model_name,
+    partition_arrays,
     results_image,
+    run_attributes,
+    software,
+    timestamp,
 )
 from mpifl.store.manifest import Part
+from mpifl.store.round_tables import Clients, Cohorts, Rounds, Value
 from mpifl.store.run_folder import (
     MODELS,
     RESULTS,
@@ -35,7 +39,6 @@ from mpifl.store.run_folder import (
     clear_unfinished,
     remove_run,
 )
-from mpifl.store.weights import model_arrays
 
 # seconds of run for a second of commit: at most 5 % is spent in commits
 _LEAST_WORK_PER_COMMIT = 20
@@ -83,12 +86,12 @@ class Store:
         """
         folder = Path(folder)
         check_free(folder, force)
-        about = facts.attributes(config, seed)
+        about = run_attributes(config, seed)
         results = Results(
             about,
             dict(provenance),
             layout,
-            facts.checked(partition, clients),
+            partition_arrays(partition, clients),
             {},
             Cohorts(clients),
             {},
@@ -189,7 +192,7 @@ class Store:
             "run_id": self.run_id,
             "round": round,
         }
-        image = model_image({**facts.software(), **about}, arrays, self._fixed.layout)
+        image = model_image({**software(), **about}, arrays, self._fixed.layout)
         atomic.make_folder(self.folder / MODELS)
         atomic.write_hdf5(self.folder / MODELS / f"{model_name(round)}.h5", image, self.owner.check)
         self._models[round] = tuple(arrays)
@@ -220,7 +223,7 @@ class Store:
         """Rewrite `results.h5` now."""
         self._check()
         start = time.monotonic()
-        self._attributes["updated"] = facts.now()
+        self._attributes["updated"] = timestamp()
         results = Results(
             self._attributes,
             self._fixed.provenance,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpifl.store import Entry, Partition, Store, image
+from mpifl.store import Entry, Partition, Store, hdf5_layout
 
 LAYOUT = [
     Entry("layer.weight", "parameter", (3, 3), 0, 9),
@@ -18,7 +18,7 @@ CLIENTS = 4
 @pytest.fixture(params=[CLIENTS, CLIENTS - 1], ids=["few clients", "many clients"])
 def create(request, monkeypatch):
     """create(folder, **changed) -> Store, as `Store.create`; also where its clients count as many."""
-    monkeypatch.setattr(image, "MANY", request.param)
+    monkeypatch.setattr(hdf5_layout, "MANY", request.param)
 
     def create(folder: Path, **changed) -> Store:
         partition = Partition(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mpifl.store import Run
-from mpifl.store.cohorts import Cohorts
+from mpifl.store.round_tables import Cohorts
 
 MILLION = 1_000_000
 

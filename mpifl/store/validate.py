@@ -1,16 +1,57 @@
-"""What all that reads a run relies on: texts are texts, and arrays are as long as each other say."""
+"""Opening the HDF5 files of a run: sound, of the right kind and version, with arrays that fit each
+other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
-from mpifl.store.cohorts import Cohorts
+from mpifl.options import BadInput
+from mpifl.store import checksum
+from mpifl.store.round_tables import Cohorts
 
+_DAMAGE = (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError)
+_KINDS = {
+    "mpifl-run": "a run",
+    "mpifl-model": "the weights of one round; give the run's folder",
+    "mpifl-checkpoint": "a part of a checkpoint",
+    "mpifl-hessian": "findings about a run",
+    "mpifl-hessian-vectors": "long vectors found about a run",
+    "mpifl-data": "a data set",
+}
 _TEXTS = ("config", "status", "run_id", "created", "updated", "software", "softwareVersion")
 Lengths = tuple[int | None, ...]
+
+
+@contextmanager
+def opened(file: Path, expected: str, format: str, version: int) -> Iterator[h5py.File]:
+    """The file of that `format`, `version` or older, to be read; `expected` says in words what it
+    should be.
+
+    Whatever is wrong with it, now or while it is read in the `with` block, is BadInput.
+    """
+    try:
+        with checksum.opened(file) as content:
+            _check(content.attrs, format, version)
+            yield content
+    except checksum.Unsound as problem:
+        raise BadInput(f"{file}: expected {expected}; got {problem.what}") from problem
+    except BadInput:
+        raise
+    except _Foreign as problem:
+        raise BadInput(f"{file}: expected {expected}; got {problem}") from None
+    except _DAMAGE as problem:
+        got = (
+            getattr(problem, "strerror", None)
+            or f"one of another layout ({' '.join(str(problem).split())})"
+        )
+        raise BadInput(f"{file}: expected {expected}; got {got}") from problem
 
 
 def refuse(
@@ -48,6 +89,19 @@ def refuse_array(name: str, array: Any, kinds: str, lengths: Lengths) -> None:
         wanted not in (None, got) for wanted, got in zip(lengths, array.shape, strict=True)
     ):
         raise ValueError(f"{name} is {getattr(array, 'dtype', array)!s} {list(np.shape(array))}")
+
+
+class _Foreign(Exception):
+    """A sound file of another kind or version."""
+
+
+def _check(attrs: h5py.AttributeManager, format: str, version: int) -> None:
+    found = attrs.get("format")
+    if not isinstance(found, str) or found != format:
+        raise _Foreign(_KINDS.get(str(found), "an HDF5 file of another kind"))
+    if attrs["format_version"] > version:
+        by = f"{attrs['format_version']}, written by mpifl {attrs.get('softwareVersion')}"
+        raise _Foreign(f"format version {by}, where {version} is the newest known; update mpifl")
 
 
 def _partition(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Any, str, Lengths]]:

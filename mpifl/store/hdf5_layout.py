@@ -8,18 +8,21 @@ through external links, and a scale is an object reference, which means nothing 
 from __future__ import annotations
 
 import io
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
+from mpifl import __version__
 from mpifl.store import checksum
-from mpifl.store.cohorts import Cohorts
-from mpifl.store.meaning import describe
-from mpifl.store.weights import DIMENSIONS
+from mpifl.store.arrays import DIMENSIONS
+from mpifl.store.long_names import describe
+from mpifl.store.round_tables import Cohorts
 
 FORMAT = "mpifl-run"
 MODEL_FORMAT = "mpifl-model"
@@ -42,6 +45,17 @@ class Entry(NamedTuple):
     size: int
 
 
+class Partition(NamedTuple):
+    """Who has which samples: client c has `indices[offsets[c] : offsets[c + 1]]`."""
+
+    indices: np.ndarray
+    """(N) i8"""
+    offsets: np.ndarray
+    """(C + 1) i8"""
+    label_counts: np.ndarray
+    """(C, K) of integers"""
+
+
 @dataclass(frozen=True)
 class Results:
     """Everything in `results.h5`: `partition` by array name, `models` the names of the arrays saved
@@ -57,6 +71,48 @@ class Results:
     models: Mapping[int, Sequence[str]]
     resumes: Sequence[Mapping[str, str | int | float | list]] = ()
     """what each resume adds to the provenance"""
+
+
+def run_attributes(config: str, seed: int) -> dict[str, str | int]:
+    """The attributes of a new run's `results.h5`."""
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **software(),
+        "created": timestamp(),
+        "run_id": str(uuid.uuid4()),
+        "status": "running",
+        "seed": seed,
+        "config": config,
+    }
+
+
+def software() -> dict[str, str]:
+    """What wrote a file, under the names that openPMD gave."""
+    return {"software": "mpifl", "softwareVersion": __version__}
+
+
+def timestamp() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def partition_arrays(
+    partition: tuple[np.ndarray, np.ndarray, np.ndarray], clients: int
+) -> dict[str, np.ndarray]:
+    """The arrays of a Partition by name; raises ValueError when their shapes do not fit each other."""
+    indices, offsets = (np.asarray(array, "i8") for array in partition[:2])
+    label_counts = np.asarray(partition[2])
+    if (
+        offsets.shape != (clients + 1,)
+        or len(label_counts) != clients
+        or offsets[-1] != len(indices)
+    ):
+        got = f"{indices.shape}, {offsets.shape}, {label_counts.shape}"
+        raise ValueError(
+            f"partition: expected (N), ({clients + 1}) ending with N, ({clients}, K); got {got}"
+        )
+    return {"indices": indices, "offsets": offsets, "label_counts": label_counts}
 
 
 def results_image(results: Results) -> memoryview:
