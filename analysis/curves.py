@@ -13,7 +13,7 @@ from mpifl.analysis.runs.arguments import check_suffixes, names, on_groups
 from mpifl.analysis.runs.comparison import published
 from mpifl.analysis.runs.curves import curve_panels
 from mpifl.analysis.runs.groups import Group
-from mpifl.cli import exit_code
+from mpifl.commands.process import one_line_errors
 
 _OUT = [Path("curves.png")]
 
@@ -99,5 +99,5 @@ def _marked(panel: Panel, groups: list[Group]) -> Panel:
 
 
 if __name__ == "__main__":
-    with exit_code():
+    with one_line_errors():
         main()

@@ -10,7 +10,7 @@ import click
 
 from mpifl.analysis.runs.arguments import names, on_groups
 from mpifl.analysis.runs.groups import Group
-from mpifl.cli import exit_code
+from mpifl.commands.process import one_line_errors
 from mpifl.options import BadInput
 
 _PARTS = ("drift", "features")
@@ -148,5 +148,5 @@ def _numbers(text: str, where: str) -> list[int]:
 
 
 if __name__ == "__main__":
-    with exit_code():
+    with one_line_errors():
         main()

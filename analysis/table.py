@@ -12,7 +12,7 @@ from mpifl.analysis.runs.arguments import check_suffixes, on_groups, write
 from mpifl.analysis.runs.comparison import compare
 from mpifl.analysis.runs.formats import FORMATS
 from mpifl.analysis.runs.groups import Group
-from mpifl.cli import exit_code
+from mpifl.commands.process import one_line_errors
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -75,5 +75,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_code():
+    with one_line_errors():
         main()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import time
@@ -150,18 +152,50 @@ def test_a_run_is_replaced_only_by_force_and_can_be_run_again_from_its_folder(fo
     assert Run.open("again").rounds["sha256"].tolist() == first.rounds["sha256"].tolist()
 
 
-@pytest.mark.parametrize("option", ["--version", "--help"])
-def test_version_and_help_answer_at_once_without_torch_or_mpi(option):
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"]])
+def test_version_and_help_answer_at_once_and_import_nothing_heavy(arguments):
     program = (
-        "import sys; from mpifl.cli import main; main([sys.argv[1]], standalone_mode=False);"
-        "print({'torch', 'mpi4py', 'h5py', 'numpy'} & set(sys.modules))"
+        "import sys; from mpifl.cli import main; main(sys.argv[1:], standalone_mode=False);"
+        "heavy = {'torch', 'mpi4py', 'h5py', 'numpy', 'rich', 'pydantic', 'matplotlib', 'plotly'};"
+        "print(heavy & set(sys.modules))"
     )
     seconds = []
     while not seconds or (min(seconds) > 1 and len(seconds) < 5):  # the machine may be busy
         began = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-c", program, option], capture_output=True, text=True, check=True
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         seconds.append(time.perf_counter() - began)
     assert done.stdout.endswith("\nset()\n")
     assert min(seconds) < 1
+
+
+def test_help_lists_every_command_under_a_heading():
+    text = CliRunner().invoke(main, ["--help"]).stdout
+    headings = ["Run:", "Before a run:", "After a run:", "Data:", "Cluster:"]
+    assert [line for line in text.splitlines() if line in headings] == headings
+    listed = re.findall(r"^  ([a-z]+)  +\S", text, re.MULTILINE)
+    assert listed[-len(main.commands) :] == list(main.commands)
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_every_command_says_what_it_does_in_a_line_and_gives_an_example(name):
+    command = main.commands[name]
+    first = command.help.splitlines()[0]
+    assert first.endswith(".") and len(first) < 80
+    assert f"mpifl {name}" in CliRunner().invoke(main, [name, "--help"]).stdout.split("Usage")[1]
+
+
+def test_bash_completes_commands():
+    env = {
+        **os.environ,
+        "_MPIFL_COMPLETE": "bash_complete",
+        "COMP_WORDS": "mpifl s",
+        "COMP_CWORD": "1",
+    }
+    program = "from mpifl.cli import main; main(prog_name='mpifl')"
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
+    assert done.stdout.split() == ["plain,sweep", "plain,show"]

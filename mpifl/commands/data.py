@@ -1,68 +1,56 @@
-"""`mpifl data NAME --out FILE`: pack a data set once, and say what is in it."""
+"""`mpifl data`: data sets as HDF5 files."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+import click
 
-from mpifl import config
-from mpifl.data import packed
-from mpifl.data.dataset import Dataset
-from mpifl.data.sources import SOURCES
-from mpifl.options import BadInput, suggestion
-from mpifl.terminal import console_for, facts, show, table
+from mpifl.commands.arguments import HELP
+from mpifl.commands.process import one_line_errors
 
 
-def pack_source(
-    name: str,
-    out: Path,
+@click.command(context_settings=HELP)
+@click.argument("name", required=False)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file to write [default: data/NAME.h5].",
+)
+@click.option(
+    "--root", type=click.Path(path_type=Path), help="Where the source's files are [default: data]."
+)
+@click.option("--download", is_flag=True, help="Let torchvision fetch them into --root first.")
+@click.option(
+    "--option",
+    "given",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the source, such as size=64.",
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def data(
+    name: str | None,
+    out: Path | None,
     root: Path | None,
     download: bool,
-    given: Sequence[str],
-    force: bool = False,
+    given: tuple[str, ...],
+    force: bool,
 ) -> None:
-    """Load `name`, write it to `out`, and print a summary; raises BadInput."""
-    if name not in SOURCES:
-        raise BadInput(f"data: unknown data set {name!r}{suggestion(name, SOURCES)}")
-    if out.exists() and not force:
-        raise BadInput(
-            f"{out}: expected a file that does not exist yet; got one; allowed: another --out, or --force"
-        )
-    options = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in config.override({}, given).items()
-    }
-    dataset = SOURCES[name].load(root, download, **options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    packed.write(dataset, out)
-    summarise(dataset, out)
+    """Pack the data set NAME into one HDF5 file, once, for all runs.
 
+    Without NAME it lists the data sets. A config names the file as data.path.
 
-def list_sources() -> None:
-    """What can be packed."""
-    made = facts()
-    for name, source in SOURCES.items():
-        made.add_row(name, source.summary)
-    show(console_for(sys.stdout), "mpifl data NAME, of:", made)
+    \b
+    mpifl data
+    mpifl data cifar100 --root ~/data --download --out data/cifar100.h5
+    """
+    with one_line_errors():
+        from mpifl.data.prepare import list_sources, pack_source
 
-
-def summarise(dataset: Dataset, out: Path) -> None:
-    """What the file holds, and how a config names it."""
-    made = table("", "train", "test")
-    splits = (dataset.train, dataset.test)
-    made.add_row("samples", *(f"{len(split):,}" for split in splits))
-    sizes = [np.bincount(split.labels, minlength=len(dataset.classes)) for split in splits]
-    made.add_row(
-        f"samples of each of {len(dataset.classes)} classes",
-        *(f"{n.min()} to {n.max()}" for n in sizes),
-    )
-    for d, domain in enumerate(dataset.domain_names):
-        made.add_row(
-            f"domain {domain}", *(f"{np.count_nonzero(split.domains == d):,}" for split in splits)
-        )
-    console = console_for(sys.stdout)
-    show(console, f"{dataset.name}: {dataset.source}", made)
-    console.print(f"images {' x '.join(map(str, dataset.shape))}, checksum {dataset.checksum[:16]}")
-    console.print(f'written to {out}; in a config:  data.path = "{out}"', soft_wrap=True)
+        if name is None:
+            list_sources()
+            return
+        out = out or Path("data") / f"{name}.h5"
+        pack_source(name, out, root, download, given, force)

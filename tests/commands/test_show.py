@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mpifl.commands.show import accuracy_curve, show
+from mpifl.analysis.runs.summary import accuracy_curve, show
 from mpifl.store import Entry, Run, Store, sha256
 
 CONFIG = """

@@ -1,0 +1,228 @@
+"""A run in the terminal: what it is, how far it got, its accuracy curve, where it ran, its weights'
+digest.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mpifl.store import OTHERS_TESTED, Run, sha256
+from mpifl.terminal import size
+
+_WIDEST_PLOT = 100
+_PLOT_HEIGHT = 15
+_TABLES = ("data", "partition", "model", "algorithm", "local", "participation")
+_PLAIN_FRAME = str.maketrans("┌┐└┘├┤┬┴┼│─", "+++++++++|-")
+
+
+def show(run: Run, console: Console | None = None, config: bool = False) -> None:
+    """Print a summary of `run`, and its stored configuration too with `config`; the last line is
+    its digest.
+
+    That line is `sha256 ` and the hex digest of the last saved weights; of the last row of /rounds
+    if none are saved; `none` if there is neither. Piped output has no colour codes.
+    """
+    console = console or Console()
+    stored = _parsed(run.config)
+    console.print(Text(f"{stored.get('name', run.path.name)}: {_status(run)}", style="bold"))
+    console.print(_grid([("run", str(run.path)), *_configured(stored), *_progress(run, stored)]))
+    curve = accuracy_curve(run, min(console.width, _WIDEST_PLOT), console.encoding)
+    if curve:
+        console.print(Text("\n" + curve), no_wrap=True, crop=False)
+    console.print()
+    console.print(
+        _grid([*_partition(run), *_costs(run), *_provenance(run), *_created(run), *_resumed(run)])
+    )
+    if config:
+        console.print()
+        _print_as_is(console, run.config.rstrip())
+    console.print()
+    note, digest = _digest(run)
+    console.print(Text(note))
+    _print_as_is(console, f"sha256 {digest}")
+
+
+def accuracy_curve(run: Run, width: int, encoding: str = "utf-8") -> str:
+    """The test accuracy over the rounds, drawn with characters; nothing before the first
+    evaluation.
+    """
+    rounds, accuracy = _evaluated(run)
+    if not len(rounds):
+        return ""
+    import plotext  # takes 0.2 s, and every rank of a run imports this module
+
+    unicode = encoding.lower().startswith("utf")
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("colorless")
+    figure.plot_size(width, _PLOT_HEIGHT)
+    figure.draw(
+        figure.signal(
+            rounds.tolist(), accuracy.tolist(), marker="braille" if unicode else "*"
+        ).lines(True)
+    )
+    figure.title("test accuracy")
+    figure.label("round")
+    ticks = np.unique(
+        np.linspace(rounds[0], rounds[-1], max(2, width // 12)).round().astype(int)
+    ).tolist()
+    figure.ruler("x").ticks(ticks, [str(tick) for tick in ticks])
+    if np.ptp(accuracy) == 0:  # else the axis would be wider than what an accuracy can be
+        figure.ruler("y").lim(0, 1)
+    drawn = figure.build().string(colorless=True).rstrip()
+    return drawn if unicode else drawn.translate(_PLAIN_FRAME)
+
+
+def _status(run: Run) -> str:
+    return (
+        f"running, last written {run.attrs['updated']}" if run.status == "running" else run.status
+    )
+
+
+def _configured(stored: dict) -> Iterator[tuple[str, str]]:
+    for key in _TABLES:
+        if key in stored:
+            line = _line({k: v for k, v in stored[key].items() if k != "loss"})
+            yield key, line[1:-1] if line.startswith("(") else line
+    if "loss" in stored.get("local", {}):
+        yield "loss", str(stored["local"]["loss"])
+
+
+def _line(options: object) -> str:
+    """`name (option=value, ...)` of one configured part, without what is left empty."""
+    if not isinstance(options, dict):
+        return str(options)
+    name = next((str(options[key]) for key in ("name", "kind") if key in options), "")
+    rest = ", ".join(
+        f"{k}={_line(v)}"
+        for k, v in options.items()
+        if k not in ("name", "kind") and v not in ("", {})
+    )
+    return f"{name} ({rest})".strip() if rest else name
+
+
+def _progress(run: Run, stored: dict) -> Iterator[tuple[str, str]]:
+    done = run.rounds["round"]
+    yield "rounds", f"{len(done)} of {stored['rounds']}" if "rounds" in stored else str(len(done))
+    rounds, accuracy = _evaluated(run)
+    if len(rounds):
+        best = int(accuracy.argmax())
+        last = f"{accuracy[-1]:.4f} (round {rounds[-1]})"
+        yield "test accuracy", f"best {accuracy[best]:.4f} (round {rounds[best]}), last {last}"
+    else:
+        yield "test accuracy", "not evaluated yet"
+    for name, what in OTHERS_TESTED.items():
+        known = run.rounds.get(name, np.zeros(0))
+        if np.isfinite(known).any():
+            yield what, f"best {np.nanmax(known):.4f}, last {known[np.isfinite(known)][-1]:.4f}"
+
+
+def _partition(run: Run) -> Iterator[tuple[str, str]]:
+    classes = (run.label_counts > 0).sum(1)
+    yield "clients", str(len(classes))
+    yield "samples per client", _spread(np.diff(run.offsets))
+    yield "classes per client", f"{_spread(classes)} of {run.label_counts.shape[1]}"
+
+
+def _costs(run: Run) -> Iterator[tuple[str, str]]:
+    for name, column in run.rounds.items():
+        if name.startswith("seconds") and np.isfinite(column).any():
+            yield (
+                name.replace("_", " "),
+                f"mean {np.nanmean(column):.3g} a round, {np.nansum(column):.4g} in all",
+            )
+        elif name.startswith("bytes") and (column >= 0).any():
+            known = column[column >= 0]
+            yield (
+                name.replace("_", " "),
+                f"mean {size(known.mean())} a round, {size(known.sum())} in all",
+            )
+
+
+def _provenance(run: Run) -> Iterator[tuple[str, str]]:
+    for name, value in (
+        (name, value) for name, value in run.provenance.items() if value not in ("", [])
+    ):
+        yield name.replace("_", " "), _counted(value) if isinstance(value, list) else str(value)
+
+
+def _created(run: Run) -> Iterator[tuple[str, str]]:
+    software = f"{run.attrs.get('software')} {run.attrs.get('softwareVersion')}"
+    yield "created", f"{run.attrs['created']} by {software}, seed {run.seed}, run {run.run_id}"
+    yield "saved rounds", ", ".join(map(str, run.saved_rounds)) or "none"
+
+
+def _resumed(run: Run) -> Iterator[tuple[str, str]]:
+    """Who went on with the run, each time: the provenance above is that of its beginning."""
+    for resume in run.resumes:
+        places = (_counted(resume[key]) for key in ("host", "device") if key in resume)
+        words = (
+            f"after round {resume['round']}",
+            str(resume["time"]),
+            *places,
+            str(resume.get("command", "")),
+        )
+        yield "resumed", ", ".join(word for word in words if word)
+
+
+def _digest(run: Run) -> tuple[str, str]:
+    """A line on what the digest is of, and the digest."""
+    stored = dict(zip(run.rounds["round"].tolist(), run.rounds.get("sha256", ()), strict=False))
+    if run.saved_rounds:
+        last, digest = run.saved_rounds[-1], sha256(*run.weights())
+        if stored.get(last, "") in ("", digest):
+            return f"digest of the weights saved at round {last}:", digest
+        return (
+            f"WARNING: the weights saved at round {last} are not those that were trained:",
+            digest,
+        )
+    known = [(round, digest) for round, digest in stored.items() if digest]
+    if known:
+        return f"no weights are saved; digest stored at round {known[-1][0]}:", known[-1][1]
+    return "no weights are saved and no digest is stored:", "none"
+
+
+def _evaluated(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    accuracy = run.rounds.get("test_accuracy", np.full(len(run.rounds["round"]), np.nan))
+    known = np.isfinite(accuracy)
+    return run.rounds["round"][known], accuracy[known]
+
+
+def _parsed(config: str) -> dict:
+    try:
+        return tomllib.loads(config)
+    except tomllib.TOMLDecodeError:  # the rest of the run is still worth seeing
+        return {}
+
+
+def _spread(counts: np.ndarray) -> str:
+    return f"min {counts.min()}, median {np.median(counts):g}, max {counts.max()}"
+
+
+def _counted(values: list) -> str:
+    """Every different value, with how often it comes where that is more than once."""
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[str(value)] = counts.get(str(value), 0) + 1
+    return ", ".join(
+        f"{count} x {value}" if count > 1 else value for value, count in counts.items()
+    )
+
+
+def _grid(rows: list[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(Text(name), Text(value))
+    return grid
+
+
+def _print_as_is(console: Console, text: str) -> None:
+    console.print(Text(text), soft_wrap=True)

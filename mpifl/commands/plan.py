@@ -1,0 +1,36 @@
+"""`mpifl plan`: what a run would do and cost."""
+
+from __future__ import annotations
+
+import click
+
+from mpifl.commands.arguments import ASSIGNMENTS, HELP
+from mpifl.commands.process import one_line_errors
+
+
+@click.command(context_settings=HELP)
+@click.argument("config")
+@ASSIGNMENTS
+@click.option(
+    "--ranks",
+    type=click.IntRange(1),
+    help="How many MPI ranks to plan for [default: several numbers].",
+)
+@click.option(
+    "--no-timing", is_flag=True, help="Measure no training steps: no estimate of the time."
+)
+def plan(config: str, assignments: tuple[str, ...], ranks: int | None, no_timing: bool) -> None:
+    """Say what a run of CONFIG would do and cost.
+
+    Printed are all options, the partition, messages, memory, and the time on several numbers of
+    ranks. Nothing is written, and no MPI is needed. A mistake in the config is reported as `run`
+    would report it.
+
+    \b
+    mpifl plan configs/demo.toml
+    mpifl plan configs/demo.toml clients=100 --ranks 9
+    """
+    with one_line_errors():
+        from mpifl.plan.report import plan
+
+        plan(config, assignments, ranks, not no_timing)

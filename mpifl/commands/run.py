@@ -1,0 +1,43 @@
+"""`mpifl run`: train, into one folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from mpifl.commands.arguments import ASSIGNMENTS, HELP
+from mpifl.commands.process import imports_for_ranks
+
+
+@click.command(context_settings=HELP)
+@click.argument("config")
+@ASSIGNMENTS
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
+)
+@click.option("--resume", is_flag=True, help="Continue the stopped run in the folder.")
+@click.option("--force", is_flag=True, help="Replace the run in the folder.")
+def run(
+    config: str, assignments: tuple[str, ...], out: Path | None, resume: bool, force: bool
+) -> None:
+    """Train: simulate the federation of CONFIG, on one rank or many.
+
+    CONFIG is a TOML file, or a finished run (folder or file), whose config is stored in it. Any
+    option can be overridden; values are TOML.
+
+    \b
+    mpifl run configs/demo.toml                                on one rank
+    mpirun -n 3 mpifl run configs/demo.toml                    a server and two workers: the same bits
+    mpifl run configs/demo.toml rounds=3 local.lr=0.1          other options
+    mpifl run configs/demo.toml 'local.loss=ce(smoothing=0.1)' partition.alpha=0.1
+    mpifl run configs/demo.toml --resume                       continue after a stop
+    mpifl run runs/demo seed=2 --out runs/demo-2               the same again with another seed
+
+    Everything goes into one folder: results.h5 (a row a round), stored weights, checkpoints.
+    """
+    with imports_for_ranks():
+        from mpifl.runner import session
+
+    sys.exit(session.main(config, assignments, out, resume=resume, force=force))

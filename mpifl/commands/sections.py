@@ -1,0 +1,40 @@
+"""A click group whose help lists its commands under headings."""
+
+from __future__ import annotations
+
+import click
+
+
+class Sections(click.Group):
+    """A group of commands in sections, which `--help` lists in the order in which they were added."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]  # click checks them
+        self._sections: dict[str, list[click.Command]] = {}
+
+    def add_section(self, title: str, *commands: click.Command) -> None:
+        """Add commands under a heading."""
+        self._sections[title] = list(commands)
+        for command in commands:
+            self.add_command(command)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, section by section."""
+        return [str(command.name) for of in self._sections.values() for command in of]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a definition list for each section."""
+        widest = max(map(len, self.list_commands(ctx)))
+        room = formatter.width - widest - 6
+        for title, commands in self._sections.items():
+            with formatter.section(title):
+                rows = [
+                    (_padded(command, widest), command.get_short_help_str(room))
+                    for command in commands
+                ]
+                formatter.write_dl(rows)
+
+
+def _padded(command: click.Command, width: int) -> str:
+    """The command's name, so wide that the texts of all sections stand in one column."""
+    return str(command.name).ljust(width)

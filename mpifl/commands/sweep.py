@@ -1,0 +1,73 @@
+"""`mpifl sweep`: the runs of a grid."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from mpifl.commands.arguments import HELP
+from mpifl.commands.process import imports_for_ranks, one_line_errors
+
+
+@click.command(context_settings=HELP)
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.option(
+    "--task",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Run number N: start it, continue it, or find it done.",
+)
+@click.option(
+    "--missing",
+    is_flag=True,
+    help="Print the numbers of runs that are not done, as an array range.",
+)
+@click.option(
+    "--list",
+    "listed",
+    is_flag=True,
+    help="Print number, state and folder between tabs; with --task of one.",
+)
+def sweep(sweep: Path, task: int | None, missing: bool, listed: bool) -> None:
+    """List the runs of a grid, SWEEP, or run one of them.
+
+    SWEEP is a TOML file. Its runs are listed as done, partial or missing.
+
+    \b
+    base = "demo.toml"                 a config or a list of them, from the sweep file's folder
+    out = "runs/digits"                one folder a run, named by what differs [default: runs/SWEEP]
+    [cases.method.fedavg]              options that vary together, under names of your own
+    algorithm = "fedavg"
+    [cases.method.feddyn]
+    algorithm = { name = "feddyn", alpha = 0.01 }
+    [grid]                             options that vary each by itself; every combination is a run
+    seed = [1, 2, 3]
+
+    \b
+    mpifl sweep grid.toml                              a table of its runs
+    mpirun -n 3 mpifl sweep grid.toml --task 0         one of them; again: continue it, or nothing
+    sbatch --array=$(mpifl sweep grid.toml --missing) jobs/sweep.sbatch grid.toml
+    """
+    if task is not None and not (listed or missing):
+        _run_one(sweep, task)
+    with one_line_errors():
+        from mpifl.options import BadInput
+        from mpifl.sweep import status
+
+        if missing and (listed or task is not None):
+            raise BadInput("command line: expected --missing alone; got it with --list or --task")
+        if listed:
+            status.lines(sweep, task)
+        elif missing:
+            status.missing(sweep)
+        else:
+            status.overview(sweep)
+
+
+def _run_one(sweep: Path, number: int) -> None:
+    with imports_for_ranks():
+        from mpifl.sweep import task
+
+    sys.exit(task.main(sweep, number))

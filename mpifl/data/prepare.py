@@ -1,0 +1,68 @@
+"""`mpifl data NAME --out FILE`: pack a data set once, and say what is in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mpifl import config
+from mpifl.data import packed
+from mpifl.data.dataset import Dataset
+from mpifl.data.sources import SOURCES
+from mpifl.options import BadInput, suggestion
+from mpifl.terminal import console_for, facts, show, table
+
+
+def pack_source(
+    name: str,
+    out: Path,
+    root: Path | None,
+    download: bool,
+    given: Sequence[str],
+    force: bool = False,
+) -> None:
+    """Load `name`, write it to `out`, and print a summary; raises BadInput."""
+    if name not in SOURCES:
+        raise BadInput(f"data: unknown data set {name!r}{suggestion(name, SOURCES)}")
+    if out.exists() and not force:
+        raise BadInput(
+            f"{out}: expected a file that does not exist yet; got one; allowed: another --out, or --force"
+        )
+    options = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in config.override({}, given).items()
+    }
+    dataset = SOURCES[name].load(root, download, **options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    packed.write(dataset, out)
+    summarise(dataset, out)
+
+
+def list_sources() -> None:
+    """What can be packed."""
+    made = facts()
+    for name, source in SOURCES.items():
+        made.add_row(name, source.summary)
+    show(console_for(sys.stdout), "mpifl data NAME, of:", made)
+
+
+def summarise(dataset: Dataset, out: Path) -> None:
+    """What the file holds, and how a config names it."""
+    made = table("", "train", "test")
+    splits = (dataset.train, dataset.test)
+    made.add_row("samples", *(f"{len(split):,}" for split in splits))
+    sizes = [np.bincount(split.labels, minlength=len(dataset.classes)) for split in splits]
+    made.add_row(
+        f"samples of each of {len(dataset.classes)} classes",
+        *(f"{n.min()} to {n.max()}" for n in sizes),
+    )
+    for d, domain in enumerate(dataset.domain_names):
+        made.add_row(
+            f"domain {domain}", *(f"{np.count_nonzero(split.domains == d):,}" for split in splits)
+        )
+    console = console_for(sys.stdout)
+    show(console, f"{dataset.name}: {dataset.source}", made)
+    console.print(f"images {' x '.join(map(str, dataset.shape))}, checksum {dataset.checksum[:16]}")
+    console.print(f'written to {out}; in a config:  data.path = "{out}"', soft_wrap=True)
