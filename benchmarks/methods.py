@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
+from dataclasses import replace
 
 from benchmarks.pairs import interleave
 from benchmarks.report import Row
 from benchmarks.workloads import RESNET, experiment
-from mpifl.training.experiment import Experiment
+from mpifl.training.messages import Sent
 
 HEAD = {"model": {"name": "resnet56", "projection": 256}}
 
@@ -47,11 +46,8 @@ def _steps(changes: dict) -> Callable[[], object]:
     raw = {**RESNET, **changes, "partition": {"name": "iid"}}
     raw["local"] = {**RESNET["local"], "steps": _STEPS, **changes.get("local", {})}
     x = experiment(raw, 2)
-    sent = {"w": x.clients.net.weights.clone(), "buffers": x.clients.net.buffers.clone()}
-    state = _met(x, x.clients.initial_state(sent["w"]))
+    net = x.clients.net
+    sent = Sent({"w": net.weights.clone()}, net.buffers.clone())
+    # Some methods do nothing in a client's first round.
+    state = replace(x.clients.initial_state(net.weights.clone()), has_played=True)
     return lambda: x.clients.play(0, 2, sent, state)
-
-
-def _met(x: Experiment, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The state after an earlier round, for the methods that do nothing in a client's first."""
-    return {name: torch.ones_like(v) if name == "met" else v for name, v in state.items()}

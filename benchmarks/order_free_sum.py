@@ -23,7 +23,7 @@ def order_free_sum() -> list[Row]:
 def _row(d: int) -> Row:
     random = torch.Generator().manual_seed(0)
     reply = {"w": torch.randn(d, generator=random)}
-    ours, other = WeightedSum(reply, reply), torch.zeros(d)
+    ours, other = WeightedSum(reply), torch.zeros(d)
     # what training leaves in the caches: not the sums
     elsewhere = torch.randn(8_000_000, generator=random)
 

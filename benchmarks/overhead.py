@@ -21,7 +21,10 @@ from mpifl.parallel.communicator import Communicator
 from mpifl.runner.callbacks import StoreWriter
 from mpifl.store import Store
 from mpifl.training import rounds
-from mpifl.training.experiment import Callback, Experiment, Progress
+from mpifl.training.callback import Callback
+from mpifl.training.experiment import Experiment
+from mpifl.training.messages import ClientState, Sent
+from mpifl.training.progress import Progress
 
 
 class Interleaved(Callback):
@@ -33,8 +36,8 @@ class Interleaved(Callback):
         self.recorder, self.other = recorder, other
         self.pairs, self.watch = Pairs(), Stopwatch()
 
-    def finished(self, progress: Progress, last: bool) -> None:
-        self.recorder.finished(progress, last)
+    def round_finished(self, progress: Progress, last: bool) -> None:
+        self.recorder.round_finished(progress, last)
         # The first report comes while round 2 is under way, the last one soon after: neither spans
         # one round.
         ours, measured = self.watch.lap(), progress.round > 1 and not last
@@ -57,7 +60,7 @@ def compare(raw: dict, module: nn.Module, measured: int) -> Pairs:
         callback = Interleaved(
             StoreWriter(_store(Path(folder) / "run", x), range(0, x.rounds + 1, 10)), other
         )
-        rounds.run(x, Communicator(), callback)
+        rounds.run(x, Communicator(), [callback])
     return callback.pairs
 
 
@@ -77,7 +80,8 @@ def _store(folder: Path, x: Experiment) -> Store:
 
 def _refuse_different_work(x: Experiment, other: bare.Bare) -> None:
     w = x.clients.net.weights.clone()
-    ours = x.clients.play(0, 1, {"w": w}, {}).reply["w"]
+    sent = Sent({"w": w}, x.clients.net.buffers.clone())
+    ours = x.clients.play(0, 1, sent, ClientState({})).reply.algorithm["w"]
     other.play(w, other.batches(0, 1))
     if not torch.equal(ours, other.weights):
         raise AssertionError(

@@ -12,7 +12,10 @@ from benchmarks import workloads
 from benchmarks.pairs import Stopwatch, Times
 from mpifl.parallel.communicator import Communicator
 from mpifl.training import rounds
-from mpifl.training.experiment import Callback, Experiment, Progress
+from mpifl.training.callback import Callback
+from mpifl.training.experiment import Experiment
+from mpifl.training.messages import ClientState, Sent
+from mpifl.training.progress import Progress
 
 CLIENTS = 6
 """that each worker plays in a turn"""
@@ -24,7 +27,7 @@ class Seconds(Callback):
     def __init__(self) -> None:
         self.rounds: list[tuple[float, float]] = []
 
-    def finished(self, progress: Progress, last: bool) -> None:
+    def round_finished(self, progress: Progress, last: bool) -> None:
         self.rounds.append((progress.figures["seconds"], progress.figures["seconds_train"]))
 
 
@@ -40,9 +43,10 @@ def turn(
         if server == "away":
             time.sleep(expected)
     else:
-        sent = {"w": x.clients.net.weights.clone()}
+        net = x.clients.net
+        sent = Sent({"w": net.weights.clone()}, net.buffers.clone())
         for client in range(CLIENTS):
-            x.clients.play(communicator.rank * CLIENTS + client, 1, sent, {})
+            x.clients.play(communicator.rank * CLIENTS + client, 1, sent, ClientState({}))
     trained = watch.lap()
     if server == "spinning":
         communicator.Barrier()
@@ -64,7 +68,7 @@ def main(turns: int) -> None:
             if number:
                 found.append((slowest, waited))
     seconds = Seconds()
-    rounds.run(x, communicator, seconds)
+    rounds.run(x, communicator, [seconds])
     if communicator.is_server:
         print(json.dumps({**measured, "rounds": seconds.rounds[1:]}))
 

@@ -21,6 +21,7 @@ from benchmarks.pairs import interleave
 from benchmarks.plain_resnet import PlainResNet56, with_weights
 from benchmarks.report import Row
 from mpifl.training.client import Clients
+from mpifl.training.messages import ClientState, Sent
 
 
 def resnet() -> list[Row]:
@@ -30,11 +31,12 @@ def resnet() -> list[Row]:
     x = workloads.experiment(workloads.RESNET, rounds=1)
     clients, client = x.clients, int(np.argsort(x.clients.sizes)[len(x.clients) // 2])
     w = clients.net.weights.clone()
-    sent = {"w": w, "buffers": clients.net.buffers.clone()}
+    sent = Sent({"w": w}, clients.net.buffers.clone())
+    state = ClientState({})
     model = with_weights(PlainResNet56(10), w).to(memory_format=torch.channels_last)
     batches = Bare(nn.Linear(1, 1), clients).batches(client, 1)
     reply, usual = (
-        clients.play(client, 1, sent, {}).reply["w"],
+        clients.play(client, 1, sent, state).reply.algorithm["w"],
         _flat(_usual(model, clients, batches)),
     )
     if not torch.allclose(reply, usual, atol=1e-4):
@@ -42,7 +44,7 @@ def resnet() -> list[Row]:
             f"the plain loop ended {float((reply - usual).abs().max()):.1e} away: not the same work"
         )
     times = interleave(
-        lambda: clients.play(client, 1, sent, {}), lambda: _usual(model, clients, batches), 12
+        lambda: clients.play(client, 1, sent, state), lambda: _usual(model, clients, batches), 12
     )
     return [Row.of(f"{len(batches)} steps of one client", times)]
 

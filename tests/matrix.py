@@ -14,7 +14,6 @@ import torch
 
 from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
 from mpifl.parallel.communicator import Communicator
-from mpifl.training.experiment import Callback
 from mpifl.training.gradients import GRADIENTS
 from mpifl.training.rounds import run
 
@@ -133,7 +132,7 @@ def train(choice: Choice, rounds: int = 2, communicator: Communicator | None = N
     communicator = communicator or tiny.alone()
     x = tiny.experiment({"rounds": rounds, **raw(choice)})
     before = x.clients.net.weights.clone()
-    progress = run(x, communicator, Callback())
+    progress = run(x, communicator)
     if communicator.is_server:
         assert all(
             vector.isfinite().all()

@@ -17,10 +17,12 @@ from mpifl.models.output import Output
 from mpifl.net import Net
 from mpifl.parallel.communicator import Communicator
 from mpifl.training.batchnorm import BufferPolicy
+from mpifl.training.callback import Callback
 from mpifl.training.client import COLUMNS, Clients, Played
 from mpifl.training.evaluate import Evaluation
-from mpifl.training.experiment import Callback, Experiment, Progress
+from mpifl.training.experiment import Experiment
 from mpifl.training.local import Local
+from mpifl.training.progress import Progress
 from mpifl.training.rounds import run
 from mpifl.training.sampling import Participation, weights
 
@@ -116,7 +118,7 @@ class Moment(NamedTuple):
     w: Tensor
     server: dict[str, Tensor]
     clients: list[dict[str, Tensor]]
-    """what each client remembers, those that did not take part included"""
+    """what the algorithm remembers of each client, those that did not take part included"""
     models: list[Tensor]
     """the weights with which each client's last training ended"""
     failed: bool
@@ -129,19 +131,18 @@ class History(Callback):
     def __init__(self, x: Experiment) -> None:
         self.moments: list[Moment] = []
         w = x.clients.net.weights.clone()
-        self._clients, self._models = (
-            [x.clients.initial_state(w)] * len(x.clients),
-            [w] * len(x.clients),
-        )
+        self._clients = [x.clients.initial_state(w).algorithm] * len(x.clients)
+        self._models = [w] * len(x.clients)
         self._play, x.clients.play = x.clients.play, self._listen
 
     def _listen(self, client: int, *told) -> Played:
         played = self._play(client, *told)
         if np.isfinite(played.row[COLUMNS.index("loss")]):
-            self._clients[client], self._models[client] = played.state, played.model[0]
+            self._clients[client] = played.state.algorithm
+            self._models[client] = played.model.weights
         return played
 
-    def finished(self, progress: Progress, last: bool) -> None:
+    def round_finished(self, progress: Progress, last: bool) -> None:
         failed = bool(progress.rows[:, COLUMNS.index("failed")].any())
         self.moments.append(
             Moment(progress.w, progress.server, list(self._clients), list(self._models), failed)
@@ -151,7 +152,7 @@ class History(Callback):
 def moments(x: Experiment) -> list[Moment]:
     """Run `x` on this process alone: what it was after each round."""
     history = History(x)
-    run(x, Communicator(), history)
+    run(x, Communicator(), [history])
     return history.moments
 
 

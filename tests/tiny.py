@@ -19,7 +19,9 @@ from mpifl.models.output import KEEPABLE
 from mpifl.net import Net, digest
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner import build, schema
-from mpifl.training.experiment import Callback, Experiment, Progress
+from mpifl.training.callback import Callback
+from mpifl.training.experiment import Experiment
+from mpifl.training.progress import Progress
 from mpifl.training.rounds import run
 
 SHAPE, CLASSES = (3, 8, 8), 4
@@ -119,12 +121,12 @@ class Digests(Callback):
     def __init__(self) -> None:
         self.rounds: list[tuple[str, list[float]]] = []
 
-    def finished(self, progress: Progress, last: bool) -> None:
+    def round_finished(self, progress: Progress, last: bool) -> None:
         self.rounds.append((digest(progress.w, progress.buffers), progress.rows[:, :5].tolist()))
 
 
 def digests(raw: dict, communicator: Communicator | None = None) -> list[tuple[str, list[float]]]:
     """Run `RUN`, overlaid with `raw`: what identifies each of its rounds, on the server."""
     callback = Digests()
-    run(experiment(raw), communicator or alone(), callback)
+    run(experiment(raw), communicator or alone(), [callback])
     return callback.rounds

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.fedopt import Sgd
 from mpifl.options import options
+from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.messages import Vectors
 
 
 @options
@@ -20,11 +21,13 @@ class FedAvg(Algorithm):
     server_step: Any = Sgd()
     """how the server moves towards the mean"""
 
-    def init_server(self, w: Tensor) -> State:
+    def init_server(self, w: Tensor) -> Vectors:
         return self.server_step.init(w)
 
-    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+    def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         return {"w": train(sent["w"]).y}, own
 
-    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+    def server(
+        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+    ) -> tuple[Tensor, Vectors]:
         return self.server_step(w, mean["w"], server)

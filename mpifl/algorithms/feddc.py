@@ -14,9 +14,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.scaffold import renewed
 from mpifl.options import NonNegative, options
+from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.messages import Vectors
 
 
 @options
@@ -27,23 +28,25 @@ class FedDC(Algorithm):
     control: bool = True
     """whether the term <y, c - c_c> is there"""
 
-    def init_server(self, w: Tensor) -> State:
+    def init_server(self, w: Tensor) -> Vectors:
         return {"drift": torch.zeros_like(w), "c": torch.zeros_like(w)}
 
-    def init_client(self, w: Tensor) -> State:
+    def init_client(self, w: Tensor) -> Vectors:
         return {"drift": torch.zeros_like(w), "c": torch.zeros_like(w)}
 
-    def send(self, w: Tensor, server: State) -> State:
+    def send(self, w: Tensor, server: Vectors) -> Vectors:
         return {"w": w, "c": server["c"]}
 
-    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+    def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         w, c, h, c_c = sent["w"], sent["c"], own["drift"], own["c"]
         linear = self.alpha * h + (c - c_c) if self.control else self.alpha * h
         trained = train(w, linear=linear, pull=self.alpha)
         c_new = renewed(c_c, c, w, trained) if self.control else c_c
         return {"w": trained.y, "c": c_new - c_c}, {"drift": h + (trained.y - w), "c": c_new}
 
-    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+    def server(
+        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+    ) -> tuple[Tensor, Vectors]:
         c = server["c"] + share * mean["c"]
         if self.alpha == 0:
             return mean["w"], {**server, "c": c}

@@ -14,8 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.options import NonNegative, options
+from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.messages import Vectors
 
 
 @options
@@ -24,18 +25,20 @@ class FedDyn(Algorithm):
 
     alpha: NonNegative = 0.01
 
-    def init_server(self, w: Tensor) -> State:
+    def init_server(self, w: Tensor) -> Vectors:
         return {"dual": torch.zeros_like(w)}
 
-    def init_client(self, w: Tensor) -> State:
+    def init_client(self, w: Tensor) -> Vectors:
         return {"dual": torch.zeros_like(w)}
 
-    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+    def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         w, dual = sent["w"], own["dual"]
         y = train(w, linear=self.alpha * dual, pull=self.alpha).y
         return {"w": y}, {"dual": dual + (y - w)}
 
-    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+    def server(
+        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+    ) -> tuple[Tensor, Vectors]:
         if self.alpha == 0:
             return mean["w"], server
         dual = server["dual"] + share * (mean["w"] - w)

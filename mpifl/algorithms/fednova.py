@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.fedopt import Sgd
 from mpifl.options import NonNegative, options
+from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.messages import Vectors
 
 
 @options
@@ -29,10 +30,10 @@ class FedNova(Algorithm):
 
     fresh_momentum: ClassVar[bool] = True
 
-    def init_server(self, w: Tensor) -> State:
+    def init_server(self, w: Tensor) -> Vectors:
         return self.server_step.init(w)
 
-    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+    def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         w = sent["w"]
         trained = train(w, pull=self.mu)
         return {
@@ -40,5 +41,7 @@ class FedNova(Algorithm):
             "a": w.new_tensor([trained.accumulated]),
         }, own
 
-    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+    def server(
+        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+    ) -> tuple[Tensor, Vectors]:
         return self.server_step(w, w - mean["a"] * mean["d"], server)

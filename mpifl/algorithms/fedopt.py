@@ -15,8 +15,8 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 
 from mpifl.options import Positive, options
+from mpifl.training.messages import Vectors
 
-State = dict[str, Tensor]
 Decay = Annotated[float, Ge(0), Lt(1)]
 
 
@@ -27,10 +27,10 @@ class Sgd:
     lr: Positive = 1.0
     momentum: Decay = 0.0
 
-    def init(self, w: Tensor) -> State:
+    def init(self, w: Tensor) -> Vectors:
         return {"m": torch.zeros_like(w)} if self.momentum else {}
 
-    def __call__(self, w: Tensor, target: Tensor, state: State) -> tuple[Tensor, State]:
+    def __call__(self, w: Tensor, target: Tensor, state: Vectors) -> tuple[Tensor, Vectors]:
         if not self.momentum:
             return (target if self.lr == 1.0 else w + self.lr * (target - w)), state
         m = self.momentum * state["m"] + (target - w)
@@ -45,14 +45,14 @@ class Adaptive(ABC):
     beta1: Decay = 0.9
     tau: Positive = 1e-3
 
-    def init(self, w: Tensor) -> State:
+    def init(self, w: Tensor) -> Vectors:
         return {"m": torch.zeros_like(w), "v": torch.full_like(w, self.tau**2)}
 
     @abstractmethod
     def second_moment(self, v: Tensor, squares: Tensor) -> Tensor:
         """The next v from v and D^2."""
 
-    def __call__(self, w: Tensor, target: Tensor, state: State) -> tuple[Tensor, State]:
+    def __call__(self, w: Tensor, target: Tensor, state: Vectors) -> tuple[Tensor, Vectors]:
         delta = target - w
         m = self.beta1 * state["m"] + (1 - self.beta1) * delta
         v = self.second_moment(state["v"], delta.square())

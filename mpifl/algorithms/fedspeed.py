@@ -14,10 +14,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.feddyn import FedDyn
 from mpifl.options import Fraction, NonNegative, options
+from mpifl.training.algorithm import Algorithm, Train
 from mpifl.training.gradients import Blend
+from mpifl.training.messages import Vectors
 
 
 @options
@@ -42,19 +43,21 @@ class FedSpeed(Algorithm):
     def _dyn(self) -> FedDyn:
         return FedDyn(alpha=self.alpha)
 
-    def init_server(self, w: Tensor) -> State:
+    def init_server(self, w: Tensor) -> Vectors:
         return self._dyn().init_server(w) if self.duals == "all" else {}
 
-    def init_client(self, w: Tensor) -> State:
+    def init_client(self, w: Tensor) -> Vectors:
         return self._dyn().init_client(w)
 
-    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+    def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         reply, own = self._dyn().client(sent, own, train)
         if self.duals == "cohort" and self.alpha:
             reply = {"w": reply["w"] + own["dual"]}
         return reply, own
 
-    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+    def server(
+        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+    ) -> tuple[Tensor, Vectors]:
         return (
             self._dyn().server(w, server, mean, share)
             if self.duals == "all"

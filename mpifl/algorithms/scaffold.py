@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpifl.algorithms.algorithm import Algorithm, State, Train
 from mpifl.algorithms.fedopt import Sgd
 from mpifl.options import options
+from mpifl.training.algorithm import Algorithm, Train
 from mpifl.training.local import Trained
+from mpifl.training.messages import Vectors
 
 
 def renewed(control: Tensor, shared: Tensor, w: Tensor, trained: Trained) -> Tensor:
@@ -41,21 +42,23 @@ class Scaffold(Algorithm):
 
     server_step: Any = Sgd()
 
-    def init_server(self, w: Tensor) -> State:
+    def init_server(self, w: Tensor) -> Vectors:
         return {"c": torch.zeros_like(w), **self.server_step.init(w)}
 
-    def init_client(self, w: Tensor) -> State:
+    def init_client(self, w: Tensor) -> Vectors:
         return {"c": torch.zeros_like(w)}
 
-    def send(self, w: Tensor, server: State) -> State:
+    def send(self, w: Tensor, server: Vectors) -> Vectors:
         return {"w": w, "c": server["c"]}
 
-    def client(self, sent: State, own: State, train: Train) -> tuple[State, State]:
+    def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         w, c, c_c = sent["w"], sent["c"], own["c"]
         trained = train(w, linear=c - c_c)
         c_new = renewed(c_c, c, w, trained)
         return {"w": trained.y, "c": c_new - c_c}, {"c": c_new}
 
-    def server(self, w: Tensor, server: State, mean: State, share: float) -> tuple[Tensor, State]:
+    def server(
+        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+    ) -> tuple[Tensor, Vectors]:
         w, server = self.server_step(w, mean["w"], server)
         return w, {**server, "c": server["c"] + share * mean["c"]}

@@ -1,4 +1,4 @@
-"""Federation: the communicator of one run, with the few collectives that a round needs.
+"""The communicator of one run, with the few collectives that a round needs.
 
 Rank 0 is the server. With more than one rank the others are the workers that play the clients;
 alone, rank 0 is both. Vectors travel as one contiguous buffer: a Bcast down, a Reduce of int64 up.
@@ -9,13 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, MutableMapping
-from functools import wraps
-from operator import attrgetter
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mpifl.options import BadInput
 from mpifl.parallel import launcher
@@ -24,38 +21,50 @@ from mpifl.parallel.heartbeat import Heartbeat
 from mpifl.parallel.mpi import MPI, library
 
 Result = TypeVar("Result")
+Arrays = dict[str, np.ndarray]
 
-_LONGEST_NAP = 1e-3  # seconds
+_SHORTEST_NAP, _LONGEST_NAP = 2e-5, 1e-3  # seconds
 _LARGEST_MESSAGE = 1 << 30  # bytes: Open MPI refuses to count to 2^31
 _LARGEST_MOVE = 1 << 28  # bytes of clients' states on their way at once
+_SPARE_SHARED_MEMORY = 1 << 26  # bytes left free in /dev/shm
 
 
 class AgreedBadInput(BadInput):
     """Bad input that every rank knows of: all raise it, so all can end in order."""
 
 
-def _in_sight(collective: Callable[..., Result]) -> Callable[..., Result]:
-    """A collective during which the rank is known to wait inside MPI."""
-
-    @wraps(collective)
-    def method(self: _Ranks, *arguments: object, **options: object) -> Result:
-        with self.heartbeat.waiting():
-            return collective(self, *arguments, **options)
-
-    return method
-
-
 class _Ranks(MPI.Intracomm):
-    """An `MPI.Intracomm` whose collectives are seen by a `pulse`."""
+    """An `MPI.Intracomm` whose heartbeat knows when the rank waits inside MPI."""
 
     heartbeat: Heartbeat
 
-    allgather, bcast, gather, Allreduce, Barrier, Bcast, Reduce = map(
-        _in_sight,
-        attrgetter("allgather", "bcast", "gather", "Allreduce", "Barrier", "Bcast", "Reduce")(
-            MPI.Intracomm
-        ),
-    )
+    def allgather(self, value: Any) -> list[Any]:
+        with self.heartbeat.waiting():
+            return super().allgather(value)
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        with self.heartbeat.waiting():
+            return super().bcast(value, root)
+
+    def gather(self, value: Any, root: int = 0) -> list[Any] | None:
+        with self.heartbeat.waiting():
+            return super().gather(value, root)
+
+    def Allreduce(self, *arguments: Any, **options: Any) -> None:
+        with self.heartbeat.waiting():
+            super().Allreduce(*arguments, **options)
+
+    def Barrier(self) -> None:
+        with self.heartbeat.waiting():
+            super().Barrier()
+
+    def Bcast(self, *arguments: Any, **options: Any) -> None:
+        with self.heartbeat.waiting():
+            super().Bcast(*arguments, **options)
+
+    def Reduce(self, *arguments: Any, **options: Any) -> None:
+        with self.heartbeat.waiting():
+            super().Reduce(*arguments, **options)
 
 
 class Communicator(_Ranks):
@@ -64,24 +73,27 @@ class Communicator(_Ranks):
     Raises BadInput when the launcher started several processes that do not know of each other.
     """
 
+    node: _Ranks
+    """the ranks of this rank's node"""
+    bytes_moved: int
+    """by this rank's Bcasts and Reduces, so far"""
+
     def __new__(cls, communicator: MPI.Intracomm | None = None) -> Communicator:
         ranks = communicator or MPI.COMM_WORLD
         with launcher.starting():
             self = super().__new__(cls, ranks.Dup())
             self.node = _Ranks(self.Split_type(MPI.COMM_TYPE_SHARED))
-            self.heartbeat = self.node.heartbeat = Heartbeat(ranks)
-        self._windows = []  # keeps shared memory mapped
+            self.heartbeat = Heartbeat(ranks)
+            self.node.heartbeat = self.heartbeat
+        self._windows: list[MPI.Win] = []  # keeps shared memory mapped
         self.bytes_moved = 0
-        launched = launcher.ranks()
-        if communicator is None and launched and launched != self.size:
-            raise BadInput(
-                f"launcher: expected one job of {launched} ranks; got {launched} separate jobs of {self.size}: this "
-                f"Python uses {library()}, another MPI than the launcher's (`mpifl doctor` says more)"
-            )
+        if communicator is None:
+            _refuse_separate_jobs(self.size)
         return self
 
     @property
     def is_server(self) -> bool:
+        """Whether this is rank 0."""
         return self.rank == 0
 
     @property
@@ -90,37 +102,55 @@ class Communicator(_Ranks):
         return max(1, self.size - 1)
 
     @property
+    def first_worker(self) -> int:
+        """The lowest rank that plays clients; the others follow it."""
+        return self.size - self.workers
+
+    @property
     def worker(self) -> int | None:
-        """This rank's number among the workers, or None for a server that has some."""
-        return self.rank - 1 if self.size > 1 and self.rank else (0 if self.size == 1 else None)
+        """This rank's number among the workers, from 0; None for a server that has workers."""
+        if self.rank < self.first_worker:
+            return None
+        return self.rank - self.first_worker
 
     def worker_on_node(self) -> tuple[int | None, int]:
-        """This rank's number among its node's workers (None for a server that has some), and how
-        many they are.
+        """This rank's number among its node's workers (None for a server that has workers), and
+        how many they are.
         """
-        ranks = [rank for rank in self.node.allgather(self.rank) if rank or self.size == 1]
-        return (ranks.index(self.rank) if self.worker is not None else None), len(ranks)
+        ranks = [rank for rank in self.node.allgather(self.rank) if rank >= self.first_worker]
+        number = None if self.worker is None else ranks.index(self.rank)
+        return number, len(ranks)
 
     def agree(self, action: Callable[[], Result]) -> Result:
-        """`action()` on every rank; if it is BadInput on any, then on all, with the first one's
-        line.
+        """`action()` on every rank; if it raises BadInput on any rank, then on all, with the first
+        one's line.
         """
-        result, mistake = None, None
         try:
             result = action()
+            mistake = None
         except BadInput as error:
             mistake = str(error)
         self.arrive()
-        mistakes = [m for m in self.allgather(mistake) if m]
+        mistakes = [line for line in self.allgather(mistake) if line]
         if mistakes:
             raise AgreedBadInput(mistakes[0])
         return result
 
+    def first_known(self, value: Result | None) -> Result | None:
+        """The value of the lowest rank that has one, on every rank; None where no rank has one."""
+        if self.size == 1:
+            return value
+        self.arrive()
+        known = [found for found in self.allgather(value) if found is not None]
+        return known[0] if known else None
+
     def arrive(self) -> None:
-        """Wait for all ranks, asleep between looks, so that a core is free for a client and signal
-        handlers run.
+        """Wait for all ranks.
+
+        Sleeps between looks, so that a core is free for a client and signal handlers run.
         """
-        request, nap = self.Ibarrier(), 2e-5
+        request = self.Ibarrier()
+        nap = _SHORTEST_NAP
         with self.heartbeat.waiting():
             while not request.Test():
                 self.heartbeat.poll()
@@ -128,53 +158,61 @@ class Communicator(_Ranks):
                 nap = min(_LONGEST_NAP, nap * 1.5)
 
     def broadcast(self, message: Message) -> Message:
-        """The server's `message` on every rank: vectors `[n]` of one float type, in one Bcast
-        through host memory.
+        """The server's `message` on every rank, in one Bcast through host memory.
 
-        Every rank passes a message of the same names, sizes and type; the workers' values do not
-        matter.
+        Its vectors `[n]` have one float type. Every rank passes a message of the same names, sizes
+        and type; the workers' values do not matter.
         """
         if self.size == 1:
             return message
         vectors = list(message.values())
-        packed = (
-            torch.cat([v.reshape(-1) for v in vectors]) if self.is_server else _empty_like(vectors)
-        )
-        packed = packed.cpu()
+        sizes = [vector.numel() for vector in vectors]
+        if self.is_server:
+            packed = torch.cat([vector.reshape(-1) for vector in vectors]).cpu()
+        else:
+            packed = torch.empty(sum(sizes), dtype=vectors[0].dtype)
         self.arrive()
         for piece in _pieces(packed.numpy()):
             self.Bcast(piece, root=0)
-        self.bytes_moved += packed.numel() * packed.element_size()
-        pieces = packed.to(vectors[0].device).split([v.numel() for v in vectors])
-        return dict(zip(message, pieces, strict=True))
+        self.bytes_moved += packed.nbytes
+        unpacked = packed.to(vectors[0].device).split(sizes)
+        return dict(zip(message, unpacked, strict=True))
 
-    def total(self, sums: WeightedSum, rows: np.ndarray) -> tuple[Message, np.ndarray] | None:
-        """The sum of every rank's `sums`, and of `rows` (float64 `[clients, columns]`); on the
-        server, else None.
+    def total(self, sums: WeightedSum, figures: Arrays) -> tuple[Message, Arrays] | None:
+        """The sum of every rank's `sums`, and of its `figures` (float64), on the server; else None.
 
-        Each row is filled by one rank and zero elsewhere, so adding bit patterns as int64 gathers
-        the rows exactly, in the one Reduce that carries the vectors.
+        Each figure is filled by one rank and zero elsewhere, so that adding bit patterns as int64
+        gathers it exactly, in the one Reduce that carries the vectors. All ranks pass figures of
+        the same names and shapes.
         """
         own = sums.integers().cpu()
         if self.size == 1:
-            return sums.values(own), rows
-        packed = np.concatenate(
-            [own.numpy(), np.ascontiguousarray(rows, dtype=np.float64).view(np.int64).ravel()]
-        )
+            return sums.values(own), figures
+        patterns = [
+            np.ascontiguousarray(array).view(np.int64).ravel() for array in figures.values()
+        ]
+        packed = np.concatenate([own.numpy(), *patterns])
         self.arrive()
         for piece in _pieces(packed):
-            self.Reduce(
-                *((MPI.IN_PLACE, piece) if self.is_server else (piece, None)), op=MPI.SUM, root=0
-            )
+            if self.is_server:
+                self.Reduce(MPI.IN_PLACE, piece, op=MPI.SUM, root=0)
+            else:
+                self.Reduce(piece, None, op=MPI.SUM, root=0)
         self.bytes_moved += packed.nbytes
         if not self.is_server:
             return None
-        vectors, rest = packed[: own.numel()], packed[own.numel() :]
-        return sums.values(torch.from_numpy(vectors)), rest.view(np.float64).reshape(rows.shape)
+        totals: Arrays = {}
+        offset = own.numel()
+        for name, array in figures.items():
+            pattern = packed[offset : offset + array.size]
+            totals[name] = pattern.view(np.float64).reshape(array.shape)
+            offset += array.size
+        return sums.values(torch.from_numpy(packed[: own.numel()])), totals
 
     def everywhere(self, values: np.ndarray) -> np.ndarray:
-        """The element-wise sum over ranks, on every rank; exact where only one rank's element is
-        not zero.
+        """The element-wise sum over ranks, on every rank.
+
+        Exact where only one rank's element is not zero.
         """
         if self.size == 1:
             return values
@@ -184,9 +222,9 @@ class Communicator(_Ranks):
             self.Allreduce(MPI.IN_PLACE, piece, op=MPI.SUM)
         return result
 
-    def replicate(self, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
-        """The server's `arrays`, of any types and shapes, on every rank; the others' do not matter."""
-        return arrays if self.size == 1 else _replicas(self, arrays)
+    def replicate(self, arrays: Arrays | None) -> Arrays:
+        """The server's `arrays`, of any types and shapes, on every rank; the others pass None."""
+        return _replicas(self, arrays)
 
     def move(
         self, states: MutableMapping[int, Message], like: Message, moves: list[tuple[int, int, int]]
@@ -197,28 +235,25 @@ class Communicator(_Ranks):
         `states` holds what this rank keeps (vectors on the host), `like` names a state's vectors,
         sizes and types.
         """
-        at_once = max(1, _LARGEST_MOVE // max(1, sum(v.nbytes for v in like.values())))
+        bytes_each = sum(vector.nbytes for vector in like.values())
+        at_once = max(1, _LARGEST_MOVE // max(1, bytes_each))
         for start in range(0, len(moves), at_once):
             self._move(states, like, moves[start : start + at_once])
 
     def _move(
         self, states: MutableMapping[int, Message], like: Message, moves: list[tuple[int, int, int]]
     ) -> None:
-        requests, arriving = [], []
-        # on both sides in this order, so that no tag need say which is which
+        # Both sides go through the moves in the same order, so messages need no tags.
+        requests: list[MPI.Request] = []
+        arriving: dict[int, Message] = {}
         for client, source, target in moves:
             if self.rank == source:
-                requests += [
-                    self.Isend(p, target)
-                    for v in states[client].values()
-                    for p in _pieces(v.numpy())
-                ]
+                for piece in _pieces_of(states[client]):
+                    requests.append(self.Isend(piece, target))
             elif self.rank == target:
-                state = {name: torch.empty_like(vector) for name, vector in like.items()}
-                requests += [
-                    self.Irecv(p, source) for v in state.values() for p in _pieces(v.numpy())
-                ]
-                arriving.append((client, state))
+                arriving[client] = {name: torch.empty_like(v) for name, v in like.items()}
+                for piece in _pieces_of(arriving[client]):
+                    requests.append(self.Irecv(piece, source))
         with self.heartbeat.waiting():
             MPI.Request.Waitall(requests)
         for client, source, _ in moves:
@@ -226,38 +261,33 @@ class Communicator(_Ranks):
                 del states[client]
         states.update(arriving)
 
-    def share(self, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    def share(self, arrays: Arrays | None) -> Arrays:
         """One copy a node of the arrays that the node's first rank passes, read by all its ranks.
 
         The others pass None. Where shared memory is too small, every rank gets a copy of its own.
         """
         node = self.node
         if node.size == 1:
+            assert arrays is not None
             return arrays
         described = _described(node, arrays)
-        size = sum(_aligned(np.dtype(d).itemsize * int(np.prod(s))) for _, s, d in described)
-        if not node.bcast(shared_memory_free() > size + (64 << 20)):
+        size = sum(array.room for array in described)
+        if not node.bcast(shared_memory_free() > size + _SPARE_SHARED_MEMORY):
             return _replicas(node, arrays)
         window = MPI.Win.Allocate_shared(size if node.rank == 0 else 0, 1, comm=node)
-        memory = np.frombuffer(window.Shared_query(0)[0], dtype=np.uint8)
-        views, offset = {}, 0
-        for name, shape, dtype in described:
-            length = np.dtype(dtype).itemsize * int(np.prod(shape))
-            views[name] = memory[offset : offset + length].view(dtype).reshape(shape)
-            if arrays:
-                views[name][...] = arrays[name]
-            offset += _aligned(length)
-        node.Barrier()
         self._windows.append(window)
+        memory = np.frombuffer(window.Shared_query(0)[0], dtype=np.uint8)
+        views = {}
+        offset = 0
+        for array in described:
+            place = memory[offset : offset + array.bytes]
+            views[array.name] = place.view(array.dtype).reshape(array.shape)
+            offset += array.room
+        if arrays is not None:
+            for name, values in arrays.items():
+                views[name][...] = values
+        node.Barrier()
         return views
-
-
-def _empty_like(vectors: list[Tensor]) -> Tensor:
-    return torch.empty(sum(v.numel() for v in vectors), dtype=vectors[0].dtype)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 64) * 64
 
 
 def shared_memory_free() -> int:
@@ -269,27 +299,65 @@ def shared_memory_free() -> int:
     return status.f_bavail * status.f_frsize
 
 
+class _Described(NamedTuple):
+    """An array without its values."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def bytes(self) -> int:
+        """What its values take."""
+        return np.dtype(self.dtype).itemsize * int(np.prod(self.shape))
+
+    @property
+    def room(self) -> int:
+        """Its bytes, so that the next array begins at a multiple of 64."""
+        return -(-self.bytes // 64) * 64
+
+
+def _described(ranks: _Ranks, arrays: Arrays | None) -> list[_Described]:
+    """The first rank's `arrays`, described on all `ranks`."""
+    described = None
+    if arrays is not None:
+        described = [_Described(name, a.shape, a.dtype.str) for name, a in arrays.items()]
+    return ranks.bcast(described)
+
+
+def _replicas(ranks: _Ranks, arrays: Arrays | None) -> Arrays:
+    """The first rank's `arrays` on all `ranks`."""
+    replicas = {}
+    for name, shape, dtype in _described(ranks, arrays):
+        if arrays is not None:
+            replicas[name] = np.asarray(arrays[name], order="C")
+        else:
+            replicas[name] = np.empty(shape, dtype)
+        for piece in _pieces(replicas[name].reshape(-1).view(np.uint8)):
+            ranks.Bcast(piece, root=0)
+    return replicas
+
+
 def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
     """A contiguous array, flat, in views small enough for one message each."""
     flat = array.reshape(-1)
     step = max(1, _LARGEST_MESSAGE // flat.itemsize)
-    return (flat[start : start + step] for start in range(0, flat.size, step))
+    for start in range(0, flat.size, step):
+        yield flat[start : start + step]
 
 
-def _described(
-    ranks: MPI.Intracomm, arrays: dict[str, np.ndarray] | None
-) -> list[tuple[str, tuple, str]]:
-    """Names, shapes and types of the first rank's `arrays`, on all `ranks`."""
-    return ranks.bcast(arrays and [(k, a.shape, a.dtype.str) for k, a in arrays.items()])
+def _pieces_of(vectors: Message) -> Iterator[np.ndarray]:
+    """Several vectors on the host, likewise."""
+    for vector in vectors.values():
+        yield from _pieces(vector.numpy())
 
 
-def _replicas(ranks: MPI.Intracomm, arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
-    """The first rank's `arrays` on all `ranks`."""
-    replicas = {}
-    for name, shape, dtype in _described(ranks, arrays if ranks.rank == 0 else None):
-        replicas[name] = (
-            np.asarray(arrays[name], order="C") if ranks.rank == 0 else np.empty(shape, dtype)
+def _refuse_separate_jobs(size: int) -> None:
+    """BadInput where the launcher started more ranks than the MPI library knows of."""
+    launched = launcher.ranks()
+    if launched and launched != size:
+        raise BadInput(
+            f"launcher: expected one job of {launched} ranks; got {launched} separate jobs of "
+            f"{size}: this Python uses {library()}, another MPI than the launcher's "
+            "(`mpifl doctor` says more)"
         )
-        for piece in _pieces(replicas[name].reshape(-1).view(np.uint8)):
-            ranks.Bcast(piece, root=0)
-    return replicas

@@ -11,6 +11,7 @@ below 1e-13 of that value for 16 clients, far under float32's own 6e-8.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,76 +45,107 @@ def grid_exponent(sent: Tensor) -> int:
     return exponent - (mantissa == 0.5) - FRACTION_BITS
 
 
-class WeightedSum:
-    """An accumulator of `weight * reply` over clients: one int64 a value, whatever the number of
-    clients.
+Layout = dict[str, tuple[int, torch.dtype]]
+"""of a reply: how many elements of which type, by the name of a vector"""
 
-    `like` names the reply's vectors (shape `[n]` each); `sent` is what all ranks received this
-    round and fixes the grid: a reply vector's grid is that of the sent vector of the same name,
-    else the coarsest of them.
+
+class _Part(NamedTuple):
+    """One vector of the sum."""
+
+    total: Tensor
+    """int64 [n], a view of the whole"""
+    exponent: int
+    """of the power of two that is the grid's spacing"""
+    dtype: torch.dtype
+    """of the replies"""
+
+
+class WeightedSum:
+    """An accumulator of `weight * reply` over clients: one int64 a value, for any number of clients.
+
+    `sent` is what all ranks received this round. It fixes the grid: a reply vector's grid is that
+    of the sent vector of the same name, else the coarsest of them. The `layout` of replies is that
+    of the first one added, unless it is given. Raises Diverged where `sent` is not finite.
     """
 
-    def __init__(self, like: Message, sent: Message) -> None:
-        exponents = {name: grid_exponent(vector) for name, vector in sent.items()}
-        coarsest = max(exponents.values(), default=-FRACTION_BITS)
-        device = next(iter(like.values())).device
-        self._total = torch.zeros(
-            sum(v.numel() for v in like.values()), dtype=torch.int64, device=device
-        )
-        self._scratch = torch.empty(
-            min(BLOCK, self._total.numel()), dtype=torch.float64, device=device
-        )
-        self._parts = {}
-        self._owed = dict.fromkeys(like, 0)
+    def __init__(self, sent: Message, layout: Layout | None = None) -> None:
+        self._exponents = {name: grid_exponent(vector) for name, vector in sent.items()}
+        self._coarsest = max(self._exponents.values(), default=-FRACTION_BITS)
+        self._device = next(iter(sent.values())).device
+        self._total = torch.zeros(0, dtype=torch.int64, device=self._device)
+        self._scratch = torch.empty(0, dtype=torch.float64, device=self._device)
+        self._parts: dict[str, _Part] = {}
+        self._owed: dict[str, int] = {}
+        self.layout: Layout | None = None
+        if layout is not None:
+            self.lay_out(layout)
+
+    def lay_out(self, layout: Layout) -> None:
+        """Make room for replies of this layout; nothing may have been added before."""
+        size = sum(elements for elements, _ in layout.values())
+        self.layout = layout
+        self._total = torch.zeros(size, dtype=torch.int64, device=self._device)
+        self._scratch = torch.empty(min(BLOCK, size), dtype=torch.float64, device=self._device)
         offset = 0
-        for name, vector in like.items():
-            part = self._total[offset : offset + vector.numel()]
-            self._parts[name] = (part, exponents.get(name, coarsest), vector.dtype)
-            offset += vector.numel()
+        for name, (elements, dtype) in layout.items():
+            total = self._total[offset : offset + elements]
+            exponent = self._exponents.get(name, self._coarsest)
+            self._parts[name] = _Part(total, exponent, dtype)
+            self._owed[name] = 0
+            offset += elements
 
     def add(self, reply: Message, weight: float) -> None:
-        """Add `weight * reply`; raises Diverged (and adds nothing) when a value leaves the grid's
-        range.
+        """Add `weight * reply`.
+
+        Raises Diverged, and adds nothing, where a value is not finite or leaves the grid's range.
         """
-        scaled = {
-            name: (vector, float(weight) * 2.0 ** -self._parts[name][1])
-            for name, vector in reply.items()
-        }
-        reach = {name: _largest(vector) * scale for name, (vector, scale) in scaled.items()}
-        if not all(value < _LIMIT for value in reach.values()):  # a NaN fails here too
+        if self.layout is None:
+            self.lay_out(layout_of(reply))
+        scales = {}
+        largest = {}
+        for name, vector in reply.items():
+            scales[name] = float(weight) * 2.0 ** -self._parts[name].exponent
+            largest[name] = _largest(vector) * scales[name]
+        if not all(value < _LIMIT for value in largest.values()):  # a NaN fails here too
             raise Diverged("its reply is not finite, or out of proportion to what was sent")
-        for name, (vector, scale) in scaled.items():
-            fast = reach[name] < _FAST_LIMIT
-            self._owed[name] += fast
-            for values, sums in zip(
-                vector.split(BLOCK), self._parts[name][0].split(BLOCK), strict=True
-            ):
-                scratch = self._scratch[: values.numel()]
-                scratch.copy_(values)
-                scratch.mul_(scale)
-                _accumulate(
-                    sums,
-                    scratch.add_(_MAGIC).view(torch.int64)
-                    if fast
-                    else scratch.round_().to(torch.int64),
-                )
+        for name, vector in reply.items():
+            self._add_vector(name, vector, scales[name], fast=largest[name] < _FAST_LIMIT)
+
+    def _add_vector(self, name: str, vector: Tensor, scale: float, fast: bool) -> None:
+        if fast:
+            self._owed[name] += 1
+        blocks = zip(vector.split(BLOCK), self._parts[name].total.split(BLOCK), strict=True)
+        for values, sums in blocks:
+            scratch = self._scratch[: values.numel()]
+            scratch.copy_(values)
+            scratch.mul_(scale)
+            if fast:
+                _accumulate(sums, scratch.add_(_MAGIC).view(torch.int64))
+            else:
+                _accumulate(sums, scratch.round_().to(torch.int64))
 
     def integers(self) -> Tensor:
-        """The sum in grid units: int64 `[n]`, all vectors one after the other; what ranks add up."""
-        for name, (part, _, _) in self._parts.items():
+        """The sum in grid units: int64 `[n]`, all vectors one after the other; what ranks add."""
+        for name, part in self._parts.items():
             owed = self._owed[name] * _MAGIC_BITS
-            part.sub_((owed + 2**63) % 2**64 - 2**63)
+            part.total.sub_((owed + 2**63) % 2**64 - 2**63)
             self._owed[name] = 0
         return self._total
 
     def values(self, integers: Tensor) -> Message:
         """`integers`, one rank's or the sum of several, as vectors `[n]` of the replies' types."""
-        result, offset = {}, 0
-        for name, (part, exponent, dtype) in self._parts.items():
-            piece = integers[offset : offset + part.numel()]
-            result[name] = (piece.double() * 2.0**exponent).to(dtype)
-            offset += part.numel()
+        result = {}
+        offset = 0
+        for name, part in self._parts.items():
+            piece = integers[offset : offset + part.total.numel()]
+            result[name] = (piece.double() * 2.0**part.exponent).to(part.dtype)
+            offset += part.total.numel()
         return result
+
+
+def layout_of(reply: Message) -> Layout:
+    """The layout of a reply."""
+    return {name: (vector.numel(), vector.dtype) for name, vector in reply.items()}
 
 
 def _accumulate(sums: Tensor, integers: Tensor) -> None:

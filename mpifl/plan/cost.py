@@ -13,6 +13,7 @@ from mpifl.parallel.exact_sum import BLOCK, Message
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
 from mpifl.training.client import COLUMNS
+from mpifl.training.evaluate import Evaluation
 from mpifl.training.sampling import assign
 
 _COHORTS = 8
@@ -42,21 +43,28 @@ def size_of(message: Message) -> int:
 def traffic(planned: DryRun, cohort: float) -> Traffic:
     """The bytes of a round of `cohort` clients; a few more make up MPI's control words."""
     number = planned.clients.net.weights.element_size()
-    down, values = (
-        sum(v.numel() for v in message.values()) for message in (planned.sent, planned.reply)
-    )
-    tested = 2 * planned.config.evaluation.batches(planned.data.test)
-    rows = round(cohort * len(COLUMNS) + tested / planned.config.evaluation.every)
-    return Traffic(down * number, values * number, down * number, (values + rows) * 8)
+    reply = planned.reply
+    down = planned.sent.elements() * number
+    up = reply.elements() * number
+    summed = sum(vector.numel() for vector in reply.flat().values())
+    rows = round(cohort * len(COLUMNS) + _scores(planned.config.evaluation, planned.data.test))
+    return Traffic(down, up, down, (summed + rows) * 8)
+
+
+def _scores(evaluation: Evaluation, test_samples: int) -> float:
+    """How many numbers of the test's a round's Reduce carries, on average: where ranks share it."""
+    if evaluation.where == "server":
+        return 0.0
+    return 2 * evaluation.batches(test_samples) / evaluation.every
 
 
 def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tuple[str, int]]:
     """What a rank keeps, in words and bytes; the Python process itself left out."""
-    net, local, reply = planned.clients.net, planned.config.local, planned.reply
+    net, local, reply = planned.clients.net, planned.config.local, planned.reply.flat()
     values = sum(vector.numel() for vector in reply.values())
     d, b = net.weights.nbytes, net.buffers.nbytes
     yield "weights, gradient, buffers", 2 * d + b
-    yield "the round's message and the last", size_of(planned.sent) + d + b
+    yield "the round's message and the last", size_of(planned.sent.vectors()) + d + b
     yield "a client's reply", size_of(reply)
     if local.momentum:
         yield "its momentum", d
@@ -64,8 +72,9 @@ def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tup
     yield "scratch of the sum, float64", 8 * min(BLOCK, values)
     if ranks > 1:
         yield "buffer of the Reduce, int64", 8 * values
-    if planned.state:
-        yield "state of the client at work", size_of(planned.state)
+    state = planned.state.flat()
+    if state:
+        yield "state of the client at work", size_of(state)
     if profile:
         yield f"activations of a step of {profile.batch} (measured)", profile.activations
 
@@ -74,7 +83,7 @@ def remembered(planned: DryRun, cohort: float) -> int:
     """Bytes of all clients' states, once each has played; those of a round's `cohort` twice, until
     the round counts.
     """
-    return round(size_of(planned.state) * (len(planned.clients) + cohort))
+    return round(size_of(planned.state.flat()) * (len(planned.clients) + cohort))
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import torch
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset, chosen, refuse_beyond
 from mpifl.data.partition.iid import Iid
-from mpifl.parallel.exact_sum import Message
 from mpifl.runner import build, schema
 from mpifl.training.client import Clients
-from mpifl.training.client_states import State
 from mpifl.training.experiment import Experiment
+from mpifl.training.local import Trained
+from mpifl.training.messages import ClientState, Reply, Sent, Vectors
 from mpifl.training.sampling import Participation
 
 _TRIAL_BATCHES = 4
@@ -37,28 +37,32 @@ class DryRun:
     """one client with a few real samples and one batch of the test: what can be timed"""
 
     @property
-    def sent(self) -> Message:
+    def sent(self) -> Sent:
         """What a client is sent in the first round, on the net's device."""
-        clients = self.trial.clients
-        message = self.config.algorithm.send(clients.net.weights.cpu(), self.server)
-        if len(clients.net.buffers):
-            message = {**message, "buffers": clients.net.buffers}
-        return {name: vector.to(clients.net.device) for name, vector in message.items()}
+        net = self.trial.clients.net
+        vectors = self.config.algorithm.send(net.weights.cpu(), self.server)
+        return Sent(vectors, net.buffers).to(net.device)
 
     @property
-    def server(self) -> State:
+    def server(self) -> Vectors:
         """What the server remembers before the first round, beside the weights."""
         return self.config.algorithm.init_server(self.trial.clients.net.weights.cpu())
 
     @property
-    def state(self) -> State:
-        """What a client remembers before its first round, on the host."""
+    def state(self) -> ClientState:
+        """What a client keeps before its first round, on the host."""
         return self.clients.initial_state(self.clients.net.weights.cpu())
 
     @property
-    def reply(self) -> Message:
-        """Vectors like those that a client replies."""
-        return self.clients.reply_like(self.sent, self.state)
+    def reply(self) -> Reply:
+        """A reply like those of clients: the algorithm is given the sent weights as trained."""
+        sent, state = self.sent, self.state.to(self.clients.net.device)
+        untrained = Trained(sent.algorithm["w"], 1, 1.0, 1.0, None, 0.0, 0.0)
+        vectors, _ = self.config.algorithm.client(
+            sent.algorithm, state.algorithm, lambda w, **terms: untrained
+        )
+        means = dict.fromkeys(self.config.evaluation.models, untrained.y)
+        return Reply(vectors, self.clients.buffers.encode(sent.buffers), means)
 
 
 @dataclass(frozen=True)

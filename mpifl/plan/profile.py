@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from mpifl.parallel.exact_sum import Diverged, WeightedSum
+from mpifl.parallel.exact_sum import Diverged, WeightedSum, layout_of
 from mpifl.plan.dry_run import DryRun
 from mpifl.training.evaluate import evaluate
 from mpifl.training.experiment import Experiment
@@ -59,10 +59,8 @@ class _Player:
     def __init__(self, planned: DryRun) -> None:
         self._clients, self._sent = planned.trial.clients, planned.sent
         # As a client that has played before: MOON then also runs two frozen models.
-        self._state = {
-            name: torch.ones_like(v) if name == "met" else v for name, v in planned.state.items()
-        }
-        self._sums = WeightedSum(planned.reply, self._sent)
+        self._state = replace(planned.state, has_played=True)
+        self._sums = WeightedSum(self._sent.vectors(), layout_of(planned.reply.flat()))
 
     def play(self, steps: int) -> float:
         """Seconds for `steps` steps and all around them."""
@@ -71,7 +69,7 @@ class _Player:
         began = time.perf_counter()
         played = clients.play(0, 1, self._sent, self._state)
         with suppress(Diverged):  # it takes as long
-            self._sums.add(played.reply, 1.0)
+            self._sums.add(played.reply.flat(), 1.0)
         return time.perf_counter() - began
 
 

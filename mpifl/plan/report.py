@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +104,7 @@ def _figures(row: Sequence[float]) -> Iterator[str]:
 
 def _messages(console: Console, planned: DryRun, load: cost.Load) -> None:
     net, config = planned.clients.net, planned.config
-    sent, state = cost.traffic(planned, load.cohort), planned.state
+    sent, state = cost.traffic(planned, load.cohort), planned.state.flat()
     kept, written = cost.stored(planned)
     down, up = sent.down * load.cohort, sent.up * load.cohort
     made = facts()
@@ -112,8 +112,8 @@ def _messages(console: Console, planned: DryRun, load: cost.Load) -> None:
         "model", f"{config.model.name}: {len(net.weights):,} parameters, {size(net.weights.nbytes)}"
     )
     made.add_row("its buffers", f"{len(net.buffers):,} numbers, {size(net.buffers.nbytes)}")
-    made.add_row("to a client", f"{size(sent.down)} a round: {', '.join(planned.sent)}")
-    made.add_row("from a client", f"{size(sent.up)} a round: {', '.join(planned.reply)}")
+    made.add_row("to a client", f"{size(sent.down)} a round: {_names(planned.sent.vectors())}")
+    made.add_row("from a client", f"{size(sent.up)} a round: {_names(planned.reply.flat())}")
     whole = (down + up) * config.rounds
     made.add_row(
         "a real federation", f"{size(down)} down, {size(up)} up a round; {size(whole)} in all"
@@ -124,10 +124,15 @@ def _messages(console: Console, planned: DryRun, load: cost.Load) -> None:
     )
     made.add_row(
         "a client remembers",
-        f"{size(cost.size_of(state))}: {', '.join(state)}" if state else "nothing",
+        f"{size(cost.size_of(state))}: {_names(state)}" if state else "nothing",
     )
     made.add_row("on disk", f"{size(written)} of weights, of {kept} round{_s(kept)}")
     show(console, f"messages of a round of {_mean(load.cohort)} clients", made)
+
+
+def _names(vectors: Iterable[str]) -> str:
+    """Vectors in words: the algorithm's by the names that it gave them."""
+    return ", ".join(name.removeprefix("algorithm.") for name in vectors)
 
 
 def _memory(

@@ -1,82 +1,100 @@
-"""What is told of a run while it goes on: a line a round for the terminal, rows and weights for the
-store.
-"""
+"""The callbacks of every run: a line a round for the terminal, rows and weights for the store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container
+from typing import Any
 
 import numpy as np
 
 from mpifl.net import digest
 from mpifl.store import Store
 from mpifl.terminal import duration, say, size
+from mpifl.training.callback import Callback
 from mpifl.training.client import COLUMNS
-from mpifl.training.experiment import Callback, Progress
+from mpifl.training.progress import Progress
 
-
-class Both(Callback):
-    """Several watchers as one."""
-
-    def __init__(self, callbacks: Iterable[Callback]) -> None:
-        self.callbacks = list(callbacks)
-
-    def finished(self, progress: Progress, last: bool) -> None:
-        for callback in self.callbacks:
-            callback.finished(progress, last)
+_OF_CLIENTS = ("loss", "accuracy", "weight", "seconds")
+_RECENT = 20  # rounds from which the time left is estimated
 
 
 class StoreWriter(Callback):
     """Writes each round into the run's folder."""
 
-    def __init__(self, store: Store, keep: Container[int]) -> None:
-        """`keep`: the rounds whose weights are stored, besides the last and those whose clients'
-        are.
+    def __init__(self, store: Store, weights_rounds: Container[int]) -> None:
+        """`weights_rounds`: whose weights are stored, beside the last round and those that keep
+        their clients' models.
         """
-        self.store, self.keep = store, keep
+        self._store = store
+        self._weights_rounds = weights_rounds
 
-    def finished(self, progress: Progress, last: bool) -> None:
-        if last or progress.models or progress.round in self.keep:
-            self._weights(progress)
-        row = {**progress.figures, "sha256": digest(progress.w, progress.buffers)}
-        if progress.score:
-            row |= {"test_accuracy": progress.score.accuracy, "test_loss": progress.score.loss}
-        for name, scored in progress.scores.items():
-            row |= {f"test_accuracy_{name}": scored.accuracy, f"test_loss_{name}": scored.loss}
-        rows, tested = dict(zip(COLUMNS, progress.rows.T, strict=True)), ()
-        if not np.isnan(rows["test_accuracy"]).all():
-            tested = ("test_accuracy",)
-            row["test_accuracy_clients"] = float(np.nanmean(rows["test_accuracy"]))
-        clients = {name: rows[name] for name in ("loss", "accuracy", "weight", "seconds", *tested)}
-        self.store.append(progress.round, row, clients, progress.cohort)
+    def round_finished(self, progress: Progress, last: bool) -> None:
+        if last or progress.models or progress.round in self._weights_rounds:
+            self._write_weights(progress)
+        columns = dict(zip(COLUMNS, progress.rows.T, strict=True))
+        clients = {name: columns[name] for name in _OF_CLIENTS}
+        row = _row(progress)
+        if not np.isnan(columns["test_accuracy"]).all():
+            clients["test_accuracy"] = columns["test_accuracy"]
+            row["test_accuracy_clients"] = float(np.nanmean(columns["test_accuracy"]))
+        self._store.append(progress.round, row, clients, progress.cohort)
 
-    def _weights(self, progress: Progress) -> None:
-        clients = {}
-        if progress.models:
-            models, buffers = (np.stack(vectors) for vectors in zip(*progress.models, strict=True))
-            clients = {"clients": models, "client_buffers": buffers, "client_ids": progress.cohort}
-        self.store.weights(progress.round, progress.w.numpy(), progress.buffers.numpy(), **clients)
+    def _write_weights(self, progress: Progress) -> None:
+        weights, buffers = progress.w.numpy(), progress.buffers.numpy()
+        if not progress.models:
+            self._store.weights(progress.round, weights, buffers)
+            return
+        self._store.weights(
+            progress.round,
+            weights,
+            buffers,
+            clients=np.stack([model.weights.numpy() for model in progress.models]),
+            client_buffers=np.stack([model.buffers.numpy() for model in progress.models]),
+            client_ids=progress.cohort,
+        )
+
+
+def _row(progress: Progress) -> dict[str, Any]:
+    """A round's row of /rounds."""
+    row = {**progress.figures, "sha256": digest(progress.w, progress.buffers)}
+    if progress.score is not None:
+        row["test_accuracy"] = progress.score.accuracy
+        row["test_loss"] = progress.score.loss
+    for name, score in progress.scores.items():
+        row[f"test_accuracy_{name}"] = score.accuracy
+        row[f"test_loss_{name}"] = score.loss
+    return row
 
 
 class ConsoleLogger(Callback):
-    """A line a round: round, accuracy, loss, seconds, bytes, and how long the rest will take."""
+    """Prints a line a round: accuracy, loss, seconds, bytes, and how long the rest will take."""
 
     def __init__(self, rounds: int, say: Callable[[str], None] = say) -> None:
-        self.rounds, self.say = rounds, say
-        self.seconds: list[float] = []
+        self._rounds = rounds
+        self._say = say
+        self._seconds: list[float] = []
 
-    def finished(self, progress: Progress, last: bool) -> None:
-        figures, score = progress.figures, progress.score
-        self.seconds.append(figures["seconds"])
-        loss = progress.rows[:, COLUMNS.index("weight")] @ progress.rows[:, COLUMNS.index("loss")]
-        left = float(np.median(self.seconds[-20:])) * (self.rounds - progress.round)
-        tested = f"accuracy {score.accuracy:7.2%}  loss {score.loss:8.4f}" if score else " " * 31
-        others = "".join(
-            f"  {name} {scored.accuracy:7.2%}" for name, scored in progress.scores.items()
-        )
-        number = f"{progress.round:>{len(str(self.rounds))}}/{self.rounds}"
-        self.say(
-            f"round {number}  {tested}{others}  training loss {loss:8.4f}  "
-            f"{figures['seconds']:6.2f} s  up {size(figures['bytes_up'])}  down {size(figures['bytes_down'])}"
-            + (f"  left {duration(left)}" if progress.round < self.rounds else "")
-        )
+    def round_finished(self, progress: Progress, last: bool) -> None:
+        figures, rows = progress.figures, progress.rows
+        self._seconds.append(figures["seconds"])
+        training_loss = rows[:, COLUMNS.index("weight")] @ rows[:, COLUMNS.index("loss")]
+        width = len(str(self._rounds))
+        line = f"round {progress.round:>{width}}/{self._rounds}  {_tested(progress)}"
+        line += f"  training loss {training_loss:8.4f}  {figures['seconds']:6.2f} s"
+        line += f"  up {size(figures['bytes_up'])}  down {size(figures['bytes_down'])}"
+        rounds_left = self._rounds - progress.round
+        if rounds_left > 0:
+            seconds_left = float(np.median(self._seconds[-_RECENT:])) * rounds_left
+            line += f"  left {duration(seconds_left)}"
+        self._say(line)
+
+
+def _tested(progress: Progress) -> str:
+    """The scores of a round, as wide where there are none."""
+    if progress.score is None:
+        tested = " " * 31
+    else:
+        tested = f"accuracy {progress.score.accuracy:7.2%}  loss {progress.score.loss:8.4f}"
+    for name, score in progress.scores.items():
+        tested += f"  {name} {score.accuracy:7.2%}"
+    return tested

@@ -1,4 +1,4 @@
-"""When a run keeps a checkpoint, and how it goes on from one, on any number of ranks."""
+"""When a run writes a checkpoint, and how it resumes from one, on any number of ranks."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from mpifl.parallel.communicator import Communicator
 from mpifl.store import Checkpoint, Store, checkpoint
-from mpifl.training.client_states import ClientStates, State
-from mpifl.training.experiment import Keeper, Progress, Start
+from mpifl.training.callback import Checkpointer
+from mpifl.training.client_states import ClientStates
+from mpifl.training.experiment import Experiment
+from mpifl.training.messages import ClientState, Vectors
+from mpifl.training.progress import Progress, Start, first_progress
 
 _SERVER, _MEANS = "server.", "means."
+"""before the names of the algorithm's vectors, and of the means of local models, in the file"""
 
 
-class Checkpoints(Keeper):
-    """Keeps one every so many rounds (0: never) and minutes, and at the end; `store` is None on
-    workers.
+class Checkpoints(Checkpointer):
+    """Writes one every so many rounds (0: never) and minutes (0: never), and at the end.
 
-    `check` raises when another writer has taken the folder. The checkpoint of the round `kept` is
-    there already, and may be the only one: it is not written again.
+    `store` is None on workers. `check` raises when another writer has taken the folder. The
+    checkpoint of the round `last_round` is there already, and may be the only one: it is not
+    written again.
     """
 
     def __init__(
@@ -34,91 +37,108 @@ class Checkpoints(Keeper):
         check: Callable[[], None],
         rounds: int,
         minutes: float,
-        kept: int,
+        last_round: int = 0,
     ) -> None:
-        self.folder, self.store, self.check = folder, store, check
-        self._kept = kept
-        self.rounds, self.seconds = rounds, 60 * minutes
-        self._last = time.monotonic()
+        self._folder = folder
+        self._store = store
+        self._check = check
+        self._rounds = rounds
+        self._seconds = 60 * minutes
+        self._last_round = last_round
+        self._last_time = time.monotonic()
 
-    def due(self, progress: Progress, ending: bool) -> bool:
-        if progress.round == self._kept:
+    def is_due(self, progress: Progress, ending: bool) -> bool:
+        if progress.round == self._last_round:
             return False
-        by_rounds = bool(self.rounds) and progress.round % self.rounds == 0
-        return (
-            ending
-            or by_rounds
-            or bool(self.seconds)
-            and time.monotonic() - self._last > self.seconds
-        )
+        if ending:
+            return True
+        if self._rounds and progress.round % self._rounds == 0:
+            return True
+        return self._seconds > 0 and time.monotonic() - self._last_time > self._seconds
 
-    def keep(self, progress: Progress, states: ClientStates, communicator: Communicator) -> None:
+    def save(self, progress: Progress, states: ClientStates, communicator: Communicator) -> None:
         part = None
-        if states.unseen:
-            here = _As(_arrays, states.here)
-            part = checkpoint.write_part(
-                self.folder, progress.round, communicator.rank, here, self.check
-            )
+        if not states.are_empty:
+            arrays = _Arrays(states.vectors())
+            rank = communicator.rank
+            part = checkpoint.write_part(self._folder, progress.round, rank, arrays, self._check)
         communicator.arrive()
         parts = communicator.gather(part)
-        self._last, self._kept = time.monotonic(), progress.round
-        if self.store:
-            server = {_SERVER + name: v for name, v in progress.server.items()}
-            server |= {_MEANS + name: v for name, v in progress.means.items()}
-            server |= {"w": progress.w, "buffers": progress.buffers}
-            self.store.checkpoint(progress.round, _arrays(server), [p for p in parts if p])
+        self._last_time = time.monotonic()
+        self._last_round = progress.round
+        if self._store is not None:
+            written = [part for part in parts or () if part is not None]
+            self._store.checkpoint(progress.round, _server_arrays(progress), written)
 
 
-def start_from(found: Checkpoint | None, communicator: Communicator) -> Start:
-    """Where to go on: the server's side on every rank, and each client's state on one of the
-    workers.
+def start_from(
+    found: Checkpoint | None, experiment: Experiment, communicator: Communicator
+) -> Start:
+    """Where the run begins: at its initial weights, or where the checkpoint was written.
+
+    The server's side is then on every rank, and each client's state on one of the workers.
     """
     if found is None:
-        return Start()
-    vectors = _tensors(found.server)
-    server, means = (
-        {name.removeprefix(prefix): v for name, v in vectors.items() if name.startswith(prefix)}
-        for prefix in (_SERVER, _MEANS)
+        return Start(first_progress(experiment))
+    vectors = {name: _tensor(array) for name, array in found.server.items()}
+    progress = Progress(
+        vectors["w"],
+        vectors["buffers"],
+        _below(_SERVER, vectors),
+        found.round,
+        means=_below(_MEANS, vectors),
     )
-    progress = Progress(vectors["w"], vectors["buffers"], server, found.round, means=means)
-    first = communicator.size - communicator.workers
-    holders = {
-        client: first + i % communicator.workers
-        for i, client in enumerate(sorted(found.clients_held()))
-    }
-    mine = [client for client, rank in holders.items() if rank == communicator.rank]
-    return Start(
-        progress, ((client, _tensors(state)) for client, state in found.states(mine)), holders
-    )
+    holders = {}
+    for number, client in enumerate(sorted(found.clients_held())):
+        holders[client] = communicator.first_worker + number % communicator.workers
+    own = [client for client, rank in holders.items() if rank == communicator.rank]
+    return Start(progress, _states(found, own), holders)
 
 
 def everywhere(found: Checkpoint | None, communicator: Communicator) -> Checkpoint | None:
     """The checkpoint that the server `found`, on every rank."""
-    known = communicator.bcast(found and replace(found, server={}))
-    return known and replace(known, server=communicator.replicate(found and found.server))
+    without_arrays = None if found is None else replace(found, server={})
+    known = communicator.bcast(without_arrays)
+    if known is None:
+        return None
+    server = communicator.replicate(None if found is None else found.server)
+    return replace(known, server=server)
 
 
-class _As(Mapping):
-    """Another mapping's values as `form` makes them, one at a time: all together may not fit into
-    memory.
-    """
+def _states(found: Checkpoint, clients: list[int]) -> Iterator[tuple[int, ClientState]]:
+    for client, arrays in found.states(clients):
+        vectors = {name: _tensor(array) for name, array in arrays.items()}
+        yield client, ClientState.from_flat(vectors)
 
-    def __init__(self, form: Callable[[Any], Any], of: Mapping) -> None:
-        self._form, self._of = form, of
 
-    def __getitem__(self, key: int) -> Any:
-        return self._form(self._of[key])
+def _server_arrays(progress: Progress) -> dict[str, np.ndarray]:
+    """All that the server needs to go on, by its name in the file."""
+    arrays = {_SERVER + name: vector.numpy() for name, vector in progress.server.items()}
+    arrays |= {_MEANS + name: vector.numpy() for name, vector in progress.means.items()}
+    arrays["w"] = progress.w.numpy()
+    arrays["buffers"] = progress.buffers.numpy()
+    return arrays
+
+
+def _below(owner: str, vectors: Vectors) -> Vectors:
+    return {n.removeprefix(owner): v for n, v in vectors.items() if n.startswith(owner)}
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(array))
+
+
+class _Arrays(Mapping[int, dict[str, np.ndarray]]):
+    """Clients' states as arrays, made one at a time: all together may not fit into memory."""
+
+    def __init__(self, states: Mapping[int, Vectors]) -> None:
+        self._states = states
+
+    def __getitem__(self, client: int) -> dict[str, np.ndarray]:
+        return {name: vector.numpy() for name, vector in self._states[client].items()}
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._of)
+        return iter(self._states)
 
     def __len__(self) -> int:
-        return len(self._of)
-
-
-def _arrays(state: State) -> dict[str, np.ndarray]:
-    return {name: vector.numpy() for name, vector in state.items()}
-
-
-def _tensors(vectors: Mapping[str, np.ndarray]) -> State:
-    return {name: torch.from_numpy(np.array(vector)) for name, vector in vectors.items()}
+        return len(self._states)

@@ -14,14 +14,16 @@ from mpifl.options import BadInput
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.parallel.mpi import library
 from mpifl.runner import build, consistency, schema
-from mpifl.runner.callbacks import Both, ConsoleLogger, StoreWriter
+from mpifl.runner.callbacks import ConsoleLogger, StoreWriter
 from mpifl.runner.checkpoints import Checkpoints, everywhere, start_from
 from mpifl.runner.exit_codes import DONE, STOPPED, on_all_ranks
 from mpifl.runner.provenance import place, provenance
 from mpifl.store import OTHERS_TESTED, Checkpoint, Run, Store, Superseded, checkpoint
 from mpifl.terminal import facts, say, say_table, size, table
 from mpifl.training import rounds
-from mpifl.training.experiment import Callback, Experiment, Progress
+from mpifl.training.callback import Callback
+from mpifl.training.experiment import Experiment
+from mpifl.training.progress import Progress
 
 _TESTED = {"test_accuracy": "accuracy", **OTHERS_TESTED}
 
@@ -92,10 +94,10 @@ def _run(
         ]
     every, minutes = config.results.checkpoint_rounds, config.results.checkpoint_minutes
     keeper = Checkpoints(folder, store, owner.check, every, minutes, found.round if found else 0)
-    start = start_from(found, communicator)
+    start = start_from(found, x, communicator)
     start.reached = x.evaluation.reached(store.rounds) if store else 0
     try:
-        progress = rounds.run(x, communicator, Both(callbacks), keeper, start)
+        progress = rounds.run(x, communicator, callbacks, keeper, start)
     except BaseException:
         if store:
             _close_failed(store)

@@ -1,5 +1,5 @@
-"""A worker playing one client: its data, its streams, its state in; its reply, its state and a row
-of figures out.
+"""A worker plays one client: its data, its random streams and its state go in; a reply, a state
+and a row of figures come out.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,35 +16,31 @@ from torch import Tensor
 from mpifl import seeds
 from mpifl.data.batches import Augmentation, Samples, deal, sequence
 from mpifl.data.partition import Parts, counts
+from mpifl.losses.loss import Loss
 from mpifl.losses.step import ClientRound
 from mpifl.net import Net
-from mpifl.parallel.exact_sum import Message
+from mpifl.training.algorithm import Algorithm
 from mpifl.training.batchnorm import BufferPolicy
-from mpifl.training.client_states import State
-from mpifl.training.local import Local, Loss, Trained, train
+from mpifl.training.local import Local, Trained, train
+from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors
 
 COLUMNS = ("weight", "samples", "steps", "loss", "accuracy", "seconds", "failed", "test_accuracy")
 """of a client's row; failed: 0 fine, 1 its loss is not finite, 2 its reply could not be added"""
 
-MEAN_OF = "mean of "
-"""before a name in `Clients.means`: the part of a reply from which the server makes that mean of
-local models
-"""
-
-# a client's work beside its minibatches, in minibatches: loading weights, adding the reply
+# A client's work beside its minibatches, in minibatches: loading weights, adding the reply.
 _FIXED_COST = 0.5
 
 
 class Played(NamedTuple):
     """What playing one client ended in."""
 
-    reply: Message
-    state: State
-    """what it remembers, on the host"""
+    reply: Reply
+    state: ClientState
+    """on the host"""
     row: np.ndarray
     """float64 [COLUMNS]; the weight is the caller's to fill in"""
-    model: tuple[Tensor, Tensor]
-    """its weights [d] and buffers [b] after training"""
+    model: Model
+    """after training; views of the net"""
 
 
 @dataclass
@@ -58,7 +54,7 @@ class Clients:
     labels: np.ndarray
     """int64, of all samples, on the host"""
     classes: int
-    algorithm: Any
+    algorithm: Algorithm
     local: Local
     loss: Loss
     augmentation: Augmentation
@@ -77,9 +73,7 @@ class Clients:
             self.local = replace(self.local, gradient=self.algorithm.gradient)
 
     def counts(self) -> np.ndarray:
-        """int32 [clients, classes]: how many samples of each class each client has; made anew at
-        each call.
-        """
+        """int32 [clients, classes]: samples of each class at each client; made anew at each call."""
         return counts(self.labels, self.parts, self.classes)
 
     def costs(self, cohort: np.ndarray) -> np.ndarray:
@@ -99,110 +93,149 @@ class Clients:
         """The local learning rate of `round`."""
         return self.local.lr * self.local.schedule(round, self.rounds)
 
-    def initial_state(self, w: Tensor) -> State:
-        """What a client remembers before its first round, on the host: empty for rules without
-        memory.
-
-        Besides the algorithm's own: `momentum`, `previous` (its last model), `latest` (its last
-        weights) and `buffers`, as far as asked for.
-        """
-        state = dict(self.algorithm.init_client(w))
-        if self.local.momentum and self.local.momentum_state == "persist":
-            state["momentum"] = torch.zeros_like(w)
+    def initial_state(self, w: Tensor) -> ClientState:
+        """What a client keeps before its first round, on the host; all empty where nobody asks."""
+        initial = Model(w.clone(), self.net.buffers.cpu().clone())
+        keeps_momentum = self.local.momentum and self.local.momentum_state == "persist"
+        keeps_previous = "previous" in self.loss.needs
+        keeps_latest = "all" in self.means
         keeps_buffers = self.buffers.policy == "local" and len(self.net.buffers) > 0
-        if keeps_buffers or "previous" in self.loss.needs:
-            state["met"] = w.new_zeros(1)
-        if "previous" in self.loss.needs:
-            state |= {"previous": w.clone(), "previous_buffers": self.net.buffers.cpu().clone()}
-        if "all" in self.means:
-            state["latest"] = w.clone()
-        if keeps_buffers:
-            state["buffers"] = self.net.buffers.cpu().clone()
-        return state
-
-    def reply_like(self, sent: Message, own: State) -> Message:
-        """A reply's names, shapes and types, without training anybody."""
-        own = {name: vector.to(self.net.device) for name, vector in own.items()}
-        untrained = Trained(sent["w"], 1, 1.0, 1.0, None, 0.0, 0.0)
-        reply, _ = self.algorithm.client(sent, own, lambda w, **_: untrained)
-        reply |= self._for_means(sent["w"], sent["w"])
-        if "buffers" in sent:
-            reply["buffers"] = self.buffers.encode(sent["buffers"])
-        return reply
+        return ClientState(
+            algorithm=self.algorithm.init_client(w),
+            momentum=torch.zeros_like(w) if keeps_momentum else None,
+            previous=initial if keeps_previous else None,
+            latest=w.clone() if keeps_latest else None,
+            buffers=initial.buffers.clone() if keeps_buffers else None,
+        )
 
     def play(
         self,
         client: int,
         round: int,
-        sent: Message,
-        own: State,
+        sent: Sent,
+        state: ClientState,
         alive: Callable[[], None] = lambda: None,
     ) -> Played:
-        """One client's round from what was `sent` (on the net's device); `alive` is called at each
-        minibatch.
+        """One client's round, from what was `sent` (on the net's device).
+
+        `alive` is called at each minibatch. Raises RuntimeError for an algorithm that does not
+        train.
         """
-        began, device = time.perf_counter(), self.net.device
-        own = {name: vector.to(device) for name, vector in own.items()}
-        if "buffers" in sent:
-            self.net.buffers.copy_(
-                own["buffers"] if "buffers" in own and own["met"] else sent["buffers"]
-            )
-        result: Trained | None = None
-
-        def local_training(
-            w: Tensor, *, linear: Tensor | None = None, pull: float = 0.0
-        ) -> Trained:
-            nonlocal result
-            context = self._context(client, round, sent, own)
-            batches = self._batches(client, round, alive)
-            momentum = own.get("momentum")
-            terms = {"momentum": momentum, "linear": linear, "pull": pull}
-            result = train(
-                self.net, self.loss, self.local, batches, context, self.rate(round), w, **terms
-            )
-            return result
-
-        reply, kept = self.algorithm.client(sent, own, local_training)
-        reply |= self._for_means(result.y, own.get("latest"))
-        if "buffers" in sent:
-            reply["buffers"] = self.buffers.encode(self.net.buffers)
-        kept = {**own, **kept, **self._remembered(own, result)}
-        figures = (result.steps, result.loss, result.accuracy, time.perf_counter() - began)
-        row = (0.0, self.sizes[client], *figures, 0.0, np.nan)
-        state = {name: vector.cpu() for name, vector in kept.items()}
-        return Played(reply, state, np.array(row), (result.y, self.net.buffers))
-
-    def _for_means(self, y: Tensor, latest: Tensor | None) -> Message:
-        parts = {"cohort": lambda: y, "all": lambda: y - latest}
-        return {MEAN_OF + name: parts[name]() for name in self.means}
-
-    def _remembered(self, own: State, result: Trained) -> State:
-        buffers = self.net.buffers.clone()
-        fresh = {"momentum": result.momentum, "buffers": buffers, "latest": result.y}
-        fresh |= {"previous": result.y, "previous_buffers": buffers, "met": result.y.new_ones(1)}
-        return {name: vector for name, vector in fresh.items() if name in own}
-
-    def _context(self, client: int, round: int, sent: Message, own: State) -> ClientRound:
-        counts = np.bincount(self.labels[self.parts[client]], minlength=self.classes)
-        met = bool(own.get("met", False))
-        previous = (own["previous"], own["previous_buffers"]) if met and "previous" in own else None
-        model = (sent["w"], sent.get("buffers", self.net.buffers))
-        return ClientRound(
-            self.seed, client, round, self.classes, counts, model, previous, self.rounds
+        began = time.perf_counter()
+        state = state.to(self.net.device)
+        if len(sent.buffers):
+            self.net.buffers.copy_(_buffers_at_start(sent, state))
+        training = _LocalTraining(self, client, round, sent, state, alive)
+        reply, remembered = self.algorithm.client(sent.algorithm, state.algorithm, training)
+        trained = training.result()
+        seconds = time.perf_counter() - began
+        row = np.zeros(len(COLUMNS))
+        row[1:6] = self.sizes[client], trained.steps, trained.loss, trained.accuracy, seconds
+        row[7] = np.nan
+        return Played(
+            self._reply(reply, trained, state),
+            self._next_state(remembered, trained, state),
+            row,
+            Model(trained.y, self.net.buffers),
         )
 
-    def _batches(
-        self, client: int, round: int, alive: Callable[[], None]
+    def batches(
+        self, client: int, round: int, alive: Callable[[], None] = lambda: None
     ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The client's minibatches of a round: images and labels, on the net's device."""
         local = self.local
         shuffle = seeds.generator(self.seed, "shuffle", client, round)
         own, steps = self.parts[client], local.steps or None
         order, lengths = sequence(own, local.batch, local.epochs, steps, local.drop_last, shuffle)
-        augmentation, draws = self.augmentation, None
-        if not augmentation.is_nothing:  # making a stream would take a tenth of a tiny step
-            draws = augmentation.draw(
-                len(order), seeds.generator(self.seed, "augment", client, round)
-            )
-        for minibatch in deal(self.samples, order, lengths, augmentation, draws):
+        draws = None
+        if not self.augmentation.is_nothing:  # making a stream would take a tenth of a tiny step
+            random = seeds.generator(self.seed, "augment", client, round)
+            draws = self.augmentation.draw(len(order), random)
+        for minibatch in deal(self.samples, order, lengths, self.augmentation, draws):
             alive()
             yield minibatch
+
+    def context(self, client: int, round: int, sent: Sent, state: ClientState) -> ClientRound:
+        """What losses may know of the client's round."""
+        labels = self.labels[self.parts[client]]
+        return ClientRound(
+            seed=self.seed,
+            client=client,
+            round=round,
+            classes=self.classes,
+            counts=np.bincount(labels, minlength=self.classes),
+            sent=sent.model,
+            previous=state.previous if state.has_played else None,
+            rounds=self.rounds,
+        )
+
+    def _reply(self, vectors: Vectors, trained: Trained, state: ClientState) -> Reply:
+        means = {}
+        if "cohort" in self.means:
+            means["cohort"] = trained.y
+        if state.latest is not None:
+            means["all"] = trained.y - state.latest
+        return Reply(vectors, self.buffers.encode(self.net.buffers), means)
+
+    def _next_state(self, vectors: Vectors, trained: Trained, state: ClientState) -> ClientState:
+        """What the client keeps from now on: as much as it kept before."""
+        buffers = self.net.buffers.clone()
+        kept = ClientState(
+            algorithm=vectors,
+            momentum=None if state.momentum is None else trained.momentum,
+            previous=None if state.previous is None else Model(trained.y, buffers),
+            latest=None if state.latest is None else trained.y,
+            buffers=None if state.buffers is None else buffers,
+            has_played=True,
+        )
+        return kept.to(torch.device("cpu"))
+
+
+class _LocalTraining:
+    """The `train` that an algorithm is given: one client's local loop in one round."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        client: int,
+        round: int,
+        sent: Sent,
+        state: ClientState,
+        alive: Callable[[], None],
+    ) -> None:
+        self._clients = clients
+        self._client = client
+        self._round = round
+        self._sent = sent
+        self._state = state
+        self._alive = alive
+        self._result: Trained | None = None
+
+    def __call__(self, w: Tensor, *, linear: Tensor | None = None, pull: float = 0.0) -> Trained:
+        clients = self._clients
+        self._result = train(
+            clients.net,
+            clients.loss,
+            clients.local,
+            clients.batches(self._client, self._round, self._alive),
+            clients.context(self._client, self._round, self._sent, self._state),
+            clients.rate(self._round),
+            w,
+            momentum=self._state.momentum,
+            linear=linear,
+            pull=pull,
+        )
+        return self._result
+
+    def result(self) -> Trained:
+        """What the training ended in."""
+        if self._result is None:
+            name = type(self._clients.algorithm).__name__
+            raise RuntimeError(f"{name}.client: expected it to call train(w); got no call")
+        return self._result
+
+
+def _buffers_at_start(sent: Sent, state: ClientState) -> Tensor:
+    if state.buffers is not None and state.has_played:
+        return state.buffers
+    return sent.buffers

@@ -1,69 +1,81 @@
-"""What clients remember between rounds, kept on the ranks that played them last."""
+"""What clients keep between rounds, on the ranks that played them last."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpifl.training.state_storage import Shelf, Shelved, State
+from mpifl.training.messages import ClientState, Vectors
+from mpifl.training.sampling import RoundPlan
+from mpifl.training.state_storage import Shelf, Shelved
 
 if TYPE_CHECKING:  # clients are planned also where there is no MPI library
     from mpifl.parallel.communicator import Communicator
 
 
 class ClientStates:
-    """The states of the clients that this rank played last; a client that nobody has met has the
-    `unseen` one.
+    """The states of the clients that this rank played last.
 
-    `here` and `holders` (client -> rank) say where a run begins that goes on from a checkpoint.
-    With a `folder` the states are kept in a file there, not in memory.
+    A client that has not played yet has the `unseen` one. `here` and `holders` (client -> rank)
+    are those of the checkpoint that a run resumes from. With a `folder` the states are kept in a
+    file there, not in memory.
     """
 
     def __init__(
         self,
         communicator: Communicator,
-        unseen: State,
-        here: Iterable[tuple[int, State]],
-        holders: dict[int, int],
+        unseen: ClientState,
+        here: Iterable[tuple[int, ClientState]] = (),
+        holders: Mapping[int, int] | None = None,
         folder: Path | None = None,
     ) -> None:
         self.unseen = unseen
-        shelf = Shelf(folder, unseen)
-        self.here, self._fresh = Shelved(shelf), Shelved(shelf)
+        self._like = unseen.flat()
+        shelf = Shelf(folder, self._like)
+        self._kept, self._fresh = Shelved(shelf), Shelved(shelf)
+        self._round_under_way = 0
         for client, state in here:  # one after the other: together they may be too many
-            self.here[client] = state
-        self._federation, self._holders = communicator, dict(holders)
+            self._kept[client] = state.flat()
+        self._communicator = communicator
+        self._holders = dict(holders or {})
 
-    def fetch(self, plays: list[list[int]]) -> None:
-        """Bring the states to the ranks that play the clients now: `plays[i]` are the clients of
-        worker i.
-        """
-        if not self.unseen:
+    @property
+    def are_empty(self) -> bool:
+        """Whether clients keep nothing between rounds."""
+        return not self._like
+
+    def vectors(self) -> Mapping[int, Vectors]:
+        """Client -> its state as named vectors, of the clients that this rank holds."""
+        return self._kept
+
+    def fetch(self, plan: RoundPlan) -> None:
+        """Bring the states of the round's clients to the ranks that play them."""
+        self._round_under_way = plan.round
+        if self.are_empty:
             return
-        first = self._federation.size - self._federation.workers
-        players = {client: first + i for i, play in enumerate(plays) for client in play}
-        moves = [
-            (c, self._holders[c], rank)
-            for c, rank in players.items()
-            if self._holders.get(c, rank) != rank
-        ]
-        self._federation.move(self.here, self.unseen, moves)
+        players = plan.players(self._communicator.first_worker)
+        moves = []
+        for client, rank in players.items():
+            holder = self._holders.get(client, rank)
+            if holder != rank:
+                moves.append((client, holder, rank))
+        self._communicator.move(self._kept, self._like, moves)
         self._holders.update(players)
 
-    def of(self, client: int) -> State:
+    def of(self, client: int) -> ClientState:
         """The client's state, on the host."""
-        return self.here.get(client, self.unseen)
+        if client not in self._kept:
+            return self.unseen
+        return ClientState.from_flat(self._kept[client])
 
-    def keep(self, client: int, state: State) -> None:
-        """Remember `state` until the client plays again, if the round counts."""
-        if self.unseen:
-            self._fresh[client] = state
+    def keep(self, client: int, state: ClientState) -> None:
+        """Remember `state` until the client plays again, if the round under way counts."""
+        if not self.are_empty:
+            self._fresh[client] = state.flat()
 
-    def settle(self, counts: bool) -> None:
-        """Whether the round under way counts: what was kept in it holds from now on, or is
-        forgotten.
-        """
-        if counts:
-            self.here.take(self._fresh)
+    def settle(self, round: int) -> None:
+        """`round` is the last that counts: what was kept in it holds, a later round's is dropped."""
+        if self._round_under_way == round:
+            self._kept.take(self._fresh)
         self._fresh.clear()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from mpifl.data.batches import Samples
 from mpifl.losses.loss import Loss
 from mpifl.net import Net
 from mpifl.options import Count, Fraction, options
+from mpifl.training.messages import Sent
+
+if TYPE_CHECKING:
+    from mpifl.parallel.communicator import Communicator
 
 
 @options
@@ -53,6 +57,10 @@ class Evaluation:
             (rounds % self.every == 0) & (figures["test_accuracy"] >= self.target_accuracy)
         ]
         return int(hits[0]) if len(hits) else 0
+
+
+NO_SCORES = np.zeros((0, 2))
+"""the rows of no test"""
 
 
 class Score(NamedTuple):
@@ -134,3 +142,35 @@ class Tester:
     def _rows(self, share: int = 0, shares: int = 1) -> np.ndarray:
         forward = self.loss.evaluated(self.net.module)
         return evaluate(self.net, self.samples, self.batch, share, shares, forward, self.alive)
+
+
+class Evaluator:
+    """Tests the server's weights: on rank 0 while the others train, or on all ranks together."""
+
+    def __init__(
+        self,
+        net: Net,
+        samples: Samples,
+        evaluation: Evaluation,
+        loss: Loss,
+        communicator: Communicator,
+    ) -> None:
+        self.tester = Tester(net, samples, evaluation.batch, loss, communicator.heartbeat.poll)
+        self.is_shared = evaluation.where == "shared" and communicator.size > 1
+        self._communicator = communicator
+
+    def whole(self, sent: Sent) -> np.ndarray:
+        """The rows of the whole test, on the server, if the order asks for it; else NO_SCORES."""
+        if not sent.order.evaluate:
+            return NO_SCORES
+        if self.is_shared:
+            return self._communicator.everywhere(self.share(sent))
+        if self._communicator.is_server:
+            return self.tester.rows(*sent.model)
+        return NO_SCORES
+
+    def share(self, sent: Sent) -> np.ndarray:
+        """This rank's rows of the test, the others' rows zero, if the order asks for it."""
+        if not sent.order.evaluate:
+            return NO_SCORES
+        return self.tester.rows(*sent.model, self._communicator.rank, self._communicator.size)

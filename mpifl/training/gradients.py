@@ -1,21 +1,33 @@
-"""Oracles: which gradient a local step takes. `oracle(gradient, w) -> gradient to use`.
+"""Gradients: which gradient a local step takes, as `gradient(minibatch, w) -> gradient to use`.
 
-`gradient(w)` may be asked more than once: for the same batch with the same random draws;
-BatchNorm's running statistics move on the first call only. What it returns is overwritten by the
-next call. `gradient.scales [d]` is 1 where a parameter is a weight and 0 where it is a bias.
+`minibatch(w)` may be asked more than once: for the same samples with the same random draws;
+BatchNorm's running statistics move on the first call only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from mpifl.options import Fraction, NonNegative, options
 
-Gradient = Callable[[Tensor], Tensor]
-Oracle = Callable[[Gradient, Tensor], Tensor]
+
+class MinibatchGradient(Protocol):
+    """The gradient of one minibatch's loss, to be asked for at any weights."""
+
+    @property
+    def scales(self) -> Tensor:
+        """[d]: 1 where a parameter is a weight, 0 where it is a bias."""
+
+    def __call__(self, w: Tensor) -> Tensor:
+        """The gradient [d] at `w [d]`; overwritten by the next call."""
+
+
+Gradient = Callable[[MinibatchGradient, Tensor], Tensor]
+"""gradient(minibatch, w) -> the gradient to use"""
 
 _TINY = 1e-12
 
@@ -28,8 +40,8 @@ def _norm(vector: Tensor) -> Tensor:
 class Plain:
     """The gradient at the current weights: stochastic gradient descent."""
 
-    def __call__(self, gradient: Gradient, w: Tensor) -> Tensor:
-        return gradient(w)
+    def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
+        return minibatch(w)
 
 
 @options
@@ -40,9 +52,9 @@ class Sam:
 
     rho: NonNegative = 0.05
 
-    def __call__(self, gradient: Gradient, w: Tensor) -> Tensor:
-        g = gradient(w)
-        return gradient(w + g * (self.rho / _norm(g))) if self.rho else g
+    def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
+        g = minibatch(w)
+        return minibatch(w + g * (self.rho / _norm(g))) if self.rho else g
 
 
 @options
@@ -54,13 +66,13 @@ class Asam:
     rho: NonNegative = 0.5
     eta: NonNegative = 0.2
 
-    def __call__(self, gradient: Gradient, w: Tensor) -> Tensor:
-        g = gradient(w)
+    def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
+        g = minibatch(w)
         if not self.rho:
             return g
-        t = torch.where(gradient.scales > 0, w.abs() + self.eta, 1.0)
+        t = torch.where(minibatch.scales > 0, w.abs() + self.eta, 1.0)
         tg = t * g
-        return gradient(w + t * tg * (self.rho / _norm(tg)))
+        return minibatch(w + t * tg * (self.rho / _norm(tg)))
 
 
 @options
@@ -74,12 +86,12 @@ class Blend:
     normalise: bool = True
     """perturb by rho g/||g|| (the code) or by rho g (the paper)"""
 
-    def __call__(self, gradient: Gradient, w: Tensor) -> Tensor:
-        g = gradient(w)
+    def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
+        g = minibatch(w)
         if not self.rho or not self.mix:
             return g
         first = None if self.mix == 1 else g.clone()
-        g = gradient(w + g * (self.rho / _norm(g) if self.normalise else self.rho))
+        g = minibatch(w + g * (self.rho / _norm(g) if self.normalise else self.rho))
         return g if first is None else g.mul_(self.mix).add_(first, alpha=1 - self.mix)
 
 

@@ -5,7 +5,7 @@ sent.
 from __future__ import annotations
 
 import heapq
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,23 @@ from mpifl import seeds
 from mpifl.options import BadInput, Share, options
 
 _REDRAWS = 1000
+
+
+class RoundPlan(NamedTuple):
+    """Who plays in a round, and which worker plays whom."""
+
+    round: int
+    cohort: np.ndarray
+    """int64: the clients that take part, sorted"""
+    assigned: list[list[int]]
+    """for each worker, the clients that it plays, in this order"""
+
+    def players(self, first_worker: int) -> dict[int, int]:
+        """Client -> the rank that plays it, where workers are the ranks from `first_worker` on."""
+        ranks = {}
+        for rank, clients in enumerate(self.assigned, start=first_worker):
+            ranks.update(dict.fromkeys(clients, rank))
+        return ranks
 
 
 @options

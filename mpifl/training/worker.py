@@ -1,105 +1,127 @@
 """A worker's part of a round: its clients, one after the other, into one weighted sum and one row
-each.
+of figures each.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mpifl.parallel.exact_sum import Diverged, Message, WeightedSum
+from mpifl.parallel.exact_sum import Diverged, WeightedSum
 from mpifl.parallel.heartbeat import Abandoned, Lost
-from mpifl.training.client import COLUMNS
-from mpifl.training.client_states import ClientStates, State
+from mpifl.training.client import COLUMNS, Played
+from mpifl.training.client_states import ClientStates
 from mpifl.training.evaluate import Tester
 from mpifl.training.experiment import Experiment
-from mpifl.training.sampling import weights
+from mpifl.training.messages import Model, Sent
+from mpifl.training.sampling import RoundPlan, weights
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
 
-_WEIGHT, _LOSS, _FAILED, _TESTED = map(COLUMNS.index, ("weight", "loss", "failed", "test_accuracy"))
+_WEIGHT = COLUMNS.index("weight")
+_LOSS = COLUMNS.index("loss")
+_FAILED = COLUMNS.index("failed")
+_TEST_ACCURACY = COLUMNS.index("test_accuracy")
+
+_FINE, _LOSS_NOT_FINITE, _REPLY_OUT_OF_RANGE = 0.0, 1.0, 2.0
+
+
+class PlayedRound(NamedTuple):
+    """What a worker's part of a round came to."""
+
+    sums: WeightedSum
+    """of its clients' replies"""
+    rows: np.ndarray
+    """float64 [cohort, COLUMNS]: those of its clients, zero elsewhere"""
+    models: dict[int, Model]
+    """of its clients after training, on the host, in rounds that keep them"""
+    abandoned: bool
+    """whether it left the round because a stop was asked for"""
 
 
 class Worker:
-    """Plays clients on this rank; what they remember is in `states`."""
+    """Plays clients on this rank; what they keep between rounds is in `states`."""
 
     def __init__(
-        self, x: Experiment, communicator: Communicator, tester: Tester, states: ClientStates
-    ) -> None:
-        self.x, self.communicator, self.tester, self.states = x, communicator, tester, states
-
-    def play(
-        self, round: int, sent: Message, cohort: np.ndarray, mine: list[int], sums: WeightedSum
-    ) -> tuple[np.ndarray, dict[int, State], bool]:
-        """Play the clients `mine` of the `cohort`, adding their replies to `sums`.
-
-        Returns their rows of `[cohort, COLUMNS]`, zero elsewhere; their models, in rounds that keep
-        them; and whether the round was left because a stop was asked for.
-        """
-        rows, models = np.zeros((len(cohort), len(COLUMNS))), {}
-        shares = weights(self.x.objective, self.x.clients.sizes[cohort])
-        try:
-            for client in mine:
-                i = int(np.searchsorted(cohort, client))
-                rows[i] = self._one(client, round, sent, shares[i], sums, models)
-        except Abandoned:
-            # The server counts on as many models, if only to throw them away.
-            return (
-                rows,
-                dict.fromkeys(mine, self._model(sent["w"], self.x.clients.net.buffers)),
-                True,
-            )
-        return rows, models, False
-
-    def _one(
         self,
-        client: int,
-        round: int,
-        sent: Message,
-        share: float,
-        sums: WeightedSum,
-        models: dict[int, State],
-    ) -> np.ndarray:
-        """One client: its weighted reply into `sums`, its model into `models` if kept, and its row."""
-        x, before = self.x, self.states.of(client)
+        experiment: Experiment,
+        communicator: Communicator,
+        tester: Tester,
+        states: ClientStates,
+    ) -> None:
+        self._experiment = experiment
+        self._communicator = communicator
+        self._tester = tester
+        self._states = states
+
+    def play(self, plan: RoundPlan, sent: Sent, sums: WeightedSum) -> PlayedRound:
+        """Play this rank's clients, adding their replies to `sums`; a server with workers has none.
+
+        Raises what a client's training raises, with a note that names rank, round and client.
+        """
+        experiment = self._experiment
+        rows = np.zeros((len(plan.cohort), len(COLUMNS)))
+        models: dict[int, Model] = {}
+        shares = weights(experiment.objective, experiment.clients.sizes[plan.cohort])
+        own = self._own(plan)
         try:
-            played = x.clients.play(
-                client,
-                round,
-                sent,
-                before,
-                partial(self.communicator.heartbeat.check, round, client),
-            )
+            for client in own:
+                place = int(np.searchsorted(plan.cohort, client))
+                played = self._play_one(client, plan.round, sent)
+                rows[place] = self._count(client, played, float(shares[place]), sums)
+                if plan.round in experiment.clients_rounds:
+                    models[client] = _on_host(played.model)
+        except Abandoned:
+            # The server expects as many models, though it drops them with the round.
+            stand_in = _on_host(Model(sent.algorithm["w"], experiment.clients.net.buffers))
+            return PlayedRound(sums, rows, dict.fromkeys(own, stand_in), abandoned=True)
+        return PlayedRound(sums, rows, models, abandoned=False)
+
+    def _own(self, plan: RoundPlan) -> list[int]:
+        if self._communicator.worker is None:
+            return []
+        return plan.assigned[self._communicator.worker]
+
+    def _play_one(self, client: int, round: int, sent: Sent) -> Played:
+        state = self._states.of(client)
+        alive = partial(self._communicator.heartbeat.check, round, client)
+        try:
+            return self._experiment.clients.play(client, round, sent, state, alive)
         except (Abandoned, Lost):
             raise
         except Exception as error:
-            error.add_note(f"rank {self.federation.rank}, round {round}, client {client}")
+            error.add_note(f"rank {self._communicator.rank}, round {round}, client {client}")
             raise
+
+    def _count(self, client: int, played: Played, share: float, sums: WeightedSum) -> np.ndarray:
+        """Add the reply, keep the state; the client's row.
+
+        The state of a client that failed stays what it was before the round.
+        """
         row = played.row
         row[_WEIGHT] = share
-        if x.evaluation.clients:
-            row[_TESTED] = self.tester.score(played.model[0]).accuracy
-        row[_FAILED] = self._add(sums, played.reply, share, row[_LOSS])
-        self.states.keep(client, before if row[_FAILED] else played.state)
-        if round in x.clients_rounds:
-            models[client] = self._model(*played.model)
+        if self._experiment.evaluation.clients:
+            row[_TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
+        row[_FAILED] = self._add(played, share, sums)
+        if row[_FAILED] == _FINE:
+            self._states.keep(client, played.state)
+        else:
+            self._states.keep(client, self._states.of(client))
         return row
 
-    def _add(self, sums: WeightedSum, reply: Message, weight: float, loss: float) -> float:
-        """Whether the client failed: 0 no, 1 its loss is not finite, 2 its reply could not be
-        added.
-        """
-        if not np.isfinite(loss) and self.x.divergence != "continue":
-            return 1.0
+    def _add(self, played: Played, share: float, sums: WeightedSum) -> float:
+        """Add a reply to the sum; the code of what went wrong."""
+        if self._experiment.divergence != "continue" and not np.isfinite(played.row[_LOSS]):
+            return _LOSS_NOT_FINITE
         try:
-            sums.add(reply, weight)
+            sums.add(played.reply.flat(), share)
         except Diverged:
-            return 2.0
-        return 0.0
+            return _REPLY_OUT_OF_RANGE
+        return _FINE
 
-    @staticmethod
-    def _model(w, buffers) -> State:
-        return {"w": w.cpu(), "buffers": buffers.cpu().clone()}
+
+def _on_host(model: Model) -> Model:
+    return Model(model.weights.cpu(), model.buffers.cpu().clone())

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from mpifl.losses.moon import Moon
 from mpifl.parallel.communicator import Communicator
-from mpifl.training.experiment import Callback
+from mpifl.training.callback import Callback
 from mpifl.training.rounds import run
 
 MU, TAU = 0.7, 0.5
@@ -137,10 +137,10 @@ def test_a_clients_previous_model_is_its_own_last_one_however_long_it_stayed_awa
     trained = []
 
     class Models(Callback):
-        def finished(self, progress, last):
+        def round_finished(self, progress, last):
             trained.append(dict(zip(progress.cohort.tolist(), progress.models, strict=True)))
 
-    run(x, Communicator(), Models())
+    run(x, Communicator(), [Models()])
     away = set()
     for client, round, sent, previous in x.clients.loss.heard:
         rounds = [r for r in range(1, round) if client in trained[r - 1]]

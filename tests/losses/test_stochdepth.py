@@ -12,7 +12,6 @@ from mpifl.losses.stochdepth import StochDepth
 from mpifl.models.output import Kept
 from mpifl.parallel.communicator import Communicator
 from mpifl.training.evaluate import evaluate, score
-from mpifl.training.experiment import Callback
 from mpifl.training.rounds import run
 
 
@@ -92,7 +91,7 @@ def test_kept_whole_it_passes_no_gates():
 )
 def test_a_run_is_evaluated_with_the_survival_gates(text):
     x = tiny.experiment({"model": {"name": "resnet20"}, "local": {"loss": text}})
-    progress = run(x, Communicator(), Callback())
+    progress = run(x, Communicator())
     net = x.clients.net
     net.load(progress.w, progress.buffers)
     gates = {"gates": wrapped(0.4).survival(6).tolist()}

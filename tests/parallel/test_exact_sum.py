@@ -4,7 +4,7 @@ import random
 import pytest
 import torch
 
-from mpifl.parallel.exact_sum import FRACTION_BITS, Diverged, WeightedSum, grid_exponent
+from mpifl.parallel.exact_sum import FRACTION_BITS, Diverged, WeightedSum, grid_exponent, layout_of
 
 
 def replies(clients, d=70_001, dtype=torch.float32, scale=1.0):
@@ -13,7 +13,7 @@ def replies(clients, d=70_001, dtype=torch.float32, scale=1.0):
 
 
 def total(some, weights, sent):
-    accumulator = WeightedSum(some[0], sent)
+    accumulator = WeightedSum(sent)
     for reply, weight in zip(some, weights, strict=True):
         accumulator.add(reply, weight)
     return accumulator
@@ -69,7 +69,7 @@ def test_values_far_larger_than_what_was_sent_still_add_exactly():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e6])
 def test_a_diverged_reply_is_refused_and_adds_nothing(bad):
-    accumulator = WeightedSum({"w": torch.zeros(3)}, {"w": torch.ones(3)})
+    accumulator = WeightedSum({"w": torch.ones(3)}, {"w": (3, torch.float32)})
     with pytest.raises(Diverged):
         accumulator.add({"w": torch.tensor([0.0, bad, 1.0])}, 0.5)
     assert not accumulator.integers().any()
@@ -84,9 +84,7 @@ def test_grid_is_the_next_power_of_two_of_the_largest_value_sent(largest, expone
 
 def test_each_vector_of_a_message_has_its_own_grid():
     sent = {"w": torch.ones(2), "b": torch.full((2,), 1000.0)}
-    accumulator = WeightedSum(
-        {"w": torch.ones(2), "b": torch.ones(2), "extra": torch.ones(2)}, sent
-    )
+    accumulator = WeightedSum(sent)
     accumulator.add(
         {"w": torch.ones(2), "b": torch.full((2,), 900.0), "extra": torch.ones(2)}, 0.25
     )
@@ -94,3 +92,14 @@ def test_each_vector_of_a_message_has_its_own_grid():
     assert values["w"].tolist() == [0.25] * 2
     assert values["b"].tolist() == [225.0] * 2
     assert values["extra"].tolist() == [0.25] * 2
+
+
+def test_a_sum_takes_the_layout_of_its_first_reply_or_the_one_that_it_is_given():
+    sent, reply = {"w": torch.ones(2)}, {"w": torch.ones(2), "a": torch.ones(1).double()}
+    accumulator = WeightedSum(sent)
+    assert accumulator.layout is None and accumulator.integers().numel() == 0
+    accumulator.add(reply, 1.0)
+    assert accumulator.layout == layout_of(reply)
+    without_reply = WeightedSum(sent, layout_of(reply))
+    values = without_reply.values(without_reply.integers())
+    assert values["w"].tolist() == [0.0, 0.0] and values["a"].dtype is torch.float64

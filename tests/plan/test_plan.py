@@ -25,8 +25,8 @@ from mpifl.runner import build, schema
 from mpifl.seeds import generator
 from mpifl.terminal import size
 from mpifl.training import rounds
+from mpifl.training.callback import Callback
 from mpifl.training.client import COLUMNS
-from mpifl.training.experiment import Callback
 
 SMALL = {
     "seed": 3,
@@ -78,7 +78,7 @@ class Figures(Callback):
     def __init__(self) -> None:
         self.rounds, self.steps = [], []
 
-    def finished(self, progress, last):
+    def round_finished(self, progress, last):
         self.rounds.append(progress.figures)
         self.steps.append(
             dict(
@@ -92,7 +92,7 @@ def test_bytes_steps_and_states_are_those_of_the_run(rule):
     config = config_of(*RULES[rule])
     planned, figures = dry_run(config), Figures()
     x = build.experiment(config, build.load_data(config.data, config.seed), torch.device("cpu"))
-    rounds.run(x, Communicator(), figures)
+    rounds.run(x, Communicator(), [figures])
     traffic = cost.traffic(planned, 3)
     assert {(r["bytes_down"], r["bytes_up"]) for r in figures.rounds} == {
         (3 * traffic.down, 3 * traffic.up)
@@ -101,7 +101,7 @@ def test_bytes_steps_and_states_are_those_of_the_run(rule):
     assert all(
         steps[client] == taken for played in figures.steps for client, taken in played.items()
     )
-    assert list(planned.state) == list(x.clients.initial_state(x.clients.net.weights))
+    assert list(planned.state.flat()) == list(x.clients.initial_state(x.clients.net.weights).flat())
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 48])
@@ -233,7 +233,7 @@ def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(path, 
         for folder in ("", "scratch")
     )
     planned = cost.remembered(dry_run(config_of(*remembering)), 3)
-    assert planned == 9 * cost.size_of(dry_run(config_of(*remembering)).state)
+    assert planned == 9 * cost.size_of(dry_run(config_of(*remembering)).state.flat())
     lines = [
         next(line for line in text.splitlines() if "remember, and" in line)
         for text in (in_memory, on_disk)

@@ -24,7 +24,8 @@ from mpifl.runner.callbacks import StoreWriter
 from mpifl.runner.checkpoints import Checkpoints, everywhere, start_from
 from mpifl.schedules import SCHEDULES
 from mpifl.store import Run, checkpoint
-from mpifl.training.experiment import Callback, Progress
+from mpifl.training.callback import Callback
+from mpifl.training.progress import Progress
 from mpifl.training.rounds import run
 
 ROUNDS, EVERY, LAST = 4, 2, 3
@@ -79,10 +80,10 @@ class Noting(tiny.Digests):
         super().__init__()
         self.killed = killed
 
-    def finished(self, progress: Progress, last: bool) -> None:
+    def round_finished(self, progress: Progress, last: bool) -> None:
         if self.killed and progress.round == LAST:
             raise Killed
-        super().finished(progress, last)
+        super().round_finished(progress, last)
         self.rounds[-1] += (progress.scores,)
 
 
@@ -100,22 +101,16 @@ class Folder:
 def begin_or_go_on(case: str, folder: Path, callback: Callback) -> None:
     """Play rounds from the newest checkpoint on."""
     found = everywhere(checkpoint.latest(folder), tiny.alone())
-    keeper = Checkpoints(
-        folder, Folder(folder), lambda: None, EVERY, 0.0, found.round if found else 0
-    )
-    run(
-        tiny.experiment(config(case)),
-        tiny.alone(),
-        callback,
-        keeper,
-        start_from(found, tiny.alone()),
-    )
+    last_round = found.round if found else 0
+    checkpoints = Checkpoints(folder, Folder(folder), lambda: None, EVERY, 0.0, last_round)
+    x = tiny.experiment(config(case))
+    run(x, tiny.alone(), [callback], checkpoints, start_from(found, x, tiny.alone()))
 
 
 @pytest.mark.parametrize("case", RUNS)
 def test_a_killed_run_goes_on_with_the_same_bits(tmp_path, case):
     whole, killed, resumed = Noting(), Noting(killed=True), Noting()
-    run(tiny.experiment(config(case)), tiny.alone(), whole)
+    run(tiny.experiment(config(case)), tiny.alone(), [whole])
     with pytest.raises(Killed):
         begin_or_go_on(case, tmp_path, killed)
     begin_or_go_on(case, tmp_path, resumed)
@@ -127,9 +122,9 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path, case):
 class Timed(Checkpoints):
     """Each round takes 25 seconds."""
 
-    def due(self, progress: Progress, ending: bool) -> bool:
+    def is_due(self, progress: Progress, ending: bool) -> bool:
         checkpoints.time.now = 25.0 * progress.round
-        return super().due(progress, ending)
+        return super().is_due(progress, ending)
 
 
 KEPT = {(0, 0.0): [7], (0, 1.0): [3, 6, 7], (4, 1.0): [3, 4, 7], (4, 0.0): [4, 7], (0, 10.0): [7]}
@@ -143,7 +138,7 @@ def test_checkpoints_come_by_rounds_by_minutes_since_the_last_and_at_the_end(
     monkeypatch.setattr(checkpoints, "time", clock)
     store = Folder(tmp_path)
     keeper = Timed(tmp_path, store, lambda: None, rounds, minutes, 0)
-    run(tiny.experiment({**PARTLY, "rounds": 7}), tiny.alone(), Callback(), keeper)
+    run(tiny.experiment({**PARTLY, "rounds": 7}), tiny.alone(), [], keeper)
     assert store.rounds == KEPT[rounds, minutes]
 
 
@@ -156,13 +151,13 @@ def test_a_run_goes_on_from_the_checkpoint_that_its_minutes_brought(
     what, killed, finished = (
         (tiny.alone(), "config.toml", [], Path("run")),
         Noting(killed=True),
-        StoreWriter.finished,
+        StoreWriter.round_finished,
     )
     with monkeypatch.context() as late:
         late.setattr(
             StoreWriter,
-            "finished",
-            lambda self, *told: (killed.finished(*told), finished(self, *told)),
+            "round_finished",
+            lambda self, *told: (killed.round_finished(*told), finished(self, *told)),
         )
         with pytest.raises(Killed):
             session.run(*what, resume=False, force=False)

@@ -10,9 +10,9 @@ from quadratics import History, Quadratics, distance
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.feddyn import FedDyn
 from mpifl.net import Net
+from mpifl.training.callback import Callback
 from mpifl.training.client import COLUMNS
 from mpifl.training.evaluate import evaluate, score
-from mpifl.training.experiment import Callback
 from mpifl.training.local import Local
 from mpifl.training.rounds import run
 from mpifl.training.sampling import Participation
@@ -28,8 +28,8 @@ class Means(History):
         super().__init__(x)
         self.means = []
 
-    def finished(self, progress, last):
-        super().finished(progress, last)
+    def round_finished(self, progress, last):
+        super().round_finished(progress, last)
         self.means.append(dict(progress.means))
 
 
@@ -41,7 +41,7 @@ def test_means_are_of_the_rounds_models_and_of_every_clients_latest(rule, object
     x = q.experiment(rule, LOCAL, 6, HALF, objective=objective)
     x.clients.means = ("cohort", "all")
     history, p = Means(x), q.share(objective)
-    run(x, tiny.alone(), history)
+    run(x, tiny.alone(), [history])
     for round, (moment, means) in enumerate(
         zip(history.moments, history.means, strict=True), start=1
     ):
@@ -58,7 +58,7 @@ def test_means_are_of_the_rounds_models_and_of_every_clients_latest(rule, object
 class Last(Callback):
     """Keeps the last round."""
 
-    def finished(self, progress, last):
+    def round_finished(self, progress, last):
         self.progress = progress
 
 
@@ -71,7 +71,7 @@ def last_round(evaluation, **changes):
         **changes,
     }
     x, callback = tiny.experiment(raw), Last()
-    run(x, tiny.alone(), callback)
+    run(x, tiny.alone(), [callback])
     return x, callback.progress
 
 

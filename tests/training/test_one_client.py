@@ -25,7 +25,7 @@ def test_a_run_of_one_client_equals_torch_sgd_on_the_same_batches(momentum):
     module = build.network(config, (3, 16, 16), 10, torch.device("cpu")).module.train()
     optimiser = torch.optim.SGD(module.parameters(), lr=0.05, momentum=momentum, weight_decay=1e-3)
     for round, w in enumerate(weights_by_round(x), start=1):
-        for images, labels in x.clients._batches(0, round, lambda: None):
+        for images, labels in x.clients.batches(0, round):
             optimiser.zero_grad(set_to_none=False)
             nn.functional.cross_entropy(module(images).logits, labels).backward()
             optimiser.step()

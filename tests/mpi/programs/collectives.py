@@ -15,7 +15,7 @@ from mpi4py import MPI
 from mpifl.options import BadInput
 from mpifl.parallel import communicator as module
 from mpifl.parallel.communicator import Communicator
-from mpifl.parallel.exact_sum import WeightedSum
+from mpifl.parallel.exact_sum import WeightedSum, layout_of
 from mpifl.parallel.mpi import stop_all
 
 
@@ -46,18 +46,26 @@ def total_adds_vectors_exactly_and_gathers_rows_as_they_are(f: Communicator) -> 
         {"w": torch.randn(3, generator=torch.Generator().manual_seed(c))} for c in range(clients)
     ]
     rows = np.array([[0.1 * c, np.nan if c == 2 else -0.0, np.inf, 5e-324] for c in range(clients)])
-    alone, sums, own = WeightedSum(sent, sent), WeightedSum(sent, sent), np.zeros_like(rows)
+    layout = layout_of(sent)
+    alone, sums = WeightedSum(sent, layout), WeightedSum(sent, layout)
+    own = np.zeros_like(rows)
     for c, reply in enumerate(replies):
         alone.add(reply, 1 / clients)
         if c % f.size == f.rank:
             sums.add(reply, 1 / clients)
             own[c] = rows[c]
-    result = f.total(sums, own)
+    result = f.total(sums, {"rows": own, "none": np.zeros((0, 2))})
     assert (result is None) == (not f.is_server)
     if result:
         mean, gathered = result
+        assert gathered["none"].shape == (0, 2)
         assert torch.equal(mean["w"], alone.values(alone.integers())["w"])
-        assert gathered.tobytes() == rows.tobytes()
+        assert gathered["rows"].tobytes() == rows.tobytes()
+
+
+def first_known_is_the_value_of_the_lowest_rank_that_has_one(f: Communicator) -> None:
+    assert f.first_known(f.rank if f.rank == f.size - 1 else None) == f.size - 1
+    assert f.first_known(None) is None
 
 
 def everywhere_adds_up_on_all_ranks(f: Communicator) -> None:
@@ -156,6 +164,7 @@ def arrive_waits_asleep(f: Communicator) -> None:
 WITH_VECTORS = [
     broadcast_brings_the_servers_vectors,
     total_adds_vectors_exactly_and_gathers_rows_as_they_are,
+    first_known_is_the_value_of_the_lowest_rank_that_has_one,
     everywhere_adds_up_on_all_ranks,
     move_takes_states_where_they_are_needed,
     replicate_brings_the_servers_arrays,

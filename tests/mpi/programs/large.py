@@ -26,15 +26,15 @@ def broadcast_brings_them(f: Communicator) -> None:
 
 
 def total_adds_them(f: Communicator) -> None:
-    like, rows = {"w": torch.zeros(1).expand(SIZE)}, np.zeros((f.size, 1))
-    sums = WeightedSum(like, {"w": torch.ones(1)})
+    rows = np.zeros((f.size, 1))
+    sums = WeightedSum({"w": torch.ones(1)})
     sums.add({"w": torch.full((1,), f.rank + 1.0).expand(SIZE)}, 0.5)
     rows[f.rank] = f.rank + 1
-    result = f.total(sums, rows)
+    result = f.total(sums, {"rows": rows})
     if result:
         mean, gathered = result
         assert tuple(map(float, mean["w"].aminmax())) == (1.5, 1.5)
-        assert gathered.ravel().tolist() == [1.0, 2.0]
+        assert gathered["rows"].ravel().tolist() == [1.0, 2.0]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,32 @@
+"""Who is told of a run while it goes on: callbacks, and the writer of checkpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpifl.training.client_states import ClientStates
+from mpifl.training.progress import Progress
+
+if TYPE_CHECKING:
+    from mpifl.parallel.communicator import Communicator
+
+
+class Callback:
+    """Told of a run's rounds, on rank 0. Derive from it, and override what you need."""
+
+    def round_finished(self, progress: Progress, last: bool) -> None:
+        """A round is complete, and so is the evaluation of its weights if one was due.
+
+        `last` says whether the run ends with it. What `progress` holds must not be changed.
+        """
+
+
+class Checkpointer:
+    """Writes checkpoints, on every rank; this one writes none."""
+
+    def is_due(self, progress: Progress, ending: bool) -> bool:
+        """Whether the server wants one now, or at the run's `ending`."""
+        return False
+
+    def save(self, progress: Progress, states: ClientStates, communicator: Communicator) -> None:
+        """Write one: all ranks together, before the round after `progress`."""

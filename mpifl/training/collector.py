@@ -1,0 +1,97 @@
+"""The end of a round: one sum over all clients, and every rank's figures, on the server."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mpifl.parallel.exact_sum import Layout, WeightedSum
+from mpifl.training.experiment import Experiment
+from mpifl.training.messages import Model, Reply, Sent
+from mpifl.training.sampling import RoundPlan
+from mpifl.training.worker import PlayedRound
+
+if TYPE_CHECKING:
+    from mpifl.parallel.communicator import Communicator
+
+_STOP_AFTER_ROUND, _ROUND_ABANDONED = 1.0, 2.0  # what a rank may wish; 0: nothing
+
+
+class Collected(NamedTuple):
+    """What the server has at the end of a round."""
+
+    sum: Reply
+    """of the weighted replies of all clients that did not fail"""
+    rows: np.ndarray
+    """float64 [cohort, COLUMNS]"""
+    scores: np.ndarray
+    """float64 [batches, 2]: the test's rows, where all ranks share it; else [0, 2]"""
+    models: list[Model]
+    """of the cohort's clients, in its order, in rounds that keep them"""
+    abandoned: bool
+    """whether a rank left the round because a stop was asked for: then the round does not count"""
+    seconds_wait: float
+    """how long the server waited for the workers"""
+
+
+class Collector:
+    """Adds up what the ranks have; every rank has one."""
+
+    def __init__(self, experiment: Experiment, communicator: Communicator) -> None:
+        self._experiment = experiment
+        self._communicator = communicator
+        self._layout: Layout | None = None
+
+    def new_sum(self, sent: Sent) -> WeightedSum:
+        """An empty sum for the replies to `sent`. Raises Diverged where that is not finite."""
+        return WeightedSum(sent.vectors(), self._layout)
+
+    def collect(self, plan: RoundPlan, played: PlayedRound, scores: np.ndarray) -> Collected | None:
+        """Bring all to the server; None on the others. `scores` are this rank's part of the test."""
+        began = time.perf_counter()
+        self._agree_on_layout(played.sums)
+        figures = {"rows": played.rows, "scores": scores, "wishes": self._wishes(played)}
+        total = self._communicator.total(played.sums, figures)
+        waited = time.perf_counter() - began
+        models = self._collect_models(plan, played)
+        if total is None:
+            return None
+        vectors, figures = total
+        wishes = figures["wishes"]
+        if wishes.any():
+            self._communicator.heartbeat.stop(f"a signal to rank {wishes.argmax()}")
+        abandoned = bool((wishes == _ROUND_ABANDONED).any())
+        reply = Reply.from_flat(vectors)
+        return Collected(reply, figures["rows"], figures["scores"], models, abandoned, waited)
+
+    def _agree_on_layout(self, sums: WeightedSum) -> None:
+        """Tell ranks that have no reply yet what replies look like, in the first round."""
+        if self._layout is None:
+            self._layout = self._communicator.first_known(sums.layout)
+        if self._layout is not None and sums.layout is None:
+            sums.lay_out(self._layout)
+
+    def _wishes(self, played: PlayedRound) -> np.ndarray:
+        """float64 [ranks]: what this rank wishes, at its place."""
+        wishes = np.zeros(self._communicator.size)
+        if played.abandoned:
+            wishes[self._communicator.rank] = _ROUND_ABANDONED
+        elif self._communicator.heartbeat.reason:
+            wishes[self._communicator.rank] = _STOP_AFTER_ROUND
+        return wishes
+
+    def _collect_models(self, plan: RoundPlan, played: PlayedRound) -> list[Model]:
+        """The models of the cohort's clients on the server; none on other ranks, or if not kept."""
+        if plan.round not in self._experiment.clients_rounds:
+            return []
+        net, communicator = self._experiment.clients.net, self._communicator
+        like = Model(net.weights.cpu(), net.buffers.cpu())._asdict()
+        models = {client: model._asdict() for client, model in played.models.items()}
+        players = plan.players(communicator.first_worker)
+        moves = [(client, rank, 0) for client, rank in players.items() if rank != 0]
+        communicator.move(models, like, moves)
+        if not communicator.is_server:
+            return []
+        return [Model(**models[client]) for client in plan.cohort.tolist()]

@@ -1,0 +1,66 @@
+"""How a run stands after a round, and where it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mpifl.training.evaluate import Score
+from mpifl.training.experiment import Experiment
+from mpifl.training.messages import ClientState, Model, Vectors
+
+
+@dataclass
+class Progress:
+    """How a run stands after a round: all that the next round needs, and the last one's results.
+
+    On workers only the weights, the buffers and the round are kept up to date.
+    """
+
+    w: Tensor
+    """[d], on the host"""
+    buffers: Tensor
+    """[b], on the host"""
+    server: Vectors
+    """what the algorithm remembers on the server"""
+    round: int = 0
+    cohort: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """int64 [cohort]: the clients of the round, sorted"""
+    rows: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    """float64 [cohort, COLUMNS]"""
+    figures: dict[str, Any] = field(default_factory=dict)
+    """of the round: bytes, seconds ..."""
+    models: list[Model] = field(default_factory=list)
+    """of the cohort's clients after training, in rounds that keep them"""
+    score: Score | None = None
+    """of `w`, when it was evaluated"""
+    means: Vectors = field(default_factory=dict)
+    """weights [d] that are means of local models, to be tested too"""
+    scores: dict[str, Score] = field(default_factory=dict)
+    """of `means`"""
+    stopped: str = ""
+    """what asked for a stop before the last round was done; empty if nothing did"""
+
+
+@dataclass
+class Start:
+    """Where a run begins: at its initial weights, or where a checkpoint was written."""
+
+    progress: Progress
+    states: Iterable[tuple[int, ClientState]] = ()
+    """clients with what they keep, of those that this rank holds; to be gone through once"""
+    holders: dict[int, int] = field(default_factory=dict)
+    """client -> rank, the same on all ranks"""
+    reached: int = 0
+    """the round that hit the target accuracy, as the server knows; 0: none"""
+
+
+def first_progress(experiment: Experiment) -> Progress:
+    """A run before its first round."""
+    clients = experiment.clients
+    w = clients.net.weights.cpu().clone()
+    return Progress(w, clients.net.buffers.cpu().clone(), clients.algorithm.init_server(w))

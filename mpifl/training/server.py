@@ -1,0 +1,192 @@
+"""The server's side of the round loop: what comes next, the update of the model, and the report.
+
+Every rank has a Server. On a worker it only follows what rank 0 has sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpifl.training.callback import Callback, Checkpointer
+from mpifl.training.client import COLUMNS
+from mpifl.training.collector import Collected
+from mpifl.training.evaluate import Tester
+from mpifl.training.experiment import Experiment
+from mpifl.training.messages import Action, Order, Reply, Sent, Vectors
+from mpifl.training.progress import Progress, Start
+from mpifl.training.sampling import RoundPlan
+
+if TYPE_CHECKING:
+    from mpifl.parallel.communicator import Communicator
+
+_WEIGHT = COLUMNS.index("weight")
+_SECONDS = COLUMNS.index("seconds")
+_FAILED = COLUMNS.index("failed")
+
+
+class RunFailed(RuntimeError):
+    """A client diverged, and the config does not forgive that.
+
+    On rank 0 the message names round and client.
+    """
+
+
+class Server:
+    """How the run stands, and what rank 0 does with it."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        communicator: Communicator,
+        callbacks: Sequence[Callback],
+        tester: Tester,
+        start: Start,
+    ) -> None:
+        self.progress = start.progress
+        self._experiment = experiment
+        self._communicator = communicator
+        self._callbacks = callbacks
+        self._tester = tester
+        self._reached = start.reached
+        self._initial = experiment.clients.net.weights.cpu().clone()
+        self._reported = True
+        self._failure = ""
+        self._round_began = 0.0
+        self._bytes_before = 0
+
+    def begin_round(self, checkpointer: Checkpointer) -> Sent:
+        """Send the model to every rank, with the order what to do next; returns what was sent."""
+        self._round_began = time.perf_counter()
+        self._bytes_before = self._communicator.bytes_moved
+        algorithm, progress = self._experiment.clients.algorithm, self.progress
+        vectors = algorithm.send(progress.w, progress.server)
+        message = Sent(vectors, progress.buffers, self._order(checkpointer))
+        sent = Sent.from_flat(self._communicator.broadcast(message.flat()))
+        if not self._communicator.is_server:
+            progress.w, progress.buffers = sent.model
+            progress.round = sent.order.round
+        return sent
+
+    def report(self, scores: np.ndarray, last: bool = False) -> None:
+        """Tell the callbacks of the last round, once; `scores` are the test's rows, or none."""
+        if self._reported:
+            return
+        progress = self.progress
+        if len(scores):
+            progress.score = self._tester.total(scores)
+            progress.scores = {name: self._tester.score(w) for name, w in progress.means.items()}
+        self._reported = True
+        for callback in self._callbacks:
+            callback.round_finished(progress, last)
+        target = self._experiment.evaluation.target_accuracy
+        hit = target > 0 and progress.score is not None and progress.score.accuracy >= target
+        if hit and not self._reached:
+            self._reached = progress.round
+
+    def finish_round(self, plan: RoundPlan, sent: Sent, collected: Collected) -> None:
+        """The server's step; where clients failed, what `divergence` says."""
+        failed = collected.rows[:, _FAILED]
+        figures = self._figures(plan, sent, collected)
+        mean = collected.sum
+        if failed.any():
+            weight_kept = float(collected.rows[failed == 0, _WEIGHT].sum())
+            if self._experiment.divergence == "stop" or weight_kept == 0:
+                self._failure = _failure(plan.round, plan.cohort, failed)
+                return
+            mean = mean.divided_by(weight_kept)
+        self._update(plan, collected.rows, mean, plan.cohort[failed == 0])
+        self.progress.models = collected.models
+        seconds = time.perf_counter() - self._round_began
+        times = {"seconds": seconds, "seconds_wait": collected.seconds_wait}
+        self.progress.figures = figures | times
+
+    def end(self, action: Action) -> Progress:
+        """How the run ended. Raises RunFailed."""
+        if action == Action.FAIL:
+            raise RunFailed(self._failure)
+        if action == Action.STOP:
+            self.progress.stopped = self._communicator.heartbeat.reason
+        return self.progress
+
+    def _order(self, checkpointer: Checkpointer) -> Order:
+        action = self._next_action()
+        progress = self.progress
+        ends_well = action in (Action.FINISH, Action.STOP)
+        due = action == Action.FINISH or progress.round % self._experiment.evaluation.every == 0
+        checkpoint = (
+            progress.round > 0
+            and action != Action.FAIL
+            and checkpointer.is_due(progress, ending=ends_well)
+        )
+        return Order(action, progress.round, due and not self._reported, checkpoint)
+
+    def _next_action(self) -> Action:
+        progress = self.progress
+        if self._failure:
+            return Action.FAIL
+        if progress.round >= self._experiment.rounds:
+            return Action.FINISH
+        if 0 < self._reached < progress.round:  # the target was hit while one more round was played
+            return Action.FINISH
+        if self._communicator.heartbeat.reason:
+            return Action.STOP
+        return Action.PLAY
+
+    def _update(self, plan: RoundPlan, rows: np.ndarray, mean: Reply, replied: np.ndarray) -> None:
+        clients, progress = self._experiment.clients, self.progress
+        share = self._share(replied)
+        w, server = clients.algorithm.server(progress.w, progress.server, mean.algorithm, share)
+        buffers = progress.buffers
+        if len(mean.buffers):
+            buffers = clients.buffers.decode(mean.buffers, progress.w.dtype)
+        means = self._means(mean.means, share)
+        self.progress = Progress(w, buffers, server, plan.round, plan.cohort, rows, means=means)
+        self._reported = False
+
+    def _share(self, replied: np.ndarray) -> float:
+        """The part of all clients' weight that the clients `replied` have."""
+        sizes = self._experiment.clients.sizes
+        if self._experiment.objective == "uniform":
+            return len(replied) / len(sizes)
+        return float(sizes[replied].sum() / sizes.sum())
+
+    def _means(self, parts: Vectors, share: float) -> Vectors:
+        """The means of local models: of this round's, and of all clients' latest.
+
+        The latter moves by this round's mean change, weighed by the cohort's share.
+        """
+        means = dict(parts)
+        if "all" in parts:
+            before = self.progress.means.get("all", self._initial)
+            means["all"] = before + share * parts["all"]
+        return means
+
+    def _figures(self, plan: RoundPlan, sent: Sent, collected: Collected) -> dict[str, Any]:
+        """The round's bytes, as a real federation would send them and as MPI moved them; times."""
+        of_client = dict(zip(plan.cohort.tolist(), collected.rows[:, _SECONDS], strict=True))
+        seconds = [sum(of_client[c] for c in clients) for clients in plan.assigned]
+        each = self.progress.w.element_size() * len(plan.cohort)
+        return {
+            "lr": self._experiment.clients.rate(plan.round),
+            "bytes_down": sent.elements() * each,
+            "bytes_up": collected.sum.elements() * each,
+            "bytes_mpi": self._communicator.bytes_moved - self._bytes_before,
+            "seconds_train": max(seconds),
+        }
+
+
+def _failure(round: int, cohort: np.ndarray, failed: np.ndarray) -> str:
+    first = int(np.flatnonzero(failed)[0])
+    if failed[first] == 1:
+        what = "its training loss is not finite"
+    else:
+        what = "its reply is not finite or far too large"
+    count = np.count_nonzero(failed)
+    return (
+        f"round {round}, client {cohort[first]}: {what} (so with {count} of {len(cohort)} clients "
+        "of the round); try a smaller local.lr, local.clip=10, or divergence=skip"
+    )
