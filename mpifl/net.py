@@ -1,22 +1,29 @@
-"""Net: a module whose weights, gradients and float buffers are views of flat vectors.
+"""Net: a network whose weights, gradients and float buffers are views of flat vectors.
 
-So an algorithm's line is one vector operation, one MPI call moves a model, and a client starts with
-two copies.
+So a line of an algorithm is one vector operation, one MPI call sends a model, and a client starts
+with two copies.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from mpifl.models.network import Network
+from mpifl.models.output import Output
+
+Weights = tuple[Tensor, Tensor]
+"""a model as vectors: weights [d] and buffers [b]"""
 
 
 class Entry(NamedTuple):
-    """One row of a flat vector's table of contents."""
+    """One tensor's place in a flat vector."""
 
     name: str
     kind: str
@@ -27,14 +34,14 @@ class Entry(NamedTuple):
 
 
 class Net:
-    """A module and its three flat vectors: `weights [d]`, `gradient [d]`, `buffers [b]`, in the
-    module's order.
+    """A network and its three flat vectors `weights [d]`, `gradient [d]` and `buffers [b]`, in the
+    order of its parameters and buffers.
 
-    Integer buffers stay in the module: they are no part of what clients exchange.
+    Integer buffers stay in the network: clients do not exchange them.
     """
 
     def __init__(
-        self, module: nn.Module, device: torch.device | str = "cpu", channels_last: bool = False
+        self, module: Network, device: torch.device | str = "cpu", channels_last: bool = False
     ) -> None:
         self.module = module.to(device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -44,7 +51,7 @@ class Net:
         self.gradient = torch.zeros_like(self.weights)
         self.buffers = _flatten(floating, like=self.weights)
         self.layout = _entries(parameters, "parameter") + _entries(floating, "buffer")
-        self._twins: dict[str, tuple[Net, tuple[Tensor, Tensor]]] = {}
+        self._twins: dict[str, tuple[Net, Weights]] = {}
         for (_, parameter), entry in zip(parameters, self.layout, strict=False):
             parameter.data = _view(self.weights, entry)
             parameter.grad = _view(self.gradient, entry)
@@ -54,18 +61,18 @@ class Net:
 
     @cached_property
     def scales(self) -> Tensor:
-        """[d]: 0 where a parameter is a bias, 1 where it is not (a matrix, a kernel, a norm's
-        scale, a position).
+        """[d]: 0 for the elements of biases, 1 for all others (of matrices, kernels, norms' scales,
+        positions).
         """
-        return torch.cat(
-            [self.weights.new_full((e.size,), not e.name.endswith("bias")) for e in self._own()]
-        )
-
-    def _own(self) -> list[Entry]:
-        return [entry for entry in self.layout if entry.kind == "parameter"]
+        scales = torch.ones_like(self.weights)
+        for entry in self.layout:
+            if entry.kind == "parameter" and entry.name.endswith("bias"):
+                _view(scales, entry).zero_()
+        return scales
 
     @property
     def device(self) -> torch.device:
+        """The device of its vectors."""
         return self.weights.device
 
     def load(self, weights: Tensor, buffers: Tensor | None = None) -> None:
@@ -74,41 +81,43 @@ class Net:
         if buffers is not None:
             self.buffers.copy_(buffers)
 
-    def __call__(self, x: Tensor, **kwargs):
-        return self.module(x.contiguous(memory_format=self.memory_format), **kwargs)
+    def __call__(self, x: Tensor, **options: Any) -> Output:
+        """The forward pass of images `x [B, C, H, W]`; options are those of the network."""
+        return self.module(x.contiguous(memory_format=self.memory_format), **options)
 
-    def twin(self, name: str, model: tuple[Tensor, Tensor]) -> Net:
-        """A frozen copy of the net, in evaluation mode, with the weights and buffers of `model`;
-        kept under `name`.
+    def twin(self, name: str, model: Weights) -> Net:
+        """A frozen copy of the net in evaluation mode, with the weights and buffers of `model`.
 
-        It is loaded when `model` is another tuple than the last time.
+        The copy is kept under `name`. It is loaded again only if `model` is another tuple than in
+        the last call.
         """
-        twin, loaded = self._twins.get(name, (None, None))
-        if twin is None:
+        if name in self._twins:
+            twin, loaded = self._twins[name]
+            if loaded is model:
+                return twin
+        else:
             module = copy.deepcopy(self.module).requires_grad_(False).eval()
             twin = Net(module, self.device, self.memory_format is torch.channels_last)
-        if loaded is not model:
-            twin.load(*model)
+        twin.load(*model)
         self._twins[name] = (twin, model)
         return twin
 
     def take_gradient(self, loss: Tensor) -> Tensor:
-        """The gradient [d] of `loss`, in the net's own gradient vector (overwritten by the next
-        call).
-        """
+        """The gradient [d] of `loss`: the net's own gradient vector, which the next call overwrites."""
         self.gradient.zero_()
         loss.backward()
         return self.gradient
 
 
-def _flatten(tensors: list[tuple[str, Tensor]], like: Tensor | None = None) -> Tensor:
+def _flatten(tensors: Sequence[tuple[str, Tensor]], like: Tensor | None = None) -> Tensor:
     if tensors:
         return torch.cat([t.detach().reshape(-1) for _, t in tensors])
     return torch.zeros(0) if like is None else like.new_zeros(0)
 
 
-def _entries(tensors: list[tuple[str, Tensor]], kind: str) -> list[Entry]:
-    entries, offset = [], 0
+def _entries(tensors: Sequence[tuple[str, Tensor]], kind: str) -> list[Entry]:
+    entries = []
+    offset = 0
     for name, t in tensors:
         entries.append(Entry(name, kind, tuple(t.shape), offset, t.numel()))
         offset += t.numel()
@@ -123,5 +132,5 @@ def digest(*vectors: Tensor) -> str:
     """SHA-256, in hex, of the vectors' little-endian bytes one after the other."""
     sha = hashlib.sha256()
     for vector in vectors:
-        sha.update(vector.detach().cpu().contiguous().numpy())
+        sha.update(vector.detach().cpu().contiguous().numpy().data)
     return sha.hexdigest()

@@ -16,10 +16,11 @@ PACKAGE = REPOSITORY / "mpifl"
 LAYERS = [
     "__init__",
     "options seeds terminal",
-    "config schedules net",
+    "config schedules",
     "parallel",
     "store",
     "data models",
+    "net",
     "losses",
     "training",
     "algorithms curvature",

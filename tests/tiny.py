@@ -74,7 +74,7 @@ def step(
 def loss(text: str):
     """The loss of an expression, of regularisers alone too."""
     _, *terms = parse(f"ce + {text}", LOSSES).terms
-    return terms[0] if len(terms) == 1 else Sum(terms)
+    return terms[0] if len(terms) == 1 else Sum(terms=tuple(terms))
 
 
 class Result(NamedTuple):

@@ -1,6 +1,4 @@
-"""Cross-entropy of the logits, with optional label smoothing: the loss that every method starts
-from.
-"""
+"""Cross-entropy of the logits, with optional label smoothing: what every method starts from."""
 
 from __future__ import annotations
 
@@ -14,8 +12,8 @@ from mpifl.options import Fraction, options
 
 @options
 class CrossEntropy(Loss):
-    """Mean over the batch of -log softmax(logits)[y]; smoothing s puts s/K of the target on each of
-    K classes.
+    """The mean over the batch of -log softmax(logits)[y]; smoothing s puts s/K of the target on
+    each of K classes.
     """
 
     smoothing: Fraction = 0.0

@@ -33,9 +33,8 @@ def parse(text: str, table: dict[str, type]) -> Any:
     except (SyntaxError, RecursionError, MemoryError):
         raise _mistake(f"got {text!r}") from None
     if loss.regulariser:
-        able = ", ".join(
-            n for n, kind in table.items() if not issubclass(kind, Wrapper) and not kind.regulariser
-        )
+        terms = {name: kind for name, kind in table.items() if not issubclass(kind, Wrapper)}
+        able = ", ".join(name for name, kind in terms.items() if not kind().regulariser)
         raise BadInput(
             f"{WHERE}: expected a term that looks at the labels, one of {able}; got {text!r}"
         )
@@ -76,7 +75,7 @@ def _literal(value: Any) -> str:
 
 def _whole(tree: ast.expr, table: dict[str, type]) -> Any:
     terms = [_term(node, table) for node in _terms(tree)]
-    return terms[0] if len(terms) == 1 else Sum(terms)
+    return terms[0] if len(terms) == 1 else Sum(terms=tuple(terms))
 
 
 def _terms(node: ast.expr) -> list[ast.expr]:

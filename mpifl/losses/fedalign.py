@@ -24,14 +24,16 @@ from mpifl.options import Count, NonNegative, Share, options
 
 @options
 class FedAlign(Loss):
-    """Clip the gradient with it (`local.clip = 10`): it grows without bound as the constants meet."""
+    """Use it with gradient clipping (`local.clip = 10`): its gradient grows without bound as the
+    constants become equal.
+    """
 
     mu: NonNegative = 0.45
     width: Share = 0.25
     iterations: Count = 10
     entering: Literal["slice", "whole"] = "slice"
-    """the narrow stage's F1: the channels that enter it, as in the code; or all, as the paper's eq.
-    7 has it
+    """F1 of the narrow stage: the channels that enter it, as in the code; or all, as in the paper's
+    eq. 7
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"stages", "width"})
@@ -53,8 +55,8 @@ def lipschitz(f1: Tensor, f2: Tensor, iterations: int) -> Tensor:
     """The spectral norm [B] of each sample's transmitting matrix between f1 [B, C1, H1, W1] and f2
     [B, C2, H2, W2].
 
-    Power iteration on X X' from the vector of ones, differentiated through; meant for ReLU outputs,
-    which are not negative: there it is accurate to float32's rounding.
+    Power iteration on X X' from the vector of ones; gradients flow through it. It is meant for
+    ReLU outputs: as these are not negative, it is accurate to float32's rounding.
     """
     h, w = f2.shape[-2:]
     f1 = functional.adaptive_avg_pool2d(f1, (h, w)).flatten(2)

@@ -1,5 +1,5 @@
-"""FedLC (Zhang et al. 2022, eq. 8): cross-entropy on logits lowered by tau n_k^(-1/4), n_k its
-samples of class k.
+"""FedLC (Zhang et al. 2022, eq. 8): cross-entropy on logits lowered by tau n_k^(-1/4), with n_k the
+client's samples of class k.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from mpifl.options import NonNegative, options
 
 @options
 class FedLC(Loss):
-    """In place of `ce`, in training only. A class the client lacks leaves the softmax; tau = 0 is
-    cross-entropy.
+    """Replaces `ce`, in training only. The softmax leaves out classes that the client does not
+    have; tau = 0 is cross-entropy.
 
-    A client that has one class only has loss 0 and learns nothing: so the paper's formula.
+    By the paper's formula, a client with a single class has loss 0 and learns nothing.
     """
 
     tau: NonNegative = 1.0

@@ -1,5 +1,5 @@
-"""GradAug (Yang et al. 2020, eq. 3) as FedAlign runs it: narrow sub-networks learn the full one's
-predictions.
+"""GradAug (Yang et al. 2020, eq. 3) as FedAlign runs it: narrow sub-networks learn the full
+network's predictions.
 
     mu sum_i KL(softmax(full logits, detached) || softmax(logits of sub-network i on resized images))
 
@@ -29,13 +29,13 @@ class GradAug(Loss):
 
     mu: NonNegative = 1.75
     n: Annotated[int, Ge(1), Le(16)] = 2
-    """sub-networks a step, whose passes are all held at once"""
+    """sub-networks in a step; the passes of all are in memory at once"""
     width: Share = 0.8
-    """the least"""
+    """the least width"""
     narrowest: bool = True
-    """whether one sub-network always has it, as in the code; else all widths are drawn"""
+    """whether one sub-network always has the least width, as in the code; or all widths are drawn"""
     resolutions: Annotated[tuple[Share, ...], Field(min_length=1)] = (1.0, 0.875, 0.75, 0.625)
-    """of which one is drawn for each sub-network, as shares of the image's sides"""
+    """shares of the image's sides; one of them is drawn for each sub-network"""
 
     needs: ClassVar[frozenset[str]] = frozenset({"width"})
     regulariser: ClassVar[bool] = True
@@ -47,17 +47,18 @@ class GradAug(Loss):
         random = step.random("gradaug")
         least = [self.width] if self.narrowest else []
         widths = [*least, *random.uniform(self.width, 1.0, self.n - len(least))]
-        terms = [
-            self._divergence(step, target, width, random) for width in sorted(widths, reverse=True)
-        ]
-        return self.mu * sum(terms)
+        total = step.x.new_zeros(())
+        for width in sorted(widths, reverse=True):
+            total = total + self._divergence(step, target, width, random)
+        return self.mu * total
 
     def _divergence(
         self, step: Step, target: Tensor, width: float, random: np.random.Generator
     ) -> Tensor:
-        x, share = step.x, random.choice(self.resolutions)
+        x = step.x
+        share = random.choice(self.resolutions)
         pixels = [max(1, round(side * share)) for side in x.shape[-2:]]
-        if pixels != [*x.shape[-2:]]:
+        if pixels != list(x.shape[-2:]):
             x = functional.interpolate(x, size=pixels, mode="bilinear", align_corners=True)
         with untracked(step.net.module):
             narrow = step.net(x, width=width).logits

@@ -1,36 +1,49 @@
-"""What a loss is: `loss(step) -> scalar`, and what it says of itself."""
+"""What a loss is: `loss(step) -> scalar`, and what it says about itself."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mpifl.losses.step import Step
+from mpifl.models.network import Network
 from mpifl.options import options
 
 
 @options
 class Loss(ABC):
-    """A term or a wrapper of a local objective."""
+    """A local objective, or a term of one.
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """what it asks of the model (activations, stages, width, gates, projection ...), of its forward
-    pass (inputs, squares: see `Output`) and of the client (previous)"""
-    pull: ClassVar[float] = 0.0
-    """strength of a quadratic term (pull/2)||y - w||^2, which is kept out of perturbations"""
-    regulariser: ClassVar[bool] = False
-    """whether it looks at no label, so that a term that does must stand beside it"""
+    A subclass overrides `needs` and `regulariser` by a class variable, or by a property where they
+    depend on its options.
+    """
 
-    def check(self, module: nn.Module) -> None:  # noqa: B027 (most terms fit everywhere)
-        """BadInput where the network, which has all that is in `needs`, does not fit the options."""
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it needs of the model ("activations", "stages", "width", "gates", "projection" ...),
+        of the forward pass ("inputs", "squares": see `Output`) and of the client ("previous")."""
+        return frozenset()
+
+    @property
+    def pull(self) -> float:
+        """The strength of a quadratic term (pull/2)||y - w||^2; no perturbation applies to it."""
+        return 0.0
+
+    @property
+    def regulariser(self) -> bool:
+        """Whether it looks at no label. Then a term that looks at labels must be added to it."""
+        return False
+
+    def check(self, network: Network) -> None:  # noqa: B027 (most losses fit every network)
+        """Raise BadInput if the options do not fit a network, which has all that is in `needs`."""
 
     @abstractmethod
     def __call__(self, step: Step) -> Tensor:
         """The objective of one minibatch."""
 
-    def evaluated(self, module: nn.Module) -> dict[str, Any]:
+    def evaluated(self, network: Network) -> dict[str, Any]:
         """Options of the forward pass in evaluation, for methods that change the model."""
         return {}
 
@@ -39,13 +52,14 @@ class Loss(ABC):
 class Wrapper(Loss):
     """A loss around another."""
 
-    loss: Any
+    loss: Loss
+
+    own_needs: ClassVar[frozenset[str]] = frozenset()
+    """what the wrapper itself needs"""
 
     @property
     def needs(self) -> frozenset[str]:
         return self.own_needs | self.loss.needs
-
-    own_needs: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def pull(self) -> float:
@@ -55,34 +69,44 @@ class Wrapper(Loss):
     def regulariser(self) -> bool:
         return self.loss.regulariser
 
-    def check(self, module: nn.Module) -> None:
-        self.loss.check(module)
+    def check(self, network: Network) -> None:
+        self.loss.check(network)
 
-    def evaluated(self, module: nn.Module) -> dict[str, Any]:
-        return self.loss.evaluated(module)
+    def evaluated(self, network: Network) -> dict[str, Any]:
+        return self.loss.evaluated(network)
 
 
-class Sum:
-    """The sum of several terms."""
+@options
+class Sum(Loss):
+    """The sum of one or more terms."""
 
-    def __init__(self, terms: list[Loss]) -> None:
-        self.terms = terms
-        self.needs = frozenset().union(*(term.needs for term in terms))
-        self.pull = sum(term.pull for term in terms)
-        self.regulariser = all(term.regulariser for term in terms)
+    terms: tuple[Loss, ...]
 
-    def check(self, module: nn.Module) -> None:
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset().union(*(term.needs for term in self.terms))
+
+    @property
+    def pull(self) -> float:
+        return sum(term.pull for term in self.terms)
+
+    @property
+    def regulariser(self) -> bool:
+        return all(term.regulariser for term in self.terms)
+
+    def check(self, network: Network) -> None:
         for term in self.terms:
-            term.check(module)
+            term.check(network)
 
     def __call__(self, step: Step) -> Tensor:
-        total = self.terms[0](step)
-        for term in self.terms[1:]:
+        first, *others = self.terms
+        total = first(step)
+        for term in others:
             total = total + term(step)
         return total
 
-    def evaluated(self, module: nn.Module) -> dict[str, Any]:
-        """Options of the forward pass in evaluation, of all terms."""
-        return {
-            name: value for term in self.terms for name, value in term.evaluated(module).items()
-        }
+    def evaluated(self, network: Network) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        for term in self.terms:
+            options |= term.evaluated(network)
+        return options

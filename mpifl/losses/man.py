@@ -14,20 +14,21 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
-from mpifl.models.output import Sites
+from mpifl.models.network import Network
+from mpifl.models.output import HiddenLayers
 from mpifl.options import BadInput, NonNegative, NonNegativeInt, options
 from mpifl.schedules import Constant, Schedule
 
 
 @options
 class Man(Loss):
-    """The defaults are the authors' code for CIFAR; zeta is 0.15 for CIFAR-100 and 0.1 for
-    Tiny-ImageNet.
+    """The defaults are those of the authors' code for CIFAR; their zeta is 0.15 for CIFAR-100 and
+    0.1 for Tiny-ImageNet.
     """
 
     zeta: NonNegative = 0.15
@@ -37,57 +38,59 @@ class Man(Loss):
         Literal["hidden", "hidden and logits", "blocks", "stages"]
         | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     ) = "hidden"
-    """blocks, stages: the last of each residual block, or stage, only; numbers: these of the hidden
-    layers, from 0
+    """which hidden layers; blocks, stages: the last one of each residual block, or of each stage;
+    numbers: these, counted from 0
     """
     site: Literal["post", "pre"] = "post"
     """the nonlinearities' outputs, or their inputs"""
     pooled: bool = False
-    """take convolutions after the 2x2 max-pool that follows them"""
+    """whether the activations of convolutions are taken after the 2x2 max-pool"""
     power: Literal[1, 2] = 2
-    """2: squared norms; 1: their roots, of what the reduction leaves"""
+    """2: squared norms; 1: norms (roots of the reduced squares)"""
     reduction: Literal["mean", "sample", "sum"] = "mean"
-    """of squares: over elements and batch; over the batch only (the theory's E||a||^2; zeta shrinks
-    by m_l); none
+    """the squares' mean over elements and batch; mean over the batch only (the theory's E||a||^2;
+    then zeta must be smaller by m_l); sum
     """
     across: Literal["sum", "mean"] = "sum"
-    """over layers"""
+    """the sum over layers, or the mean"""
     tiny_paper_bug: bool = False
-    """the released Tiny-ImageNet code: conv1, conv2, fc1, fc2 and the batch variance of fc2 in
-    place of conv3
+    """as in the released Tiny-ImageNet code: conv1, conv2, fc1, fc2, and the batch variance of fc2
+    instead of conv3
     """
 
     regulariser: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.tiny_paper_bug and (self.layers, self._ready) != ("hidden", True):
+        if self.tiny_paper_bug and (self.layers != "hidden" or not self._takes_squares):
             raise ValueError(
                 "expected tiny_paper_bug alone to choose the layers; got layers, site or pooled too"
             )
 
     @property
     def needs(self) -> frozenset[str]:
-        asked = {
+        conditions = {
+            "activations": True,
             "inputs": self.site == "pre",
-            "squares": self._ready,
+            "squares": self._takes_squares,
             "stages": self.layers in ("blocks", "stages"),
             "pooling": self.pooled,
             "tiny_cnn's layers": self.tiny_paper_bug,
         }
-        return frozenset({"activations", *(name for name, wanted in asked.items() if wanted)})
+        return frozenset(name for name, needed in conditions.items() if needed)
 
     @property
-    def _ready(self) -> bool:
-        """Whether the forward pass can bring ||a||^2."""
+    def _takes_squares(self) -> bool:
+        """Whether the forward pass computes ||a||^2 of the layers."""
         return self.site == "post" and not self.pooled
 
-    def check(self, module: nn.Module) -> None:
-        if isinstance(self.layers, tuple) and (beyond := max(self.layers)) >= module.sites.count:
+    def check(self, network: Network) -> None:
+        count = network.hidden_layers.count
+        if isinstance(self.layers, tuple) and max(self.layers) >= count:
             raise BadInput(
-                f"local.loss: man.layers: expected numbers from 0 to {module.sites.count - 1}, the model's hidden "
-                f"layers; got {beyond}"
+                f"local.loss: man.layers: expected numbers from 0 to {count - 1}, the model's hidden "
+                f"layers; got {max(self.layers)}"
             )
-        if not module.sites.count and self.layers != "hidden and logits":
+        if count == 0 and self.layers != "hidden and logits":
             raise BadInput(
                 "local.loss: man: expected a model with hidden layers; got one that has none"
             )
@@ -97,33 +100,47 @@ class Man(Loss):
         layers = list(self._layers(step)) if strength else []
         if not layers:
             return step.x.new_zeros(())
-        squares, elements = zip(*layers, strict=True)
-        divisors = {"mean": elements, "sample": [len(step.y)], "sum": [1]}[self.reduction]
-        sizes = torch.stack(squares) / squares[0].new_tensor(divisors)
-        sizes = sizes if self.power == 2 else (sizes + 1e-12).sqrt()
+        squares = torch.stack([square for square, _ in layers])
+        sizes = squares / squares.new_tensor(self._divisors(layers, len(step.y)))
+        if self.power == 1:
+            sizes = (sizes + 1e-12).sqrt()
         if self.tiny_paper_bug and len(step.y) > 1:
             sizes = torch.cat([sizes, step.out.activations[4].var(0).mean(0, keepdim=True)])
         return strength / 2 * (sizes.mean() if self.across == "mean" else sizes.sum())
 
+    def _divisors(self, layers: list[tuple[Tensor, int]], batch: int) -> list[int]:
+        """What `reduction` divides the squares by: one number for each layer, or one for all."""
+        if self.reduction == "mean":
+            return [elements for _, elements in layers]
+        return [batch] if self.reduction == "sample" else [1]
+
     def _layers(self, step: Step) -> Iterator[tuple[Tensor, int]]:
-        """||a||^2 and the number of elements of each layer that the pass met."""
-        out, chosen = step.out, self._places(step.net.module.sites)
-        for number, (place, a) in enumerate(zip(out.places, out.activations, strict=True)):
-            if place in chosen and self._ready:
-                yield out.squares[number], a.numel()
-            elif place in chosen:
-                a = out.inputs[number] if self.site == "pre" else a
-                a = functional.max_pool2d(a, 2) if self.pooled and a.dim() == 4 else a
-                yield a.square().sum(), a.numel()
+        """||a||^2 and the number of elements of each chosen layer that the forward pass computed."""
+        out = step.out
+        chosen = self._chosen(step.net.module.hidden_layers)
+        for index, layer in enumerate(out.layer_numbers):
+            if layer not in chosen:
+                continue
+            a = out.activations[index]
+            if self._takes_squares:
+                yield out.squares[index], a.numel()
+                continue
+            if self.site == "pre":
+                a = out.inputs[index]
+            if self.pooled and a.dim() == 4:
+                a = functional.max_pool2d(a, 2)
+            yield a.square().sum(), a.numel()
         if self.layers == "hidden and logits":
             yield out.logits.square().sum(), out.logits.numel()
 
-    def _places(self, sites: Sites) -> set[int]:
+    def _chosen(self, hidden: HiddenLayers) -> set[int]:
+        """The numbers of the layers that count."""
         if self.tiny_paper_bug:
             return {0, 1, 3, 4}
-        named = {"blocks": sites.blocks, "stages": sites.stages}
-        return set(
-            self.layers
-            if isinstance(self.layers, tuple)
-            else named.get(self.layers, range(sites.count))
-        )
+        if isinstance(self.layers, tuple):
+            return set(self.layers)
+        if self.layers == "blocks":
+            return set(hidden.ends_of_blocks)
+        if self.layers == "stages":
+            return set(hidden.ends_of_stages)
+        return set(range(hidden.count))

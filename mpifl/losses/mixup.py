@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al. 2018, eq. 1): a loss on convex combinations of pairs of the batch's samples."""
+"""Mixup (Zhang et al. 2018, eq. 1): a loss on convex combinations of pairs of samples."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mpifl.options import NonNegative, options
 
 @options
 class Mixup(Wrapper):
-    """lam loss(x~, y) + (1 - lam) loss(x~, y'), x~ = lam x + (1 - lam) x', one lam ~ Beta(gamma,
-    gamma) a batch.
+    """lam loss(x~, y) + (1 - lam) loss(x~, y') with x~ = lam x + (1 - lam) x'.
 
-    x', y' are the batch in another order. gamma = 0 leaves the loss as it is.
+    x', y' are the batch in another order; each batch has one lam ~ Beta(gamma, gamma). gamma = 0
+    leaves the loss as it is.
     """
 
     gamma: NonNegative = 0.1

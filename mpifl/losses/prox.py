@@ -1,4 +1,4 @@
-"""The proximal term of FedProx (Li et al. 2020, eq. 2) as a term that any objective can take:
+"""The proximal term of FedProx (Li et al. 2020, eq. 2) as a term of any objective:
 (mu/2)||y - w||^2.
 """
 
@@ -15,9 +15,7 @@ from mpifl.options import NonNegative, options
 
 @options
 class Prox(Loss):
-    """Acts in weight space only, as a pull on the gradient; it adds nothing to the value that is
-    logged.
-    """
+    """It acts on the gradient only, by `pull`; it adds nothing to the value that is logged."""
 
     mu: NonNegative = 1e-4
 

@@ -1,6 +1,4 @@
-"""Step: all that a loss may look at for one minibatch, with one forward pass that all its terms
-share.
-"""
+"""Step: all that a loss may look at for one minibatch. All its terms share one forward pass."""
 
 from __future__ import annotations
 
@@ -13,23 +11,24 @@ from torch import Tensor
 
 from mpifl import seeds
 from mpifl.models.output import Output
-from mpifl.net import Net
+from mpifl.net import Net, Weights
 
 
 @dataclass(frozen=True)
 class ClientRound:
-    """What stays the same over one client's round."""
+    """What stays the same during one client's round."""
 
     seed: int
     client: int
     round: int
     classes: int
     counts: np.ndarray
-    """int64 [classes]: the client's own training samples of each class"""
-    sent: tuple[Tensor, Tensor]
-    """weights [d] and buffers [b] that the client was sent"""
-    previous: tuple[Tensor, Tensor] | None = None
-    """the client's own at the end of its last round; None where no loss asks, and before its first
+    """int64 [classes]: how many training samples of each class the client has"""
+    sent: Weights
+    """the model that the client was sent"""
+    previous: Weights | None = None
+    """the client's own model at the end of its last round; None before its first, and if no loss
+    needs it
     """
     rounds: int = 1
     """of the whole run"""
@@ -44,13 +43,13 @@ class Step:
     y: Tensor
     context: ClientRound
     number: int
-    """counts the client's steps of this round from 0"""
+    """of this step in the client's round, from 0"""
     forward: dict[str, Any] = field(default_factory=dict)
     """options of the forward pass, such as gates"""
     frozen: dict[str, Any] = field(default_factory=dict)
-    """likewise, of models in evaluation mode"""
+    """options of the forward pass of models in evaluation mode"""
     passes: list[Output] = field(default_factory=list)
-    """the forward passes made so far, those of derived steps included"""
+    """the forward passes so far, also those of derived steps"""
 
     @cached_property
     def out(self) -> Output:
@@ -69,11 +68,11 @@ class Step:
         return step
 
     def random(self, purpose: str) -> np.random.Generator:
-        """The stream for `purpose` at this step: the same draws however often, and in whatever
-        order, it is asked for.
+        """The random stream for `purpose` at this step: a new generator with the same draws at
+        each call.
 
-        So the two gradients of a sharpness-aware step see the same draws, and no term moves
-        another's.
+        So the two gradients of a sharpness-aware step see the same draws, and the draws of a term
+        do not depend on the other terms.
         """
-        c = self.context
-        return seeds.generator(c.seed, purpose, c.client, c.round, self.number)
+        context = self.context
+        return seeds.generator(context.seed, purpose, context.client, context.round, self.number)

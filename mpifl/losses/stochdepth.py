@@ -1,5 +1,4 @@
-"""Stochastic depth (Huang et al. 2016, section 3): residual blocks are skipped at random in
-training.
+"""Stochastic depth (Huang et al. 2016, section 3): training skips residual blocks at random.
 
 Block l of L survives a minibatch with probability rho_l = 1 - (l - 1)/(L - 1) (1 - keep), as
 FedAlign's code has it: the first block always, the last with `keep`. In evaluation its branch is
@@ -11,10 +10,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from mpifl.losses.loss import Wrapper
 from mpifl.losses.step import Step
+from mpifl.models.network import Network
 from mpifl.options import Share, options
 
 
@@ -24,9 +24,7 @@ class StochDepth(Wrapper):
 
     keep: Share = 0.9
     ramp: Literal["code", "paper"] = "code"
-    """rho_l falls by (l - 1)/(L - 1), or by l/L, as the paper has it: then the first block is
-    skipped too
-    """
+    """rho_l falls by (l - 1)/(L - 1) (code) or by l/L (paper: the first block is skipped too)"""
 
     own_needs: ClassVar[frozenset[str]] = frozenset({"gates"})
 
@@ -37,9 +35,11 @@ class StochDepth(Wrapper):
         gates = (step.random("stochdepth").random(len(survival)) < survival).astype(float)
         return self.loss(step.derived(forward={**step.forward, "gates": gates.tolist()}))
 
-    def evaluated(self, module: nn.Module) -> dict[str, Any]:
-        gates = {} if self.keep == 1 else {"gates": self.survival(module.blocks).tolist()}
-        return {**self.loss.evaluated(module), **gates}
+    def evaluated(self, network: Network) -> dict[str, Any]:
+        options = self.loss.evaluated(network)
+        if self.keep == 1:
+            return options
+        return {**options, "gates": self.survival(network.blocks).tolist()}
 
     def survival(self, blocks: int) -> np.ndarray:
         """rho_l of each block, float64 [blocks]."""

@@ -1,5 +1,5 @@
-"""What the options of all models have in common: normalisation, capabilities, and the check of the
-image's size.
+"""What the options of all models have in common: normalisation, capabilities, and a check of the
+images' size.
 """
 
 from __future__ import annotations
@@ -10,68 +10,73 @@ from typing import ClassVar
 from torch import nn
 
 from mpifl.models.layers import FeatureNorm, NormKind, norm
+from mpifl.models.network import Network
 from mpifl.models.output import KEEPABLE
 from mpifl.options import BadInput, Count, NonNegativeInt, options
 
 Shape = tuple[int, int, int]
-"""Of one image: channels, height, width"""
+"""of one image: channels, height, width"""
 
 
 @options
 class Model(ABC):
-    """Options of one architecture; `build` makes the network."""
+    """The options of one architecture; `build` makes the network."""
 
     name: ClassVar[str]
     channels_last: ClassVar[bool] = False
     """whether training is faster on images in channels-last memory format (measured on CPUs)"""
-    traits: ClassVar[frozenset[str]] = frozenset()
+    supports: ClassVar[frozenset[str]] = frozenset()
+    """what losses may ask of this architecture: "pooling" (2x2 max-pools after convolutions),
+    "stages" (of a ResNet), "width" and "gates" (options of the forward pass)"""
 
     classes: NonNegativeInt = 0
-    """outputs of the classifier; 0: as many as the data has classes, and nothing else is accepted
-    """
+    """outputs of the classifier; 0: the number of the data's classes, and no other is accepted"""
     norm: NormKind = "none"
-    """batch, group, layer (over channels, height and width), none; or the parts of layer by sample:
-    shift (to mean 0), scale (to mean square 1), l2 (to norm 1)"""
+    """batch, group, layer (over channels, height and width), none; or a part of layer: shift (each
+    sample to mean 0), scale (to mean square 1), l2 (to norm 1)"""
     groups: Count = 2
-    """groups of norm = "group"; must divide every normalised layer's channels"""
+    """groups of norm = "group"; must divide the channels of every normalised layer"""
     norm_affine: bool = True
-    """whether norms have a learnt scale and shift"""
+    """whether norms learn a scale and a shift"""
     feature_norm: FeatureNorm = False
-    """whether what enters the classifier is scaled to norm sqrt(q); or instead l2 (to norm 1),
-    shift (to mean 0), layer (to mean 0, then to norm sqrt(q))"""
+    """whether the q features that enter the classifier are scaled to norm sqrt(q); or instead l2 (to
+    norm 1), shift (to mean 0), layer (to mean 0, then to norm sqrt(q))"""
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What losses may ask of the network: what all have, and its own traits."""
-        return self.traits | KEEPABLE | {"activations"}
+        """What losses may ask of the network: what all networks have, and what this one supports."""
+        return self.supports | KEEPABLE | {"activations"}
 
     @abstractmethod
-    def build(self, shape: Shape, classes: int) -> nn.Module:
-        """A new network for images of `shape`, drawn from torch's global generator; `BadInput` for
-        small images.
+    def build(self, shape: Shape, classes: int) -> Network:
+        """A new network for images of `shape`; torch's global generator draws its weights.
+
+        Raises `BadInput` for images that are too small.
         """
 
     def make_norm(self, channels: int) -> nn.Module:
+        """The norm of these options for tensors [B, channels, ...]."""
         return norm(self.norm, channels, groups=self.groups, affine=self.norm_affine)
 
     def check_size(self, shape: Shape, minimum: int) -> None:
         """Raise `BadInput` unless height and width are at least `minimum` pixels."""
         _, height, width = shape
         if min(height, width) < minimum:
+            got = "x".join(str(number) for number in shape)
             raise BadInput(
                 f"model.name: {self.name} expected images of at least {minimum}x{minimum} pixels; "
-                f"got {'x'.join(map(str, shape))}; choose a smaller model such as mlp"
+                f"got {got}; choose a smaller model such as mlp"
             )
 
 
 @options
 class ConvModel(Model):
-    """Options of convolutional networks."""
+    """The options of convolutional networks."""
 
     norm_after_activation: bool = False
-    """convolution, ReLU, norm (FedLN's order) instead of convolution, norm, ReLU"""
+    """the order convolution, ReLU, norm (FedLN's) instead of convolution, norm, ReLU"""
     projection: NonNegativeInt = 0
-    """outputs of a projection head before the classifier (MOON); 0 = none"""
+    """outputs of a projection head before the classifier (MOON); 0: no head"""
 
     @property
     def capabilities(self) -> frozenset[str]:

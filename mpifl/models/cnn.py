@@ -21,7 +21,7 @@ class Cnn(ConvModel):
     """
 
     name = "cnn"
-    traits = frozenset({"pooling"})
+    supports = frozenset({"pooling"})
 
     def build(self, shape: Shape, classes: int) -> Plain:
         return convnet(self, shape, classes, LAYERS, DENSE)

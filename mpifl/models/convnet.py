@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mpifl.models.base import ConvModel, Shape
 from mpifl.models.head import Head
 from mpifl.models.layers import Conv, Linear, NoNorm
-from mpifl.models.output import Keep, Kept, Output, Sites
+from mpifl.models.network import Network
+from mpifl.models.output import HiddenLayers, Keep, Output, Recorder
 
 
 class Convolution(NamedTuple):
@@ -25,53 +26,61 @@ class Convolution(NamedTuple):
 
 
 class Hidden(nn.Module):
-    """A weight layer with its ReLU and norm, in either order, and maybe a 2x2 max-pool."""
+    """A weight layer, its norm, its ReLU, and with `pool` a 2x2 max-pool.
+
+    With `after` the norm comes after the ReLU.
+    """
 
     def __init__(
         self, layer: nn.Module, norm: nn.Module, *, after: bool = False, pool: bool = False
     ) -> None:
         super().__init__()
-        self.layer, self.norm, self.after, self.pool = layer, norm, after, pool
+        self.layer = layer
+        self.norm = norm
+        self.after = after
+        self.pool = pool
 
-    def forward(self, x: Tensor, kept: Kept) -> Tensor:
-        """What the next layer gets; the ReLU is `kept`'s."""
+    def forward(self, x: Tensor, recorder: Recorder) -> Tensor:
+        """The input of the next layer; `recorder` applies the ReLU."""
         x = self.layer(x)
-        x = kept.relu(x if self.after else self.norm(x))
         if self.after:
-            x = self.norm(x)
+            x = self.norm(recorder.relu(x))
+        else:
+            x = recorder.relu(self.norm(x))
         return F.max_pool2d(x, 2) if self.pool else x
 
 
-class Plain(nn.Module):
+class Plain(Network):
     """Convolutions, then hidden linear layers, then the head."""
 
     def __init__(self, convolutions: Sequence[Hidden], dense: Sequence[Hidden], head: Head) -> None:
         super().__init__()
-        self.convolutions, self.dense, self.head = (
-            nn.ModuleList(convolutions),
-            nn.ModuleList(dense),
-            head,
-        )
+        self.convolutions = nn.ModuleList(convolutions)
+        self.dense = nn.ModuleList(dense)
+        self.head = head
 
     @property
-    def sites(self) -> Sites:
-        return Sites(len(self.convolutions) + len(self.dense) + self.head.sites)
+    def hidden_layers(self) -> HiddenLayers:
+        return HiddenLayers(len(self.convolutions) + len(self.dense) + self.head.hidden_layers)
 
     def forward(self, x: Tensor, *, keep: Keep = frozenset()) -> Output:
-        kept = Kept(keep)
+        recorder = Recorder(keep)
         for hidden in self.convolutions:
-            x = hidden(x, kept)
+            x = hidden(x, recorder)
         x = x.flatten(1)
         for hidden in self.dense:
-            x = hidden(x, kept)
-        return kept.output(*self.head(x, kept))
+            x = hidden(x, recorder)
+        logits, features = self.head(x, recorder)
+        return recorder.output(logits, features)
 
 
 def side(pixels: int, layers: Sequence[Convolution], same: bool) -> int:
-    """Pixels left of one side of the image after all layers; below 1 where the image is too small."""
+    """The pixels of one side of the last layer's output; below 1 if the image is too small."""
     for layer in layers:
-        pixels -= 0 if same else layer.kernel - 1
-        pixels //= 2 if layer.pool else 1
+        if not same:
+            pixels -= layer.kernel - 1
+        if layer.pool:
+            pixels //= 2
     return pixels
 
 
@@ -98,10 +107,9 @@ def convnet(
     bias: bool = True,
     norm_dense: bool = False,
 ) -> Plain:
-    """A plain network; `same` = padded convolutions, `norm_dense` = norms on the hidden linear
-    layers too.
+    """A plain network. `same`: pad the convolutions; `norm_dense`: norm hidden linear layers too.
 
-    Convolutions without padding are padded after all where the image would otherwise vanish.
+    Convolutions are also padded if the image would otherwise be used up.
     """
     options.check_size(shape, 2 ** sum(layer.pool for layer in layers))
     channels, *size = shape
@@ -109,13 +117,8 @@ def convnet(
     after = options.norm_after_activation
     stack = []
     for layer in layers:
-        conv = Conv(
-            channels,
-            layer.channels,
-            layer.kernel,
-            padding=layer.kernel // 2 if same else 0,
-            bias=bias,
-        )
+        padding = layer.kernel // 2 if same else 0
+        conv = Conv(channels, layer.channels, layer.kernel, padding=padding, bias=bias)
         stack.append(Hidden(conv, options.make_norm(layer.channels), after=after, pool=layer.pool))
         channels = layer.channels
     height, width = (side(pixels, layers, same) for pixels in size)

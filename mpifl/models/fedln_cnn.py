@@ -23,7 +23,7 @@ class FedLnCnn(ConvModel):
     """
 
     name = "fedln_cnn"
-    traits = frozenset({"pooling"})
+    supports = frozenset({"pooling"})
     norm: NormKind = "layer"
     norm_affine: bool = False
     norm_after_activation: bool = True

@@ -7,15 +7,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mpifl.models.layers import FeatureNorm, Linear, feature_norm
-from mpifl.models.output import Kept
+from mpifl.models.output import Recorder
 
 
 class Head(nn.Module):
-    """Pooled features [B, q] to logits [B, classes].
+    """From pooled features [B, q] to logits [B, classes].
 
-    `projection` > 0 puts MOON's head (Li et al., 2021) between them: Linear(q, q), ReLU, Linear(q,
-    projection); the classifier then stands on the projection. Features narrower than q use the
-    first columns of the first weights.
+    With `projection` > 0, MOON's head (Li et al., 2021) comes before the classifier: Linear(q, q),
+    ReLU, Linear(q, projection). Features narrower than q use the first columns of the first
+    weights.
     """
 
     def __init__(
@@ -34,15 +34,13 @@ class Head(nn.Module):
         self.classifier = Linear(projection or q, classes, bias)
 
     @property
-    def sites(self) -> int:
-        """How many nonlinearities it has."""
+    def hidden_layers(self) -> int:
+        """The number of its nonlinearities."""
         return 0 if self.hidden is None else 1
 
-    def forward(self, f: Tensor, kept: Kept) -> tuple[Tensor, Tensor]:
-        """Return logits and the features that the classifier saw; the projection's ReLU is
-        `kept`'s.
-        """
-        if self.hidden is not None:
-            f = self.project(kept.relu(self.hidden(f, f.shape[1])))
+    def forward(self, f: Tensor, recorder: Recorder) -> tuple[Tensor, Tensor]:
+        """The logits and the features that enter the classifier; `recorder` applies the ReLU."""
+        if self.hidden is not None and self.project is not None:
+            f = self.project(recorder.relu(self.hidden(f, f.shape[1])))
         f = feature_norm(f, self.normalise)
         return self.classifier(f), f

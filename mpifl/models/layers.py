@@ -1,7 +1,7 @@
 """Convolutions, linear layers and norms that can run as a narrower sub-network of themselves.
 
-A narrower pass uses the first channels of every layer: its outputs are asked for, its inputs follow
-from the input.
+A narrower pass uses the first channels of every layer. The caller gives the number of output
+channels; the number of input channels is that of the input.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def rounded(channels: int, width: float, divisor: int = 8) -> int:
     """`width * channels` to the nearest multiple of `divisor`, at least 90 % of it, never more than
     `channels`.
 
-    The rule of MobileNet and of FedAlign's and GradAug's codes.
+    As in MobileNet, and in the code of FedAlign and GradAug.
 
     >>> rounded(256, 0.25), rounded(16, 0.8), rounded(64, 0.8), rounded(10, 1.0)
     (64, 16, 48, 10)
@@ -44,19 +44,22 @@ class Conv(nn.Conv2d):
     """A convolution; with `out_channels` given, its first outputs from the first inputs."""
 
     def forward(self, x: Tensor, out_channels: int | None = None) -> Tensor:
-        weight, bias = self.weight, self.bias
-        if out_channels is not None:
-            weight, bias = weight[:out_channels, : x.shape[1]], _first(bias, out_channels)
+        if out_channels is None:
+            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        weight = self.weight[:out_channels, : x.shape[1]]
+        bias = _first(self.bias, out_channels)
         return F.conv2d(x, weight, bias, self.stride, self.padding)
 
 
 class Linear(nn.Linear):
-    """A linear layer; an input narrower than usual uses the first columns of the weights."""
+    """A linear layer; a narrower input uses the first columns of the weights."""
 
     def forward(self, x: Tensor, out_features: int | None = None) -> Tensor:
-        weight, bias = self.weight, self.bias
+        weight: Tensor = self.weight
+        bias: Tensor | None = self.bias
         if out_features is not None:
-            weight, bias = weight[:out_features], _first(bias, out_features)
+            weight = weight[:out_features]
+            bias = _first(bias, out_features)
         if x.shape[-1] != self.in_features:
             weight = weight[:, : x.shape[-1]]
         return F.linear(x, weight, bias)
@@ -75,28 +78,41 @@ class BatchNorm(_Affine):
     """Batch normalisation (Ioffe & Szegedy, 2015) of [B, C, ...], with two float buffers and no
     counter.
 
-    In training it uses the batch's statistics, and moves the running ones unless `track` is off or
-    the pass is a sub-network's. In evaluation it uses the running ones. A batch with one value per
-    channel has no variance: it is normalised by the running statistics, and leaves them alone.
+    In training it uses the batch's statistics. It also moves the running ones, unless `track` is
+    off or the pass is a sub-network's. In evaluation it uses the running ones. A batch with one
+    value per channel has no variance: it is normalised by the running statistics, and leaves them
+    alone.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(
         self, channels: int, affine: bool = True, eps: float = 1e-5, momentum: float = 0.1
     ) -> None:
         super().__init__(channels, affine)
-        self.eps, self.momentum, self.track = eps, momentum, True
+        self.eps = eps
+        self.momentum = momentum
+        self.track = True
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor, sub: bool = False) -> Tensor:
-        weight, bias, mean, var = self.weight, self.bias, self.running_mean, self.running_var
+        weight: Tensor | None = self.weight
+        bias: Tensor | None = self.bias
+        mean: Tensor | None = self.running_mean
+        var: Tensor | None = self.running_var
         channels = x.shape[1]
         if sub:
-            weight, bias, mean, var = (_first(t, channels) for t in (weight, bias, mean, var))
+            weight = _first(weight, channels)
+            bias = _first(bias, channels)
+            mean = _first(mean, channels)
+            var = _first(var, channels)
         if not self.training or x.numel() == channels:
             return F.batch_norm(x, mean, var, weight, bias, False, self.momentum, self.eps)
         if sub or not self.track:
-            mean = var = None
+            mean = None
+            var = None
         return F.batch_norm(x, mean, var, weight, bias, True, self.momentum, self.eps)
 
 
@@ -104,13 +120,15 @@ class GroupNorm(_Affine):
     """Group normalisation (Wu & He, 2018) of [B, C, ...]; one group is layer normalisation over (C,
     H, W).
 
-    A narrower pass keeps the channels per group where they divide its channels, and else takes
-    larger groups.
+    A narrower pass keeps the number of channels per group if that divides its channels; otherwise
+    its groups are larger.
     """
 
     def __init__(self, channels: int, groups: int, affine: bool = True, eps: float = 1e-5) -> None:
         super().__init__(channels, affine)
-        self.groups, self.per_group, self.eps = groups, channels // groups, eps
+        self.groups = groups
+        self.per_group = channels // groups
+        self.eps = eps
 
     def forward(self, x: Tensor, sub: bool = False) -> Tensor:
         if not sub:
@@ -119,18 +137,19 @@ class GroupNorm(_Affine):
         groups = max(1, channels // self.per_group)
         while channels % groups:
             groups -= 1
-        return F.group_norm(
-            x, groups, _first(self.weight, channels), _first(self.bias, channels), self.eps
-        )
+        weight = _first(self.weight, channels)
+        bias = _first(self.bias, channels)
+        return F.group_norm(x, groups, weight, bias, self.eps)
 
 
 def scaled(x: Tensor, m: float | None = None) -> Tensor:
-    """`sqrt(m) x / ||x||` for each sample of `x [B, ...]`; m is by default the number of a sample's
-    elements.
+    """`sqrt(m) x / ||x||` for each sample of `x [B, ...]`; m is by default the number of elements
+    of a sample.
 
-    A sample of norm below 1e-12 passes as it is: all derivatives stay finite.
+    A sample of norm below 1e-12 is returned unchanged: all derivatives stay finite.
     """
-    m = float(x[0].numel()) if m is None else m
+    if m is None:
+        m = float(x[0].numel())
     square = x.square().sum(tuple(range(1, x.dim())), keepdim=True)
     return x * (m**0.5 * torch.rsqrt(torch.where(square > 1e-24, square, m)))
 
@@ -146,7 +165,7 @@ def shifted(x: Tensor) -> Tensor:
 
 
 class SampleNorm(_Affine):
-    """A function of each sample [C, ...] by itself, then the affine map."""
+    """A function applied to each sample [C, ...], then the affine map."""
 
     def __init__(
         self, channels: int, function: Callable[[Tensor], Tensor], affine: bool = True
@@ -156,11 +175,11 @@ class SampleNorm(_Affine):
 
     def forward(self, x: Tensor, sub: bool = False) -> Tensor:
         x = self.function(x)
-        if self.weight is None:
+        if self.weight is None or self.bias is None:
             return x
-        weight, bias = (
-            t[: x.shape[1]].view(-1, *[1] * (x.dim() - 2)) for t in (self.weight, self.bias)
-        )
+        shape = (-1, *[1] * (x.dim() - 2))
+        weight = self.weight[: x.shape[1]].view(shape)
+        bias = self.bias[: x.shape[1]].view(shape)
         return weight * x + bias
 
 
@@ -172,8 +191,8 @@ class NoNorm(nn.Module):
 
 
 SAMPLE_NORMS = {"scale": scaled, "l2": unit, "shift": shifted}
-"""FedLN's (arXiv 2308.09565) parts of layer normalisation, which is `shift` and then `scale`, but
-for its eps
+"""FedLN's (arXiv 2308.09565) parts of layer normalisation: `shift`, then `scale`, is layer
+normalisation without its eps
 """
 
 
@@ -195,7 +214,7 @@ def norm(kind: NormKind, channels: int, *, groups: int = 2, affine: bool = True)
 
 @contextmanager
 def untracked(module: nn.Module) -> Iterator[None]:
-    """Within it, training passes of `module` leave the running statistics of its batch norms alone."""
+    """A context in which training passes of `module` do not move its running statistics."""
     norms = [part for part in module.modules() if isinstance(part, BatchNorm) and part.track]
     for part in norms:
         part.track = False
@@ -207,10 +226,10 @@ def untracked(module: nn.Module) -> Iterator[None]:
 
 
 def feature_norm(f: Tensor, kind: FeatureNorm = True) -> Tensor:
-    """Features `f [B, q]`, normed by sample: `sqrt(q) f / ||f||` (FedFN in FedLN's terms), or as
+    """Features `f [B, q]`, each sample normed: `sqrt(q) f / ||f||` (FedFN in FedLN's terms), or as
     `kind` says.
 
-    `layer` is `shift`, then the same scaling; False leaves them.
+    `layer` is `shift`, then the same scaling; False returns them unchanged.
     """
     if kind in ("shift", "layer"):
         f = shifted(f)

@@ -19,7 +19,7 @@ class LeNet(ConvModel):
     """
 
     name = "lenet"
-    traits = frozenset({"pooling"})
+    supports = frozenset({"pooling"})
 
     def build(self, shape: Shape, classes: int) -> Plain:
         return convnet(self, shape, classes, LAYERS, (120, 84))

@@ -1,8 +1,9 @@
-"""What every model returns: logits, and whatever of the forward pass a loss may want to look at."""
+"""What every network returns: logits, and the parts of the forward pass that a loss may look at."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +11,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 KEEPABLE = frozenset({"inputs", "squares"})
-"""what a forward pass keeps beside activations where it is told so"""
+"""what a forward pass can keep besides activations: see `Output`"""
 
 Keep = frozenset[str]
+"""an option of every forward pass: the names in KEEPABLE that this pass keeps"""
 
 
 class Output(NamedTuple):
-    """One forward pass. With gradients off (`torch.no_grad()`) all but logits and features are
-    empty.
-    """
+    """The result of a forward pass. Under `torch.no_grad()` it has logits and features only."""
 
     logits: Tensor
     """[B, classes]"""
@@ -27,49 +27,48 @@ class Output(NamedTuple):
     there are any
     """
     activations: tuple[Tensor, ...] = ()
-    """outputs of every hidden nonlinearity, in order of computation; convolutions' before pooling
-    """
+    """the output of each hidden nonlinearity, in order of computation; before any pooling"""
     stages: tuple[Tensor, ...] = ()
-    """ResNets: what enters the first stage, then each stage's output"""
-    places: tuple[int, ...] = ()
-    """of each activation among all of the network's, from 0: a branch that was skipped leaves a gap
+    """ResNets: the input of the first stage, then each stage's output"""
+    layer_numbers: tuple[int, ...] = ()
+    """for each activation, the number of its hidden layer (see `HiddenLayers`); the numbers of a
+    skipped residual branch are missing
     """
     inputs: tuple[Tensor, ...] = ()
-    """of the same nonlinearities, where the pass was told `keep` "inputs" """
+    """the input of each of these nonlinearities, if `keep` has "inputs" """
     squares: tuple[Tensor, ...] = ()
-    """||a||^2 of each activation, where it was told `keep` "squares": cheaper here than afterwards
-    """
+    """||a||^2 of each activation, if `keep` has "squares": cheaper here than afterwards"""
 
 
-class Sites(NamedTuple):
-    """A network's hidden nonlinearities, counted from 0 in order of computation."""
+@dataclass(frozen=True)
+class HiddenLayers:
+    """A network's hidden nonlinearities, numbered from 0 in order of computation."""
 
     count: int
-    blocks: tuple[int, ...] = ()
-    """ResNets: those that end a residual block"""
-    stages: tuple[int, ...] = ()
-    """ResNets: those that end a stage"""
+    ends_of_blocks: tuple[int, ...] = ()
+    """ResNets: the last one of each residual block"""
+    ends_of_stages: tuple[int, ...] = ()
+    """ResNets: the last one of each stage"""
 
 
-class Kept:
-    """Applies nonlinearities and collects what `Output` has of them, but only while gradients are
-    on.
+class Recorder:
+    """Applies the nonlinearities of one forward pass and records them for its `Output`.
 
-    Autograd holds activations then in any case. With gradients off they would be all that is held,
-    and an evaluation's memory would grow from one layer's to the whole network's.
+    It records only while gradients are on. Autograd then holds the activations in any case. With
+    gradients off nothing else would hold them, and an evaluation would need the memory of the whole
+    network instead of one layer.
     """
 
     def __init__(self, keep: Keep = frozenset()) -> None:
         self._on = torch.is_grad_enabled()
         self._keep = keep if self._on else frozenset()
-        self._place = 0
-        self._tensors: dict[str, list] = {
-            name: [] for name in ("activations", "places", "stages", *KEEPABLE)
-        }
+        self._layer = 0
+        names = ("activations", "layer_numbers", "stages", *KEEPABLE)
+        self._records: dict[str, list[Any]] = {name: [] for name in names}
 
     def relu(self, x: Tensor) -> Tensor:
-        """max(x, 0), in place: `x` must be nobody else's. So a training step of ResNet-56 is 8 %
-        shorter.
+        """max(x, 0), in place: nothing else may use `x`. (In place, a training step of ResNet-56
+        takes 8 % less time.)
         """
         if "inputs" in self._keep:
             self._add("inputs", x)
@@ -91,27 +90,27 @@ class Kept:
         return self._activation(x)
 
     def skip(self, count: int) -> None:
-        """So many nonlinearities are passed over."""
-        self._place += count
+        """Leave out the numbers of `count` nonlinearities that this pass does not compute."""
+        self._layer += count
 
     def stage(self, x: Tensor) -> None:
-        """Keep `x` as what enters the first stage, or as the next stage's output."""
+        """Record the input of the first stage, or the output of the next one."""
         self._add("stages", x)
 
     def output(self, logits: Tensor, features: Tensor) -> Output:
-        return Output(
-            logits, features, **{name: tuple(tensors) for name, tensors in self._tensors.items()}
-        )
+        """The `Output` of this pass."""
+        records = {name: tuple(values) for name, values in self._records.items()}
+        return Output(logits, features, **records)
 
     def _activation(self, x: Tensor) -> Tensor:
         self._add("activations", x)
-        self._add("places", self._place)
-        self._place += 1
+        self._add("layer_numbers", self._layer)
+        self._layer += 1
         return x
 
     def _add(self, name: str, value: Tensor | int) -> None:
         if self._on:
-            self._tensors[name].append(value)
+            self._records[name].append(value)
 
 
 class SquaredRelu(torch.autograd.Function):
@@ -122,7 +121,7 @@ class SquaredRelu(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         a = torch.relu_(x)
         ctx.mark_dirty(a)
         ctx.save_for_backward(a)
@@ -132,7 +131,7 @@ class SquaredRelu(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor, of_square: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor, of_square: Tensor) -> Tensor:
         (a,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward.default(gradient, a, 0).addcmul_(
             a, of_square, value=2

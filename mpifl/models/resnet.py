@@ -1,12 +1,11 @@
-"""Residual networks (He et al., 2016) whose width can be cut and whose blocks can be gated, pass by
-pass.
+"""Residual networks (He et al., 2016). Each forward pass can run at a smaller width and skip
+blocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate, chain
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 from mpifl.models.base import ConvModel
 from mpifl.models.head import Head
 from mpifl.models.layers import Conv, NoNorm, rounded
-from mpifl.models.output import Keep, Kept, Output, Sites
+from mpifl.models.network import Network
+from mpifl.models.output import HiddenLayers, Keep, Output, Recorder
 
 MakeNorm = Callable[[int], nn.Module]
 
@@ -40,24 +40,30 @@ def bottleneck(planes: int, stride: int) -> tuple[Spec, ...]:
 
 
 class Unit(nn.Module):
-    """A convolution with its norm and ReLU, in two halves, for a residual sum comes in between.
+    """A convolution with its norm and ReLU, in two halves: a residual sum may come between them.
 
-    `width` is None for the whole network, and a number for a sub-network pass: first channels only,
-    running statistics left alone.
+    `width` is None for the whole network. A number is for a sub-network pass: it uses the first
+    channels only and leaves the running statistics alone.
     """
 
     def __init__(self, inputs: int, spec: Spec, norm: nn.Module, after: bool) -> None:
         super().__init__()
         channels, kernel, stride = spec
         self.conv = Conv(inputs, channels, kernel, stride, kernel // 2, bias=False)
-        self.norm, self.after = norm, after
+        self.norm = norm
+        self.after = after
 
     def linear(self, x: Tensor, width: float | None) -> Tensor:
-        x = self.conv(x, None if width is None else rounded(self.conv.out_channels, width))
+        """The half before the ReLU."""
+        if width is None:
+            x = self.conv(x)
+        else:
+            x = self.conv(x, rounded(self.conv.out_channels, width))
         return x if self.after else self.norm(x, width is not None)
 
-    def activate(self, x: Tensor, width: float | None, kept: Kept) -> Tensor:
-        x = kept.relu(x)
+    def activate(self, x: Tensor, width: float | None, recorder: Recorder) -> Tensor:
+        """The ReLU and what comes after it."""
+        x = recorder.relu(x)
         return self.norm(x, width is not None) if self.after else x
 
 
@@ -68,36 +74,40 @@ class Block(nn.Module):
         self, inputs: int, specs: Sequence[Spec], make_norm: MakeNorm, after: bool
     ) -> None:
         super().__init__()
-        outputs, stride = specs[-1].channels, max(spec.stride for spec in specs)
-        self.units, source = nn.ModuleList(), inputs
+        outputs = specs[-1].channels
+        stride = max(spec.stride for spec in specs)
+        units = []
+        source = inputs
         for spec in specs:
-            self.units.append(Unit(source, spec, make_norm(spec.channels), after))
+            units.append(Unit(source, spec, make_norm(spec.channels), after))
             source = spec.channels
-        self.shortcut = None
+        self.units = cast(Sequence[Unit], nn.ModuleList(units))
+        self.shortcut: Unit | None = None
         if stride > 1 or inputs != outputs:
-            # With norms after ReLUs the sum is normed by the last unit's, so the shortcut has none,
-            # as in FedLN.
+            # If norms come after ReLUs, the last unit's norm is applied to the sum, so the shortcut
+            # has none, as in FedLN.
             norm = NoNorm() if after else make_norm(outputs)
             self.shortcut = Unit(inputs, Spec(outputs, 1, stride), norm, after)
 
-    def forward(self, x: Tensor, width: float | None, gate: float, kept: Kept) -> Tensor:
+    def forward(self, x: Tensor, width: float | None, gate: float, recorder: Recorder) -> Tensor:
         *inner, last = self.units
         shortcut = x if self.shortcut is None else self.shortcut.linear(x, width)
         if gate == 0:
-            kept.skip(len(inner))
-            return last.activate(shortcut.clone(), width, kept)
+            recorder.skip(len(inner))
+            return last.activate(shortcut.clone(), width, recorder)
         for unit in inner:
-            x = unit.activate(unit.linear(x, width), width, kept)
+            x = unit.activate(unit.linear(x, width), width, recorder)
         branch = last.linear(x, width)
-        branch = branch if gate == 1 else gate * branch
-        return last.activate(branch.add_(shortcut), width, kept)
+        if gate != 1:
+            branch = gate * branch
+        return last.activate(branch.add_(shortcut), width, recorder)
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """Stem, stages of residual blocks, average pooling, head.
 
-    `layout`: for each stage its blocks' convolutions. `pool`: a 3x3 max-pool of stride 2 after the
-    stem. `cells`: parts, down and across, over which the last stage's map is averaged.
+    `layout`: for each stage, its blocks' convolutions. `pool`: a 3x3 max-pool of stride 2 follows
+    the stem. `cells`: the last stage's map is averaged over cells x cells parts.
     """
 
     def __init__(
@@ -112,16 +122,21 @@ class ResNet(nn.Module):
         cells: int = 1,
     ) -> None:
         super().__init__()
-        make_norm, after = options.make_norm, options.norm_after_activation
-        self.stem, self.pool = Unit(inputs, stem, make_norm(stem.channels), after), pool
-        self.stages, source = nn.ModuleList(), stem.channels
-        for blocks in layout:
-            stage = nn.ModuleList()
-            for specs in blocks:
+        make_norm = options.make_norm
+        after = options.norm_after_activation
+        self.stem = Unit(inputs, stem, make_norm(stem.channels), after)
+        self.pool = pool
+        self.cells = cells
+        stages = []
+        source = stem.channels
+        for specs_of_stage in layout:
+            stage = []
+            for specs in specs_of_stage:
                 stage.append(Block(source, specs, make_norm, after))
                 source = specs[-1].channels
-            self.stages.append(stage)
-        self.blocks, self.cells = sum(len(stage) for stage in self.stages), cells
+            stages.append(nn.ModuleList(stage))
+        self.stages = cast(Sequence[Sequence[Block]], nn.ModuleList(stages))
+        self.blocks = sum(len(stage) for stage in self.stages)
         self.head = Head(
             source * cells**2,
             classes,
@@ -133,10 +148,17 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
     @property
-    def sites(self) -> Sites:
-        units = [[len(block.units) for block in stage] for stage in self.stages]
-        blocks = tuple(accumulate(chain(*units)))  # the stem's nonlinearity is the first
-        return Sites(1 + blocks[-1] + self.head.sites, blocks, tuple(accumulate(map(sum, units))))
+    def hidden_layers(self) -> HiddenLayers:
+        last = 0  # the stem's nonlinearity
+        ends_of_blocks = []
+        ends_of_stages = []
+        for stage in self.stages:
+            for block in stage:
+                last += len(block.units)
+                ends_of_blocks.append(last)
+            ends_of_stages.append(last)
+        count = last + 1 + self.head.hidden_layers
+        return HiddenLayers(count, tuple(ends_of_blocks), tuple(ends_of_stages))
 
     def forward(
         self,
@@ -146,12 +168,12 @@ class ResNet(nn.Module):
         gates: Sequence[float] | None = None,
         keep: Keep = frozenset(),
     ) -> Output:
-        """The pass at `width` in (0, 1], with residual branch i multiplied by `gates[i]` (`blocks`
-        of them).
+        """The pass at `width` in (0, 1], with residual branch i multiplied by `gates[i]`, one gate
+        for each of `blocks`.
 
-        A width under 1 runs the sub-network of each layer's first channels, on batch statistics,
-        and leaves the running ones alone. A gate of 0 skips the branch altogether, its norms and
-        activations too.
+        A width under 1 runs the sub-network of each layer's first channels, with the batch's
+        statistics, and leaves the running ones alone. A gate of 0 skips the whole branch, with its
+        norms and activations.
         """
         if not 0 < width <= 1:
             raise ValueError(f"width: expected a number in (0, 1]; got {width}")
@@ -161,34 +183,38 @@ class ResNet(nn.Module):
                 f"gates: expected one for each of {self.blocks} blocks; got {len(gates)}"
             )
         cut = None if width == 1 else width
-        kept, gate = Kept(keep), iter(gates)
-        x = self.stem.activate(self.stem.linear(x, cut), cut, kept)
+        recorder = Recorder(keep)
+        gate = iter(gates)
+        x = self.stem.activate(self.stem.linear(x, cut), cut, recorder)
         if self.pool:
             x = F.max_pool2d(x, 3, 2, 1)
-        kept.stage(x)
+        recorder.stage(x)
         for stage in self.stages:
             for block in stage:
-                x = block(x, cut, next(gate), kept)
-            kept.stage(x)
+                x = block(x, cut, next(gate), recorder)
+            recorder.stage(x)
         x = x.mean((2, 3)) if self.cells == 1 else F.adaptive_avg_pool2d(x, self.cells).flatten(1)
-        return kept.output(*self.head(x, kept))
+        logits, features = self.head(x, recorder)
+        return recorder.output(logits, features)
 
     def last_stage(self, x: Tensor, width: float) -> Tensor:
-        """The last stage alone, as a sub-network of `width`, on features whose channels the caller
-        has cut.
+        """The output of the last stage alone, run as a sub-network of `width`.
 
-        Always a sub-network pass, at width 1 too: running statistics stay.
+        `x [B, C, H, W]` has the channels of that width. Running statistics are left alone, at width
+        1 too.
         """
         for block in self.stages[-1]:
-            x = block(x, width, 1.0, Kept())
+            x = block(x, width, 1.0, Recorder())
         return x
 
 
 def layout(
     block: Callable[[int, int], tuple[Spec, ...]], planes: Sequence[int], depth: int
-) -> list[list]:
+) -> list[list[tuple[Spec, ...]]]:
     """Stages of `depth` blocks each; every stage but the first begins with stride 2."""
-    return [
-        [block(p, 2 if stage and not index else 1) for index in range(depth)]
-        for stage, p in enumerate(planes)
-    ]
+    stages = []
+    for number, planes_of_stage in enumerate(planes):
+        stride = 1 if number == 0 else 2
+        rest = [block(planes_of_stage, 1) for _ in range(depth - 1)]
+        stages.append([block(planes_of_stage, stride), *rest])
+    return stages

@@ -19,7 +19,7 @@ class ResNet18(ConvModel):
 
     name = "resnet18"
     channels_last = True
-    traits = frozenset({"stages", "width", "gates"})
+    supports = frozenset({"stages", "width", "gates"})
     norm: NormKind = "batch"
     stem: Literal["cifar", "imagenet"] = "cifar"
     """cifar: 3x3, stride 1; imagenet: 7x7, stride 2, and a 3x3 max-pool of stride 2"""

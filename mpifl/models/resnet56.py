@@ -22,7 +22,7 @@ class CifarResNet(ConvModel, ABC):
     """
 
     channels_last = True
-    traits = frozenset({"stages", "width", "gates"})
+    supports = frozenset({"stages", "width", "gates"})
     depth: ClassVar[int]
     norm: NormKind = "batch"
 

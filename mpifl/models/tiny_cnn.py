@@ -20,7 +20,7 @@ class TinyCnn(ConvModel):
     """
 
     name = "tiny_cnn"
-    traits = frozenset({"pooling", "tiny_cnn's layers"})
+    supports = frozenset({"pooling", "tiny_cnn's layers"})
     norm: NormKind = "group"
     groups: Count = 4
 

@@ -14,7 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mpifl.models.base import Model, Shape
 from mpifl.models.head import Head
 from mpifl.models.layers import Conv, Linear, NormKind
-from mpifl.models.output import Keep, Kept, Output, Sites
+from mpifl.models.network import Network
+from mpifl.models.output import HiddenLayers, Keep, Output, Recorder
 from mpifl.options import BadInput, Count, options
 
 
@@ -24,7 +25,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv, self.out = Linear(dim, 3 * dim), Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.out = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -55,22 +57,18 @@ class Encoder(nn.Module):
     def __init__(self, options: ViT) -> None:
         super().__init__()
         dim, inner = options.dim, options.expansion * options.dim
-        self.norm1, self.attention = (
-            TokenNorm(options.make_norm(dim)),
-            Attention(dim, options.heads),
-        )
-        self.norm2, self.up, self.down = (
-            TokenNorm(options.make_norm(dim)),
-            Linear(dim, inner),
-            Linear(inner, dim),
-        )
+        self.norm1 = TokenNorm(options.make_norm(dim))
+        self.attention = Attention(dim, options.heads)
+        self.norm2 = TokenNorm(options.make_norm(dim))
+        self.up = Linear(dim, inner)
+        self.down = Linear(inner, dim)
 
-    def forward(self, x: Tensor, kept: Kept) -> Tensor:
+    def forward(self, x: Tensor, recorder: Recorder) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        return x + self.down(kept.gelu(self.up(self.norm2(x))))
+        return x + self.down(recorder.gelu(self.up(self.norm2(x))))
 
 
-class Transformer(nn.Module):
+class Transformer(Network):
     """Patches, positions, encoders, a last norm, the mean over patches, the head."""
 
     def __init__(self, options: ViT, shape: Shape, classes: int) -> None:
@@ -85,15 +83,16 @@ class Transformer(nn.Module):
         self.head = Head(dim, classes, normalise=options.feature_norm)
 
     @property
-    def sites(self) -> Sites:
-        return Sites(len(self.encoders))
+    def hidden_layers(self) -> HiddenLayers:
+        return HiddenLayers(len(self.encoders))
 
     def forward(self, x: Tensor, *, keep: Keep = frozenset()) -> Output:
-        kept = Kept(keep)
+        recorder = Recorder(keep)
         x = self.embed(x).flatten(2).transpose(1, 2) + self.positions
         for encoder in self.encoders:
-            x = encoder(x, kept)
-        return kept.output(*self.head(self.norm(x).mean(1), kept))
+            x = encoder(x, recorder)
+        logits, features = self.head(self.norm(x).mean(1), recorder)
+        return recorder.output(logits, features)
 
 
 @options

@@ -193,10 +193,10 @@ def test_its_gradient_is_that_of_the_squares_written_out(model, memory):
 
 
 def test_chosen_layers_of_a_pass_that_skips_blocks_are_those_that_it_meets():
-    net = tiny.net("resnet20")  # its second block has the places 4, 5 and, at its end, 6
+    net = tiny.net("resnet20")  # its second block has the layers 4, 5 and, at its end, 6
     step = tiny.step(net, n=2).derived(forward={"keep": KEEPABLE, "gates": [1, 0, 1, 1, 1, 1]})
     out, man = step.out, Man(zeta=2.0, layers=(0, 5, 6))
-    assert out.places == (0, 1, 2, 3, *range(6, 19))
+    assert out.layer_numbers == (0, 1, 2, 3, *range(6, 19))
     torch.testing.assert_close(
         man(step), mean_square(out.activations[0]) + mean_square(out.activations[4])
     )

@@ -9,7 +9,7 @@ import torch
 
 from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.losses.stochdepth import StochDepth
-from mpifl.models.output import Kept
+from mpifl.models.output import Recorder
 from mpifl.parallel.communicator import Communicator
 from mpifl.training.evaluate import evaluate, score
 from mpifl.training.rounds import run
@@ -62,7 +62,7 @@ def test_the_expected_output_of_a_block_in_training_is_its_output_in_evaluation(
     block = net.module.stages[0][1]
     # so large that the ReLU behind the sum is the identity
     x = 1 + torch.rand(2, 64, 4, 4, dtype=torch.float64)
-    on, off, scaled = (block(x, None, gate, Kept()) for gate in (1.0, 0.0, rho))
+    on, off, scaled = (block(x, None, gate, Recorder()) for gate in (1.0, 0.0, rho))
     assert off.min() > 0
     assert not torch.equal(on, off)
     torch.testing.assert_close(rho * on + (1 - rho) * off, scaled, rtol=1e-13, atol=0)

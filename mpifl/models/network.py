@@ -1,0 +1,27 @@
+"""What every network has: a forward pass that returns an `Output`, and what losses ask of it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mpifl.models.output import HiddenLayers
+
+
+class Network(nn.Module):
+    """A network that `Model.build` makes: `network(x, keep=...)` returns an `Output`.
+
+    A ResNet also has residual `blocks`, which the option `gates` of its forward pass can skip, and
+    a last stage that runs by itself.
+    """
+
+    blocks: int = 0
+    """residual blocks"""
+
+    @property
+    def hidden_layers(self) -> HiddenLayers:
+        """Its hidden nonlinearities."""
+        raise NotImplementedError
+
+    def last_stage(self, x: Tensor, width: float) -> Tensor:
+        """The output of the last stage alone, run at `width`, for an input `x [B, C, H, W]`."""
+        raise NotImplementedError
