@@ -7,8 +7,10 @@
 TRAIN=${TRAIN:-}      # sbatch's options for the training, such as "-N 2 --gpus-per-node=4 --ntasks-per-node=5"
 HESSIAN=${HESSIAN:-}  # and for the curvature, such as "--gpus=1"
 TABLE=${TABLE:-}      # and for the table
-MPIFL=${MPIFL:-$(cd "$(dirname "$0")/.." && pwd)}
-export MPIFL
+MPIFL_JOBS=${MPIFL_JOBS:-$(cd "$(dirname "$0")" && pwd)}
+export MPIFL_JOBS
+# shellcheck source=launch.sh
+. "$MPIFL_JOBS/launch.sh"
 
 # after DEPENDENCY ARGUMENTS...: submit a job that waits, and is dropped where what it waits for has failed
 after() {
@@ -18,15 +20,15 @@ after() {
 # shellcheck disable=SC2086  # options are several words
 if [ "${1:-}" = --sweep ]; then
     sweep=${2:?expected a sweep file} table=${3:?expected the file of the table}
-    missing=$("${VENV:-$MPIFL/.venv}/bin/mpifl" sweep "$sweep" --missing) || exit
+    missing=$(mpifl sweep "$sweep" --missing) || exit
     [ -n "$missing" ] || exit 0
-    train=$(sbatch --parsable --array="$missing" $TRAIN "$MPIFL/jobs/sweep.sbatch" "$sweep") || exit
-    hessian=$(after "aftercorr:$train" --array="$missing" $HESSIAN "$MPIFL/jobs/hessian.sbatch" "$sweep") || exit
-    table=$(after "afterany:$hessian" $TABLE "$MPIFL/jobs/table.sbatch" "$table" "$sweep") || exit
+    train=$(sbatch --parsable --array="$missing" $TRAIN "$MPIFL_JOBS/sweep.sbatch" "$sweep") || exit
+    hessian=$(after "aftercorr:$train" --array="$missing" $HESSIAN "$MPIFL_JOBS/hessian.sbatch" "$sweep") || exit
+    table=$(after "afterany:$hessian" $TABLE "$MPIFL_JOBS/table.sbatch" "$table" "$sweep") || exit
 else
     config=${1:?expected a config, and the folder of the run} out=${2:?expected the folder of the run after the config}
-    train=$(sbatch --parsable $TRAIN "$MPIFL/jobs/train.sbatch" "$config" "$out" "${@:3}") || exit
-    hessian=$(after "afterok:$train" $HESSIAN "$MPIFL/jobs/hessian.sbatch" "$out") || exit
-    table=$(after "afterok:$hessian" $TABLE "$MPIFL/jobs/table.sbatch" "$out/table.md" "$out") || exit
+    train=$(sbatch --parsable $TRAIN "$MPIFL_JOBS/train.sbatch" "$config" "$out" "${@:3}") || exit
+    hessian=$(after "afterok:$train" $HESSIAN "$MPIFL_JOBS/hessian.sbatch" "$out") || exit
+    table=$(after "afterok:$hessian" $TABLE "$MPIFL_JOBS/table.sbatch" "$out/table.md" "$out") || exit
 fi
 echo "train $train, hessian $hessian, table $table"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the job files share. They set MPIFL, the checkout, and source this; then
+# What the job files share. They set MPIFL_JOBS, the folder of this file, and source this; then
 #
 #   launch RUN COMMAND...    runs COMMAND on all ranks of the job, and ends the job by what RUN says of itself
 #
@@ -8,11 +8,23 @@
 # launcher's exit code is believed in place of that: some return 0 after a node was lost.
 
 # shellcheck source=site.sh
-. "$MPIFL/jobs/site.sh"
+. "$MPIFL_JOBS/site.sh"
 # shellcheck disable=SC2086  # several modules
 [ -z "$MODULES" ] || module load $MODULES
-# shellcheck disable=SC1091
-. "$VENV/bin/activate" || exit 1
+# mpifl is in VENV. Where that is empty it is in the .venv of the checkout, or on the PATH.
+if [ -z "$VENV" ] && [ -d "$MPIFL_JOBS/../.venv" ]; then
+    VENV=$MPIFL_JOBS/../.venv
+fi
+if [ -n "$VENV" ]; then
+    PATH=$VENV/bin:$PATH
+    found=$VENV/bin/mpifl
+else
+    found=$(command -v mpifl)
+fi
+if [ ! -x "$found" ]; then
+    echo "jobs: expected the command mpifl in ${VENV:-the PATH}; got none; set VENV in $MPIFL_JOBS/site.sh" >&2
+    exit 1
+fi
 
 launch() {
     local run=$1 before code

@@ -2,7 +2,7 @@
 # What differs between sites. Edit it here once, or set any of it in the environment of sbatch or qsub.
 
 MODULES=${MODULES:-}                 # modules to load, as for `make demo MPI=system`: "python/3.11 openmpi/5.0"
-VENV=${VENV:-$MPIFL/.venv}           # what `make demo` made; .venv-system where that was `make demo MPI=system`
+VENV=${VENV:-}                       # the virtual environment of mpifl; empty: .venv beside this folder, or the PATH
 LAUNCHER=${LAUNCHER:-srun}           # srun or mpirun; PBS jobs take mpirun
 SRUN_MPI=${SRUN_MPI:-pmi2}           # srun's --mpi: pmi2 for MPICH (make's own), pmix for Open MPI; `srun --mpi=list`
 SRUN_FLAGS=${SRUN_FLAGS:-}           # more of srun's options

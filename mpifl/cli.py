@@ -6,8 +6,10 @@ import click
 
 from mpifl import __version__
 from mpifl.commands.arguments import HELP
+from mpifl.commands.configs import configs
 from mpifl.commands.data import data
 from mpifl.commands.doctor import doctor
+from mpifl.commands.jobs import jobs
 from mpifl.commands.pack import pack
 from mpifl.commands.plan import plan
 from mpifl.commands.run import run
@@ -40,7 +42,7 @@ def main() -> None:
 
 
 main.add_section("Run", run, sweep)
-main.add_section("Before a run", plan)
+main.add_section("Before a run", configs, plan)
 main.add_section("After a run", show, pack)
 main.add_section("Data", data)
-main.add_section("Cluster", doctor)
+main.add_section("Cluster", doctor, jobs)

@@ -58,7 +58,7 @@ class Account:
     def type(self, launcher: str, *argv: str | Path) -> str:
         """The output of a command, typed where `launcher` is what jobs are to use."""
         mpi, site = LAUNCHERS[launcher]
-        own = {"MPIFL": str(REPOSITORY), "VENV": sys.prefix}
+        own = {"MPIFL_JOBS": str(REPOSITORY / "jobs"), "VENV": sys.prefix}
         known = {
             k: v
             for k, v in environment(mpi, own | site).items()

@@ -76,7 +76,7 @@ def test_ranks_go_where_tasks_were_asked_for_or_to_gpus_with_the_server_on_the_f
     hosts = " ".join(line.split()[0] for line in expected.split(","))
     program = f"scontrol() {{ printf '%s\\n' {hosts}; }}; . {JOBS}/launch.sh; layout"
     own = {
-        "MPIFL": str(REPOSITORY),
+        "MPIFL_JOBS": str(JOBS),
         "VENV": sys.prefix,
         "SLURM_TASKS_PER_NODE": tasks,
         "SLURM_GPUS_ON_NODE": gpus,
@@ -141,7 +141,7 @@ def pbs(folder: Path, script: str, given: dict[str, str]) -> subprocess.Popen:
         "PBS_O_WORKDIR": str(folder),
         "PBS_NODEFILE": str(folder / "nodes"),
     }
-    own |= {"MPIFL": str(REPOSITORY), "VENV": sys.prefix} | given
+    own |= {"MPIFL_JOBS": str(JOBS), "VENV": sys.prefix} | given
     known = environment("mpich", own)
     known["PATH"] = f"{folder}:{known['PATH']}"
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
