@@ -5,13 +5,13 @@
 PYTHON ?= python3
 MPI ?= mpich
 # The tests bring their own libraries, both.
-ifneq (,$(filter check test lint bench matrix,$(MAKECMDGOALS)))
+ifneq (,$(filter check test coverage lint bench matrix,$(MAKECMDGOALS)))
 override MPI := mpich
 endif
 VENV := .venv$(if $(filter-out mpich,$(MPI)),-$(MPI))
 BIN := $(VENV)/bin
 MPIRUN := $(if $(filter system,$(MPI)),mpirun,$(BIN)/mpirun)
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 FILES := setup.cfg pyproject.toml constraints.txt Makefile
 # Root, and more ranks than cores: Open MPI's mpirun (5, and 4) refuses both until told. Others do not read these.
 export OMPI_ALLOW_RUN_AS_ROOT := 1
@@ -22,13 +22,13 @@ export OMPI_MCA_rmaps_base_oversubscribe ?= 1
 export OMPI_MCA_hwloc_base_binding_policy ?= none
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test slurm matrix lint bench clean
+.PHONY: help demo check test coverage slurm matrix lint bench wheel clean compiler
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(VENV)/demo.installed  ## set up, then 16 federated clients on handwritten digits under mpirun -n 3
-	$(MPIRUN) -n 3 $(BIN)/mpifl run configs/demo.toml --out runs/demo --force
+	$(MPIRUN) -n 3 $(BIN)/mpifl run configs/demo.toml --out runs/make-demo --force
 	@echo "(after . $(BIN)/activate, which puts mpifl and mpirun on your path)"
 
 check: $(VENV)/test.installed  ## set up, then the tests that start no mpirun and no Slurm: a minute, for the loop of edit and test
@@ -48,21 +48,41 @@ slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests the
 matrix: $(VENV)/test.installed  ## train every rule with every loss, gradient, norm and kind of model together: long
 	$(BIN)/python -m pytest -n 2 -m long tests/mpi/test_pairs.py
 
-lint: $(VENV)/test.installed  ## check the code's style
+coverage: $(VENV)/test.installed  ## the tests again, and which lines of mpifl/ they run, in all processes
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(VENV)/test.installed  ## check the code's style and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: $(VENV)/test.installed  ## the benchmarks: ratios of times, side by side in one run
 	$(BIN)/python -m benchmarks
 
-clean:  ## remove the virtual environments and caches, not your runs
-	rm -rf .venv .venv-* *.egg-info .pytest_cache .ruff_cache
+wheel: | $(BIN)/python  ## dist/mpifl-*.whl, to install elsewhere: it carries jobs/ and configs/ too
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+	rm -rf build
+
+clean:  ## remove the virtual environments, builds and caches, not your runs
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.*
+
+# Of MPI=system, before anything is installed.
+compiler:
+ifeq ($(MPI),system)
+	@command -v mpicc >/dev/null && command -v mpirun >/dev/null || { echo "make: MPI=system: expected mpicc and mpirun on the PATH;" \
+		"got none: load your site's MPI first (module load ...), or leave MPI=system out" >&2; exit 1; }
+endif
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # torch before all else and by its exact version: a package index may hold several builds of it, and a plain `torch`,
 # or one that another package asks for, could take another.
-$(VENV)/mpi.installed: $(FILES) | $(BIN)/python
+$(VENV)/mpi.installed: $(FILES) | compiler $(BIN)/python
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) $(if $(filter system,$(MPI)),--no-binary mpi4py mpi4py,mpi4py $(MPI))
 	@touch $@
