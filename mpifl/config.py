@@ -1,47 +1,37 @@
-"""Configs: TOML with `extends` and dotted overrides -> checked dataclasses, and back to text that
-shows every default.
+"""Raw configs: TOML files with `extends`, dotted overrides, and old names of options -> one dict.
 
-What the sections are is not known here: `build` passes the classes, and tables of the names each
-named section allows.
+Nothing here knows which options there are; `runner/schema.py` does.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-import tomli_w
+from mpifl.options import BadInput
 
-from mpifl.options import BadInput, instance, refuse_others_options, refuse_unknown, suggestion
-
-Tables = dict[str, dict[str, type]]
-"""dotted path of a named section -> the classes that its `name` may choose"""
+RENAMED = {"algorithm.server_step": "algorithm.server_optimizer"}
+"""Old dotted name of an option or table -> its name today. Both are in the same table. Configs and
+runs that have the old name stay valid.
+"""
 
 _MOST_BYTES = 1 << 20
-# two thirds of the time that checking a config takes, of which a sweep has thousands
-_types = cache(get_type_hints)
 _DEEPEST = 20
 
 
 def read(path: Path) -> dict:
-    """The raw config at `path`, over what it extends (later keys win); raises BadInput."""
+    """The raw config at `path`, laid over what it extends. Raises BadInput."""
     return _read(path, ())
 
 
 def _read(path: Path, through: tuple[Path, ...]) -> dict:
+    """`through`: the files that led here by `extends`."""
     path = Path(path)
     if path.resolve() in through:
         raise BadInput(f"{path}: expected a chain of `extends` that ends; got a circle")
-    try:
-        raw = parse(_content(path).decode("utf-8-sig"), str(path))
-    except OSError as error:
-        raise BadInput(f"{path}: expected a config file; got {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{path}: expected TOML text in UTF-8; got other bytes") from None
+    raw = parse(_text(path), str(path))
     base = raw.pop("extends", None)
     if base is None:
         return raw
@@ -49,25 +39,36 @@ def _read(path: Path, through: tuple[Path, ...]) -> dict:
         raise BadInput(f"{path}: extends: expected a path in quotes; got {base!r}")
     if "\0" in base or len(through) > _DEEPEST:
         raise BadInput(
-            f"{path}: extends: expected a path, and at most {_DEEPEST} configs in a chain; got {base!r}"
+            f"{path}: extends: expected a path, and at most {_DEEPEST} configs in a chain; "
+            f"got {base!r}"
         )
     return merge(_read(path.parent / base, (*through, path.resolve())), raw)
 
 
-def _content(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        content = stream.read(_MOST_BYTES + 1)
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"{path}: expected a config file; got {error.strerror or error}") from None
     if len(content) > _MOST_BYTES:
         raise BadInput(f"{path}: expected a config of {_MOST_BYTES} bytes at most; got more")
-    return content
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: expected TOML text in UTF-8; got other bytes") from None
 
 
 def parse(text: str, where: str) -> dict:
-    """TOML text as a dict; a mistake becomes one line that names `where` and the place in it."""
+    """TOML text as a dict, with today's names of options. Raises BadInput that begins with
+    `where`.
+    """
     try:
-        return _measured(_toml(text), where)
+        raw = _toml(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{where}: expected TOML; got: {error}") from None
+    _check_size(raw, where)
+    return renamed(raw)
 
 
 def _toml(text: str) -> dict:
@@ -75,55 +76,55 @@ def _toml(text: str) -> dict:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         raise
-    except (ValueError, RecursionError):  # what tomllib leaves to Python's own limits
+    except (ValueError, RecursionError):  # a limit of Python's, which tomllib does not translate
         raise tomllib.TOMLDecodeError(
             "a number of thousands of digits, or thousands of brackets"
         ) from None
 
 
-def _measured(raw: dict, where: str) -> dict:
-    """`raw`, if its integers have 64 bits, as TOML's have, and its tables and lists are no deeper
-    than options are.
-    """
-    found = [("", raw)]
+def _check_size(raw: dict, where: str) -> None:
+    """Refuse integers beyond TOML's 64 bits, and tables and lists that are nested too deep."""
+    level = [("", raw)]
     for _ in range(_DEEPEST + 1):
-        if not found:
-            return raw
-        for key, value in found:
+        inner = []
+        for key, value in level:
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise BadInput(
                     f"{where}: {key[1:]}: expected an integer of 64 bits; got a longer one"
                 )
-        found = [(f"{key}.{name}", item) for key, value in found for name, item in _items(value)]
+            inner += [(f"{key}.{name}", item) for name, item in _items(value)]
+        if not inner:
+            return
+        level = inner
     raise BadInput(
-        f"{where}: {found[0][0][1:]}: expected tables and lists {_DEEPEST} deep at most; got deeper ones"
+        f"{where}: {level[0][0][1:]}: expected tables and lists {_DEEPEST} deep at most; "
+        "got deeper ones"
     )
 
 
 def _items(value: Any) -> Iterable[tuple[object, Any]]:
-    return (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, list):
+        return enumerate(value)
+    return ()
 
 
 def merge(base: dict, over: dict) -> dict:
-    """`over` laid over `base`, table by table; a named section that changes its name starts afresh."""
+    """`over` laid over `base`, table by table. A section that changes its name starts afresh."""
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        old = {"name": old} if isinstance(old, str) and isinstance(value, dict) else old
-        if (
-            isinstance(old, dict)
-            and isinstance(value, dict)
-            and value.get("name", old.get("name")) == old.get("name")
-        ):
+        if isinstance(old, str) and isinstance(value, dict):
+            old = {"name": old}
+        if isinstance(old, dict) and isinstance(value, dict) and _same_name(old, value):
             value = merge(old, value)
         result[key] = value
     return result
+
+
+def _same_name(base: dict, over: dict) -> bool:
+    return "name" not in over or over["name"] == base.get("name")
 
 
 def override(raw: dict, assignments: Iterable[str]) -> dict:
@@ -139,7 +140,8 @@ def override(raw: dict, assignments: Iterable[str]) -> dict:
         if not equals or not all(keys):
             raise BadInput(f"command line: expected key.path=value; got {assignment!r}")
         _assign(given, keys, _value(text))
-    return merge(raw, _measured(given, "command line"))
+    _check_size(given, "command line")
+    return merge(raw, renamed(given))
 
 
 def _value(text: str) -> Any:
@@ -150,67 +152,17 @@ def _value(text: str) -> Any:
 
 
 def _assign(table: dict, keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        if not isinstance(table.get(key), dict):  # `model=cnn` is short for `model.name=cnn`
-            table[key] = {"name": table[key]} if key in table else {}
-        table = table[key]
-    old = table.get(keys[-1])
-    table[keys[-1]] = (
-        {**old, "name": value} if isinstance(value, str) and isinstance(old, dict) else value
-    )
-
-
-def build(kind: type, raw: Any, tables: Tables, where: str = "") -> Any:
-    """An instance of the dataclass `kind` from the table `raw`; raises BadInput at the first
-    mistake.
-    """
-    if not isinstance(raw, dict):
-        raise BadInput(f"{where}: expected a table of options; got {raw!r}")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    types = _types(kind)
-    values = {}
-    refuse_unknown(raw, fields, where)
-    for key, value in raw.items():
-        at = f"{where}.{key}" if where else key
-        if at in tables:
-            if isinstance(value, dict) and "name" not in value:
-                value = {"name": _name(fields[key].default, tables[at]), **value}
-            values[key] = _named(tables[at], value, tables, at)
-        elif dataclasses.is_dataclass(types[key]):
-            values[key] = build(types[key], value, tables, at)
-        else:
-            values[key] = tuple(value) if isinstance(value, list) else value
-    return instance(kind, values, where)
-
-
-def _name(instance: Any, table: dict[str, type]) -> str:
-    """The name that `table` has for the class of `instance`."""
-    return next(name for name, kind in table.items() if type(instance) is kind)
-
-
-def _named(table: dict[str, type], raw: Any, tables: Tables, where: str) -> Any:
-    raw = {"name": raw} if isinstance(raw, str) else raw
-    if not isinstance(raw, dict) or "name" not in raw:
-        raise BadInput(
-            f"{where}: expected a name, or a table with a name; got {raw!r}; allowed: {', '.join(table)}"
-        )
-    rest = {key: value for key, value in raw.items() if key != "name"}
-    if not isinstance(raw["name"], str) or raw["name"] not in table:
-        raise BadInput(
-            f"{where}.name: unknown name {raw['name']!r}{suggestion(raw['name'], table)}"
-        )
-    options = {
-        name: [field.name for field in dataclasses.fields(kind)] for name, kind in table.items()
-    }
-    refuse_others_options(raw["name"], rest, options, where)
-    return build(table[raw["name"]], rest, tables, where)
-
-
-def text(config: Any, tables: Tables) -> str:
-    """`config` as TOML in which every option stands, defaults included; `build` of it gives
-    `config` again.
-    """
-    return tomli_w.dumps(_plain(config, tables, ""))
+    *sections, last = keys
+    for section in sections:
+        if section not in table:
+            table[section] = {}
+        elif not isinstance(table[section], dict):  # `model=cnn` is short for `model.name=cnn`
+            table[section] = {"name": table[section]}
+        table = table[section]
+    if isinstance(value, str) and isinstance(table.get(last), dict):
+        table[last]["name"] = value
+    else:
+        table[last] = value
 
 
 def flat(table: dict, prefix: str = "") -> dict[str, Any]:
@@ -221,21 +173,66 @@ def flat(table: dict, prefix: str = "") -> dict[str, Any]:
     """
     options = {}
     for key, value in table.items():
-        options |= (
-            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-        )
+        if isinstance(value, dict):
+            options.update(flat(value, f"{prefix}{key}."))
+        else:
+            options[f"{prefix}{key}"] = value
     return options
 
 
-def _plain(value: Any, tables: Tables, where: str) -> Any:
-    if isinstance(value, tuple | list):
-        return [_plain(v, tables, where) for v in value]
-    if not dataclasses.is_dataclass(value):
-        return value
-    result = {}
-    if where in tables:
-        result["name"] = _name(value, tables[where])
-    for field in dataclasses.fields(value):
-        at = f"{where}.{field.name}" if where else field.name
-        result[field.name] = _plain(getattr(value, field.name), tables, at)
-    return result
+# --- old names of options -----------------------------------------------------------------------
+
+
+def renamed(raw: dict) -> dict:
+    """`raw` with today's names for old ones. Raises BadInput where an option has both.
+
+    >>> renamed({"algorithm": {"name": "fedavg", "server_step": "adam"}})
+    {'algorithm': {'name': 'fedavg', 'server_optimizer': 'adam'}}
+    """
+    for old, new in RENAMED.items():
+        raw = _renamed(raw, old.split("."), new)
+    return raw
+
+
+def _renamed(table: dict, old: list[str], new: str) -> dict:
+    first, *rest = old
+    if first not in table:
+        return table
+    if rest:
+        inside = table[first]
+        if not isinstance(inside, dict):
+            return table
+        return {**table, first: _renamed(inside, rest, new)}
+    name = new.rpartition(".")[2]
+    if name in table:
+        raise BadInput(f"{new}: expected it once; got it twice, also by its old name {first}")
+    return {name if key == first else key: value for key, value in table.items()}
+
+
+def name_today(path: str) -> str:
+    """The name of an option today, from its dotted name of any version.
+
+    >>> name_today("algorithm.server_step.lr")
+    'algorithm.server_optimizer.lr'
+    """
+    for old, new in RENAMED.items():
+        path = _replaced(path, old, new)
+    return path
+
+
+def first_name(path: str) -> str:
+    """The name that an option had in the first version, from its dotted name of any version.
+
+    >>> first_name("algorithm.server_optimizer.lr")
+    'algorithm.server_step.lr'
+    """
+    for old, new in reversed(RENAMED.items()):
+        path = _replaced(path, new, old)
+    return path
+
+
+def _replaced(path: str, old: str, new: str) -> str:
+    """`path` with its beginning `old` replaced, if it is `old` or in the table `old`."""
+    if path == old or path.startswith(f"{old}."):
+        return new + path.removeprefix(old)
+    return path

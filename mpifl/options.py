@@ -1,17 +1,30 @@
-"""How every part of mpifl declares its options: frozen dataclasses that check themselves when they
+"""How every part of mpifl declares its options: frozen dataclasses that pydantic checks when they
 are built.
+
+`@options` declares a group of options. `Named` declares an option that is one of a table of groups,
+chosen by name. `validated` builds a group from a table (dict) and reports a mistake in one line.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import fields
-from typing import Annotated, Any
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache, partial
+from inspect import isabstract
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_origin
 
+import pydantic.dataclasses
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import (
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import ArgsKwargs, ErrorDetails, PydanticCustomError, core_schema
 
 Count = Annotated[int, Ge(1), Lt(2**31)]
 NonNegativeInt = Annotated[int, Ge(0), Lt(2**63)]
@@ -20,16 +33,17 @@ NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 Share = Annotated[float, Gt(0), Le(1)]
 
+Kind = TypeVar("Kind")
 
 _LONGEST_LINE = 1000
 
 
 class BadInput(ValueError):
-    """Something the user gave is wrong: one line saying where, what was expected, what was got.
+    """The user gave something wrong. The message is one line: where, expected, got, allowed.
     Exit code 2.
 
-    What was got may be anything: signs that would end the line or command a terminal are escaped,
-    and the middle of more than 1,000 signs left out.
+    Characters that would break the line or control a terminal are escaped. The middle of a message
+    of more than 1,000 characters is left out.
     """
 
     def __init__(self, line: str) -> None:
@@ -38,85 +52,251 @@ class BadInput(ValueError):
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
 
 
-#: Decorator for a group of options: frozen, unknown names refused, no silent conversions, no NaN or infinity.
-options = dataclass(
-    frozen=True,
-    kw_only=True,
-    config=ConfigDict(
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        arbitrary_types_allowed=True,
-    ),
+def suggestion(got: Any, allowed: Iterable[str]) -> str:
+    """The end of an error line: the most similar allowed name, if any, and all allowed names."""
+    allowed = list(allowed)
+    similar = difflib.get_close_matches(str(got), allowed, n=1)
+    start = f"; did you mean {similar[0]}?" if similar else ";"
+    return f"{start} allowed: {', '.join(allowed) or 'none'}"
+
+
+# --- groups of options --------------------------------------------------------------------------
+
+_CONFIG = ConfigDict(
+    strict=True,
+    extra="forbid",
+    allow_inf_nan=False,
+    use_attribute_docstrings=True,
+    arbitrary_types_allowed=True,
 )
 
 
-def instance(kind: type, values: dict[str, Any], where: str = "") -> Any:
-    """An instance of the options `kind`; raises BadInput that names the first mistake's place,
-    below `where`.
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def options(kind: type[Kind]) -> type[Kind]:
+    """Decorator for a group of options: a frozen dataclass that pydantic checks when it is built.
+
+    Unknown names, NaN and infinity are refused, and no value is converted. There are two
+    exceptions, for what TOML can say: a table (dict) may stand for an instance, a list for a tuple.
     """
-    refuse_unknown(values, (field.name for field in fields(kind)), where)
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        raise BadInput(_line(error, where)) from None
+    setattr(kind, "__get_pydantic_core_schema__", classmethod(_schema))  # noqa: B010 (for mypy)
+    decorate = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
+    return decorate(kind)  # type: ignore[return-value]  # `kind`, with a constructor that checks
 
 
-def refuse_unknown(keys: Iterable[str], allowed: Iterable[str], where: str = "") -> None:
-    """BadInput at the first of `keys` that is not allowed."""
-    allowed = list(allowed)
-    for key in keys:
-        if key not in allowed:
-            raise BadInput(
-                f"{f'{where}.{key}' if where else key}: unknown key{suggestion(key, allowed)}"
-            )
+def _schema(
+    kind: type, source: Any, handler: GetCoreSchemaHandler
+) -> core_schema.BeforeValidatorFunctionSchema:
+    return core_schema.no_info_before_validator_function(partial(_prepared, kind), handler(source))
 
 
-def refuse_others_options(
-    name: str, keys: Iterable[str], options: dict[str, list[str]], where: str
-) -> None:
-    """BadInput at the first of `keys` that is no option of `name` but of others: unknown, yet no
-    slip of the pen.
+def _prepared(kind: type, given: Any) -> Any:
+    """What pydantic checks in place of `given`: an instance for a table, tuples for lists."""
+    if isinstance(given, ArgsKwargs):
+        return ArgsKwargs(given.args, _arguments(kind, given.kwargs or {}))
+    if isinstance(given, kind) or isabstract(kind):
+        return given
+    if isinstance(given, dict):
+        return kind(**{str(name): value for name, value in given.items()})
+    raise _mistake(f"expected a table of options; got {given!r}", given)
+
+
+def _arguments(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    known = option_names(kind)
+    for name in given:
+        if name not in known:
+            raise _mistake(f"unknown key{suggestion(name, known)}", given, name)
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
+
+
+@cache
+def option_names(kind: type) -> tuple[str, ...]:
+    """The names of the options of a group."""
+    return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]  # is a dataclass
+
+
+# --- one of several groups, chosen by name ------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """Annotation for an option that is one of several groups of options, chosen by name.
+
+    `model: Annotated[Model, Named(MODELS, "cnn")] = Cnn()` takes
+
+    - a table with a name: `{"name": "cnn", "projection": 8}`;
+    - a table without: its options are those of `default`;
+    - a name alone: `"cnn"`;
+    - an instance: `Cnn(projection=8)`.
+
+    The table is read whenever a value is checked, so names may be added to it at any time.
     """
-    for key in keys:
-        owners = [other for other, known in options.items() if key in known]
-        if owners and name not in owners:
-            raise BadInput(
-                f"{where}.{key}: expected an option of {name}; got one of {', '.join(owners)}; allowed: "
-                f"{', '.join(options[name]) or 'none'}"
-            )
 
+    table: Mapping[str, type]
+    default: str
 
-def suggestion(got: Any, allowed: Iterable[str]) -> str:
-    """The end of an error line: the nearest allowed name, and all of them."""
-    allowed = list(allowed)
-    near = difflib.get_close_matches(str(got), allowed, n=1)
-    return (
-        f"; did you mean {near[0]}?" if near else ";"
-    ) + f" allowed: {', '.join(allowed) or 'none'}"
+    def name_of(self, value: object) -> str:
+        """The name of the class of `value`."""
+        return next(name for name, kind in self.table.items() if type(value) is kind)
 
-
-def _line(error: ValidationError, where: str) -> str:
-    first, *others = error.errors()
-    name, *inside = first["loc"] or ("",)
-    numbers = (str(part) for part in inside if isinstance(part, int))
-    at = ".".join(part for part in (where, name, *numbers) if part)
-    if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return f"{at}: expected a value; got none"
-    message = _expected(first)
-    # one of several types: pydantic has a mistake for each
-    if inside and isinstance(inside[0], str):
-        others = (
-            _expected(other).removeprefix("expected ")
-            for other in others
-            if other["loc"][:1] == (name,)
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        expected = get_origin(source) or source
+        return core_schema.no_info_plain_validator_function(
+            partial(self._validate, expected),
+            serialization=core_schema.plain_serializer_function_ser_schema(self._serialize),
         )
-        message = ", or ".join((message, *others))
+
+    def _validate(self, expected: type, given: Any) -> Any:
+        if isinstance(given, expected) and not isinstance(given, type):
+            return given
+        if isinstance(given, str):
+            given = {"name": given}
+        if not isinstance(given, dict):
+            allowed = ", ".join(self.table)
+            raise _mistake(
+                f"expected a name, or a table with a name; got {given!r}; allowed: {allowed}", given
+            )
+        values = {"name": self.default, **given}
+        name = values.pop("name")
+        if not isinstance(name, str) or name not in self.table:
+            raise _mistake(f"unknown name {name!r}{suggestion(name, self.table)}", name, "name")
+        self._refuse_options_of_others(name, values)
+        return adapter(self.table[name]).validate_python(values)
+
+    def _refuse_options_of_others(self, name: str, values: Mapping[str, Any]) -> None:
+        """Refuse an option that other classes of the table have: it is no misspelt one."""
+        own = option_names(self.table[name])
+        for key in values:
+            if key in own:
+                continue
+            owners = [other for other, kind in self.table.items() if key in option_names(kind)]
+            if owners:
+                raise _mistake(
+                    f"expected an option of {name}; got one of {', '.join(owners)}; allowed: "
+                    f"{', '.join(own) or 'none'}",
+                    values,
+                    key,
+                )
+
+    def _serialize(self, value: Any) -> dict[str, Any]:
+        return {"name": self.name_of(value), **adapter(type(value)).dump_python(value)}
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        choices = [self._choice(name, kind, handler) for name, kind in self.table.items()]
+        return {
+            "oneOf": [{"enum": list(self.table)}, *choices],
+            "discriminator": {"propertyName": "name"},
+        }
+
+    def _choice(self, name: str, kind: type, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        of_kind = handler.resolve_ref_schema(handler(adapter(kind).core_schema))
+        choice = {**of_kind, "properties": {"name": {"const": name}, **of_kind["properties"]}}
+        required = list(of_kind.get("required", []))
+        if name != self.default:
+            required.insert(0, "name")
+        if required:
+            choice["required"] = required
+        return choice
+
+
+def tables(kind: type, prefix: str = "") -> dict[str, Mapping[str, type]]:
+    """The table of every `Named` option of a group and of the groups in it, by dotted name."""
+    found: dict[str, Mapping[str, type]] = {}
+    for name, option in _pydantic_fields(kind).items():
+        path = f"{prefix}{name}"
+        groups = [option.annotation] if is_dataclass(option.annotation) else []
+        for mark in option.metadata:
+            if isinstance(mark, Named):
+                found[path] = mark.table
+                groups = list(mark.table.values())
+        for group in groups:
+            found.update(tables(group, f"{path}."))
+    return found
+
+
+def _pydantic_fields(kind: Any) -> dict[str, FieldInfo]:
+    return kind.__pydantic_fields__
+
+
+# --- from a table to a group, or to one line about a mistake ------------------------------------
+
+
+_ADAPTERS: dict[type, TypeAdapter] = {}
+
+
+def adapter(kind: type) -> TypeAdapter:
+    """What pydantic knows of a class, made once: it validates, serialises and describes."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+_COMPLETE = "complete"
+"""type of an error whose message needs no further word"""
+_MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
+
+
+def validated(kind: type[Kind], table: Any, where: str = "") -> Kind:
+    """An instance of the options `kind` from a table of raw values.
+
+    Raises BadInput for the first mistake; its place is given from `where` on.
+    """
+    try:
+        return adapter(kind).validate_python(table)
+    except ValidationError as error:
+        raise BadInput(_line(error.errors(include_url=False), table, where)) from None
+
+
+def _mistake(message: str, got: Any, *place: str) -> ValidationError:
+    """pydantic's error with a complete message, for what is at `place` below here."""
+    return ValidationError.from_exception_data(
+        "options", [{"type": PydanticCustomError(_COMPLETE, message), "loc": place, "input": got}]
+    )
+
+
+def _line(mistakes: list[ErrorDetails], given: Any, where: str) -> str:
+    """The first mistake as `where: expected ..; got ..`; `given` is the whole that was checked."""
+    first = mistakes[0]
+    place = _place(first, given)
+    start = "".join(f"{part}." for part in (where, *place) if part != "")
+    start = f"{start[:-1]}: " if start else ""
+    if first["type"] == _COMPLETE:
+        return f"{start}{first['msg']}"
+    if first["type"] in _MISSING:
+        return f"{start}expected a value; got none"
+    alternatives = [first]
+    if len(place) < len(first["loc"]):  # one of several types: pydantic has a mistake for each
+        alternatives += [other for other in mistakes[1:] if other["loc"][: len(place)] == place]
+    message = ", or ".join(_expected(one).removeprefix("expected ") for one in alternatives)
     got = "" if "; got" in message else f"; got {first['input']!r}"
-    return f"{at}: {message}{got}"
+    return f"{start}expected {message}{got}"
 
 
-def _expected(mistake: Any) -> str:
+def _place(mistake: ErrorDetails, given: Any) -> tuple[Hashable, ...]:
+    """The keys that lead to a mistake in what was given.
+
+    Behind them, pydantic adds the type that it tried, where an option has several types.
+    """
+    location = mistake["loc"]
+    if mistake["type"] in (_COMPLETE, *_MISSING):
+        return location
+    for depth, part in enumerate(location):
+        inside = given if isinstance(given, dict) else dict(enumerate(_items(given)))
+        if part not in inside:
+            return location[:depth]
+        given = inside[part]
+    return location
+
+
+def _items(given: Any) -> Iterable[Any]:
+    return given if isinstance(given, list | tuple) else ()
+
+
+def _expected(mistake: ErrorDetails) -> str:
     message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     return message if message.startswith("expected") else f"expected otherwise: {message}"

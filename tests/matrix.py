@@ -12,7 +12,7 @@ import numpy as np
 import tiny
 import torch
 
-from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
+from mpifl.algorithms import ALGORITHMS, SERVER_OPTIMIZERS
 from mpifl.parallel.communicator import Communicator
 from mpifl.training.gradients import GRADIENTS
 from mpifl.training.rounds import run
@@ -30,11 +30,16 @@ SMALL = ("mlp", "lenet", "fedln_cnn", "resnet20", "vit")
 FACTORS: dict[str, dict[str, Any]] = {
     "algorithm": {name: {"name": name} for name in ALGORITHMS}
     | {
-        f"fedavg, {name}": {"name": "fedavg", "server_step": name}
-        for name in SERVER_STEPS
+        f"fedavg, {name}": {"name": "fedavg", "server_optimizer": name}
+        for name in SERVER_OPTIMIZERS
         if name != "sgd"
     }
-    | {"scaffold, momentum": {"name": "scaffold", "server_step": {"name": "sgd", "momentum": 0.5}}},
+    | {
+        "scaffold, momentum": {
+            "name": "scaffold",
+            "server_optimizer": {"name": "sgd", "momentum": 0.5},
+        }
+    },
     "loss": {
         text: text
         for text in (

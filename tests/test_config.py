@@ -1,8 +1,16 @@
+import jsonschema
 import pytest
 
 from mpifl import config
-from mpifl.options import BadInput
+from mpifl.algorithms import ALGORITHMS
+from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.fedopt import Adam
+from mpifl.models.mlp import Mlp
+from mpifl.options import BadInput, Named, options
 from mpifl.runner import schema
+from mpifl.schedules import Cosine
+from mpifl.training.gradients import Sam
+from mpifl.training.local import Local
 
 
 def resolve(text="", *assignments):
@@ -18,7 +26,7 @@ def test_every_default_stands_in_the_text_and_the_text_gives_the_config_again():
     text = schema.text(resolve("seed = 7"))
     options = (
         "alpha = 0.5",
-        "[algorithm.server_step]",
+        "[algorithm.server_optimizer]",
         "nesterov = false",
         'kind = "fixed"',
         'name = "constant"',
@@ -134,3 +142,165 @@ def test_broken_toml_names_file_and_place(tmp_path, text):
 def test_an_override_without_key_or_value_is_refused(assignment):
     with pytest.raises(BadInput, match="command line: expected key.path=value"):
         config.override({}, [assignment])
+
+
+OLD_NAMES = {
+    "a name": 'algorithm = { name = "fedavg", server_step = "adam" }',
+    "a table": '[algorithm.server_step]\nname = "adam"',
+    "a table under another algorithm": '[algorithm]\nname = "scaffold"\nserver_step.lr = 0.5',
+}
+
+
+@pytest.mark.parametrize("case", OLD_NAMES)
+def test_an_old_name_of_an_option_means_the_same_as_the_name_today(case):
+    old = OLD_NAMES[case]
+    new = old.replace("server_step", "server_optimizer")
+    assert new != old
+    assert resolve(old) == resolve(new) != resolve()
+    assert "server_step" not in schema.text(resolve(old))
+
+
+def test_an_old_name_in_a_dict_or_on_the_command_line_means_the_same():
+    expected = resolve("[algorithm.server_optimizer]\nname = 'yogi'\nlr = 0.5")
+    given = ["algorithm.server_step=yogi", "algorithm.server_step.lr=0.5"]
+    assert resolve("", *given) == expected
+    assert schema.resolve({"algorithm": {"server_step": {"name": "yogi", "lr": 0.5}}}) == expected
+
+
+def test_old_and_new_names_in_different_files_are_one_option(tmp_path):
+    write(
+        tmp_path,
+        base='[algorithm.server_step]\nname = "adam"\nlr = 0.5',
+        top='extends = "base.toml"\n[algorithm.server_optimizer]\nbeta1 = 0.5',
+    )
+    got = schema.resolve(config.read(tmp_path / "top.toml"))
+    assert got.algorithm.server_optimizer == Adam(lr=0.5, beta1=0.5)
+
+
+def test_old_and_new_name_in_one_table_are_refused():
+    both = "algorithm = { server_step = 'adam', server_optimizer = 'yogi' }"
+    with pytest.raises(
+        BadInput, match="algorithm.server_optimizer: expected it once; got it twice"
+    ):
+        resolve(both)
+
+
+def test_a_dict_may_hold_instances_in_place_of_tables():
+    got = schema.resolve(
+        {
+            "algorithm": FedAvg(server_optimizer=Adam(lr=0.5)),
+            "model": Mlp(hidden=(8, 4)),
+            "local": Local(lr=0.5, gradient=Sam(rho=0.1), schedule=Cosine(warmup=3)),
+        }
+    )
+    assert got == schema.resolve(
+        {
+            "algorithm": {"server_optimizer": {"name": "adam", "lr": 0.5}},
+            "model": {"name": "mlp", "hidden": [8, 4]},
+            "local": {
+                "lr": 0.5,
+                "gradient": {"name": "sam", "rho": 0.1},
+                "schedule": {"name": "cosine", "warmup": 3},
+            },
+        }
+    )
+    assert schema.text(resolve(schema.text(got))) == schema.text(got)
+
+
+@options
+class Halved(FedAvg):
+    """An algorithm that the tables do not have."""
+
+    half: float = 0.5
+
+
+def test_a_name_added_to_a_table_later_is_known_to_configs_errors_and_schema(monkeypatch):
+    with pytest.raises(BadInput, match="algorithm: expected an instance of a class with a name"):
+        schema.resolve({"algorithm": Halved()})
+    monkeypatch.setitem(ALGORITHMS, "halved", Halved)
+    got = schema.resolve({"algorithm": {"name": "halved", "half": 0.25}})
+    assert got.algorithm == Halved(half=0.25)
+    assert schema.text(resolve(schema.text(got))) == schema.text(got)
+    assert schema.resolve({"algorithm": Halved()}).algorithm == Halved()
+    with pytest.raises(BadInput, match="did you mean halved"):
+        resolve("algorithm = 'halve'")
+    assert "halved" in schema.json_schema()["properties"]["algorithm"]["oneOf"][0]["enum"]
+
+
+NOT_TOML = {"none": None, "an object": object(), "a set": {1}, "a path": tuple}
+
+
+@pytest.mark.parametrize("case", NOT_TOML)
+def test_a_free_table_of_what_toml_cannot_write_is_refused(case):
+    with pytest.raises(BadInput, match=r"data.options: expected values that TOML can write; got"):
+        schema.resolve({"data": {"name": "digits", "options": {"x": NOT_TOML[case]}}})
+
+
+@pytest.mark.parametrize("raw", [{1: 2}, {None: 3}, {("a", "b"): 4}])
+def test_a_key_that_is_no_text_is_unknown(raw):
+    with pytest.raises(BadInput, match="unknown key"):
+        schema.resolve(raw)
+
+
+def marks(kind, path=""):
+    """Every option that is chosen by name: its dotted name, mark and default."""
+    for name, option in kind.__pydantic_fields__.items():
+        mark = next((mark for mark in option.metadata if isinstance(mark, Named)), None)
+        if mark:
+            yield f"{path}{name}", mark, option.default
+            for inner in mark.table.values():
+                yield from marks(inner, f"{path}{name}.")
+        elif hasattr(option.annotation, "__pydantic_fields__"):
+            yield from marks(option.annotation, f"{path}{name}.")
+
+
+def test_a_table_without_a_name_means_the_default():
+    found = list(marks(schema.Config))
+    assert {path for path, _, _ in found} == schema.TABLES.keys()
+    for _, mark, default in found:
+        assert mark.name_of(default) == mark.default
+
+
+SCHEMA = schema.json_schema()
+AGREED = {
+    "": True,
+    "rounds = 3": True,
+    "rounds = 0": False,
+    "rouns = 3": False,
+    "model = 'cnn'": True,
+    "model = 'cnm'": False,
+    "model = { projection = 8 }": True,
+    "model = { name = 'mlp', hidden = [8, 8] }": True,
+    "model = { name = 'mlp', hidden = 8 }": False,
+    "model = { name = 'mlp', projection = 8 }": False,
+    "[algorithm.server_optimizer]\nname = 'adam'\nbeta1 = 0.5": True,
+    "[algorithm.server_optimizer]\nname = 'adam'\nbeta1 = 1.0": False,
+    "[algorithm]\nname = 'feddyn'\nserver_optimizer = 'adam'": False,
+    "[local]\nlr = -1.0": False,
+    "[local]\nschedule = { name = 'milestones', at = [0.5, 0.9] }": True,
+}
+
+
+@pytest.mark.parametrize("text", AGREED)
+def test_the_json_schema_accepts_what_is_accepted(text):
+    raw = config.parse(text, "test")
+    fits = jsonschema.Draft202012Validator(SCHEMA).is_valid(raw)
+    assert fits == AGREED[text]
+    if fits:
+        schema.resolve(raw)
+    else:
+        with pytest.raises(BadInput):
+            schema.resolve(raw)
+
+
+def test_the_json_schema_accepts_the_demo_and_the_text_of_all_options():
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    validator.check_schema(SCHEMA)
+    validator.validate(config.read("configs/demo.toml"))
+    validator.validate(config.parse(schema.text(resolve()), "text"))
+
+
+def test_the_json_schema_describes_options():
+    section = SCHEMA["$defs"]["Local"]["properties"]["epochs"]
+    assert "passes over the client's samples" in section["description"]
+    assert section["default"] == 1

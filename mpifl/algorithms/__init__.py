@@ -7,14 +7,15 @@ from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.feddc import FedDC
 from mpifl.algorithms.feddyn import FedDyn
 from mpifl.algorithms.fednova import FedNova
-from mpifl.algorithms.fedopt import SERVER_STEPS
+from mpifl.algorithms.fedopt import SERVER_OPTIMIZERS
 from mpifl.algorithms.fedprox import FedProx
 from mpifl.algorithms.fedspeed import FedSpeed
 from mpifl.algorithms.scaffold import Scaffold
+from mpifl.training.algorithm import Algorithm
 
-__all__ = ["ALGORITHMS", "SERVER_STEPS"]
+__all__ = ["ALGORITHMS", "SERVER_OPTIMIZERS"]
 
-ALGORITHMS = {
+ALGORITHMS: dict[str, type[Algorithm]] = {
     "fedavg": FedAvg,
     "fedprox": FedProx,
     "scaffold": Scaffold,

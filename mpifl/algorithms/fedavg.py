@@ -4,11 +4,9 @@ towards it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
-from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.fedopt import Optimizer, Sgd
 from mpifl.options import options
 from mpifl.training.algorithm import Algorithm, Train
 from mpifl.training.messages import Vectors
@@ -18,11 +16,11 @@ from mpifl.training.messages import Vectors
 class FedAvg(Algorithm):
     """The weighted mean of the cohort's models."""
 
-    server_step: Any = Sgd()
+    server_optimizer: Optimizer = Sgd()
     """how the server moves towards the mean"""
 
     def init_server(self, w: Tensor) -> Vectors:
-        return self.server_step.init(w)
+        return self.server_optimizer.init(w)
 
     def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         return {"w": train(sent["w"]).y}, own
@@ -30,4 +28,4 @@ class FedAvg(Algorithm):
     def server(
         self, w: Tensor, server: Vectors, mean: Vectors, share: float
     ) -> tuple[Tensor, Vectors]:
-        return self.server_step(w, mean["w"], server)
+        return self.server_optimizer(w, mean["w"], server)

@@ -10,11 +10,11 @@ most where steps are few.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.fedopt import Optimizer, Sgd
 from mpifl.options import NonNegative, options
 from mpifl.training.algorithm import Algorithm, Train
 from mpifl.training.messages import Vectors
@@ -26,12 +26,12 @@ class FedNova(Algorithm):
 
     mu: NonNegative = 0.0
     """strength of a proximal term (mu/2)||y - w||^2"""
-    server_step: Any = Sgd()
+    server_optimizer: Optimizer = Sgd()
 
     fresh_momentum: ClassVar[bool] = True
 
     def init_server(self, w: Tensor) -> Vectors:
-        return self.server_step.init(w)
+        return self.server_optimizer.init(w)
 
     def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         w = sent["w"]
@@ -44,4 +44,4 @@ class FedNova(Algorithm):
     def server(
         self, w: Tensor, server: Vectors, mean: Vectors, share: float
     ) -> tuple[Tensor, Vectors]:
-        return self.server_step(w, w - mean["a"] * mean["d"], server)
+        return self.server_optimizer(w, w - mean["a"] * mean["d"], server)

@@ -14,14 +14,27 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from mpifl.options import Positive, options
+from mpifl.options import Named, Positive, options
 from mpifl.training.messages import Vectors
 
 Decay = Annotated[float, Ge(0), Lt(1)]
 
 
 @options
-class Sgd:
+class ServerOptimizer(ABC):
+    """How a server moves towards a target."""
+
+    @abstractmethod
+    def init(self, w: Tensor) -> Vectors:
+        """What it remembers before the first round."""
+
+    @abstractmethod
+    def __call__(self, w: Tensor, target: Tensor, state: Vectors) -> tuple[Tensor, Vectors]:
+        """The next weights, and what it remembers then."""
+
+
+@options
+class Sgd(ServerOptimizer):
     """m <- beta m + D;  w <- w + lr m.  With lr 1 and no momentum it is the target itself, bit for bit."""
 
     lr: Positive = 1.0
@@ -38,7 +51,7 @@ class Sgd:
 
 
 @options
-class Adaptive(ABC):
+class Adaptive(ServerOptimizer):
     """m <- beta1 m + (1 - beta1) D;  v by the optimiser, from tau^2 on;  w <- w + lr m / (sqrt(v) + tau)."""
 
     lr: Positive = 0.1
@@ -87,4 +100,12 @@ class Yogi(Adaptive):
         return v - (1 - self.beta2) * squares * (v - squares).sign()
 
 
-SERVER_STEPS = {"sgd": Sgd, "adagrad": Adagrad, "adam": Adam, "yogi": Yogi}
+SERVER_OPTIMIZERS: dict[str, type[ServerOptimizer]] = {
+    "sgd": Sgd,
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "yogi": Yogi,
+}
+
+Optimizer = Annotated[ServerOptimizer, Named(SERVER_OPTIMIZERS, "sgd")]
+"""the type of an option that is a server optimiser, chosen by name"""

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
-from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.fedopt import Optimizer, Sgd
 from mpifl.options import NonNegative, options
 from mpifl.training.algorithm import Algorithm, Train
 from mpifl.training.messages import Vectors
@@ -19,10 +17,10 @@ class FedProx(Algorithm):
     """f_c(y) + (mu/2)||y - w||^2; mu = 0 is FedAvg."""
 
     mu: NonNegative = 1e-4
-    server_step: Any = Sgd()
+    server_optimizer: Optimizer = Sgd()
 
     def init_server(self, w: Tensor) -> Vectors:
-        return self.server_step.init(w)
+        return self.server_optimizer.init(w)
 
     def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         return {"w": train(sent["w"], pull=self.mu).y}, own
@@ -30,4 +28,4 @@ class FedProx(Algorithm):
     def server(
         self, w: Tensor, server: Vectors, mean: Vectors, share: float
     ) -> tuple[Tensor, Vectors]:
-        return self.server_step(w, mean["w"], server)
+        return self.server_optimizer(w, mean["w"], server)

@@ -11,12 +11,10 @@ is left out of w - y.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.fedopt import Optimizer, Sgd
 from mpifl.options import options
 from mpifl.training.algorithm import Algorithm, Train
 from mpifl.training.local import Trained
@@ -40,10 +38,10 @@ def renewed(control: Tensor, shared: Tensor, w: Tensor, trained: Trained) -> Ten
 class Scaffold(Algorithm):
     """The controls' weighted mean over all clients is the server's, after every round."""
 
-    server_step: Any = Sgd()
+    server_optimizer: Optimizer = Sgd()
 
     def init_server(self, w: Tensor) -> Vectors:
-        return {"c": torch.zeros_like(w), **self.server_step.init(w)}
+        return {"c": torch.zeros_like(w), **self.server_optimizer.init(w)}
 
     def init_client(self, w: Tensor) -> Vectors:
         return {"c": torch.zeros_like(w)}
@@ -60,5 +58,5 @@ class Scaffold(Algorithm):
     def server(
         self, w: Tensor, server: Vectors, mean: Vectors, share: float
     ) -> tuple[Tensor, Vectors]:
-        w, server = self.server_step(w, mean["w"], server)
+        w, server = self.server_optimizer(w, mean["w"], server)
         return w, {**server, "c": server["c"] + share * mean["c"]}

@@ -6,13 +6,14 @@ from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.losses.fedalign import FedAlign
 from mpifl.losses.fedlc import FedLC
 from mpifl.losses.gradaug import GradAug
+from mpifl.losses.loss import Loss
 from mpifl.losses.man import Man
 from mpifl.losses.mixup import Mixup
 from mpifl.losses.moon import Moon
 from mpifl.losses.prox import Prox
 from mpifl.losses.stochdepth import StochDepth
 
-LOSSES = {
+LOSSES: dict[str, type[Loss]] = {
     "ce": CrossEntropy,
     "fedlc": FedLC,
     "man": Man,

@@ -13,7 +13,7 @@ from dataclasses import fields
 from typing import Any
 
 from mpifl.losses.loss import Loss, Sum, Wrapper
-from mpifl.options import BadInput, instance, suggestion
+from mpifl.options import BadInput, suggestion, validated
 from mpifl.schedules import SCHEDULES, Schedule
 
 WHERE = "local.loss"
@@ -99,7 +99,7 @@ def _term(node: ast.expr, table: dict[str, type]) -> Any:
         options["loss"] = _whole(call.args[0], table)
     elif call.args:
         raise _mistake(f"got {ast.unparse(node)!r}, whose options lack names")
-    return instance(table[name], options, where)
+    return validated(table[name], options, where)
 
 
 def _as_call(node: ast.expr) -> ast.Call:
@@ -128,7 +128,7 @@ def _value(node: ast.expr, where: str) -> Any:
     if name in SCHEDULES:
         if call.args:
             raise _mistake(f"got {ast.unparse(call)!r}, whose options lack names")
-        return instance(SCHEDULES[name], _options(call, where), where)
+        return validated(SCHEDULES[name], _options(call, where), where)
     if name in ("true", "false") and node is call.func:
         return name == "true"
     value = ast.literal_eval(node)

@@ -1,44 +1,62 @@
-"""What a config may say: every option with its default, every name, and what does not go together."""
+"""What a config may say: its sections with every option and default, the config, and what does not
+go together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field, fields, replace
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomli_w
 from annotated_types import Ge, Le
+from pydantic import AfterValidator
 
 from mpifl import config as configs
-from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
+from mpifl.algorithms import ALGORITHMS
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.data.batches import Augmentation
-from mpifl.data.partition import PARTITIONS
+from mpifl.data.partition import PARTITIONS, Partition
 from mpifl.data.partition.dirichlet import Dirichlet
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
 from mpifl.losses.expression import render
 from mpifl.models import MODELS, Model
 from mpifl.models.cnn import Cnn
-from mpifl.options import BadInput, Count, NonNegative, NonNegativeInt, options
-from mpifl.schedules import SCHEDULES
+from mpifl.options import (
+    BadInput,
+    Count,
+    Named,
+    NonNegative,
+    NonNegativeInt,
+    adapter,
+    option_names,
+    options,
+    tables,
+    validated,
+)
 from mpifl.store import Run
+from mpifl.training.algorithm import Algorithm
 from mpifl.training.evaluate import Evaluation
-from mpifl.training.gradients import GRADIENTS, Plain
+from mpifl.training.gradients import Plain
 from mpifl.training.local import Local
 from mpifl.training.sampling import Participation
 
 GENERATED = ("digits", "synthetic")
 """data sets that need no packed file"""
 
-TABLES: configs.Tables = {
-    "partition": PARTITIONS,
-    "model": MODELS,
-    "algorithm": ALGORITHMS,
-    "algorithm.server_step": SERVER_STEPS,
-    "local.gradient": GRADIENTS,
-    "local.schedule": SCHEDULES,
-}
+
+def _only_toml(table: dict[str, Any]) -> dict[str, Any]:
+    try:
+        tomli_w.dumps(table)
+    except TypeError as error:
+        raise ValueError(f"expected values that TOML can write; got: {error}") from None
+    return table
+
+
+Free = Annotated[dict[str, Any], AfterValidator(_only_toml)]
+"""a table of any options, which are stored as they are"""
 
 
 @options
@@ -49,7 +67,7 @@ class Data:
     """digits or synthetic, made on the spot; for a packed file, a name to show"""
     path: str = ""
     """a file packed by `mpifl data`"""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Free = field(default_factory=dict)
     """options of digits and synthetic"""
     train_limit: NonNegativeInt = 0
     """use this many training samples, a class-stratified choice; 0: all"""
@@ -80,15 +98,23 @@ class Results:
     def clients_rounds(self, rounds: int) -> frozenset[int]:
         """The rounds, of `rounds`, whose clients' weights are kept."""
         every = self.clients_every
-        return frozenset({rounds, *range(every, rounds + 1, every)}) if every else frozenset()
+        if not every:
+            return frozenset()
+        return frozenset({rounds, *range(every, rounds + 1, every)})
 
     def weights_rounds(self, rounds: int) -> frozenset[int]:
-        """The rounds whose global weights are kept: those that clients' weights began from too."""
-        clients, every = self.clients_rounds(rounds), self.weights_every
-        regular = range(every, rounds + 1, every) if every else ()
-        return frozenset(
-            {rounds, *regular, *clients, *(round - 1 for round in clients if round > 1)}
-        )
+        """The rounds, of `rounds`, whose global weights are kept.
+
+        Where clients' weights are kept, so are the global weights before and after their training.
+        """
+        kept = {rounds}
+        if self.weights_every:
+            kept.update(range(self.weights_every, rounds + 1, self.weights_every))
+        for after in self.clients_rounds(rounds):
+            kept.add(after)
+            if after > 1:
+                kept.add(after - 1)
+        return frozenset(kept)
 
 
 @options
@@ -128,19 +154,23 @@ class Config:
     """what a client whose loss is not finite does to the run"""
     participation: Participation = Participation()
     data: Data = Data(name="digits")
-    partition: Any = Dirichlet()
-    model: Any = Cnn()
-    algorithm: Any = FedAvg()
+    partition: Annotated[Partition, Named(PARTITIONS, "dirichlet")] = Dirichlet()
+    model: Annotated[Model, Named(MODELS, "cnn")] = Cnn()
+    algorithm: Annotated[Algorithm, Named(ALGORITHMS, "fedavg")] = FedAvg()
     local: Local = Local()
     evaluation: Evaluation = Evaluation()
     results: Results = Results()
     runtime: Runtime = Runtime()
-    published: dict[str, Any] = field(default_factory=dict)
+    published: Free = field(default_factory=dict)
     """numbers that a paper gives for this run, to compare with; nothing is made of them"""
 
 
+TABLES = tables(Config)
+"""the classes that a name may choose, for every section with a name, by its dotted path"""
+
+
 def raw(path: str, assignments: Sequence[str]) -> dict:
-    """The raw config of a TOML file, or of a finished run, with overrides applied."""
+    """The raw config of a TOML file, or of a run, with overrides applied. Raises BadInput."""
     if Path(path).is_dir() or path.endswith(".h5"):
         stored = configs.parse(Run.open(path).config, path)
     else:
@@ -149,64 +179,124 @@ def raw(path: str, assignments: Sequence[str]) -> dict:
 
 
 def resolve(raw: dict) -> Config:
-    """The checked config of `raw`; raises BadInput at the first mistake that can be seen without
-    the data.
+    """The checked config of a raw one, in which sections may be tables or instances.
+
+    Raises BadInput at the first mistake that can be seen without the data.
     """
-    config = configs.build(Config, raw, TABLES)
+    config = validated(Config, configs.renamed(raw))
+    for check in _CHECKS:
+        check(config)
+    return config
+
+
+def text(config: Config) -> str:
+    """The config as TOML text in which every option stands, the loss's too."""
+    table = adapter(Config).dump_python(config)
+    table["local"]["loss"] = render(parse_loss(config.local.loss, LOSSES), LOSSES)
+    return tomli_w.dumps(table)
+
+
+def json_schema() -> dict[str, Any]:
+    """What a config may say, as a JSON Schema; an editor can check and complete a config by it."""
+    return adapter(Config).json_schema()
+
+
+# --- what does not go together ------------------------------------------------------------------
+
+
+def _check_name(config: Config) -> None:
     if config.name in ("", ".", "..") or not {"/", "\0"}.isdisjoint(config.name):
         raise BadInput(
             f"name: expected a name that a folder can have, without /; got {config.name!r}"
         )
+
+
+def _check_named(config: Config) -> None:
+    """Refuse an instance of a class that has no name, which could not be written."""
+    for path, table in TABLES.items():
+        value: Any = config
+        for name in path.split("."):
+            value = getattr(value, name, None)
+        if value is not None and type(value) not in table.values():
+            raise BadInput(
+                f"{path}: expected an instance of a class with a name; got {value!r}; "
+                f"allowed: {', '.join(table)}"
+            )
+
+
+def _check_participation(config: Config) -> None:
     config.participation.cohort(config.seed, 1, config.clients)
-    _refuse_misfit(config.local.loss, config.model)
+
+
+def _check_loss(config: Config) -> None:
+    """Refuse a loss that needs what the model lacks, or has not switched on."""
+    loss, model = config.local.loss, config.model
+    missing = parse_loss(loss, LOSSES).needs - model.capabilities - {"previous"}
+    if not missing:
+        return
+    if missing <= set(option_names(type(model))):
+        [name] = missing
+        raise BadInput(
+            f"model.{name}: expected more than 0, such as 256, for {loss!r} needs a {name} head; "
+            "got 0"
+        )
+    able = [
+        name
+        for name, kind in MODELS.items()
+        if missing <= kind().capabilities.union(option_names(kind))
+    ]
+    raise BadInput(
+        f"local.loss: {loss!r} needs a model with {', '.join(sorted(missing))}; "
+        f"got {model.name}; allowed: {', '.join(able) or 'none'}"
+    )
+
+
+def _check_evaluation(config: Config) -> None:
     if config.evaluation.models and config.evaluation.where == "shared":
         raise BadInput(
             "evaluation.where: expected server, where evaluation.models are tested; got shared"
         )
-    _refuse_other_steps(config.algorithm, config.local)
-    if config.local.nesterov and not config.local.momentum:
-        raise BadInput("local.nesterov: expected a local.momentum above 0 with it; got 0.0")
-    if not config.data.path and config.data.name not in GENERATED:
-        raise BadInput(
-            f"data.path: expected a file packed by `mpifl data NAME --out FILE`, or data.name one of "
-            f"{', '.join(GENERATED)}; got no path and the name {config.data.name!r}"
-        )
-    return config
 
 
-def _refuse_other_steps(rule: Any, local: Local) -> None:
-    """BadInput where local steps are none that the rule can have."""
-    name = type(rule).__name__
-    if rule.gradient is not None and not isinstance(local.gradient, Plain):
-        got = type(local.gradient).__name__.lower()
+def _check_gradient(config: Config) -> None:
+    """Refuse a gradient beside an algorithm's own."""
+    if type(config.algorithm).gradient is not None and not isinstance(config.local.gradient, Plain):
+        name = type(config.algorithm).__name__
+        got = type(config.local.gradient).__name__.lower()
         raise BadInput(
             f"local.gradient: expected plain, since {name} brings its own gradient; got {got}"
         )
-    if rule.fresh_momentum and local.momentum and local.momentum_state == "persist":
+
+
+def _check_momentum(config: Config) -> None:
+    """Refuse momentum that the algorithm cannot have, and Nesterov's without any."""
+    local = config.local
+    persists = local.momentum and local.momentum_state == "persist"
+    if config.algorithm.fresh_momentum and persists:
+        name = type(config.algorithm).__name__
         raise BadInput(
-            f"local.momentum_state: expected reset, since {name} weighs the gradients of one round only; got persist"
+            f"local.momentum_state: expected reset, since {name} weighs the gradients of one round "
+            "only; got persist"
+        )
+    if local.nesterov and not local.momentum:
+        raise BadInput("local.nesterov: expected a local.momentum above 0 with it; got 0.0")
+
+
+def _check_data(config: Config) -> None:
+    if not config.data.path and config.data.name not in GENERATED:
+        raise BadInput(
+            "data.path: expected a file packed by `mpifl data NAME --out FILE`, or data.name one "
+            f"of {', '.join(GENERATED)}; got no path and the name {config.data.name!r}"
         )
 
 
-def _refuse_misfit(text: str, model: Model) -> None:
-    """BadInput where the loss asks for what the model lacks, or has not switched on."""
-    missing = parse_loss(text, LOSSES).needs - model.capabilities - {"previous"}
-    if not missing:
-        return
-    options = {name: {option.name for option in fields(kind)} for name, kind in MODELS.items()}
-    if missing <= options[model.name]:
-        [name] = missing
-        raise BadInput(
-            f"model.{name}: expected more than 0, such as 256, for {text!r} needs a {name} head; got 0"
-        )
-    able = [name for name, kind in MODELS.items() if missing <= kind().capabilities | options[name]]
-    raise BadInput(
-        f"local.loss: {text!r} needs a model with {', '.join(sorted(missing))}; got {model.name}; allowed: "
-        f"{', '.join(able) or 'none'}"
-    )
-
-
-def text(config: Config) -> str:
-    """The config as TOML in which every option stands, the loss's too."""
-    loss = render(parse_loss(config.local.loss, LOSSES), LOSSES)
-    return configs.text(replace(config, local=replace(config.local, loss=loss)), TABLES)
+_CHECKS = (
+    _check_name,
+    _check_named,
+    _check_participation,
+    _check_loss,
+    _check_evaluation,
+    _check_gradient,
+    _check_momentum,
+    _check_data,
+)

@@ -9,7 +9,7 @@ import json
 import tomllib
 from typing import Any
 
-from mpifl.config import flat
+from mpifl.config import first_name, flat, name_today
 from mpifl.options import BadInput
 
 _FREE = (
@@ -27,8 +27,10 @@ _ABSENT = object()
 def digest(config: str) -> str:
     """SHA-256 in hex of the binding options of a TOML text, whatever their order and the text's
     form.
+
+    It is of the options' first names, so that it stays the same when an option is renamed.
     """
-    options = {key: value for key, value in _binding(config).items() if key != "rounds"}
+    options = {first_name(key): value for key, value in _binding(config).items() if key != "rounds"}
     return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -52,7 +54,8 @@ def check_same(where: str, old: str, new: str) -> None:
 
 
 def _binding(config: str) -> dict[str, Any]:
-    return {key: value for key, value in flat(tomllib.loads(config)).items() if not _is_free(key)}
+    options = {name_today(key): value for key, value in flat(tomllib.loads(config)).items()}
+    return {key: value for key, value in options.items() if not _is_free(key)}
 
 
 def _is_free(key: str) -> bool:

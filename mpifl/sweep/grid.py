@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mpifl import config as configs
-from mpifl.options import BadInput, options
+from mpifl.options import BadInput, options, validated
 from mpifl.runner import schema
 
 _MOST_RUNS = 10_000
@@ -73,7 +73,7 @@ class Sweep:
 
 def read(path: Path) -> list[Cell]:
     """The runs of the sweep file at `path`, in the order of their numbers; raises BadInput."""
-    sweep = configs.build(Sweep, configs.read(path), {})
+    sweep = validated(Sweep, configs.read(path))
     axes = [_bases(path.parent, sweep.base), *_cases(sweep.cases), *_grid(sweep.grid)]
     _refuse_twice(axes)
     if (count := prod(map(len, axes))) > _MOST_RUNS:
@@ -176,9 +176,14 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _flat(f"{prefix}.{key}" if prefix else key, inner)
     else:
         yield (
-            f"{prefix}.name" if prefix in schema.TABLES and isinstance(value, str) else prefix,
+            f"{prefix}.name" if _is_named(prefix) and isinstance(value, str) else prefix,
             value,
         )
+
+
+def _is_named(key: str) -> bool:
+    """Whether a key is that of a section with a name."""
+    return configs.name_today(key) in schema.TABLES
 
 
 def _word(key: str, keys: list[str]) -> str:
@@ -195,10 +200,7 @@ def _label(word: str, key: str, given: Options) -> str:
     parts = []
     for option, value in given.items():
         named = (
-            option == f"{key}.name"
-            and key in schema.TABLES
-            or option == key
-            and key.endswith(".name")
+            option == f"{key}.name" and _is_named(key) or option == key and key.endswith(".name")
         )
         shown = _fit(value if isinstance(value, str) else _text(option, value))
         parts.append(

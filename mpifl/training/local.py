@@ -9,7 +9,7 @@ optimiser's weight decay.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Lt
@@ -20,9 +20,9 @@ from mpifl.losses.step import ClientRound, Step
 from mpifl.models.layers import untracked
 from mpifl.models.output import KEEPABLE
 from mpifl.net import Net
-from mpifl.options import Count, NonNegative, NonNegativeInt, Positive, options
-from mpifl.schedules import Constant
-from mpifl.training.gradients import Plain
+from mpifl.options import Count, Named, NonNegative, NonNegativeInt, Positive, options
+from mpifl.schedules import SCHEDULES, Constant, Schedule
+from mpifl.training.gradients import GRADIENTS, Gradient, Plain
 
 
 @options
@@ -37,7 +37,7 @@ class Local:
     drop_last: bool = False
     """leave out the short last batch of a pass, unless it is the client's only one"""
     lr: Positive = 0.1
-    schedule: Any = Constant()
+    schedule: Annotated[Schedule, Named(SCHEDULES, "constant")] = Constant()
     """factor on lr by round"""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     nesterov: bool = False
@@ -50,7 +50,7 @@ class Local:
     """whether a quadratic term (prox, FedDyn ...) is clipped with the gradient; else pull y is
     added after the clip
     """
-    gradient: Any = Plain()
+    gradient: Annotated[Gradient, Named(GRADIENTS, "plain")] = Plain()
     """which gradient a step takes"""
     loss: str = "ce"
     """terms add, wrappers wrap"""

@@ -31,7 +31,10 @@ EQUAL = {
     ),
     "fedspeed without radius": (FedSpeed(alpha=0.3, rho=0.0), FedDyn(alpha=0.3)),
     "fedspeed without its second gradient": (FedSpeed(alpha=0.3, mix=0.0), FedDyn(alpha=0.3)),
-    "fedavg with the plain server step": (FedAvg(server_step=Sgd(lr=1.0, momentum=0.0)), FedAvg()),
+    "fedavg with the plain server step": (
+        FedAvg(server_optimizer=Sgd(lr=1.0, momentum=0.0)),
+        FedAvg(),
+    ),
 }
 
 

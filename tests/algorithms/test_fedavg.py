@@ -64,5 +64,5 @@ def test_server_rate_scales_the_mean_step():
     q = Quadratics()
     local = Local(steps=3, batch=100, lr=LR)
     (whole,) = weights_by_round(q.experiment(FedAvg(), local, rounds=1))
-    (half,) = weights_by_round(q.experiment(FedAvg(server_step=Sgd(lr=0.5)), local, rounds=1))
+    (half,) = weights_by_round(q.experiment(FedAvg(server_optimizer=Sgd(lr=0.5)), local, rounds=1))
     assert (half - (q.start + whole) / 2).abs().max() < 1e-13

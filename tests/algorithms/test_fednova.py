@@ -95,8 +95,8 @@ def test_many_rounds_reach_its_fixed_point():
     assert distance(last, fixed) < 1e-10
 
 
-def test_a_server_step_sees_the_normalised_target():
+def test_a_server_optimizer_sees_the_normalised_target():
     q, local = unequal(), Local(batch=1, lr=0.1)
     (whole,) = weights_by_round(q.experiment(FedNova(), local, 1))
-    (half,) = weights_by_round(q.experiment(FedNova(server_step=Sgd(lr=0.5)), local, 1))
+    (half,) = weights_by_round(q.experiment(FedNova(server_optimizer=Sgd(lr=0.5)), local, 1))
     assert distance(half, (q.start + whole) / 2) < 1e-13

@@ -4,7 +4,7 @@ import pytest
 import torch
 from quadratics import Quadratics, distance, weights_by_round
 
-from mpifl.algorithms import SERVER_STEPS
+from mpifl.algorithms import SERVER_OPTIMIZERS
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.fedopt import Adagrad, Adam, Sgd, Yogi
 from mpifl.training.local import Local
@@ -59,13 +59,15 @@ def test_the_plain_step_is_the_target_itself():
     assert torch.equal(path(Sgd()), TARGETS[-1])
     q, local = Quadratics(), Local(steps=3, batch=100, lr=0.2)
     plain = weights_by_round(q.experiment(FedAvg(), local, 4))
-    named = weights_by_round(q.experiment(FedAvg(server_step=Sgd(lr=1.0, momentum=0.0)), local, 4))
+    named = weights_by_round(
+        q.experiment(FedAvg(server_optimizer=Sgd(lr=1.0, momentum=0.0)), local, 4)
+    )
     assert all(map(torch.equal, plain, named))
 
 
-@pytest.mark.parametrize("name", SERVER_STEPS)
+@pytest.mark.parametrize("name", SERVER_OPTIMIZERS)
 def test_a_step_leaves_what_it_was_given_as_it_was_and_other_states_in_place(name):
-    step = SERVER_STEPS[name]()
+    step = SERVER_OPTIMIZERS[name]()
     w, other = W.clone(), torch.ones(3)
     given = {"other": other, **step.init(w)}
     before = {key: vector.clone() for key, vector in given.items()}
@@ -76,12 +78,12 @@ def test_a_step_leaves_what_it_was_given_as_it_was_and_other_states_in_place(nam
     assert after.keys() == given.keys()
 
 
-@pytest.mark.parametrize("name", SERVER_STEPS)
+@pytest.mark.parametrize("name", SERVER_OPTIMIZERS)
 def test_a_run_with_it_nears_the_optimum(name):
     q = Quadratics(d=2)
     optimum, step = (
         q.optimum(q.share("samples")),
-        SERVER_STEPS[name](lr=0.5 if name == "adagrad" else 0.1),
+        SERVER_OPTIMIZERS[name](lr=0.5 if name == "adagrad" else 0.1),
     )
-    x = q.experiment(FedAvg(server_step=step), Local(steps=1, batch=100, lr=0.2), 80)
+    x = q.experiment(FedAvg(server_optimizer=step), Local(steps=1, batch=100, lr=0.2), 80)
     assert distance(weights_by_round(x)[-1], optimum) < 0.3 * distance(q.start, optimum)

@@ -141,9 +141,9 @@ def test_a_round_at_no_rate_teaches_the_controls_nothing(rule):
     )
 
 
-def test_a_server_step_of_its_own_changes_the_way_and_not_the_goal():
+def test_a_server_optimizer_of_its_own_changes_the_way_and_not_the_goal():
     q = Quadratics()
     x = q.experiment(
-        Scaffold(server_step=Sgd(lr=0.7, momentum=0.3)), LOCAL, 110, objective="uniform"
+        Scaffold(server_optimizer=Sgd(lr=0.7, momentum=0.3)), LOCAL, 110, objective="uniform"
     )
     assert distance(weights_by_round(x)[-1], q.optimum(q.share("uniform"))) < 1e-10

@@ -54,7 +54,7 @@ CASES = {
     "feddc": (of_rule("feddc", alpha=0.0, control=False), BOTH),
     "fedspeed": (of_rule("fedspeed", alpha=0.0, rho=0.0), BOTH),
     "server step": (
-        of_rule("fedavg", server_step={"name": "sgd", "lr": 1.0, "momentum": 0.0}),
+        of_rule("fedavg", server_optimizer={"name": "sgd", "lr": 1.0, "momentum": 0.0}),
         BOTH,
     ),
 }

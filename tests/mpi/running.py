@@ -26,7 +26,7 @@ CONFIG = {
     "data": {"name": "digits", "train_limit": 400},
     "partition": {"name": "dirichlet", "alpha": 0.5},
     "model": {"name": "cnn"},
-    "algorithm": {"name": "scaffold", "server_step": {"name": "sgd", "momentum": 0.5}},
+    "algorithm": {"name": "scaffold", "server_optimizer": {"name": "sgd", "momentum": 0.5}},
     "local": {"lr": 0.05, "batch": 16, "momentum": 0.5, "momentum_state": "persist"},
     "evaluation": {"every": 3, "models": ["cohort", "all"]},
     "results": {"checkpoint_rounds": 2, "commit_seconds": 0.0},

@@ -61,12 +61,13 @@ REFUSED = {
         "algorithm.mu: expected a finite number; got nan",
     ),
     "a decay of one": (
-        {"algorithm": {"name": "fedavg", "server_step": {"name": "adam", "beta1": 1.0}}},
-        "algorithm.server_step.beta1: expected less than 1; got 1.0",
+        {"algorithm": {"name": "fedavg", "server_optimizer": {"name": "adam", "beta1": 1.0}}},
+        "algorithm.server_optimizer.beta1: expected less than 1; got 1.0",
     ),
     "a server step where there is none": (
-        {"algorithm": {"name": "feddyn", "server_step": "adam"}},
-        "algorithm.server_step: expected an option of feddyn; got one of fedavg, fedprox, scaffold, fednova; allowed: "
+        {"algorithm": {"name": "feddyn", "server_optimizer": "adam"}},
+        "algorithm.server_optimizer: expected an option of feddyn; got one of fedavg, fedprox, "
+        "scaffold, fednova; allowed: "
         "alpha",
     ),
     "norms behind nonlinearities where they stand before attention": (

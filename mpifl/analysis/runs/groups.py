@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mpifl.analysis.runs.labels import Options, distinct, label
+from mpifl.config import name_today
 from mpifl.options import BadInput, suggestion
 from mpifl.store import Run
 
@@ -101,7 +102,7 @@ def _flattened(where: str, value: Any) -> Iterable[tuple[str, Any]]:
         for key, below in value.items():
             yield from _flattened(f"{where}.{key}" if where else key, below)
     else:
-        yield where, tuple(value) if isinstance(value, list) else value
+        yield name_today(where), tuple(value) if isinstance(value, list) else value
 
 
 def group(runs: Sequence[Run], by: Sequence[str] = (), labels: Sequence[str] = ()) -> list[Group]:

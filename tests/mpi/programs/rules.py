@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where tiny.py is
 
 import tiny
 
-from mpifl.algorithms import ALGORITHMS, SERVER_STEPS
+from mpifl.algorithms import ALGORITHMS, SERVER_OPTIMIZERS
 from mpifl.parallel.communicator import Communicator
 from mpifl.parallel.mpi import stop_all
 
@@ -32,8 +32,8 @@ CASES |= {
     for name in ("scaffold", "feddc")
 }
 CASES |= {
-    f"fedavg, {name}": {"algorithm": {"name": "fedavg", "server_step": name}}
-    for name in SERVER_STEPS
+    f"fedavg, {name}": {"algorithm": {"name": "fedavg", "server_optimizer": name}}
+    for name in SERVER_OPTIMIZERS
 }
 CASES |= {
     "fedavg, moon": {**HEADED, "local": {"loss": "ce + moon"}},
@@ -45,7 +45,7 @@ CASES |= {
     },
     "scaffold, all": {
         "rounds": 3,
-        "algorithm": {"name": "scaffold", "server_step": {"name": "yogi"}},
+        "algorithm": {"name": "scaffold", "server_optimizer": {"name": "yogi"}},
         "model": {"name": "resnet20", "norm": "batch", "projection": 4},
         "buffers": "pooled",
         "local": {

@@ -1,0 +1,53 @@
+"""A run that was begun before an option was renamed goes on under the option's new name."""
+
+import numpy as np
+import pytest
+
+from mpifl.options import BadInput
+from mpifl.store import Run, Store, checkpoint, compatibility
+
+OLD = """
+rounds = 2
+
+[algorithm]
+name = "fedavg"
+
+[algorithm.server_step]
+name = "sgd"
+lr = 1.0
+momentum = 0.5
+"""
+NEW = OLD.replace("server_step", "server_optimizer")
+
+DIGEST_BEFORE = "0e03638c4e1aff7d7e07ade7b5626bbf60a89cd492f4c2ddc4f6613fd1cddad2"
+"""of OLD, made by version 0.1.0, which stores it with each checkpoint"""
+
+
+@pytest.mark.parametrize("text", [OLD, NEW], ids=["old name", "new name"])
+def test_the_digest_is_that_of_the_version_before(text):
+    assert compatibility.digest(text) == DIGEST_BEFORE
+
+
+@pytest.mark.parametrize("old", [OLD, NEW], ids=["old name", "new name"])
+@pytest.mark.parametrize("new", [OLD, NEW], ids=["old name", "new name"])
+def test_a_text_with_the_old_name_is_the_same_as_one_with_the_new(old, new):
+    compatibility.check_same("run", old, new)
+    changed = new.replace("momentum = 0.5", "momentum = 0.9")
+    assert compatibility.digest(changed) != DIGEST_BEFORE
+    with pytest.raises(BadInput, match="algorithm.server_optimizer.momentum: expected 0.5"):
+        compatibility.check_same("run", old, changed)
+
+
+def test_a_run_begun_with_the_old_name_is_resumed_twice_with_the_new(tmp_path, create, add_round):
+    store = create(tmp_path / "run", config=OLD)
+    for round in (1, 2):
+        add_round(store, round)
+        part = checkpoint.write_part(store.folder, round, 0, {}, store.owner.check)
+        store.checkpoint(round, {"w": np.zeros(10, "f4")}, [part])
+        store.close("stopped")
+        layout = Run.open(store.folder).layout
+        store = Store.resume(
+            store.folder, config=NEW, layout=layout, round=round, provenance={"ranks": 1}
+        )
+    store.close()
+    assert Run.open(store.folder).config == NEW
