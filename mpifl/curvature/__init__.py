@@ -1,13 +1,14 @@
 """Curvature of a net's loss at given weights: operators, and estimators that say how far off they
 are.
 
-    objective = Objective(net, Fixed(samples, indices, batch=100))   # what: the mean cross-entropy of which samples
-    H = Curvature(objective, w)                                      # the Hessian at w [d]; `H(v)` is a product with v
-    ends = lanczos(H, top=10, bottom=1)                              # eigenpairs
-    found = diagonal(H, ends.basis, sizes=H.sizes)                   # trace, diagonal, traces by tensor
-    density = spectrum(H)                                            # the spectrum as a whole
+    objective = Objective(net, Fixed(samples, indices, batch=100))  # the mean cross-entropy
+    H = Curvature(objective, w)                                     # its Hessian at w [d]
+    product = H(v)                                                  # H v
+    ends = lanczos(H, top=10, bottom=1)                             # eigenpairs
+    found = diagonal(H, ends.basis, sizes=H.sizes)                  # trace, diagonal
+    density = spectrum(H)                                           # the whole spectrum
 
-Each works on any `Symmetric`, a dense `Matrix` among them. Nothing here knows of federated
+The estimators work on any `Symmetric`, such as a dense `Matrix`. Nothing here knows of federated
 learning, MPI or files.
 """
 

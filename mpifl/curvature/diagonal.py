@@ -1,14 +1,14 @@
-"""Diagonal and trace from one set of probes (Hutchinson 1990; Bekas et al. 2007), less what Lanczos
-saw.
+"""Diagonal and trace from one set of probes (Hutchinson 1990; Bekas et al. 2007), deflated by a
+Lanczos basis.
 
-H = W'TW + R, where a Lanczos basis W has the large eigenvalues, so that R is small. For a sign
-vector z the entries of z * Rz have the mean diag R; W'TW's diagonal and trace are known. Any W will
-do: the estimate has no bias.
+H = W'TW + R, where a Lanczos basis W has the large eigenvalues, so that R is small. For a random
+sign vector z the entries of z * Rz have the mean diag R; the diagonal and trace of W'TW are known.
+The estimate has no bias for any W.
 
     diag H = diag W'TW + E[z * Rz],     tr H = tr T + E[z'Rz],     var(z'Rz) = 2 (||R||_F^2 - ||diag R||^2)
 
-The squared norm of an average of noisy vectors is too large by their variance; dropping products of
-a probe with itself (a U-statistic) takes that away.
+The squared norm of an average of noisy vectors is too large by their variance. Leaving out the
+products of a probe with itself (a U-statistic) removes this bias.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mpifl.curvature.symmetric import Symmetric
 from mpifl.options import BadInput
 
 _LEAST = 8
-"""probes before the first look at the spread: below, it is too rough to stop by"""
+"""probes before the spread is first looked at: with fewer it is too rough to stop by"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Diagonal:
 
     @property
     def probes(self) -> int:
+        """The number of probes."""
         return len(self.parts)
 
     @property
@@ -63,19 +64,20 @@ class Diagonal:
         return _mean(self.parts.sum(1))
 
     def trace_of(self, tensors: Sequence[int]) -> Estimate:
-        """The trace of the diagonal blocks of some tensors, by their numbers."""
+        """The trace of the diagonal blocks of the tensors with these numbers."""
         return _mean(self.parts[:, list(tensors)].sum(1))
 
     @property
     def square(self) -> Estimate:
-        """||diag H||^2 without bias, so it may be below 0 where it is less than its error.
+        """||diag H||^2 without bias, so it can be negative if it is smaller than its error.
 
-        Its variance is 4 d'Cd + 2 tr C^2, with C the covariance of `mean`. Sign probes make C_ij =
-        R_ij^2 / m off the diagonal, and as none is negative, d'Cd is at most twice what the
-        diagonal of C gives: that is taken.
+        Its variance is 4 d'Cd + 2 tr C^2, with C the covariance of `mean`. With sign probes C_ij =
+        R_ij^2 / m off the diagonal. As none of these is negative, d'Cd is at most twice the value
+        for the diagonal of C; that bound is used.
         """
-        mean, variance = self.mean.double(), self.variance.double()
-        # the same as dropping each probe's product with itself
+        mean = self.mean.double()
+        variance = self.variance.double()
+        # the same as leaving out each probe's product with itself
         value = mean.square().sum() - variance.sum()
         noise = variance.square().sum()
         # d^2 is mean^2 less its noise
@@ -90,8 +92,8 @@ class Diagonal:
         return Estimate(norm, square.error / (2 * norm) if norm else square.error**0.5)
 
     def within(self, tolerance: float, of: Sequence[str] = ("trace", "norm")) -> bool:
-        """Whether two standard errors of each of `of` (trace, norm, square) are within `tolerance`
-        of its value.
+        """Whether each of `of` (trace, norm, square) is within `tolerance`, as `Estimate.within`
+        means it.
         """
         return all(getattr(self, name).within(tolerance) for name in of)
 
@@ -108,19 +110,19 @@ def diagonal(
     block: int = 4,
     seed: int = 0,
 ) -> Diagonal:
-    """The diagonal of `operator`, with what `basis` has seen of it taken out first, from blocks of
-    probes.
+    """The diagonal of `operator`, deflated by `basis`, from blocks of probes.
 
-    Stops once `within(tolerance, of)`, but after `least` probes at the earliest and `most` at the
-    latest. `sizes` splits the vector into tensors, for their traces.
+    Stops when the estimate is `within(tolerance, of)`, after at least `least` and at most `most`
+    probes. `sizes` splits the vector into tensors, for their traces. Raises BadInput unless 2 <=
+    least <= most.
     """
     if not 2 <= least <= most:
         raise BadInput(
             f"diagonal: expected least and most probes with 2 <= least <= most; got {least} and {most}"
         )
-    sums = _Sums(
-        operator, nothing(operator) if basis is None else basis, sizes or [operator.dimension]
-    )
+    if basis is None:
+        basis = nothing(operator)
+    sums = _Sums(operator, basis, sizes or [operator.dimension])
     while True:
         sums.add(signs(operator, seed, range(sums.probes, min(most, sums.probes + block))))
         done = sums.probes >= least and operator.any(sums.result().within(tolerance, of))
@@ -129,17 +131,20 @@ def diagonal(
 
 
 class _Sums:
-    """What is kept of the probes so far: sums over them, and each one's trace by tensor."""
+    """The sums over the probes so far, and each probe's traces by tensor."""
 
     def __init__(self, operator: Symmetric, basis: Basis, sizes: Sequence[int]) -> None:
-        self.operator, self.basis, self.sizes = operator, basis, list(sizes)
+        self.operator = operator
+        self.basis = basis
+        self.sizes = list(sizes)
         self.known = basis.diagonal()
-        self.sum, self.squares = torch.zeros_like(self.known), torch.zeros_like(self.known)
+        self.sum = torch.zeros_like(self.known)
+        self.squares = torch.zeros_like(self.known)
         self.parts: list[Tensor] = []
         self.probes = 0
 
     def add(self, z: Tensor) -> None:
-        """Take in the probes `z [k, d]`."""
+        """Add the probes `z [k, d]`."""
         samples = z * (self.operator(z) - self.basis.product(z))
         self.sum += samples.sum(0)
         self.squares += samples.square().sum(0)
@@ -148,7 +153,9 @@ class _Sums:
         self.probes += len(z)
 
     def result(self) -> Diagonal:
-        m, rest = self.probes, self.sum / self.probes
+        """The estimate from the probes so far."""
+        m = self.probes
+        rest = self.sum / m
         variance = (self.squares / m - rest.square()).clamp_(min=0) / max(m - 1, 1)
         return Diagonal(self.known + rest, variance, torch.cat(self.parts))
 

@@ -1,5 +1,5 @@
-"""How far Hessians of several models disagree (Mendieta et al. 2022, section 3), by their
-diagonals' norm and angle.
+"""How far the Hessians of several models disagree (Mendieta et al. 2022, section 3), by the norms
+and angles of their diagonals.
 
     H_N = mean over pairs (||diag H_k|| - ||diag H_j||)^2,     H_D = mean over pairs cos(diag H_k, diag H_j)
 """
@@ -33,12 +33,11 @@ class Disagreement:
 
 
 def disagreement(diagonals: Sequence[Diagonal]) -> Disagreement:
-    """H_N and H_D over the pairs of different models, from diagonals estimated with probes of their
-    own each.
+    """H_N and H_D over the pairs of different models. Each diagonal has probes of its own.
 
-    Norms are free of the bias that averages of noise have; H_N still has the sum of two norms'
-    variances in it, which is counted in its error. Raises BadInput for fewer than two models,
-    LostInNoise where a norm is.
+    The norms have no bias from noise. H_N is still too large by the variances of two norms; its
+    error includes that. Raises BadInput for fewer than two models, and LostInNoise if a norm is not
+    above its error.
     """
     _refuse_one(len(diagonals))
     norms = [diagonal.norm for diagonal in diagonals]
@@ -48,18 +47,17 @@ def disagreement(diagonals: Sequence[Diagonal]) -> Disagreement:
         raise LostInNoise(
             f"diagonals: expected norms above their errors; got one of {got}; use more probes"
         )
-    n, spread = (
-        torch.tensor([getattr(e, part) for e in norms], dtype=torch.float64)
-        for part in ("value", "error")
-    )
+    n = torch.tensor([norm.value for norm in norms], dtype=torch.float64)
+    spread = torch.tensor([norm.error for norm in norms], dtype=torch.float64)
     units = torch.stack([d.mean for d in diagonals]) / n[:, None].to(diagonals[0].mean)
     cosines = (units @ units.T).double().fill_diagonal_(1.0)
     differences = (n[:, None] - n).square()
     pairs = len(n) * (len(n) - 1)
-    pull = 4 * (n * len(n) - n.sum()) / pairs  # the derivative of the mean by each norm
-    error_n = (pull * spread).square().sum().sqrt() + 2 * spread.square().sum() / len(n)
+    slopes = 4 * (n * len(n) - n.sum()) / pairs  # the derivative of the mean by each norm
+    error_n = (slopes * spread).square().sum().sqrt() + 2 * spread.square().sum() / len(n)
     error_d = _angle_error(units, cosines, n, diagonals)
-    H_N, H_D = differences.sum() / pairs, (cosines.sum() - len(n)) / pairs
+    H_N = differences.sum() / pairs
+    H_D = (cosines.sum() - len(n)) / pairs
     return Disagreement(
         Estimate(H_N.item(), error_n.item()),
         Estimate(H_D.item(), error_d),
@@ -70,10 +68,10 @@ def disagreement(diagonals: Sequence[Diagonal]) -> Disagreement:
 
 def as_released(vectors: Tensor) -> Disagreement:
     """H_N and H_D of `vectors [K, n]` as FedAlign's released code has them: over all K^2 ordered
-    pairs, k = j too.
+    pairs, including k = j.
 
-    So H_N is (K - 1)/K of the mean over different models and H_D nearer to 1. No errors are known
-    (NaN).
+    So H_N is (K - 1)/K of the mean over different models, and H_D is nearer to 1. The errors are
+    not known (NaN).
     """
     _refuse_one(len(vectors))
     vectors = vectors.double()
@@ -90,16 +88,14 @@ def as_released(vectors: Tensor) -> Disagreement:
 
 
 def _angle_error(units: Tensor, cosines: Tensor, n: Tensor, diagonals: Sequence[Diagonal]) -> float:
-    """Standard error of the mean cosine: only what moves a diagonal across its own direction turns
-    it.
-    """
-    total, variance = units.sum(0), 0.0
+    """Standard error of the mean cosine: only noise across a diagonal's own direction turns it."""
+    total = units.sum(0)
+    variance = 0.0
     for k, diagonal in enumerate(diagonals):
         along = (cosines[k].sum() - 1).item()
         across = (total - units[k] - along * units[k]).double()
-        variance += (
-            2 * (across.square() * diagonal.variance.double()).sum().item() / n[k].item() ** 2
-        )
+        noise = (across.square() * diagonal.variance.double()).sum().item()
+        variance += 2 * noise / n[k].item() ** 2
     pairs = len(diagonals) * (len(diagonals) - 1)
     return 2 * variance**0.5 / pairs
 

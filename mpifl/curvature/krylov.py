@@ -1,4 +1,4 @@
-"""A growing orthonormal basis and the operator projected on it: what Lanczos and quadrature build."""
+"""A growing orthonormal basis and the operator projected on it: for Lanczos and for quadrature."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mpifl.curvature.symmetric import Symmetric
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """Orthonormal rows W [m, d] and T = W H W' [m, m]: W'TW is the part of H that has been seen."""
+    """Orthonormal rows W [m, d] and T = W H W' [m, m]: W'TW is the part of H that is known."""
 
     vectors: Tensor
     matrix: Tensor
@@ -26,9 +26,8 @@ class Basis:
     def diagonal(self) -> Tensor:
         """The diagonal [d] of W'TW."""
         diagonal = self.vectors.new_zeros(self.vectors.shape[1])
-        for rows, products in zip(
-            self.vectors.split(8), (self.matrix @ self.vectors).split(8), strict=True
-        ):
+        all_products = self.matrix @ self.vectors
+        for rows, products in zip(self.vectors.split(8), all_products.split(8), strict=True):
             diagonal += (rows * products).sum(0)
         return diagonal
 
@@ -38,23 +37,25 @@ class Basis:
 
 
 def nothing(operator: Symmetric) -> Basis:
-    """The basis of no vectors: nothing has been seen."""
-    zeros = {"dtype": operator.dtype, "device": operator.device}
-    return Basis(torch.zeros(0, operator.dimension, **zeros), torch.zeros(0, 0, **zeros))
+    """The empty basis: nothing of the operator is known."""
+    vectors = torch.zeros(0, operator.dimension, dtype=operator.dtype, device=operator.device)
+    return Basis(vectors, vectors.new_zeros(0, 0))
 
 
 class Space:
-    """A basis that `step` widens by one vector and one product, up to `most`.
+    """A basis that grows by one vector and one product at each `step`, up to `most` vectors.
 
-    Products along a chain of steps leave the space in one direction only, the chain's next vector;
-    `restart` begins another chain, orthogonal to all before. A chain ends by itself where its space
-    is complete.
+    The steps form chains. The products of a chain leave the space in one direction only: that of
+    the chain's next vector. `restart` begins another chain, orthogonal to all vectors before. A
+    chain ends by itself when its space is complete.
     """
 
     def __init__(
         self, operator: Symmetric, most: int, seed: int, start: Tensor | None = None
     ) -> None:
-        self.operator, self.most, self.seed = operator, most, seed
+        self.operator = operator
+        self.most = most
+        self.seed = seed
         self.size = 0
         self.scale = 0.0
         """the largest norm of a product with a unit vector: at most the largest magnitude of an
@@ -64,32 +65,29 @@ class Space:
             0, operator.dimension, dtype=operator.dtype, device=operator.device
         )
         self._matrix = np.zeros((most, most))
-        # of the last vector of each chain: what of its product leaves the space
+        # for the last vector of each chain: the part of its product that leaves the space
         self._leaving: dict[int, Tensor] = {}
         self._starts = 0
-        self._next = start if start is not None else normals(operator, seed, [0])[0]
-        self._next = self._next / self._next.norm()
+        first = normals(operator, seed, [0])[0] if start is None else start
+        self._next: Tensor | None = first / first.norm()
         self._continues = False
 
     @property
     def rounding(self) -> float:
-        """What rounding leaves in values and residuals."""
+        """A bound on rounding errors of values and residuals."""
         return 10 * torch.finfo(self.operator.dtype).eps * self.scale
 
     @property
     def complete(self) -> bool:
-        """Whether the operator maps the space into itself, so that a further step needs a new
-        start.
-        """
+        """Whether the operator maps the space into itself; the next step then begins a new chain."""
         return self._next is None
 
     def step(self) -> None:
-        """Take in the next vector, with one product; the space must not be full."""
-        if self._next is None:
-            self.restart()
-        number, vector = self.size, self._next
+        """Add the next vector, with one product; the space must not be full."""
+        vector = self._new_start() if self._next is None else self._next
+        number = self.size
         if self._continues:
-            del self._leaving[number - 1]  # it is the next vector's direction
+            del self._leaving[number - 1]  # its direction is that of the next vector
         self._store(vector)
         rest = self.operator(vector)
         self.scale = max(self.scale, rest.norm().item())
@@ -101,21 +99,18 @@ class Space:
         self._next = rest / length if self._continues else None
 
     def restart(self) -> None:
-        """Let the next vector be a random one, orthogonal to the space."""
-        self._starts += 1
-        _, rest = self._orthogonalised(normals(self.operator, self.seed, [self._starts])[0])
-        self._next, self._continues = rest / rest.norm(), False
+        """Begin another chain: the next vector is a random one, orthogonal to the space."""
+        self._next = self._new_start()
+        self._continues = False
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The projected operator's eigenvalues [m], ascending, and eigenvectors [m, m], and bounds
-        on residuals [m].
+        """The projected operator's eigenvalues [m], ascending, its eigenvectors [m, m], and bounds
+        on the residuals [m].
         """
         values, coordinates = np.linalg.eigh(self._matrix[: self.size, : self.size])
         ends = list(self._leaving)
-        bounds = np.abs(coordinates[ends]).T @ np.array(
-            [self._leaving[end].norm().item() for end in ends]
-        )
-        return values, coordinates, bounds
+        lengths = np.array([self._leaving[end].norm().item() for end in ends])
+        return values, coordinates, np.abs(coordinates[ends]).T @ lengths
 
     def combine(self, coordinates: np.ndarray) -> Tensor:
         """The vectors [k, d] of `coordinates [m, k]`."""
@@ -123,12 +118,18 @@ class Space:
         return given @ self._vectors[: self.size]
 
     def basis(self) -> Basis:
-        """What the space is now."""
+        """The present basis."""
         matrix = torch.from_numpy(self._matrix[: self.size, : self.size].copy()).to(self._vectors)
         return Basis(self._vectors[: self.size], matrix)
 
+    def _new_start(self) -> Tensor:
+        """A random unit vector, orthogonal to the space."""
+        self._starts += 1
+        _, rest = self._orthogonalised(normals(self.operator, self.seed, [self._starts])[0])
+        return rest / rest.norm()
+
     def _store(self, vector: Tensor) -> None:
-        # room for half as many again: memory follows what is used
+        # memory for half as many vectors again: it grows with use
         if self.size == len(self._vectors):
             room = min(self.most, max(8, self.size * 3 // 2))
             self._vectors = torch.cat(
@@ -140,12 +141,11 @@ class Space:
             self._leaving[end] = rest - (vector @ rest) * vector
 
     def _orthogonalised(self, vector: Tensor) -> tuple[np.ndarray, Tensor]:
-        """The coordinates in the space, float64 [m], and what is left of the vector outside, made
-        so twice.
-        """
-        rows, coordinates = self._vectors[: self.size], 0
+        """The vector's coordinates in the space, float64 [m], and its part outside, by two passes."""
+        rows = self._vectors[: self.size]
+        coordinates = vector.new_zeros(self.size)
         for _ in range(2):
             along = rows @ vector
             vector = vector - along @ rows
             coordinates = coordinates + along
-        return np.asarray(torch.as_tensor(coordinates).double().cpu()), vector
+        return coordinates.double().cpu().numpy(), vector

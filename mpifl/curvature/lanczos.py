@@ -1,10 +1,10 @@
 """Eigenpairs at the ends of the spectrum, by Lanczos (1950) with full, double reorthogonalisation.
 
-Each product widens a space by one vector; the operator projected on it (Rayleigh-Ritz) has
-eigenvalues that approach the outer ones first. Without reorthogonalisation copies of them appear
-that are not there; once leaves some of it. A start vector sees one direction only of an
-eigenvalue's space, so for more than one eigenvalue a second start, orthogonal to all that was
-found, looks for true copies.
+Each product adds one vector to a space. The eigenvalues of the operator projected on the space
+(Rayleigh-Ritz) approach the outer eigenvalues first. Without reorthogonalisation false copies of
+them appear; a single one leaves some of them. A start vector sees only one direction of an
+eigenvalue's space. So if more than one eigenvalue is wanted, a second start, orthogonal to all that
+was found, looks for true copies.
 """
 
 from __future__ import annotations
@@ -20,13 +20,9 @@ from mpifl.curvature.symmetric import Symmetric
 from mpifl.options import BadInput
 
 _LOOKS = 4
-"""products that look for copies of what was found; each that stands out from the rest shows within
-these
-"""
+"""products that look for copies of what was found: a copy that stands out shows within these"""
 _SMALL = 1e-2
-"""eigenvalues under this share of the largest magnitude are asked for at the precision of that
-share
-"""
+"""eigenvalues below this share of the largest magnitude need only the precision of that share"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +30,11 @@ class Eigenpairs:
     """Eigenvalues at one end of the spectrum, the outermost first."""
 
     values: np.ndarray
-    """[k] f8"""
+    """float64 [k]"""
     residuals: np.ndarray
-    """[k]: an eigenvalue lies within this of each value, for certain (up to rounding)"""
+    """[k]: an eigenvalue is certainly this close to each value (up to rounding)"""
     errors: np.ndarray
-    """[k]: the likely error, residual^2 / gap: right unless the gap to the next value hides another
-    eigenvalue
-    """
+    """[k]: the likely error, residual^2 / gap; wrong only if an eigenvalue is missing in the gap"""
     converged: np.ndarray
     """[k]: whether the residual is below the tolerance"""
     vectors: Tensor
@@ -49,7 +43,7 @@ class Eigenpairs:
 
 @dataclass(frozen=True, eq=False)
 class Ends:
-    """What one Lanczos run found."""
+    """The result of `lanczos`."""
 
     top: Eigenpairs
     bottom: Eigenpairs
@@ -67,13 +61,14 @@ def lanczos(
     most: int = 200,
     seed: int = 0,
 ) -> Ends:
-    """The `top` largest and `bottom` smallest eigenvalues (signed), with vectors.
+    """The `top` largest and `bottom` smallest eigenvalues (signed), with their vectors.
 
-    Stops when every residual is at most `tolerance` |value| (3 %: errors were then below 0.1 % on
-    networks), or after `most` products; `converged` says which. Raises BadInput where more are
-    asked for than there are.
+    Stops when every residual is at most `tolerance` |value| (at 3 %, errors on networks were below
+    0.1 %), or after `most` products; `converged` says which. Raises BadInput if more eigenvalues
+    are wanted than the operator has, or than `most`.
     """
-    wanted, d = top + bottom, operator.dimension
+    wanted = top + bottom
+    d = operator.dimension
     if not 1 <= wanted <= d:
         raise BadInput(
             f"lanczos: expected 1 to {d} eigenvalues, the dimension; got top={top} and bottom={bottom}"
@@ -88,13 +83,12 @@ def lanczos(
         settled = space.size >= wanted and operator.any(_settled(space, top, bottom, tolerance))
         if settled and (wanted == 1 or not _copies(space, top, bottom, tolerance)):
             break
-    return Ends(*_pairs(space, top, bottom, tolerance), space.basis(), space.size)
+    largest, smallest = _pairs(space, top, bottom, tolerance)
+    return Ends(largest, smallest, space.basis(), space.size)
 
 
 def _copies(space: Space, top: int, bottom: int, tolerance: float) -> bool:
-    """Whether a fresh start, orthogonal to the space, moves the wanted values: then there was more
-    to find.
-    """
+    """Whether a new start, orthogonal to the space, changes the wanted values."""
     before, _, _ = _ends(space, top, bottom)
     space.restart()
     for _ in range(min(_LOOKS, space.most - space.size)):
@@ -105,9 +99,10 @@ def _copies(space: Space, top: int, bottom: int, tolerance: float) -> bool:
 
 
 def _ends(space: Space, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values, bounds and coordinates of the wanted pairs: first the largest, then the smallest."""
+    """Values, bounds and coordinates of the wanted pairs: the largest, then the smallest."""
     values, coordinates, bounds = space.ritz()
-    chosen = [*range(len(values))[::-1][:top], *range(bottom)]
+    from_the_top = range(len(values))[::-1]
+    chosen = [*from_the_top[:top], *range(bottom)]
     return values[chosen], bounds[chosen], coordinates[:, chosen]
 
 
@@ -127,24 +122,26 @@ def _pairs(space: Space, top: int, bottom: int, tolerance: float) -> tuple[Eigen
     errors = _errors(values, bounds, space.ritz()[0]) + space.rounding
     converged = _small_enough(values, bounds, space, tolerance)
     vectors = _signed(space.combine(coordinates))
-    slices = slice(0, top), slice(top, top + bottom)
-    return tuple(
-        Eigenpairs(values[s], bounds[s], errors[s], converged[s], vectors[s]) for s in slices
-    )
+
+    def pairs(s: slice) -> Eigenpairs:
+        return Eigenpairs(values[s], bounds[s], errors[s], converged[s], vectors[s])
+
+    return pairs(slice(0, top)), pairs(slice(top, top + bottom))
 
 
 def _errors(values: np.ndarray, bounds: np.ndarray, all_values: np.ndarray) -> np.ndarray:
     """min(bound, bound^2 / gap), with the gap to the nearest other value."""
-    apart = np.abs(values[:, None] - all_values[None, :])
-    gaps = np.sort(apart, axis=1)[:, 1] if len(all_values) > 1 else np.full(len(values), np.inf)
+    if len(all_values) > 1:
+        apart = np.abs(values[:, None] - all_values[None, :])
+        gaps = np.sort(apart, axis=1)[:, 1]
+    else:
+        gaps = np.full(len(values), np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(gaps > bounds, bounds**2 / np.maximum(gaps, np.finfo(float).tiny), bounds)
 
 
 def _signed(vectors: Tensor) -> Tensor:
-    """Each row with its largest entry positive: an eigenvector's sign is free, and this makes it
-    one.
-    """
+    """Each row with the sign that makes its largest entry positive: an eigenvector has no sign."""
     if not len(vectors):
         return vectors
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))

@@ -1,8 +1,8 @@
 """Curvature layer by layer: the largest eigenvalue and the trace of each layer's diagonal block of
 the Hessian.
 
-MAN's theory (Yashwanth et al. 2024) bounds the first by the activations that enter the layer. A
-layer is a module that has parameters of its own: a weight and its bias together.
+MAN's theory (Yashwanth et al. 2024) bounds the eigenvalue by the activations that enter the layer.
+A layer is a module with parameters of its own: a weight and its bias together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LayerTop:
     value: float
     error: float
     products: int
-    """each cheaper than one of the whole net"""
+    """each is cheaper than a product of the whole net"""
 
 
 def layers(layout: list[Entry]) -> dict[str, list[str]]:
@@ -39,7 +39,8 @@ def layers(layout: list[Entry]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for entry in layout:
         if entry.kind == "parameter":
-            found.setdefault(entry.name.rpartition(".")[0] or entry.name, []).append(entry.name)
+            layer = entry.name.rpartition(".")[0] or entry.name
+            found.setdefault(layer, []).append(entry.name)
     return found
 
 
@@ -52,8 +53,9 @@ def layer_tops(
     seed: int = 0,
     watch: Callable[[int], None] | None = None,
 ) -> Iterator[LayerTop]:
-    """Each layer's largest eigenvalue, one after the other, by Lanczos on its block; `watch` is
-    told of products.
+    """Each layer's largest eigenvalue, one after the other, by Lanczos on its block.
+
+    `watch` is called with the number of products after each block of them.
     """
     for layer, names in layers(objective.net.layout).items():
         block = Curvature(objective, w, only=names, check=False)
@@ -63,12 +65,12 @@ def layer_tops(
 
 
 def layer_traces(diagonal: Diagonal, layout: list[Entry]) -> dict[str, Estimate]:
-    """Each layer's trace, from a diagonal that was estimated with the parameters' `sizes`: no
-    product more.
+    """Each layer's trace, without further products, from a diagonal that was estimated with the
+    parameters' `sizes`.
     """
     names = [entry.name for entry in layout if entry.kind == "parameter"]
     column = {name: number for number, name in enumerate(names)}
-    groups = layers(layout).items()
-    return {
-        layer: diagonal.trace_of([column[name] for name in members]) for layer, members in groups
-    }
+    traces = {}
+    for layer, members in layers(layout).items():
+        traces[layer] = diagonal.trace_of([column[name] for name in members])
+    return traces

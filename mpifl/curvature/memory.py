@@ -1,4 +1,4 @@
-"""How much memory products with a Hessian take, said before they are made."""
+"""How much memory products with a Hessian will take, estimated before they are made."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from mpifl.curvature.operator import hessian
 from mpifl.options import BadInput
 
 _PEAK = 2.4
-"""the peak, in units of what the graph saves: measured on CPUs, 2.2 to 2.5 for CNNs, ResNets and
-ViTs
-"""
+"""the peak, in units of what the graph saves: 2.2 to 2.5 for CNNs, ResNets and ViTs on CPUs"""
 
 
 @dataclass(frozen=True)
@@ -22,30 +20,34 @@ class Memory:
     """Bytes, for one process."""
 
     graph: int
-    """the largest batch's graph, kept while a block of vectors goes through it"""
+    """the graph of the largest batch, kept for all vectors of a block"""
     vectors: int
     """flat vectors: a Lanczos basis, blocks of probes and their products"""
 
     @property
     def total(self) -> int:
+        """The sum of both."""
         return self.graph + self.vectors
 
 
 def memory(objective: Objective, w: Tensor, basis: int = 0, block: int = 4) -> Memory:
-    """What products at `w [d]` will take, with a basis of `basis` vectors: one sample and two are
-    tried to tell.
+    """What products at `w [d]` will take, with a basis of `basis` vectors and blocks of `block`.
+
+    Estimated from the graphs of one sample and of two. Raises BadInput if there is no batch.
     """
-    x, y = next(iter(objective.data), (None, None))
-    if x is None:
+    first = next(iter(objective.data), None)
+    if first is None:
         raise BadInput("data: expected at least one batch to judge memory by; got none")
-    one, two = (_saved(objective, w, x[:n], y[:n]) for n in (1, 2))
+    x, y = first
+    one = _saved(objective, w, x[:1], y[:1])
+    two = _saved(objective, w, x[:2], y[:2])
     graph = _PEAK * (one + (two - one) * (len(y) - 1))
     vectors = (basis + 5 * block + 8) * len(w) * w.element_size()
     return Memory(int(graph), int(vectors))
 
 
 def _saved(objective: Objective, w: Tensor, x: Tensor, y: Tensor) -> int:
-    """Bytes that the graph of a product keeps, weights left out."""
+    """Bytes that the graph of a product keeps, without the weights."""
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
 """The objective whose curvature is measured: the mean cross-entropy over fixed samples, in
 evaluation mode.
 
-Each sample counts alike, so batches may differ in size. No regulariser, no augmentation, no weight
-decay. The data may be shared out over processes: each has a part, and `total` adds a vector up over
-all of them.
+All samples have equal weight, so batches may differ in size. There is no regulariser, augmentation
+or weight decay. Several processes may share the data: each has a part, and `total` sums a vector
+over all of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -24,11 +24,7 @@ from mpifl.options import BadInput
 Data = Iterable[tuple[Tensor, Tensor]]
 """gives the same batches (x, y) each time it is iterated"""
 Total = Callable[[Tensor], Tensor]
-"""the sum of a flat vector over the processes that share the data, on all of them"""
-
-
-UNUSED = {"allow_unused": True, "materialize_grads": True}
-"""options of `torch.autograd.grad`: a parameter that has no part in the loss has gradient zero"""
+"""sums a flat vector over the processes that share the data; all of them get the sum"""
 
 
 def alone(vector: Tensor) -> Tensor:
@@ -37,11 +33,11 @@ def alone(vector: Tensor) -> Tensor:
 
 
 class Objective:
-    """f(w) = sum over the samples of cross-entropy / n, of a net with fixed `buffers [b]` (its
-    present ones).
+    """f(w) = sum over the samples of cross-entropy / n, of a net with fixed `buffers [b]` (by
+    default its present ones).
 
-    `forward` holds options of the forward pass. The net is borrowed: its weights, buffers, modes
-    and gradient are put back after each use. Raises BadInput where there is no sample.
+    `forward` has options of the forward pass. Each use of the net restores its weights, buffers,
+    modes and gradient. The methods raise BadInput if there is no sample.
     """
 
     def __init__(
@@ -52,20 +48,21 @@ class Objective:
         total: Total = alone,
         forward: Mapping[str, Any] | None = None,
     ) -> None:
-        self.net, self.data, self.total, self.forward = net, data, total, dict(forward or {})
+        self.net = net
+        self.data = data
+        self.total = total
+        self.forward = dict(forward or {})
         self.buffers = (net.buffers if buffers is None else buffers).detach().clone()
         self.parameters = list(net.module.parameters())
 
     @contextmanager
     def at(self, w: Tensor) -> Iterator[None]:
-        """Within it the net has weights `w [d]` and the objective's buffers, and is in evaluation
-        mode.
+        """A context in which the net has weights `w [d]` and the objective's buffers, and is in
+        evaluation mode.
         """
         net = self.net
-        before, modes = (
-            (net.weights.clone(), net.buffers.clone()),
-            [(m, m.training) for m in net.module.modules()],
-        )
+        before = (net.weights.clone(), net.buffers.clone())
+        modes = [(module, module.training) for module in net.module.modules()]
         net.load(w, self.buffers)
         net.module.eval()
         try:
@@ -90,10 +87,11 @@ class Objective:
         with self.at(w), torch.no_grad():
             for x, y in self.data:
                 logits = self.logits(x)
-                right = (logits.argmax(-1) == y).sum().item()
-                loss = F.cross_entropy(logits.double(), y, reduction="sum").item()
-                sums += torch.tensor([loss, right, len(y)], dtype=torch.float64)
-        loss, right, n = self._shared(sums)
+                sums[0] += F.cross_entropy(logits.double(), y, reduction="sum").item()
+                sums[1] += (logits.argmax(-1) == y).sum().item()
+                sums[2] += len(y)
+        loss, right, n = self.total(sums).tolist()
+        self._refuse_nothing(n)
         return loss / n, right / n
 
     def gradient(self, w: Tensor) -> tuple[float, Tensor]:
@@ -102,7 +100,7 @@ class Objective:
         with self.at(w), torch.enable_grad():
             for x, y in self.data:
                 loss = self.loss(x, y)
-                packed[:-2] += flat(torch.autograd.grad(loss, self.parameters, **UNUSED))
+                packed[:-2] += flat(derivatives([loss], self.parameters))
                 packed[-2] += loss.detach()
                 packed[-1] += len(y)
         packed = self.total(packed)
@@ -110,12 +108,13 @@ class Objective:
         return (packed[-2] / packed[-1]).item(), packed[:-2] / packed[-1]
 
     def check(self, w: Tensor) -> tuple[float, Tensor]:
-        """f(w) and its gradient [d], from two passes over the data; raises BadInput where these
+        """f(w) and its gradient [d], from two passes over the data. Raises BadInput if the passes
         differ, and says why.
 
         A Hessian is defined only if every product sees the same function.
         """
-        first, second = self._traced(w), self._traced(w)
+        first = self._traced(w)
+        second = self._traced(w)
         reason = _difference(first, second, self.buffers)
         flags = torch.tensor([1.0 if reason else 0.0], dtype=torch.float64, device=w.device)
         if self.total(flags).item():
@@ -126,24 +125,24 @@ class Objective:
         return first.loss, first.gradient
 
     def _traced(self, w: Tensor) -> _Pass:
-        seen, left, source = [], [self.buffers], self.data
+        """`gradient(w)`, with a record of the batches and of the buffers after the pass."""
+        source = self.data
+        digests = []
+        buffers = self.buffers
 
         def recorded() -> Iterator[tuple[Tensor, Tensor]]:
+            nonlocal buffers
             for x, y in source:
-                seen.append(digest(x, y))
+                digests.append(digest(x, y))
                 yield x, y
-            left[0] = self.net.buffers.clone()
+            buffers = self.net.buffers.clone()
 
         self.data = recorded()
         try:
-            return _Pass(*self.gradient(w), seen, left[0])
+            loss, gradient = self.gradient(w)
         finally:
             self.data = source
-
-    def _shared(self, sums: Tensor) -> list[float]:
-        sums = self.total(sums).tolist()
-        self._refuse_nothing(sums[-1])
-        return sums
+        return _Pass(loss, gradient, digests, buffers)
 
     def _refuse_nothing(self, n: float) -> None:
         if not n:
@@ -151,7 +150,7 @@ class Objective:
 
 
 class _Pass(NamedTuple):
-    """What one pass over the data gave."""
+    """What one pass over the data saw and returned."""
 
     loss: float
     gradient: Tensor
@@ -162,7 +161,7 @@ class _Pass(NamedTuple):
 
 
 def _difference(first: _Pass, second: _Pass, buffers: Tensor) -> str:
-    """What makes two passes differ, in words; empty where they do not."""
+    """How two passes differ, in words; empty if they do not."""
     if first.batches != second.batches:
         return "other batches in the second pass (the source shuffles or augments)"
     if not torch.equal(first.buffers, buffers):
@@ -172,10 +171,36 @@ def _difference(first: _Pass, second: _Pass, buffers: Tensor) -> str:
     rough = 1e-9 if first.gradient.dtype == torch.float64 else 1e-3
     apart = (first.gradient - second.gradient).norm() > rough * first.gradient.norm()
     if apart or abs(first.loss - second.loss) > rough * abs(first.loss):
-        return f"losses {first.loss:.9g} and {second.loss:.9g} of the same batches (dropout, or other random draws)"
+        return (
+            f"losses {first.loss:.9g} and {second.loss:.9g} of the same batches "
+            "(dropout, or other random draws)"
+        )
     return ""
 
 
+def derivatives(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    factors: Sequence[Tensor] | None = None,
+    *,
+    keep_graph: bool = False,
+    create_graph: bool = False,
+) -> tuple[Tensor, ...]:
+    """d/d inputs of <outputs, factors> (factors: 1 of scalar outputs); 0 for inputs without part.
+
+    `create_graph` makes the result differentiable; it keeps the graph too.
+    """
+    return torch.autograd.grad(
+        outputs,
+        inputs,
+        factors,
+        retain_graph=keep_graph or create_graph,
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+
+
 def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """The tensors one after the other, [d]."""
+    """The tensors one after the other, as a vector [d]."""
     return torch.cat([t.reshape(-1) for t in tensors])

@@ -1,13 +1,14 @@
-"""Power iteration, alone and deflated: what papers report eigenvalues by, kept for comparison with
-Lanczos.
+"""Power iteration, plain and deflated: many papers report its eigenvalues, so it is here for
+comparison with Lanczos.
 
-It finds the eigenvalue of largest magnitude, which may be negative. PyHessian's rule stops it (Yao
-et al. 2020), as FedAlign's and MAN's codes do: when the value changed by less than `tolerance` of
-itself.
+It finds the eigenvalue of largest magnitude, which may be negative. It stops as in PyHessian (Yao
+et al. 2020) and in the code of FedAlign and MAN: when a step changes the value by less than
+`tolerance` of itself.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from mpifl.curvature.symmetric import Symmetric
 
 @dataclass(frozen=True, eq=False)
 class Dominant:
-    """The eigenvalue of largest magnitude that power iteration came to."""
+    """The result of power iteration."""
 
     value: float
     vector: Tensor
@@ -27,8 +28,7 @@ class Dominant:
     products: int
     converged: bool
     residual: float
-    """||H v - value v||: an eigenvalue lies within it of the value, if the products were of one
-    matrix
+    """||H v - value v||: an eigenvalue is this close to the value, if all products are of one matrix
     """
 
 
@@ -41,19 +41,22 @@ def power(
     number: int = 0,
     away_from: Tensor | None = None,
 ) -> Dominant:
-    """Power iteration from a normal vector; orthogonal to the rows of `away_from [k, d]` at each
-    step.
+    """Power iteration from normal vector `number`; each step is orthogonal to the rows of
+    `away_from [k, d]`.
 
     Stops when |value - value before| < tolerance (|value before| + 1e-6), or after `most` products.
     """
     product = normals(operator, seed, [number], "power start")[0]
-    before, products, converged = None, 0, False
+    before = math.inf  # so the first step settles nothing
+    products = 0
+    converged = False
     while products < most and not converged:
         vector = _unit(_without(product, away_from))
-        product, products = operator(vector), products + 1
+        product = operator(vector)
+        products += 1
         value = (vector @ product).item()
-        still = before is not None and abs(value - before) < tolerance * (abs(before) + 1e-6)
-        converged = operator.any(still or not product.any())
+        settled = abs(value - before) < tolerance * (abs(before) + 1e-6)
+        converged = operator.any(settled or not product.any())
         before = value
     return Dominant(value, vector, products, converged, (product - value * vector).norm().item())
 
@@ -61,14 +64,16 @@ def power(
 def deflated(
     operator: Symmetric, k: int, *, tolerance: float = 1e-3, most: int = 100, seed: int = 0
 ) -> list[Dominant]:
-    """The k eigenvalues of largest magnitude one after the other, each iteration orthogonal to
-    those found before.
+    """The k eigenvalues of largest magnitude, one after the other; each iteration is orthogonal to
+    the vectors found before.
     """
     found: list[Dominant] = []
     for number in range(k):
         rows = torch.stack([pair.vector for pair in found]) if found else None
-        options = {"tolerance": tolerance, "most": most, "seed": seed, "number": number}
-        found.append(power(operator, away_from=rows, **options))
+        pair = power(
+            operator, tolerance=tolerance, most=most, seed=seed, number=number, away_from=rows
+        )
+        found.append(pair)
     return found
 
 

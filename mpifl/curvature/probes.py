@@ -1,9 +1,10 @@
-"""Random vectors to probe an operator with: each a function of the seed and its number, the same on
-every process.
+"""Random vectors for probing an operator: each is a function of the seed and its number, so it is
+the same on every process.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,15 +18,15 @@ from mpifl.seeds import generator
 def signs(
     operator: Symmetric, seed: int, numbers: Iterable[int], purpose: str = "curvature probe"
 ) -> Tensor:
-    """Rademacher vectors [k, d], of entries 1 and -1: of all probes they have the least variance
-    for a trace.
+    """Rademacher vectors [k, d], with entries 1 and -1: the probes with the least variance for a
+    trace.
     """
     d = operator.dimension
-    bits = [
-        np.frombuffer(generator(seed, purpose, number).bytes(-(-d // 8)), np.uint8)
-        for number in numbers
-    ]
-    rows = np.stack([np.unpackbits(row, count=d) for row in bits]).astype(np.int8) * 2 - 1
+    bits = []
+    for number in numbers:
+        octets = generator(seed, purpose, number).bytes(math.ceil(d / 8))
+        bits.append(np.unpackbits(np.frombuffer(octets, np.uint8), count=d))
+    rows = np.stack(bits).astype(np.int8) * 2 - 1
     return torch.from_numpy(rows).to(operator.device, operator.dtype)
 
 

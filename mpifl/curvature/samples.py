@@ -1,7 +1,7 @@
-"""The data of an objective: fixed samples in fixed batches, or, as FedAlign's code has it, fresh
-ones for each product.
+"""The data of an objective: fixed samples in fixed batches; or, as in FedAlign's code, other ones
+for each product.
 
-Anything that can be iterated again and again, and gives `(x, y)` batches, will do as data.
+Any object that can be iterated repeatedly and gives `(x, y)` batches can be the data.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from mpifl.seeds import generator
 class Fixed:
     """The samples at `indices` in their order, without augmentation, in batches of at most `batch`.
 
-    Of several `shares` this is number `share`: a contiguous part, so that the shares differ by one
-    sample at most.
+    Of several `shares` this is number `share`, a contiguous part. The sizes of the shares differ by
+    at most one sample.
     """
 
     def __init__(
@@ -32,18 +32,16 @@ class Fixed:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(self.indices), self.batch):
-            chosen = torch.from_numpy(self.indices[start : start + self.batch]).to(
-                self.samples.labels.device
-            )
+            indices = self.indices[start : start + self.batch]
+            chosen = torch.from_numpy(indices).to(self.samples.labels.device)
             yield self.samples.pick(chosen), self.samples.labels[chosen]
 
 
 class Fresh:
-    """Other samples at each pass: `batches` of `batch`, shuffled anew and augmented; the same on
-    every share.
+    """Other samples at each pass: `batches` of `batch`, shuffled and augmented anew.
 
-    Pass number p is drawn from the stream (seed, purpose, p). Of several shares each gets every
-    `shares`-th batch.
+    The stream (seed, purpose, p) draws pass number p, the same on every share. Each of several
+    shares gets every `shares`-th batch.
     """
 
     def __init__(
@@ -58,14 +56,15 @@ class Fresh:
         share: int = 0,
         shares: int = 1,
     ) -> None:
-        self.samples, self.indices, self.batch, self.batches = (
-            samples,
-            np.asarray(indices, np.int64),
-            batch,
-            batches,
-        )
-        self.augmentation, self.seed, self.purpose = augmentation, seed, purpose
-        self.share, self.shares = share, shares
+        self.samples = samples
+        self.indices = np.asarray(indices, np.int64)
+        self.batch = batch
+        self.batches = batches
+        self.augmentation = augmentation
+        self.seed = seed
+        self.purpose = purpose
+        self.share = share
+        self.shares = shares
         self.passes = 0
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -76,9 +75,7 @@ class Fresh:
         device = self.samples.labels.device
         for start in range(self.share * self.batch, len(order), self.shares * self.batch):
             chosen = torch.from_numpy(order[start : start + self.batch]).to(device)
-            rows = (
-                None
-                if draws is None
-                else torch.from_numpy(draws[start : start + self.batch]).to(device)
-            )
+            rows = None
+            if draws is not None:
+                rows = torch.from_numpy(draws[start : start + self.batch]).to(device)
             yield self.samples.pick(chosen, self.augmentation, rows), self.samples.labels[chosen]

@@ -1,9 +1,9 @@
-"""Sharpness as SAM means it (Foret et al. 2021, eq. 1): max over ||e|| <= rho of f(w + e) - f(w),
-from below.
+"""Sharpness as SAM defines it (Foret et al. 2021, eq. 1): max over ||e|| <= rho of f(w + e) - f(w),
+bounded from below.
 
-Projected ascent: the first step is SAM's own, rho g / ||g||, and each further one goes to rho times
-the direction of the gradient where it stands, as long as that gains. At a minimum it is about rho^2
-/ 2 times the largest eigenvalue.
+Projected ascent: the first step is SAM's own, e = rho g / ||g||; each further step sets e to rho
+times the direction of the gradient at w + e, as long as f grows. At a minimum of f the sharpness is
+about rho^2 / 2 times the largest eigenvalue.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from mpifl.curvature.objective import Objective
 
 @dataclass(frozen=True)
 class Sharpness:
-    """What the ascent came to."""
+    """The result of the ascent."""
 
     value: float
     """the largest f(w + e) - f(w) found: a lower bound"""
     first: float
     """after SAM's one step"""
     gain: float
-    """of the last step: what another may still bring"""
+    """of the last step: another may bring as much"""
     gradients: int
     converged: bool
 
@@ -32,8 +32,8 @@ class Sharpness:
 def sharpness(
     objective: Objective, w: Tensor, *, rho: float = 0.05, tolerance: float = 0.01, most: int = 20
 ) -> Sharpness:
-    """The sharpness at `w [d]` within `rho`; stops when a step gains less than `tolerance` of the
-    value.
+    """The sharpness at `w [d]` within `rho`; stops when a step gains at most `tolerance` of the
+    value, or after `most` steps.
     """
     base, gradient = objective.gradient(w)
     best = first = gain = 0.0
@@ -43,8 +43,12 @@ def sharpness(
             return Sharpness(best, first, 0.0, gradients - 1, True)
         loss, gradient = objective.gradient(w + (rho / norm) * gradient)
         value = loss - base
-        first = value if gradients == 2 else first
-        gain, best = value - best if gradients > 2 else value, max(best, value)
+        if gradients == 2:
+            first = value
+            gain = value
+        else:
+            gain = value - best
+        best = max(best, value)
         if gradients > 2 and gain <= tolerance * abs(best):
             return Sharpness(best, first, max(gain, 0.0), gradients, True)
     return Sharpness(best, first, max(gain, 0.0), gradients, False)

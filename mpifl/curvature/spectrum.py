@@ -1,10 +1,10 @@
 """The density of the spectrum by stochastic Lanczos quadrature (Golub & Welsch 1969; Ghorbani et
 al. 2019).
 
-From a random start of norm 1 the Lanczos matrix T of s steps has eigenvalues and squared first
-coordinates that are the nodes and weights of a Gauss quadrature: the average over starts of sum_i
-weight_i f(node_i) is tr f(H) / d, exactly so for polynomials of degree below 2 s, up to the spread
-between starts.
+s Lanczos steps from a random start of norm 1 give a matrix T. Its eigenvalues and the squared first
+coordinates of its eigenvectors are the nodes and weights of a Gauss quadrature: the average over
+starts of sum_i weight_i f(node_i) estimates tr f(H) / d. For polynomials of degree below 2 s its
+only error is the spread between starts.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mpifl.options import BadInput
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Nodes and weights [starts, steps], each start's weights adding to 1; the weight of absent
-    nodes is 0.
+    """Nodes and weights [starts, steps]. The weights of each start add up to 1; absent nodes have
+    weight 0.
     """
 
     nodes: np.ndarray
@@ -30,8 +30,8 @@ class Spectrum:
     dimension: int
 
     def mean(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The mean over the spectrum of f, given `values = f(nodes)` [..., starts, steps], and its
-        standard error.
+        """The mean of f over the spectrum and its standard error, given `values = f(nodes)` [...,
+        starts, steps].
         """
         by_start = (values * self.weights).sum(-1)
         starts = by_start.shape[-1]
@@ -50,10 +50,11 @@ class Spectrum:
     def density(
         self, grid: np.ndarray, width: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The density on `grid [n]`, each eigenvalue a Gaussian of `width`, and its standard error.
+        """The density on `grid [n]`, with each eigenvalue a Gaussian of `width`, and its standard
+        error.
 
-        The width is by default a hundredth of the nodes' range (of one node: of its size): narrower
-        shows the nodes.
+        The default width is a hundredth of the range of the nodes (of a single node: of its size).
+        A smaller one shows the single nodes.
         """
         width = width or 0.01 * (np.ptp(self.nodes) or np.abs(self.nodes).max() or 1.0)
         distance = (np.asarray(grid)[:, None, None] - self.nodes) / width
@@ -61,14 +62,14 @@ class Spectrum:
 
     @property
     def error(self) -> float:
-        """The area under the density's standard error: the share of the spectrum of whose place it
-        is not sure.
+        """The area under the standard error of the density: the share of the spectrum whose place
+        is uncertain.
         """
         grid = self.grid()
         return float(np.trapezoid(self.density(grid)[1], grid))
 
     def grid(self, points: int = 400) -> np.ndarray:
-        """Points [n] over the nodes' range and a little more."""
+        """Points [n] over the range of the nodes and a little more."""
         low, high = self.nodes.min(), self.nodes.max()
         margin = 0.05 * (high - low) or 1.0
         return np.linspace(low - margin, high + margin, points)
@@ -82,10 +83,10 @@ def spectrum(
     tolerance: float = 0.05,
     seed: int = 0,
 ) -> Spectrum:
-    """The spectrum from random starts of `steps` products each, fewer where the space is complete
-    before.
+    """The spectrum from random starts of at most `steps` products each.
 
-    Two starts, and more until the `error` is at most `tolerance`, or there have been `starts`.
+    Stops after at least two starts when the `error` is at most `tolerance`, or after `starts`.
+    Raises BadInput for less than one start or step.
     """
     if starts < 1 or steps < 1:
         raise BadInput(f"spectrum: expected at least one start and step; got {starts} and {steps}")
@@ -99,11 +100,15 @@ def spectrum(
 
 
 def _together(rules: list[tuple[np.ndarray, np.ndarray]], dimension: int) -> Spectrum:
+    """The quadrature rules of all starts; those with fewer nodes get absent ones."""
     longest = max(len(nodes) for nodes, _ in rules)
-    nodes, weights = (
-        np.stack([_padded(rule[part], longest, part) for rule in rules]) for part in (0, 1)
-    )
-    return Spectrum(nodes, weights, dimension)
+    all_nodes = []
+    all_weights = []
+    for nodes, weights in rules:
+        absent = longest - len(nodes)
+        all_nodes.append(np.concatenate([nodes, np.full(absent, nodes[-1])]))
+        all_weights.append(np.concatenate([weights, np.zeros(absent)]))
+    return Spectrum(np.stack(all_nodes), np.stack(all_weights), dimension)
 
 
 def quadrature(
@@ -116,9 +121,3 @@ def quadrature(
         space.step()
     values, coordinates, _ = space.ritz()
     return values, coordinates[0] ** 2
-
-
-def _padded(values: np.ndarray, length: int, part: int) -> np.ndarray:
-    """As long as the longest rule: nodes repeat the last one, weights are 0."""
-    fill = values[-1] if part == 0 else 0.0
-    return np.concatenate([values, np.full(length - len(values), fill)])

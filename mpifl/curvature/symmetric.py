@@ -1,5 +1,5 @@
-"""A symmetric operator: what every estimator of curvature works on, a matrix known by its products
-alone.
+"""A symmetric operator: a matrix known only by its products. All estimators of curvature work on
+it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from torch import Tensor
 
 
 class Symmetric(ABC):
-    """A symmetric matrix [d, d] that is called with vectors: `operator(v [d])`, or `operator(v [k,
-    d])` row by row.
+    """A symmetric matrix [d, d]: `operator(v)` is its product with v [d], or with each row of v [k,
+    d].
     """
 
     dimension: int
     dtype: torch.dtype
     device: torch.device
     products: int = 0
-    """products with a vector so far: the cost that estimators are compared by"""
+    """products with a vector so far: the cost of an estimator"""
     watch: Callable[[int], None] | None = None
-    """told of the number of products after each block of them"""
+    """called with the number of products after each block of them"""
 
     @abstractmethod
     def block(self, vectors: Tensor) -> Tensor:
@@ -37,25 +37,27 @@ class Symmetric(ABC):
         return products.view_as(vectors)
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is set for any of the processes that share the operator: they must stop
+        """Whether `flag` is set on any of the processes that share the operator; these must stop
         together.
         """
         return flag
 
 
 class Matrix(Symmetric):
-    """A dense symmetric matrix [d, d]: the judge of the estimators, and a toy to learn them with."""
+    """A dense symmetric matrix [d, d], for tests of estimators and for trying them."""
 
     def __init__(self, matrix: Tensor) -> None:
         self.matrix = matrix
-        self.dimension, self.dtype, self.device = len(matrix), matrix.dtype, matrix.device
+        self.dimension = len(matrix)
+        self.dtype = matrix.dtype
+        self.device = matrix.device
 
     def block(self, vectors: Tensor) -> Tensor:
         return vectors @ self.matrix
 
 
 def dense(operator: Symmetric, block: int = 32) -> Tensor:
-    """The whole matrix [d, d] of a small operator, by d products; symmetric to rounding.
+    """The matrix [d, d] of a small operator, by d products; symmetric up to rounding.
 
     >>> dense(Matrix(torch.diag(torch.tensor([1.0, 2.0])))).tolist()
     [[1.0, 0.0], [0.0, 2.0]]

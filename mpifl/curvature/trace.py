@@ -1,15 +1,16 @@
-"""The trace of an operator, by probes: deflated by a Lanczos basis, plain, or as FedAlign's
-released code stops it.
+"""The trace of an operator, by probes: plain, deflated by a Lanczos basis, or with the stopping rule
+of FedAlign's released code.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpifl.curvature.diagonal import Estimate, diagonal
+from mpifl.curvature.diagonal import diagonal
 from mpifl.curvature.krylov import Basis
 from mpifl.curvature.probes import signs
 from mpifl.curvature.symmetric import Symmetric
@@ -17,7 +18,7 @@ from mpifl.curvature.symmetric import Symmetric
 
 @dataclass(frozen=True)
 class Trace:
-    """tr H, its standard error, and the probes it took."""
+    """tr H, its standard error, and the number of probes."""
 
     value: float
     error: float
@@ -26,17 +27,15 @@ class Trace:
 
 
 def trace(
-    operator: Symmetric, basis: Basis | None = None, *, tolerance: float = 0.05, **options
+    operator: Symmetric, basis: Basis | None = None, *, tolerance: float = 0.05, **options: Any
 ) -> Trace:
-    """tr H to `tolerance` at two standard errors; plain Hutchinson, or with a `basis` deflated by
-    it.
+    """tr H to `tolerance` at two standard errors: plain Hutchinson, or deflated by `basis`.
 
-    Options are those of `diagonal`: least, most, block, seed. Deflation pays: Lanczos steps take
-    out the few large eigenvalues that make most of the variance, 2 (||H||_F^2 - ||diag H||^2) a
-    probe.
+    Options are those of `diagonal`: least, most, block, seed. Deflation pays: Lanczos steps remove
+    the few large eigenvalues that make most of the variance, 2 (||H||_F^2 - ||diag H||^2) a probe.
     """
     found = diagonal(operator, basis, tolerance=tolerance, of=("trace",), **options)
-    estimate: Estimate = found.trace
+    estimate = found.trace
     return Trace(estimate.value, estimate.error, found.probes, estimate.within(tolerance))
 
 
@@ -49,15 +48,16 @@ def running_trace(
     signed: bool = True,
     seed: int = 0,
 ) -> tuple[Trace, Tensor]:
-    """tr H, and that of each tensor's block [tensors], by the rule of PyHessian and of FedAlign's
+    """tr H, and the trace of each tensor's block [tensors], as in PyHessian and in FedAlign's
     released code.
 
-    It stops when a new probe moves the mean by less than `tolerance` (|mean| + 1e-6), which says
-    little of the error. `signed` leaves the absolute value out, as FedAlign's code does: then a
+    It stops when a new probe moves the mean by less than `tolerance` (|mean| + 1e-6); this says
+    little about the error. `signed` omits the absolute value, as FedAlign's code does: then a
     negative mean stops it at once.
     """
     parts: list[Tensor] = []
-    before, stopped = 0.0, False
+    before = 0.0
+    stopped = False
     for number in range(most):
         z = signs(operator, seed, [number])[0]
         products = (z * operator(z)).split(sizes)
