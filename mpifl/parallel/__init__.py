@@ -1,3 +1,1 @@
-"""All that is about MPI processes: how they find each other, talk, add up, notice a death, and use
-devices.
-"""
+"""Everything about MPI processes: starting, communicating, exact sums, failures, and devices."""

@@ -1,6 +1,4 @@
-"""Signs of life: what was last heard of each rank, and which of them was silent for too long, or
-left too early.
-"""
+"""Failure detector: what each rank last reported, and which one has hung, stopped or left early."""
 
 from __future__ import annotations
 
@@ -8,93 +6,152 @@ from collections.abc import Set
 from math import inf
 from typing import NamedTuple
 
-_LEFT = 10.0  # seconds in which a rank must stop waiting for one that has ended
+
+class Limit(NamedTuple):
+    """The longest silence allowed, in seconds (inf: no limit), and what sets it, for messages."""
+
+    seconds: float
+    source: str
 
 
-class Sign(NamedTuple):
-    """What was heard of a rank, at a `time`.
+NO_LIMIT = Limit(inf, "no limit")
 
-    The silence is its main thread's, below 0 while that waits inside MPI, and so long is it allowed
-    to be (seconds).
-    """
 
-    time: float
+class Report(NamedTuple):
+    """What a rank says of its main thread in every heartbeat."""
+
     round: int
     client: int
+    """the client in training; -1 before the first one"""
     silence: float
-    allowed: float
+    """seconds since the main thread last reported"""
+    waiting: bool
+    """whether the main thread is inside MPI, where it waits for other ranks"""
+    timeout: float
+    """seconds for which the main thread may be silent outside MPI; inf: no limit"""
 
 
-class Signs:
-    """What `rank` knows from a `time` on of itself and of those that it hears; ranks are on
-    `hosts`.
+class _LastHeard(NamedTuple):
+    time: float
+    report: Report
+
+
+class FailureDetector:
+    """What `rank` has heard of itself and of the others; rank i is on `hosts[i]`.
+
+    The server (rank 0) hears all ranks, a worker only the server. Times are those of
+    `time.monotonic`. `margin` is added to all limits; `early` is how long a rank waits inside MPI
+    for one that has left (seconds).
     """
 
-    def __init__(self, rank: int, hosts: list[str], time: float) -> None:
-        self._rank, self._hosts = rank, hosts
-        heard = {0, rank} if rank else range(len(hosts))
-        self._last = {rank: Sign(time, 0, -1, 0.0, inf) for rank in heard}
+    def __init__(
+        self, rank: int, hosts: list[str], time: float, *, margin: float, early: float
+    ) -> None:
+        self._rank = rank
+        self._hosts = hosts
+        self._margin = margin
+        self._early = early
+        watched = {0, rank} if rank else range(len(hosts))
+        nothing = Report(round=0, client=-1, silence=0.0, waiting=False, timeout=inf)
+        self._last = {rank: _LastHeard(time, nothing) for rank in watched}
         self._left: dict[int, float] = {}
+        self._ended: dict[int, float] = {}
 
-    def note(self, rank: int, sign: Sign) -> None:
-        """That was heard of it."""
-        self._last[rank] = sign
+    def heard(self, rank: int, report: Report, time: float) -> None:
+        """Note a heartbeat."""
+        self._last[rank] = _LastHeard(time, report)
 
     def left(self, rank: int, time: float) -> None:
-        """It has done its part and ended."""
-        self._last.pop(rank, None)
-        self._left[rank] = time
+        """Note that a rank has done its work: it takes part in no further collective."""
+        self._left.setdefault(rank, time)
 
     def has_left(self, rank: int) -> bool:
-        """Whether it has ended in order."""
+        """Whether a rank has done its work."""
         return rank in self._left
 
+    def ended(self, rank: int, time: float) -> None:
+        """Note that a rank's process has ended, after its work was done."""
+        self._last.pop(rank, None)
+        self._ended[rank] = time
+
     def forgive(self, time: float) -> None:
-        """Nothing could be heard until then."""
-        self._last = {rank: sign._replace(time=time) for rank, sign in self._last.items()}
+        """Ignore all silence before `time`: this process was stopped and could hear nobody."""
+        for rank, last in self._last.items():
+            self._last[rank] = _LastHeard(time, last.report)
 
     def name(self, rank: int) -> str:
         """As in `rank 3 on node7`."""
         return f"rank {rank} on {self._hosts[rank]}"
 
     def place(self, rank: int) -> str:
-        """Where it was last, as the end of a sentence; empty if that is not known."""
-        sign = self._last.get(rank)
-        return (
-            f", last seen in round {sign.round} with client {sign.client}"
-            if sign and sign.client >= 0
-            else ""
-        )
+        """The last round and client of a rank, as the end of a sentence; empty if unknown."""
+        if rank not in self._last:
+            return ""
+        report = self._last[rank].report
+        if report.client < 0:
+            return ""
+        return f", last seen in round {report.round} with client {report.client}"
 
     def silence(self, rank: int, time: float) -> float:
-        """Seconds for which its main thread, or all of it, has given no sign."""
-        sign = self._last[rank]
-        return time - sign.time + max(0.0, sign.silence)
+        """Seconds since a rank's main thread reported; inside MPI: since the last heartbeat."""
+        last = self._last[rank]
+        unheard = time - last.time
+        return unheard if last.report.waiting else unheard + last.report.silence
 
-    def judge(
-        self, time: float, patience: float, more: float = 1.0, missing: Set[int] = frozenset()
-    ) -> str:
-        """What is wrong, in words; empty if nothing is.
+    def failure(self, time: float, limit: Limit, unreachable: Set[int] = frozenset()) -> str:
+        """What has gone wrong, in words; empty if nothing has.
 
-        `patience` is for processes of which nothing is heard, except for the `missing`, of which
-        nothing can be; it, and what is allowed to a rank, count `more` times.
+        `limit` applies to the time without a heartbeat, and to all ranks waiting inside MPI. The
+        ranks in `unreachable` send no heartbeats and are skipped.
         """
-        for rank in sorted(self._last.keys() - missing, key=lambda rank: -self.silence(rank, time)):
-            sign, silence = self._last[rank], self.silence(rank, time)
-            if silence > more * sign.allowed or time - sign.time > more * patience:
-                what = (
-                    f"{self.name(rank)} gave no sign of life for {silence:.0f} s{self.place(rank)}"
-                )
-                return f"{what} (runtime.patience_minutes)"
-        waits = -self._last[self._rank].silence
-        for rank, since in self._left.items():
-            if min(waits, time - since) > _LEFT:
-                return f"{self.name(rank)} has ended before its time: this one waits for it"
-        ranks = self._last.values()
-        if (
-            not missing
-            and len(ranks) == len(self._hosts)
-            and all(sign.silence < -more * patience for sign in ranks)
-        ):
-            return f"all ranks wait inside MPI, each for more than {patience:.0f} s (runtime.patience_minutes)"
+        return (
+            self._silent_rank(time, limit, unreachable)
+            or self._early_end(time)
+            or self._deadlock(limit, unreachable)
+        )
+
+    def _silent_rank(self, time: float, limit: Limit, unreachable: Set[int]) -> str:
+        """The rank that has been silent for longest among those that were silent for too long."""
+        failed = [
+            rank
+            for rank in sorted(self._last.keys() - unreachable)
+            if self._is_silent(rank, time, limit.seconds)
+        ]
+        if not failed:
+            return ""
+        worst = max(failed, key=lambda rank: self.silence(rank, time))
+        seconds = self.silence(worst, time)
+        what = f"{self.name(worst)} gave no sign of life for {seconds:.0f} s{self.place(worst)}"
+        return f"{what} ({limit.source})"
+
+    def _is_silent(self, rank: int, time: float, limit: float) -> bool:
+        last = self._last[rank]
+        hangs = self.silence(rank, time) > last.report.timeout + self._margin
+        is_unheard = time - last.time > limit + self._margin
+        return hangs or is_unheard
+
+    def _early_end(self, time: float) -> str:
+        """A rank for which this one waits inside MPI in vain."""
+        own = self._last[self._rank].report
+        if not own.waiting:
+            return ""
+        # After its own work, a rank waits for all processes to arrive at their end. None ends
+        # before that.
+        gone = self._ended if self.has_left(self._rank) else self._left
+        for rank, since in gone.items():
+            if min(own.silence, time - since) > self._early:
+                return f"{self.name(rank)} has ended before its time: this rank waits for it"
+        return ""
+
+    def _deadlock(self, limit: Limit, unreachable: Set[int]) -> str:
+        """All ranks inside MPI for too long, each waiting for another."""
+        reports = [last.report for last in self._last.values()]
+        if unreachable or len(reports) < len(self._hosts):
+            return ""
+        longest = limit.seconds + self._margin
+        if all(report.waiting and report.silence > longest for report in reports):
+            return (
+                f"all ranks wait inside MPI, each for more than {limit.seconds:.0f} s "
+                f"({limit.source})"
+            )
         return ""

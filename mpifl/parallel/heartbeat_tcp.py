@@ -1,9 +1,9 @@
-"""Lines: a TCP connection from every worker to the server, beside MPI, for short messages and for
-news of a death.
+"""TCP connections between the server and every worker, beside MPI, for heartbeats.
 
-MPI tells no rank that another has died, and a rank that waits inside it hears nothing. A connection
-is cut by the system as its process ends, on whatever node, and a thread can read it while the main
-one waits. A node that loses its power cuts nothing: its ranks are silent.
+MPI tells no rank that another has died, and a rank that waits inside MPI cannot be told anything.
+When a process ends, the system closes its connections, on whatever node it ran; and a thread can
+read a connection while the main thread waits. A node that loses power closes nothing: its ranks
+are noticed by their missing heartbeats.
 """
 
 from __future__ import annotations
@@ -13,171 +13,251 @@ import secrets
 import selectors
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
+from mpifl.parallel.timeouts import TIMEOUTS
 from mpifl.terminal import say
 
-_REACH = 5.0  # seconds for a worker to reach the server in, by each of its addresses
-_SECRET = 16  # bytes that tell a worker from a stranger at the server's port
+_KEY_BYTES = 16
+_RANK_BYTES = 4
 _WELCOME = b"!"
-_STRANGERS = 64  # at the server's port at once
-_FILES = 512  # open files that a process may need besides
+_MOST_STRANGERS = 64  # connections from elsewhere, at once
+_OTHER_FILES = 512  # open files that a process may need besides
+
+Received = tuple[int, bytes]
+"""a rank and its message, which is empty if the rank's process has ended"""
 
 
-class Lines:
-    """This rank's ends, for the ranks of a communicator (an MPI.Intracomm), each on one of `hosts`.
+class Address(NamedTuple):
+    """Where the server listens, and the secret key by which it knows its workers."""
 
-    Messages are of `size` bytes. All but the constructor is for one thread, `wake` and a last
-    `send` excepted.
+    port: int
+    ip: str
+    key: bytes
+
+
+class Connections:
+    """This rank's connections; `hosts[i]` is the host of rank i.
+
+    Messages have `size` bytes. Only one thread may use this, except for `wake` and a last `send`.
     """
 
-    def __init__(self, ranks: Any, size: int) -> None:
+    def __init__(self, hosts: list[str], size: int) -> None:
+        self.hosts = hosts
+        self.unreachable: set[int] = set()
+        """ranks to which there is no connection"""
         self._size = size
-        self._ends: dict[int, socket.socket] = {}
-        self._halves: dict[int, bytes] = {}
-        self._ready = selectors.DefaultSelector()
-        self._bell, self._button = socket.socketpair()
-        self._ready.register(self._bell, selectors.EVENT_READ, self._answer)
-        self._door = _door(ranks.size) if ranks.rank == 0 else None
-        own = self._door and (self._door.getsockname()[1], _address(), secrets.token_bytes(_SECRET))
-        places = ranks.allgather((socket.gethostname(), own))
-        self.hosts, server = [host for host, _ in places], places[0][1]
-        self.missing = set(range(1, ranks.size)) if ranks.rank == 0 else {0}
-        """ranks of whom nothing can be heard"""
-        self._deadline = time.monotonic() + 3 * _REACH if ranks.rank == 0 else inf
-        if self._door:
-            self._secret = own[-1]
-            self._ready.register(self._door, selectors.EVENT_READ, self._welcome)
-        elif server:
-            self._reach(ranks.rank, *server)
+        self._connected: dict[int, socket.socket] = {}
+        self._partial: dict[int, bytes] = {}
+        self._received: list[Received] = []
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_writer.setblocking(False)
+        self._register(self._wake_reader, self._read_wake)
 
     def send(self, message: bytes) -> None:
-        """To every rank at the other ends."""
-        for end in list(self._ends.values()):
-            with suppress(OSError):  # it has died, or was stopped long ago
-                end.send(message)
+        """Send to every connected rank."""
+        for connection in list(self._connected.values()):
+            with suppress(OSError):  # its process has ended, or has read nothing for long
+                connection.send(message)
 
     def wake(self) -> None:
-        """End a `wait`; for any thread, and for signal handlers."""
-        self._button.send(b".")
+        """Make a `wait` return at once; allowed in any thread and in signal handlers."""
+        with suppress(BlockingIOError):  # then many calls are waiting to be read already
+            self._wake_writer.send(b".")
 
-    def wait(self, seconds: float) -> Iterator[tuple[int, bytes]]:
-        """What comes within that time: (rank, message), the message empty where the rank's process
-        has ended.
-        """
-        for key, _ in self._ready.select(max(0.0, min(seconds, self._deadline - time.monotonic()))):
-            if callable(key.data):
-                key.data()
-            elif (message := self._read(key.data)) is not None:
-                yield key.data, message
-        if time.monotonic() > self._deadline:
-            self._warn()
+    def wait(self, seconds: float) -> list[Received]:
+        """What was received, as soon as there is something, or after `seconds`."""
+        for key, _ in self._selector.select(seconds):
+            key.data()
+        received = self._received
+        self._received = []
+        return received
 
     def close(self) -> None:
-        """Close all ends."""
-        for key in [*self._ready.get_map().values()]:
+        """Close all connections."""
+        for key in list(self._selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
             self._close(key.fileobj)
-        self._button.close()
-        self._ready.close()
+        self._wake_writer.close()
+        self._selector.close()
 
-    def _read(self, rank: int) -> bytes | None:
-        """The message that is there; None for a part of one."""
-        half, more = self._halves.pop(rank, b""), b""
+    def _register(self, readable: socket.socket, handler: Callable[[], None]) -> None:
+        """Call `handler` in `wait` whenever the socket has something to read."""
+        self._selector.register(readable, selectors.EVENT_READ, handler)
+
+    def _connect(self, connection: socket.socket, rank: int) -> None:
+        connection.setblocking(False)
+        self._connected[rank] = connection
+        self.unreachable.discard(rank)
+        self._register(connection, partial(self._read, rank))
+
+    def _read(self, rank: int) -> None:
+        """Read a message, or what is there of it."""
+        before = self._partial.pop(rank, b"")
+        read = b""
         with suppress(OSError):
-            more = self._ends[rank].recv(self._size - len(half))
-        if not more:
-            self._close(self._ends.pop(rank))
-            return b""
-        if len(half + more) < self._size:
-            self._halves[rank] = half + more
+            read = self._connected[rank].recv(self._size - len(before))
+        message = before + read
+        if not read:
+            self._close(self._connected.pop(rank))
+            self._received.append((rank, b""))
+        elif len(message) == self._size:
+            self._received.append((rank, message))
+        else:
+            self._partial[rank] = message
+
+    def _read_wake(self) -> None:
+        self._wake_reader.recv(4096)
+
+    def _close(self, registered: socket.socket) -> None:
+        self._selector.unregister(registered)
+        registered.close()
+
+
+class ServerConnections(Connections):
+    """The server's connections to all workers, which connect in their own time."""
+
+    def __init__(self, ranks: Any, size: int) -> None:
+        self._key = secrets.token_bytes(_KEY_BYTES)
+        self._listeners = _listening_sockets(ranks.size)
+        hosts, _ = _exchange(ranks, self._address())
+        super().__init__(hosts, size)
+        self.unreachable = set(range(1, ranks.size))
+        self._warn_at = time.monotonic() + 3 * TIMEOUTS.connect
+        for listener in self._listeners:
+            self._register(listener, partial(self._accept, listener))
+
+    def wait(self, seconds: float) -> list[Received]:
+        received = super().wait(seconds)
+        if time.monotonic() > self._warn_at:
+            self._warn()
+        return received
+
+    def _address(self) -> Address | None:
+        if not self._listeners:
             return None
-        return half + more
+        return Address(self._listeners[0].getsockname()[1], _own_ip(), self._key)
 
-    def _reach(self, rank: int, port: int, address: str, secret: bytes) -> None:
-        """Reach the server, if there is a way; it is the server that speaks of it if there is none."""
-        server = self.hosts[0]
-        for host in filter(
-            None, ("localhost" if self.hosts[rank] == server else "", server, address)
-        ):
-            with suppress(OSError):
-                end = socket.create_connection((host, port), _REACH)
-                end.sendall(secret + rank.to_bytes(4, "big"))
-                if end.recv(1) == _WELCOME:
-                    self._hold(end, 0)
-                    break
-                end.close()
-
-    def _welcome(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         try:
-            end, _ = self._door.accept()
-        except OSError:  # no more files may be opened
-            self._close(self._door)
-        else:
-            end.setblocking(False)
-            self._ready.register(end, selectors.EVENT_READ, partial(self._greet, end))
+            connection, _ = listener.accept()
+        except OSError:  # no more files can be opened
+            self._stop_listening()
+            return
+        connection.setblocking(False)
+        self._register(connection, partial(self._identify, connection))
 
-    def _greet(self, end: socket.socket) -> None:
-        """Hear who it is: one of the workers, or a stranger, who is turned away."""
-        words = b""
+    def _identify(self, connection: socket.socket) -> None:
+        """Read who has connected: a worker, or a stranger, whose connection is closed."""
+        introduction = b""
         with suppress(OSError):
-            words = end.recv(_SECRET + 4)
-        if secrets.compare_digest(words[:_SECRET], self._secret):
-            self._ready.unregister(end)
-            self._admit(end, int.from_bytes(words[_SECRET:], "big"))
-        else:
-            self._close(end)
-
-    def _admit(self, end: socket.socket, rank: int) -> None:
+            introduction = connection.recv(_KEY_BYTES + _RANK_BYTES)
+        key = introduction[:_KEY_BYTES]
+        if not secrets.compare_digest(key, self._key):
+            self._close(connection)
+            return
+        self._selector.unregister(connection)
         with suppress(OSError):
-            end.send(_WELCOME)
-        self._hold(end, rank)
-        if not self.missing:
-            self._close(self._door)
-            self._deadline = inf
+            connection.send(_WELCOME)
+        self._connect(connection, int.from_bytes(introduction[_KEY_BYTES:], "big"))
+        if not self.unreachable:
+            self._stop_listening()
+            self._warn_at = inf
 
-    def _hold(self, end: socket.socket, rank: int) -> None:
-        end.setblocking(False)
-        self._ends[rank] = end
-        self.missing.discard(rank)
-        self._ready.register(end, selectors.EVENT_READ, rank)
-
-    def _close(self, end: socket.socket) -> None:
-        self._ready.unregister(end)
-        end.close()
-
-    def _answer(self) -> None:
-        self._bell.recv(4096)
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            self._close(listener)
+        self._listeners = []
 
     def _warn(self) -> None:
-        self._deadline = inf
-        first, late = min(self.missing), len(self.missing)
+        self._warn_at = inf
+        first = min(self.unreachable)
         say(
-            f"mpifl: {late} of {len(self.hosts)} ranks, the first of them rank {first} on {self.hosts[first]}, cannot "
-            f"reach rank 0 on {self.hosts[0]} by TCP: that one of them died, hangs or was told to stop may be noticed "
-            "late",
+            f"mpifl: {len(self.unreachable)} of {len(self.hosts)} ranks, the first of them rank "
+            f"{first} on {self.hosts[first]}, cannot reach rank 0 on {self.hosts[0]} by TCP: that "
+            "one of them died, hangs or was told to stop may be noticed late",
             error=True,
         )
 
 
-def _door(ranks: int) -> socket.socket | None:
-    """Where the workers are to knock; None where there can be no such thing."""
+class WorkerConnections(Connections):
+    """A worker's connection to the server, if there is a way to reach it."""
+
+    def __init__(self, ranks: Any, size: int) -> None:
+        hosts, server = _exchange(ranks, None)
+        super().__init__(hosts, size)
+        self.unreachable = {0}
+        if server is not None:
+            self._reach(server, ranks.rank)
+
+    def _reach(self, server: Address, rank: int) -> None:
+        """Try each of the server's names. If none works, it is the server that warns."""
+        names = [self.hosts[0]]
+        if self.hosts[rank] == self.hosts[0]:
+            names.insert(0, "localhost")
+        if server.ip:
+            names.append(server.ip)
+        for name in names:
+            with suppress(OSError):
+                connection = socket.create_connection((name, server.port), TIMEOUTS.connect)
+                connection.sendall(server.key + rank.to_bytes(_RANK_BYTES, "big"))
+                if connection.recv(len(_WELCOME)) == _WELCOME:
+                    self._connect(connection, 0)
+                    return
+                connection.close()
+
+
+def connect(ranks: Any, size: int) -> Connections:
+    """Connect the ranks of a communicator (an MPI.Intracomm), for messages of `size` bytes.
+
+    Every rank calls it.
+    """
+    if ranks.rank == 0:
+        return ServerConnections(ranks, size)
+    return WorkerConnections(ranks, size)
+
+
+def _exchange(ranks: Any, own: Address | None) -> tuple[list[str], Address | None]:
+    """The hosts of all ranks, and the server's address: None if workers cannot connect to it."""
+    known = ranks.allgather((socket.gethostname(), own))
+    hosts = [host for host, _ in known]
+    _, server = known[0]
+    return hosts, server
+
+
+def _listening_sockets(ranks: int) -> list[socket.socket]:
+    _allow_open_files(ranks + _OTHER_FILES)
+    backlog = ranks + _MOST_STRANGERS
+    with suppress(OSError, ValueError):
+        return [
+            socket.create_server(
+                ("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog
+            )
+        ]
+    with suppress(OSError):
+        return [socket.create_server(("", 0), backlog=backlog)]
+    return []
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Raise this process's limit of open files, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < ranks + _FILES:
-        wanted = ranks + _FILES if hard == resource.RLIM_INFINITY else min(ranks + _FILES, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    for options in ({"family": socket.AF_INET6, "dualstack_ipv6": True}, {}):
-        with suppress(OSError, ValueError):
-            return socket.create_server(("", 0), backlog=ranks + _STRANGERS, **options)
-    return None
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _address() -> str:
-    """This machine's own address, as others see it, empty if none do; nothing is sent to find out."""
+def _own_ip() -> str:
+    """This machine's address as other machines see it; empty if it has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        # chooses a network interface, but sends nothing; the address is reserved for examples
         probe.connect(("192.0.2.1", 9))
         return probe.getsockname()[0]
     return ""

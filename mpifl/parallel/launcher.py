@@ -1,5 +1,6 @@
-"""How this process was launched, told from its environment, and whether the launcher and the MPI
-library understand each other. Nothing here needs MPI to be started: where they do not, starting it
+"""How this process was launched, and whether the launcher and the MPI library belong together.
+
+Everything is told from the environment, and nothing needs MPI: with the wrong library, starting MPI
 may end the process.
 """
 
@@ -13,19 +14,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
-"""where launchers say which rank a process is, before MPI is started"""
+from mpifl.parallel.timeouts import TIMEOUTS
 
-START_SECONDS = 600.0
-"""how long MPI may take to start: where another rank does not, or the launcher loses a message, it
-would for ever
-"""
+RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
+"""the variables in which launchers tell a process its rank, before MPI is started"""
+
+_STDERR = 2  # sys.stderr may be no file
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """To start MPI in: ends this process, with a traceback, after START_SECONDS."""
-    faulthandler.dump_traceback_later(START_SECONDS, exit=True, file=2)  # sys.stderr may be no file
+    """The context in which MPI is started. It ends this process, with a traceback, at a timeout.
+
+    Otherwise a rank would wait forever if another one does not start, or if the launcher loses a
+    message.
+    """
+    faulthandler.dump_traceback_later(TIMEOUTS.start, exit=True, file=_STDERR)
     try:
         yield
     finally:
@@ -33,9 +37,7 @@ def starting() -> Iterator[None]:
 
 
 def ranks() -> int | None:
-    """How many ranks the launcher says it started as one job, from its environment; None when not
-    launched.
-    """
+    """How many ranks the launcher says it has started as one job; None if it does not say."""
     for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
         if name in os.environ:
             return int(os.environ[name])
@@ -45,91 +47,102 @@ def ranks() -> int | None:
 
 
 def launcher() -> str:
-    """What started this process, in words."""
-    known = os.environ
-    if "OMPI_COMM_WORLD_SIZE" in known:
+    """What has launched this process, in words."""
+    if "OMPI_COMM_WORLD_SIZE" in os.environ:
         return "mpirun of Open MPI"
-    if "HYDI_CONTROL_FD" in known:
+    if "HYDI_CONTROL_FD" in os.environ:
         return "mpirun of MPICH"
-    if "SLURM_STEP_ID" in known:
+    if "SLURM_STEP_ID" in os.environ:
         return f"srun --mpi={_slurm_interface()}"
-    if "PMI_SIZE" in known:
+    if "PMI_SIZE" in os.environ:
         return "an mpirun that speaks PMI"
-    return "an mpirun that speaks PMIx" if "PMIX_NAMESPACE" in known else "none: started alone"
+    if "PMIX_NAMESPACE" in os.environ:
+        return "an mpirun that speaks PMIx"
+    return "none: started alone"
 
 
 def _slurm_interface() -> str:
     if "PMIX_NAMESPACE" in os.environ:
         return "pmix"
-    return "pmi2" if "PMI_SIZE" in os.environ or "PMI_RANK" in os.environ else "none"
+    if "PMI_SIZE" in os.environ or "PMI_RANK" in os.environ:
+        return "pmi2"
+    return "none"
 
 
 def first() -> bool:
-    """Whether this is the launcher's rank 0, or alone: the one that speaks while MPI cannot say who
-    is who.
+    """Whether this process is the launcher's rank 0, or was not launched.
+
+    It is the one that prints while MPI cannot say which rank is which.
     """
-    return next((os.environ[name] for name in RANKS if name in os.environ), "0") == "0"
+    for name in RANKS:
+        if name in os.environ:
+            return os.environ[name] == "0"
+    return True
 
 
 def deaf(library: str) -> bool:
-    """Whether `library` is known to end in MPI_Init under this launcher: MPICH's usual builds,
-    under PMIx.
+    """Whether MPI_Init of `library` is known to end the process under this launcher.
+
+    So do the usual builds of MPICH under PMIx.
     """
-    return "MPICH" in library and "PMIX_NAMESPACE" in os.environ and "PMI_RANK" not in os.environ
+    has_pmix_only = "PMIX_NAMESPACE" in os.environ and "PMI_RANK" not in os.environ
+    return "MPICH" in library and has_pmix_only
 
 
 def diagnosis(library: str, launched: int, size: int = 1) -> str:
-    """What is wrong when the launcher started `launched` processes and each finds `size` ranks; and
-    what helps.
-    """
-    apart = "each of one rank" if size == 1 else f"of {size} ranks each"
+    """What is wrong if `launched` processes are in jobs of `size` ranks each, and a remedy."""
+    jobs = launched // size
+    each = "each of one rank" if size == 1 else f"of {size} ranks each"
     return (
-        f"{launched // size} separate jobs, {apart}, in the place of one job of {launched} ranks\n"
+        f"got {jobs} separate jobs, {each}; expected one job of {launched} ranks\n"
         f"  launcher  {launcher()}\n"
-        f"  library   {library}{_at(library_path())}\n"
-        "The launcher is of another MPI than this Python's library: no process knows of the others, and each would do "
-        f"all the work.\nRemedy: {remedy(library)}"
+        f"  library   {library}{_in_brackets(library_path())}\n"
+        "The launcher belongs to another MPI than the library that this Python loads. Each process "
+        f"would do all the work alone.\nRemedy: {remedy(library)}"
     )
 
 
 def remedy(library: str) -> str:
     """How to launch a Python whose MPI is `library`."""
-    if launcher().startswith("srun"):
-        way = {"MPICH": "srun --mpi=pmi2", "Open MPI": "srun --mpi=pmix"}
-        known = next((command for name, command in way.items() if name in library), None)
-        return f"{known or 'another srun --mpi='}, or the library's own mpirun{_at(own_mpirun())} (`srun --mpi=list`)"
-    return (
-        f"the library's own mpirun{_at(own_mpirun())}, or MPI4PY_LIBMPI=PATH with the path of the libmpi.so that "
-        "belongs to this launcher"
-    )
+    own = f"the library's own mpirun{_in_brackets(own_mpirun())}"
+    if not launcher().startswith("srun"):
+        return f"{own}, or MPI4PY_LIBMPI=PATH with the path of this launcher's own libmpi.so"
+    if "MPICH" in library:
+        srun = "srun --mpi=pmi2"
+    elif "Open MPI" in library:
+        srun = "srun --mpi=pmix"
+    else:
+        srun = "another srun --mpi=TYPE (`srun --mpi=list` shows the types)"
+    return f"{srun}, or {own}"
 
 
 def library_path() -> str | None:
-    """The file of the MPI library that is loaded; None where the system does not tell."""
+    """The file of the MPI library that is loaded; None if the system does not tell."""
     try:
         mapped = Path("/proc/self/maps").read_text()
     except OSError:
         return None
     found = re.search(r"/\S*/libmpi\w*\.so\S*", mapped)
-    return found and found.group()
+    return found.group() if found else None
 
 
 def own_mpirun() -> str | None:
-    """The mpirun that was installed with the library, if it stands where it usually does."""
-    path = library_path()
-    found = path and Path(path).parent.parent / "bin" / "mpirun"
-    return str(found) if found and found.is_file() else None
+    """The mpirun that was installed with the library; None if it is not in the usual place."""
+    library = library_path()
+    if library is None:
+        return None
+    mpirun = Path(library).parent.parent / "bin" / "mpirun"
+    return str(mpirun) if mpirun.is_file() else None
 
 
 def cuda_aware() -> str:
-    """Whether the library says that it takes GPU memory: yes, no or unknown. For use after MPI is
-    started.
-    """
+    """Whether the library takes GPU memory: yes, no or unknown. MPI must be started."""
     try:
-        return "yes" if ctypes.CDLL(library_path()).MPIX_Query_cuda_support() == 1 else "no"
+        answer = ctypes.CDLL(library_path()).MPIX_Query_cuda_support()
     except (OSError, AttributeError, TypeError):
         return "unknown: it does not say"
+    return "yes" if answer == 1 else "no"
 
 
-def _at(path: str | None) -> str:
+def _in_brackets(path: str | None) -> str:
     return f" ({path})" if path else ""

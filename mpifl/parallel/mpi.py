@@ -1,10 +1,10 @@
-"""MPI, started; the only importer of mpi4py. To be imported first: from then on, a rank that fails
-ends the others.
+"""MPI, started; the only module that imports mpi4py.
+
+Import it before everything else: from then on, an exception on one rank ends all ranks.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import time
@@ -12,19 +12,19 @@ from types import TracebackType
 
 from mpifl.parallel import launcher
 
-# else Open MPI's wheel complains of itself on every shared window
+# Open MPI's wheel prints a warning for every shared window otherwise.
 os.environ.setdefault("OMPI_MCA_osc", "^ucx")
 
 with launcher.starting():
     from mpi4py import MPI
 
-_NAP = 1e-3  # seconds
-# seconds for launchers to pass on what a rank has said: Hydra may drop it once ranks are ended
-_LAST_WORDS = 0.5
+_NAP = 1e-3  # seconds between two looks
+# Seconds for the launcher to pass on what a rank has printed: MPICH's drops it if ranks end first.
+_OUTPUT_DELAY = 0.5
 
 
 def begin() -> int:
-    """How many ranks there are; starts MPI, where MPI4PY_RC_INITIALIZE=0 put that off."""
+    """Start MPI if MPI4PY_RC_INITIALIZE=0 has postponed that. Returns the number of ranks."""
     if not MPI.Is_initialized():
         with launcher.starting():
             MPI.Init_thread(MPI.THREAD_MULTIPLE)
@@ -32,39 +32,50 @@ def begin() -> int:
 
 
 def stop_all(code: int = 1) -> None:
-    """End every rank of the job, if there are others; one that raised cannot reach the collectives
-    they wait in.
+    """End every rank of the job with an exit code. Returns if this rank is the only one.
+
+    A rank that has failed needs this: the others wait for it in collectives.
     """
-    if MPI.Is_initialized() and not MPI.Is_finalized() and MPI.COMM_WORLD.size > 1:
-        time.sleep(_LAST_WORDS)
+    if _is_running() and MPI.COMM_WORLD.size > 1:
+        time.sleep(_OUTPUT_DELAY)
         MPI.COMM_WORLD.Abort(code)
-        # under Slurm's pmi2 it does return, and MPI_Finalize would wait for the others
+        # Under Slurm's pmi2, Abort returns; MPI_Finalize would then wait for the others.
         os._exit(code)
 
 
+def wait_for_all(ranks: MPI.Intracomm) -> None:
+    """Wait until every rank of a communicator has called this; Python's threads go on meanwhile."""
+    if not _is_running():
+        return
+    request = ranks.Ibarrier()
+    while not request.Test():
+        time.sleep(_NAP)
+
+
 def standard() -> str:
-    """The version of the MPI standard that the library implements."""
-    return ".".join(map(str, MPI.Get_version()))
+    """The version of the MPI standard that the library implements, such as 4.1."""
+    return ".".join(str(number) for number in MPI.Get_version())
 
 
 def library() -> str:
-    """The MPI library's name and version, as it gives them."""
-    first = MPI.Get_library_version().replace("\0", "").splitlines()[0]
-    return " ".join(first.split(",")[0].split())
+    """The MPI library's name and version, in its own words."""
+    lines = MPI.Get_library_version().replace("\0", "").splitlines()
+    name = lines[0].split(",")[0]
+    return " ".join(name.split())
 
 
-def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    _before(kind, error, trace)
+def _is_running() -> bool:
+    return MPI.Is_initialized() and not MPI.Is_finalized()
+
+
+_previous_excepthook = sys.excepthook
+
+
+def _print_and_stop_all(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    _previous_excepthook(kind, error, trace)
     stop_all()
 
 
-def _wait_for_all() -> None:
-    """MPI_Finalize would, with Python's threads gone: here one may still see that a rank has died."""
-    if MPI.Is_initialized() and not MPI.Is_finalized():
-        request = MPI.COMM_WORLD.Ibarrier()
-        while not request.Test():
-            time.sleep(_NAP)
-
-
-_before, sys.excepthook = sys.excepthook, _uncaught
-atexit.register(_wait_for_all)
+sys.excepthook = _print_and_stop_all

@@ -1,11 +1,9 @@
-"""`apart.py ...` is `mpifl ...` where no worker can reach the server by TCP: MPI goes other ways."""
+"""`apart.py ...` is `mpifl ...` where no worker can reach the server by TCP, only by MPI."""
 
 from __future__ import annotations
 
+import os
 import socket
-
-from mpifl.cli import main
-from mpifl.parallel import heartbeat_tcp
 
 
 def unreachable(*_: object) -> socket.socket:
@@ -13,5 +11,9 @@ def unreachable(*_: object) -> socket.socket:
 
 
 if __name__ == "__main__":
-    heartbeat_tcp._REACH, socket.create_connection = 0.01, unreachable
+    os.environ["MPIFL_TIMEOUTS"] = "connect=0.01"
+    socket.create_connection = unreachable
+
+    from mpifl.cli import main
+
     main()

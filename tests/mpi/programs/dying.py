@@ -1,9 +1,8 @@
-"""`dying.py RANK HOW`: one rank of a job dies, or falls silent, while the others wait inside MPI.
+"""`dying.py FOLDER HOW...`: jobs of two ranks inside one launch; in each, rank 1 fails as HOW says.
 
-`killed`: by SIGKILL. `gone`: by os._exit(0). `stopped`: by SIGSTOP. `hangs`: it sleeps. `astray`:
-it waits too, in another collective. `leaves`: it has nothing more to do. `late`: it is killed when
-the others have nothing more to do. In the folder RANK.HOW of the working directory are what each
-rank says, and `time`, written when it happens.
+`killed`: by SIGKILL. `hangs`: it sleeps. `astray`: it waits inside MPI for a message that never
+comes. `leaves`: it has done its work. Rank 0 waits inside MPI for rank 1 meanwhile. In
+FOLDER/HOW.RANK are what each rank says and its process id.
 """
 
 from __future__ import annotations
@@ -14,41 +13,36 @@ import sys
 import time
 from pathlib import Path
 
-from mpifl.parallel import failure_detector
-from mpifl.parallel.communicator import Communicator
-from mpifl.runner.exit_codes import DONE, on_all_ranks
+from mpifl.parallel.heartbeat import Heartbeat
+from mpifl.parallel.mpi import MPI
 
-PATIENCE = 2.5
-
-
-def dies(communicator: Communicator) -> int:
-    folder = Path(f"{rank}.{how}")
-    folder.mkdir(exist_ok=True)
-    os.dup2(os.open(folder / f"{communicator.rank}.{os.getpid()}", os.O_CREAT | os.O_WRONLY), 2)
-    with communicator.heartbeat.listening(patience=PATIENCE), communicator.heartbeat.playing():
-        communicator.Barrier()
-        if communicator.rank == int(rank):
-            time.sleep(2.0 * (how == "late"))
-            (folder / "time").touch()
-            happen()
-        if how == "late" or (how, communicator.rank) == ("leaves", int(rank)):
-            return DONE
-        (
-            communicator.node if (how, communicator.rank) == ("astray", int(rank)) else communicator
-        ).Barrier()
-    return DONE
+PATIENCE = 2.0
 
 
-def happen() -> None:
-    if how == "gone":
-        os._exit(0)
-    if how == "hangs":
-        time.sleep(60)
-    elif how not in ("astray", "leaves"):
-        os.kill(os.getpid(), signal.SIGSTOP if how == "stopped" else signal.SIGKILL)
+def play(ranks: MPI.Intracomm, how: str) -> None:
+    heartbeat = Heartbeat(ranks)
+    with heartbeat.listening(PATIENCE), heartbeat.playing():
+        if ranks.rank == 1:
+            fail(ranks, heartbeat, how)
+        else:
+            with heartbeat.waiting():
+                ranks.Barrier()
+
+
+def fail(ranks: MPI.Intracomm, heartbeat: Heartbeat, how: str) -> None:
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "hangs":
+        time.sleep(600)
+    elif how == "astray":
+        with heartbeat.waiting():
+            ranks.recv(source=0)
 
 
 if __name__ == "__main__":
-    rank, how = sys.argv[1:]
-    failure_detector._LEFT = PATIENCE
-    sys.exit(on_all_ranks(dies))
+    folder, *cases = sys.argv[1:]
+    number, rank = divmod(MPI.COMM_WORLD.rank, 2)
+    case = cases[number]
+    (Path(folder) / f"{case}.{rank}.pid").write_text(str(os.getpid()))
+    os.dup2(os.open(Path(folder) / f"{case}.{rank}.stderr", os.O_CREAT | os.O_WRONLY), 2)
+    play(MPI.COMM_WORLD.Split(number), case)
