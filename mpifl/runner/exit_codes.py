@@ -1,6 +1,4 @@
-"""How a command on all ranks ends: its exit codes, and what is said of a failure, once, before all
-ranks end.
-"""
+"""The exit codes of commands that run on all ranks, and what is printed when one fails."""
 
 from __future__ import annotations
 
@@ -17,64 +15,94 @@ from mpifl.store import Refused, Superseded
 from mpifl.terminal import say
 from mpifl.training.rounds import RunFailed
 
-DONE, BROKEN, BAD_INPUT, DIVERGED, TAKEN, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 75, 130
-"""exit codes; STOPPED is what sysexits.h calls a temporary failure: `--resume` goes on"""
+DONE = 0
+BROKEN = 1
+"""an unexpected exception, a lost rank, or a file that cannot be written"""
+BAD_INPUT = 2
+DIVERGED = 3
+TAKEN = 4
+"""another job has taken over the run's folder"""
+STOPPED = 75
+"""stopped with a checkpoint; `--resume` continues (a temporary failure in sysexits.h)"""
+INTERRUPTED = 130
+"""Ctrl-C before the first round"""
+
+
+_INTERRUPTED_LINE = "interrupted before the first round"
 
 
 def on_all_ranks(action: Callable[[Communicator], int]) -> int:
-    """The exit code of `action`; an unforeseen exception on any rank ends all ranks with its
-    traceback.
+    """Call `action` with the communicator of all ranks; return the exit code of this process.
+
+    The process is expected to end after that. A failure of this rank alone ends all ranks: the
+    others would wait for it forever.
     """
-    communicator = None
     try:
         communicator = Communicator()
-        return action(communicator)
-    except AgreedBadInput as error:
-        return _end(communicator, error, BAD_INPUT)
-    except RunFailed as error:
-        return _end(communicator, error, DIVERGED)
-    # this rank's alone: the others would wait for it for ever
-    except (BadInput, Superseded, Lost) as error:
-        code = (
-            BAD_INPUT
-            if isinstance(error, BadInput)
-            else TAKEN
-            if isinstance(error, Superseded)
-            else BROKEN
-        )
-        return _end_all(communicator, f"{_rank(communicator)}{error}", code)
-    except Refused as error:
-        what = f"{error.filename}: expected to write it; got {error.strerror}"
-        todo = "what was written before is whole: mend that, then the same command with --resume goes on"
-        return _end_all(communicator, f"{_rank(communicator)}{what}; {todo}", BROKEN)
+    except BadInput as error:
+        return _fail_unconnected(str(error), BAD_INPUT)
     except KeyboardInterrupt:
-        return _end_all(
-            communicator, f"{_rank(communicator)}interrupted before the first round", INTERRUPTED
-        )
+        return _fail_unconnected(_INTERRUPTED_LINE, INTERRUPTED)
+    try:
+        code = action(communicator)
+    except AgreedBadInput as error:
+        code = _fail_together(communicator, error, BAD_INPUT)
+    except RunFailed as error:
+        code = _fail_together(communicator, error, DIVERGED)
+    except BadInput as error:
+        return _fail_alone(communicator, str(error), BAD_INPUT)
+    except Superseded as error:
+        return _fail_alone(communicator, str(error), TAKEN)
+    except Lost as error:
+        return _fail_alone(communicator, str(error), BROKEN)
+    except Refused as error:
+        return _fail_alone(communicator, _unwritten(error), BROKEN)
+    except KeyboardInterrupt:
+        return _fail_alone(communicator, _INTERRUPTED_LINE, INTERRUPTED)
     except BaseException:
-        rank = communicator.rank if communicator else "unknown"
-        _say(f"rank {rank} on {socket.gethostname()} failed:\n{traceback.format_exc()}")
-        if communicator:
-            communicator.heartbeat.fail()
-        stop_all(BROKEN)
-        return BROKEN
-
-
-def _end(communicator: Communicator, error: Exception, code: int) -> int:
-    if communicator.is_server:
-        _say(str(error))
+        return _fail_unexpectedly(communicator)
+    communicator.heartbeat.ending()
     return code
 
 
-def _end_all(communicator: Communicator | None, line: str, code: int) -> int:
-    if communicator or launcher.first():
+def _fail_unconnected(line: str, code: int) -> int:
+    """This process does not know its rank yet; the launcher's first one prints the line."""
+    if launcher.first():
         _say(line)
     stop_all(code)
     return code
 
 
-def _rank(communicator: Communicator | None) -> str:
-    return f"rank {communicator.rank}: " if communicator and communicator.size > 1 else ""
+def _fail_together(communicator: Communicator, error: Exception, code: int) -> int:
+    """All ranks have failed in the same way and end in order; the server prints the line."""
+    if communicator.is_server:
+        _say(str(error))
+    return code
+
+
+def _fail_alone(communicator: Communicator, line: str, code: int) -> int:
+    """Print the line, and end all ranks."""
+    if communicator.size > 1:
+        line = f"rank {communicator.rank}: {line}"
+    _say(line)
+    stop_all(code)
+    return code
+
+
+def _fail_unexpectedly(communicator: Communicator) -> int:
+    """Print the traceback of an unexpected exception, tell the server, and end all ranks."""
+    host = socket.gethostname()
+    _say(f"rank {communicator.rank} on {host} failed:\n{traceback.format_exc()}")
+    communicator.heartbeat.fail()
+    stop_all(BROKEN)
+    return BROKEN
+
+
+def _unwritten(error: Refused) -> str:
+    return (
+        f"{error.filename}: expected to write it; got {error.strerror}; what was written before is "
+        "complete: correct that, then continue by the same command with --resume"
+    )
 
 
 def _say(line: str) -> None:
