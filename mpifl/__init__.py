@@ -1,5 +1,64 @@
-"""mpifl: a simulator for the study of generalisation in federated learning, on MPI clusters and
-workstations.
+"""A simulator for people who study generalisation in federated learning.
+
+    run = mpifl.run("config.toml", out="runs/x")     train; on all ranks of an mpirun script too
+    run = mpifl.open("runs/x")                       a run that is there
+    run.rounds["test_accuracy"], run.weights()       its results, as numpy arrays
+
+The names below are the public interface, with `mpifl.analysis` for finished runs and
+`mpifl.curvature` for Hessians of any net. Everything else may change between versions.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpifl.options import BadInput
+    from mpifl.runner.api import open, run
+    from mpifl.runner.schema import Config
+    from mpifl.store import Run
+    from mpifl.training.algorithm import Algorithm
+    from mpifl.training.callback import Callback
+    from mpifl.training.progress import Progress
+    from mpifl.training.rounds import RunFailed
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Algorithm",
+    "BadInput",
+    "Callback",
+    "Config",
+    "Progress",
+    "Run",
+    "RunFailed",
+    "__version__",
+    "open",
+    "run",
+]
+
+_HOMES = {
+    "Algorithm": "mpifl.training.algorithm",
+    "BadInput": "mpifl.options",
+    "Callback": "mpifl.training.callback",
+    "Config": "mpifl.runner.schema",
+    "Progress": "mpifl.training.progress",
+    "Run": "mpifl.store",
+    "RunFailed": "mpifl.training.rounds",
+    "open": "mpifl.runner.api",
+    "run": "mpifl.runner.api",
+}
+"""where each public name is defined: imported when it is first asked for"""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mpifl' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -89,11 +89,12 @@ def _examine(
     job: Communicator, path: str | None, assignments: Sequence[str], megabytes: float
 ) -> int:
     from mpifl.parallel import benchmark
-    from mpifl.runner import build, schema
+    from mpifl.runner import schema
+    from mpifl.runner.ranks import choose_device
 
     threads = torch.get_num_threads()
     config = job.agree(lambda: schema.resolve(schema.raw(path, assignments) if path else {}))
-    device = build.place(config, job)
+    device = choose_device(config, job)
     message = _message(job, config) if path else None
     rows = job.gather(_facts(job, device, threads))
     console = console_for(sys.stdout)

@@ -22,15 +22,19 @@ from mpifl.parallel.mpi import library
 _LIBRARIES = ("mpifl", "torch", "numpy", "h5py", "mpi4py")
 
 
+Place = dict[str, Any]
+"""one row of the table printed at start: rank, role, host, device, threads"""
+Facts = dict[str, Any]
+"""text, numbers and lists of them, by name"""
+
+
 def role(communicator: Communicator) -> str:
     """Whether this rank is the server, a worker, or alone and so both."""
-    return (
-        "server"
-        if communicator.worker is None
-        else "worker"
-        if communicator.size > 1
-        else "server, worker"
-    )
+    if communicator.worker is None:
+        return "server"
+    if communicator.size > 1:
+        return "worker"
+    return "server, worker"
 
 
 def name_of(device: torch.device) -> str:
@@ -43,8 +47,8 @@ def name_of(device: torch.device) -> str:
     return f"{device} ({name})"
 
 
-def place(communicator: Communicator, device: torch.device) -> dict[str, Any]:
-    """One row of the table printed at start: where this rank runs and with what."""
+def place(communicator: Communicator, device: torch.device) -> Place:
+    """Where this rank runs, and with what."""
     return {
         "rank": communicator.rank,
         "role": role(communicator),
@@ -54,7 +58,7 @@ def place(communicator: Communicator, device: torch.device) -> dict[str, Any]:
     }
 
 
-def provenance(dataset: Dataset, places: list[dict[str, Any]]) -> dict[str, Any]:
+def provenance(dataset: Dataset, places: list[Place]) -> Facts:
     """All of it, for the run's folder; `places` has every rank's `place`."""
     facts = {
         "command": " ".join(sys.argv),

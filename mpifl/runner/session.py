@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
+import torch
 
-import mpifl
+from mpifl.data.dataset import Dataset
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
-from mpifl.parallel.mpi import library
 from mpifl.runner import build, consistency, schema
+from mpifl.runner.announce import announce, conclude
 from mpifl.runner.callbacks import ConsoleLogger, StoreWriter
 from mpifl.runner.checkpoints import Checkpoints, everywhere, start_from
 from mpifl.runner.exit_codes import DONE, STOPPED, on_all_ranks
-from mpifl.runner.provenance import place, provenance
-from mpifl.store import OTHERS_TESTED, Checkpoint, Run, Store, Superseded, checkpoint
-from mpifl.terminal import facts, say, say_table, size, table
+from mpifl.runner.provenance import Facts, Place, place, provenance
+from mpifl.runner.ranks import choose_device, shared_data
+from mpifl.store import Checkpoint, Store, Superseded, checkpoint
 from mpifl.training import rounds
 from mpifl.training.callback import Callback
 from mpifl.training.experiment import Experiment
 from mpifl.training.progress import Progress
 
-_TESTED = {"test_accuracy": "accuracy", **OTHERS_TESTED}
+
+class Target(NamedTuple):
+    """Where a run goes, and what may be done with a run that is there."""
+
+    folder: Path | None = None
+    """None: runs/NAME"""
+    resume: bool = False
+    """continue the stopped run in the folder"""
+    force: bool = False
+    """replace the run in the folder"""
 
 
 def main(
@@ -36,9 +45,9 @@ def main(
     resume: bool = False,
     force: bool = False,
 ) -> int:
-    """Run and return the exit code."""
+    """Run the config at `path` with `assignments` applied, and return the exit code."""
     return on_all_ranks(
-        lambda communicator: run(communicator, path, assignments, out, resume, force)
+        lambda communicator: run(communicator, path, assignments, out, resume=resume, force=force)
     )
 
 
@@ -47,155 +56,197 @@ def run(
     path: str,
     assignments: Sequence[str],
     out: Path | None,
-    resume: bool,
-    force: bool,
+    *,
+    resume: bool = False,
+    force: bool = False,
 ) -> int:
-    """The exit code; every rank of `federation` calls it."""
-    # the config is to be read yet
-    with communicator.heartbeat.listening(60 * schema.Runtime().patience_minutes):
-        return _run(communicator, path, assignments, out, resume, force)
+    """As `main`, on the ranks of a communicator; every rank calls it."""
+    target = Target(out, resume, force)
+    outcome = play(communicator, lambda: schema.resolve(schema.raw(path, assignments)), target)
+    return STOPPED if outcome.progress.stopped else DONE
 
 
-def _run(
+class Outcome(NamedTuple):
+    """How a run ended, and where it is."""
+
+    progress: Progress
+    folder: Path
+
+
+def play(
     communicator: Communicator,
-    path: str,
-    assignments: Sequence[str],
-    out: Path | None,
-    resume: bool,
-    force: bool,
-) -> int:
-    if resume and force:
+    read_config: Callable[[], schema.Config],
+    target: Target,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+) -> Outcome:
+    """One run, from reading its config to closing its folder; every rank calls it.
+
+    `callbacks` are told of each round, on rank 0, after the run's own. Raises AgreedBadInput and
+    RunFailed on every rank; BadInput, Superseded, Refused and Lost on the rank that they concern.
+    """
+    patience = 60 * schema.Runtime().patience_minutes  # the config's own is not known yet
+    with communicator.heartbeat.listening(patience):
+        _refuse_contradiction(target)
+        config = _agree_on_config(communicator, read_config)
+        dataset = shared_data(config, communicator)
+        device = choose_device(config, communicator)
+        experiment = _agree_on_experiment(communicator, config, dataset, device)
+        places = communicator.gather(place(communicator, device))
+        folder = target.folder or Path("runs") / config.name
+        opened = _open(communicator, folder, target, config, experiment, dataset, places)
+        if opened.store is not None and not quiet:
+            announce(config, experiment, dataset, places, opened.found)
+        progress = _train(communicator, config, experiment, opened, callbacks, quiet)
+        if opened.store is not None:
+            opened.store.close("stopped" if progress.stopped else "complete")
+            if not quiet:
+                conclude(folder, progress)
+        return Outcome(progress, folder)
+
+
+def _refuse_contradiction(target: Target) -> None:
+    if target.resume and target.force:
         raise AgreedBadInput("command line: expected --resume or --force; got both")
-    config = communicator.agree(lambda: schema.resolve(schema.raw(path, assignments)))
-    communicator.heartbeat.expect(
-        config.runtime.grace_seconds, 60 * config.runtime.patience_minutes
-    )
+
+
+def _agree_on_config(
+    communicator: Communicator, read_config: Callable[[], schema.Config]
+) -> schema.Config:
+    """The config, once all ranks have found it sound and the same."""
+    config = communicator.agree(read_config)
+    patience = 60 * config.runtime.patience_minutes
+    communicator.heartbeat.expect(config.runtime.grace_seconds, patience)
     consistency.refuse_differences(communicator, consistency.of_config(schema.text(config)))
-    dataset = build.shared_data(config.data, config.seed, communicator)
-    device = build.place(config, communicator)
+    return config
+
+
+def _agree_on_experiment(
+    communicator: Communicator, config: schema.Config, dataset: Dataset, device: torch.device
+) -> Experiment:
+    """The experiment, once all ranks have built the same one."""
     trains = communicator.worker is not None
-    x = communicator.agree(lambda: build.experiment(config, dataset, device, trains))
-    consistency.refuse_differences(communicator, consistency.of_experiment(x, dataset))
-    places = communicator.gather(place(communicator, device))
-    folder = out or Path("runs") / config.name
-    opened = communicator.agree(
-        lambda: _open(folder, config, x, dataset, places, resume, force) if places else None
-    )
-    store, found = opened or (None, None)
-    found, owner = everywhere(found, communicator), communicator.bcast(store and store.owner)
-    callbacks: list[Callback] = []
-    if store:
-        _announce(config, x, dataset, places)
-        if found:
-            say(found.warning + "\n" * bool(found.warning) + f"going on after round {found.round}")
-        callbacks = [
-            StoreWriter(store, config.results.weights_rounds(config.rounds)),
-            ConsoleLogger(config.rounds),
-        ]
-    every, minutes = config.results.checkpoint_rounds, config.results.checkpoint_minutes
-    keeper = Checkpoints(folder, store, owner.check, every, minutes, found.round if found else 0)
-    start = start_from(found, x, communicator)
-    start.reached = x.evaluation.reached(store.rounds) if store else 0
-    try:
-        progress = rounds.run(x, communicator, callbacks, keeper, start)
-    except BaseException:
-        if store:
-            _close_failed(store)
-        raise
-    return _conclude(store, progress) if store else DONE
+    experiment = communicator.agree(lambda: build.experiment(config, dataset, device, trains))
+    facts = consistency.of_experiment(experiment, dataset)
+    consistency.refuse_differences(communicator, facts)
+    return experiment
+
+
+class _Opened(NamedTuple):
+    """The run's folder, ready to be written, and the checkpoint that is resumed."""
+
+    folder: Path
+    store: Store | None
+    """on rank 0; None on the others"""
+    check: Callable[[], None]
+    """raises Superseded once another writer has taken the folder over"""
+    found: Checkpoint | None
+    """on every rank; None where the run begins at its first round"""
 
 
 def _open(
+    communicator: Communicator,
     folder: Path,
+    target: Target,
     config: schema.Config,
-    x: Experiment,
-    dataset,
-    places: list[dict],
-    resume: bool,
-    force: bool,
-) -> tuple[Store, Checkpoint | None]:
-    """The run's store, new or gone on with, and the checkpoint to go on from."""
-    given = {
-        "config": schema.text(config),
-        "layout": x.clients.net.layout,
-        "provenance": provenance(dataset, places),
-    }
-    if resume and Store.begun(folder):
-        return _go_on(folder, {**given, "commit_seconds": config.results.commit_seconds})
-    parts = x.clients.parts
-    store = Store.create(
+    experiment: Experiment,
+    dataset: Dataset,
+    places: list[Place] | None,
+) -> _Opened:
+    """Rank 0 creates the folder, or takes over the one that it resumes; then all ranks know."""
+
+    def create_or_resume() -> tuple[Store, Checkpoint | None] | None:
+        if places is None:  # a worker
+            return None
+        facts = provenance(dataset, places)
+        if target.resume and Store.begun(folder):
+            return _resume(folder, config, experiment, facts)
+        force = target.force or target.resume
+        return _create(folder, config, experiment, facts, force), None
+
+    created = communicator.agree(create_or_resume)
+    store, found = created or (None, None)
+    owner = communicator.bcast(None if store is None else store.owner)
+    return _Opened(folder, store, owner.check, everywhere(found, communicator))
+
+
+def _create(
+    folder: Path, config: schema.Config, experiment: Experiment, facts: Facts, force: bool
+) -> Store:
+    clients = experiment.clients
+    return Store.create(
         folder,
+        config=schema.text(config),
         seed=config.seed,
+        layout=clients.net.layout,
         clients=config.clients,
-        partition=(parts.indices, parts.offsets, x.clients.counts()),
-        force=force or resume,
+        partition=(clients.parts.indices, clients.parts.offsets, clients.counts()),
+        provenance=facts,
+        force=force,
         commit_seconds=config.results.commit_seconds,
-        **given,
     )
-    return store, None
 
 
-def _go_on(folder: Path, given: dict[str, Any]) -> tuple[Store, Checkpoint | None]:
-    """The run's store and its newest checkpoint, which a live writer, who stops now, may have
-    pruned and replaced.
+def _resume(
+    folder: Path, config: schema.Config, experiment: Experiment, facts: Facts
+) -> tuple[Store, Checkpoint | None]:
+    """The run's store and its newest checkpoint.
+
+    A writer that is still alive, and stops now, may replace the checkpoint once more: then retry.
     """
     found = checkpoint.latest(folder)
     while True:
         try:
-            return Store.resume(folder, round=found.round if found else 0, **given), found
+            store = Store.resume(
+                folder,
+                config=schema.text(config),
+                layout=experiment.clients.net.layout,
+                round=_round_of(found),
+                provenance=facts,
+                commit_seconds=config.results.commit_seconds,
+            )
+            return store, found
         except BadInput:
-            before, found = found, checkpoint.latest(folder)
-            if (before and before.round) == (found and found.round):
+            newest = checkpoint.latest(folder)
+            if _round_of(newest) == _round_of(found):
                 raise
+            found = newest
 
 
-def _close_failed(store: Store) -> None:
-    """Say in the folder that the run failed, where that is still possible; the failure itself is
-    told elsewhere.
-    """
-    with suppress(OSError, Superseded):
-        store.close("failed")
+def _round_of(found: Checkpoint | None) -> int:
+    return 0 if found is None else found.round
 
 
-def _announce(config: schema.Config, x: Experiment, dataset, places: list[dict[str, Any]]) -> None:
-    net, sizes, classes = x.clients.net, x.clients.sizes, (x.clients.counts() > 0).sum(1)
-    ranks = table(*places[0], texts=4)
-    for row in places:
-        ranks.add_row(*map(str, row.values()))
-    say_table(f"mpifl {mpifl.__version__}, {library()}", ranks)
-    say(
-        f"{config.name}: {type(config.algorithm).__name__}, loss {config.local.loss}, {config.model.name} "
-        f"({len(net.weights):,} parameters), {dataset.name} ({len(dataset.train):,} training, "
-        f"{len(dataset.test):,} test samples)\n{len(sizes)} clients of {sizes.min()} to {sizes.max()} samples and "
-        f"{classes.min()} to {classes.max()} of {len(dataset.classes)} classes; a message is {size(net.weights.nbytes)}"
+def _train(
+    communicator: Communicator,
+    config: schema.Config,
+    experiment: Experiment,
+    opened: _Opened,
+    callbacks: Sequence[Callback],
+    quiet: bool,
+) -> Progress:
+    """Play the rounds; a failure is noted in the folder, where that is still possible."""
+    store, results = opened.store, config.results
+    checkpoints = Checkpoints(
+        opened.folder,
+        store,
+        opened.check,
+        results.checkpoint_rounds,
+        results.checkpoint_minutes,
+        _round_of(opened.found),
     )
-
-
-def _conclude(store: Store, progress: Progress) -> int:
-    """Close the folder, say how it went and what to type next; the exit code."""
-    folder = store.folder
-    if progress.stopped:
-        store.close("stopped")
-        say(
-            f"stopped by {progress.stopped} after round {progress.round}; to go on: the same command with --resume"
-        )
-        return STOPPED
-    store.close("complete")
-    run = Run.open(folder)
-    figures, made = run.rounds, facts()
-    made.add_row("rounds", str(len(figures["round"])))
-    for what, accuracy in (
-        (what, figures[name]) for name, what in _TESTED.items() if name in figures
-    ):
-        best = int(np.nanargmax(accuracy))
-        made.add_row(
-            what,
-            f"last {accuracy[-1]:.2%}, best {accuracy[best]:.2%} (round {figures['round'][best]})",
-        )
-    made.add_row("last test loss", f"{figures['test_loss'][-1]:.4f}")
-    made.add_row("seconds", f"{figures['seconds'].sum():.1f}")
-    sent = (size(figures[f"bytes_{way}"].sum()) for way in ("down", "up"))
-    made.add_row("sent to clients, by clients", ", ".join(sent))
-    say_table("", made)
-    say(f"written to {folder}\nnext: mpifl show {folder}")
-    return DONE
+    start = start_from(opened.found, experiment, communicator)
+    told: list[Callback] = []
+    if store is not None:
+        start.reached = experiment.evaluation.reached(store.rounds)
+        told.append(StoreWriter(store, results.weights_rounds(config.rounds)))
+        if not quiet:
+            told.append(ConsoleLogger(config.rounds))
+        told.extend(callbacks)
+    try:
+        return rounds.run(experiment, communicator, told, checkpoints, start)
+    except BaseException:
+        if store is not None:
+            with suppress(OSError, Superseded):
+                store.close("failed")
+        raise

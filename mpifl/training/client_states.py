@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mpifl.training.messages import ClientState, Vectors
 from mpifl.training.sampling import RoundPlan
-from mpifl.training.state_storage import Shelf, Shelved
+from mpifl.training.state_storage import Slots, StoredStates
 
 if TYPE_CHECKING:  # clients are planned also where there is no MPI library
     from mpifl.parallel.communicator import Communicator
@@ -32,8 +32,9 @@ class ClientStates:
     ) -> None:
         self.unseen = unseen
         self._like = unseen.flat()
-        shelf = Shelf(folder, self._like)
-        self._kept, self._fresh = Shelved(shelf), Shelved(shelf)
+        slots = Slots(folder, self._like)
+        self._kept = StoredStates(slots)
+        self._fresh = StoredStates(slots)  # of the round under way, which may not count
         self._round_under_way = 0
         for client, state in here:  # one after the other: together they may be too many
             self._kept[client] = state.flat()
@@ -77,5 +78,5 @@ class ClientStates:
     def settle(self, round: int) -> None:
         """`round` is the last that counts: what was kept in it holds, a later round's is dropped."""
         if self._round_under_way == round:
-            self._kept.take(self._fresh)
+            self._kept.take_all(self._fresh)
         self._fresh.clear()

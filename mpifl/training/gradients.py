@@ -6,7 +6,6 @@ BatchNorm's running statistics move on the first call only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -26,8 +25,12 @@ class MinibatchGradient(Protocol):
         """The gradient [d] at `w [d]`; overwritten by the next call."""
 
 
-Gradient = Callable[[MinibatchGradient, Tensor], Tensor]
-"""gradient(minibatch, w) -> the gradient to use"""
+class Gradient(Protocol):
+    """What `local.gradient` may be."""
+
+    def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
+        """The gradient [d] that a step at `w [d]` takes."""
+
 
 _TINY = 1e-12
 

@@ -1,15 +1,16 @@
 """The one local training loop: what a client does between receiving weights and answering.
 
-One step, in this order: the oracle's gradient, + the algorithm's linear and quadratic terms, clip,
-+ weight decay, momentum, descent. The quadratic term's own half, pull y of pull (y - w), may stand
-after the clip instead (`clip_pull = false`), as in the FedDyn family's codes, which leave it to the
-optimiser's weight decay.
+A step, in this order: the gradient that `local.gradient` takes, + the algorithm's linear and
+quadratic terms, clip, + weight decay, momentum, descent. With `clip_pull = false` the half pull y
+of the quadratic term's gradient pull (y - w) is added after the clip, as in the codes of the FedDyn
+family, which leave it to the optimiser's weight decay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Literal, NamedTuple
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Lt
@@ -77,16 +78,23 @@ class Trained(NamedTuple):
 
 
 class Minibatch:
-    """`gradient(w)` of one batch: may be asked at several weights, with the same draws each time."""
+    """The gradient of one batch: may be asked for at several weights, with the same draws each
+    time.
+    """
 
-    def __init__(self, net: Net, loss: Loss, step: Callable[[], Step]) -> None:
-        self._net, self._loss, self._step = net, loss, step
-        self.loss: Tensor | None = None
-        self.correct: Tensor | None = None
+    def __init__(self, net: Net, loss: Loss, new_step: Callable[[], Step]) -> None:
+        self._net = net
+        self._loss = loss
+        self._new_step = new_step
+        self._was_asked = False
+        self.loss = torch.zeros(())
+        """the objective at the weights that were asked for first"""
+        self.correct = torch.zeros(())
+        """how many samples were classified right there"""
 
     @property
     def scales(self) -> Tensor:
-        """`Net.scales`: made only for the oracles that ask."""
+        """`Net.scales`: made only for the gradients that ask."""
         return self._net.scales
 
     def __call__(self, w: Tensor) -> Tensor:
@@ -99,14 +107,48 @@ class Minibatch:
         return gradient
 
     def _gradient(self) -> Tensor:
-        if self.loss is not None:
+        step = self._new_step()
+        if self._was_asked:
             with untracked(self._net.module):
-                return self._net.take_gradient(self._loss(self._step()))
-        step = self._step()
+                return self._net.take_gradient(self._loss(step))
+        self._was_asked = True
         value = self._loss(step)
         self.loss = value.detach()
         self.correct = (step.passes[0].logits.detach().argmax(-1) == step.y).sum()
         return self._net.take_gradient(value)
+
+
+class _GradientWeights:
+    """How the steps' gradients enter w - y = lr * (sum a_k g_k + kappa v_0), as two numbers.
+
+    a = sum a_k is `Trained.accumulated`, and kappa v_0 is what the momentum v_0 that the client
+    began with put in. A quadratic term pulls both back.
+    """
+
+    def __init__(self, local: Local, lr: float, pull: float) -> None:
+        self._local = local
+        self._shrink = lr * pull
+        self.accumulated = 0.0
+        self.carried = 0.0
+        self._momentum_accumulated = 0.0
+        self._momentum_carried = 1.0
+
+    def add_step(self) -> None:
+        """Another step was taken."""
+        accumulated = 1.0 - self._shrink * self.accumulated
+        carried = -self._shrink * self.carried
+        beta = self._local.momentum
+        if beta:
+            self._momentum_accumulated = beta * self._momentum_accumulated + accumulated
+            self._momentum_carried = beta * self._momentum_carried + carried
+            if self._local.nesterov:
+                accumulated = accumulated + beta * self._momentum_accumulated
+                carried = carried + beta * self._momentum_carried
+            else:
+                accumulated = self._momentum_accumulated
+                carried = self._momentum_carried
+        self.accumulated = self.accumulated + accumulated
+        self.carried = self.carried + carried
 
 
 def train(
@@ -124,45 +166,70 @@ def train(
 ) -> Trained:
     """Take a step on each of `batches`, from `w [d]`; the net's buffers move along in place.
 
-    The objective is loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`.
+    The objective is loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`, `momentum [d]` or
+    None for a start at zero.
     """
     net.load(w)
     if not net.module.training:  # the walk over all modules costs as much as a small one's step
         net.module.train()
     pull = pull + loss.pull
-    together = local.clip_pull or not local.clip
-    v = (torch.zeros_like(w) if momentum is None else momentum.clone()) if local.momentum else None
-    forward, frozen = (
-        {"keep": keep} if (keep := loss.needs & KEEPABLE) else {},
-        loss.evaluated(net.module),
-    )
-    losses, correct, samples, steps = 0.0, 0, 0, 0
-    accumulated, v_a, carried, v_c = 0.0, 0.0, 0.0, 1.0
+    velocity = None
+    if local.momentum:
+        velocity = torch.zeros_like(w) if momentum is None else momentum.clone()
+    forward: dict[str, Any] = {}
+    keep = loss.needs & KEEPABLE
+    if keep:
+        forward["keep"] = keep
+    frozen = loss.evaluated(net.module)
+    gradient_weights = _GradientWeights(local, lr, pull)
+    loss_sum: Tensor | float = 0.0
+    correct: Tensor | float = 0.0
+    samples = 0
+    steps = 0
     for number, (x, y) in enumerate(batches):
-        known = (net, x, y, context, number, forward, frozen)
-        minibatch = Minibatch(net, loss, lambda known=known: Step(*known))
+        new_step = partial(Step, net, x, y, context, number, forward, frozen)
+        minibatch = Minibatch(net, loss, new_step)
         g = local.gradient(minibatch, net.weights)
-        if linear is not None:
-            g.add_(linear)
-        if pull:
-            g.add_(net.weights - w if together else -w, alpha=pull)
-        if local.clip:
-            g.mul_((local.clip / (g.norm() + 1e-12)).clamp_(max=1.0))
-        if pull and not together:
-            g.add_(net.weights, alpha=pull)
-        if local.weight_decay:
-            g.add_(net.weights, alpha=local.weight_decay)
-        unit, rest = 1.0 - lr * pull * accumulated, -lr * pull * carried
-        if v is not None:
-            v.mul_(local.momentum).add_(g)
-            v_a, v_c = local.momentum * v_a + unit, local.momentum * v_c + rest
-            g = g.add_(v, alpha=local.momentum) if local.nesterov else v
-            unit = unit + local.momentum * v_a if local.nesterov else v_a
-            rest = rest + local.momentum * v_c if local.nesterov else v_c
+        g = _with_terms(g, net.weights, w, local, linear, pull)
+        if velocity is not None:
+            velocity.mul_(local.momentum).add_(g)
+            g = g.add_(velocity, alpha=local.momentum) if local.nesterov else velocity
         net.weights.add_(g, alpha=-lr)
-        accumulated, carried = accumulated + unit, carried + rest
-        losses, correct = losses + minibatch.loss, correct + minibatch.correct
-        samples, steps = samples + len(y), steps + 1
-    before = None if v is None or momentum is None else carried * momentum
-    figures = (float(losses) / steps, float(correct) / samples)
-    return Trained(net.weights.clone(), steps, accumulated, lr, v, *figures, before)
+        gradient_weights.add_step()
+        loss_sum = loss_sum + minibatch.loss
+        correct = correct + minibatch.correct
+        samples += len(y)
+        steps += 1
+    carried = None
+    if velocity is not None and momentum is not None:
+        carried = gradient_weights.carried * momentum
+    return Trained(
+        net.weights.clone(),
+        steps,
+        gradient_weights.accumulated,
+        lr,
+        velocity,
+        float(loss_sum) / steps,
+        float(correct) / samples,
+        carried,
+    )
+
+
+def _with_terms(
+    g: Tensor, y: Tensor, w: Tensor, local: Local, linear: Tensor | None, pull: float
+) -> Tensor:
+    """`g`, changed in place: with the linear and quadratic terms, clipped, with weight decay."""
+    clips_pull = local.clip_pull or not local.clip
+    if linear is not None:
+        g.add_(linear)
+    if pull and clips_pull:
+        g.add_(y - w, alpha=pull)
+    elif pull:
+        g.add_(-w, alpha=pull)
+    if local.clip:
+        g.mul_((local.clip / (g.norm() + 1e-12)).clamp_(max=1.0))
+    if pull and not clips_pull:
+        g.add_(y, alpha=pull)
+    if local.weight_decay:
+        g.add_(y, alpha=local.weight_decay)
+    return g

@@ -14,7 +14,7 @@ from mpifl.options import BadInput
 from mpifl.plan.profile import resident
 from mpifl.store import Refused
 from mpifl.training import state_storage
-from mpifl.training.state_storage import Shelf, Shelved
+from mpifl.training.state_storage import Slots, StoredStates
 
 LIKE = {"c": torch.zeros(5), "met": torch.zeros(1, dtype=torch.float64), "none": torch.zeros(0)}
 
@@ -23,9 +23,9 @@ def state(number: float, like=LIKE):
     return {name: torch.full_like(vector, number) for name, vector in like.items()}
 
 
-def two(folder, like=LIKE) -> tuple[Shelved, Shelved]:
-    shelf = Shelf(folder, like)
-    return Shelved(shelf), Shelved(shelf)
+def two(folder, like=LIKE) -> tuple[StoredStates, StoredStates]:
+    slots = Slots(folder, like)
+    return StoredStates(slots), StoredStates(slots)
 
 
 def told(states) -> dict[int, list]:
@@ -35,13 +35,13 @@ def told(states) -> dict[int, list]:
 
 
 class Dict(dict):
-    def take(self, others):
+    def take_all(self, others):
         self.update(others)
         others.clear()
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
-def test_states_on_a_shelf_are_those_of_a_dict_whatever_is_done_to_them(
+def test_states_in_slots_are_those_of_a_dict_whatever_is_done_to_them(
     tmp_path, monkeypatch, on_disk
 ):
     monkeypatch.setattr(state_storage, "_SEGMENT", 1 << 10)
@@ -58,7 +58,7 @@ def test_states_on_a_shelf_are_those_of_a_dict_whatever_is_done_to_them(
             elif what == "again":  # a client that failed keeps what it had
                 fresh[client] = here.get(client, LIKE)
             elif what == "settle":
-                here.take(fresh)
+                here.take_all(fresh)
             elif what == "forget":
                 fresh.clear()
             elif client in here:
@@ -68,16 +68,16 @@ def test_states_on_a_shelf_are_those_of_a_dict_whatever_is_done_to_them(
     assert len(expected) + len(kinds[0][0]) > 20
 
 
-def test_places_are_used_again(monkeypatch):
+def test_slots_are_used_again(monkeypatch):
     monkeypatch.setattr(state_storage, "_SEGMENT", 1)
     here, fresh = two(None)
     for step in range(50):
         for client in range(3):
             fresh[client] = state(step)
-        here.take(fresh)
+        here.take_all(fresh)
         if step % 2:
             here.pop(step % 3)
-    assert len(here._shelf._segments) == 6  # 3 that hold and 3 of the round under way
+    assert len(here._slots._segments) == 6  # 3 that hold and 3 of the round under way
 
 
 def test_what_was_written_is_read_after_its_pages_were_let_go_of_and_they_are(tmp_path):

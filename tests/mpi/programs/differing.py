@@ -18,7 +18,7 @@ import mpifl
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.runner import build, session
 
-load, network, deal = build.shared_data, build.network, build.partition
+load, network, deal = session.shared_data, build.network, build.partition
 
 
 def with_other_seed(of: Callable) -> Callable:
@@ -45,7 +45,7 @@ CASES = {
     "option": ([], "local.lr=0.2"),
     "rule": ([], "algorithm=scaffold"),
     "version": ([patch.object(mpifl, "__version__", "0.0.0")], ""),
-    "data": ([patch.object(build, "shared_data", changed)], ""),
+    "data": ([patch.object(session, "shared_data", changed)], ""),
     "partition": ([patch.object(build, "partition", with_other_seed(deal))], ""),
     "layout": ([patch.object(build, "network", wider)], ""),
     "type": ([patch.object(build, "network", in_float64)], ""),
@@ -60,9 +60,7 @@ def said(communicator: Communicator, config: str, out: Path, case: str) -> str:
         for differing in patches:
             stack.enter_context(differing)
         try:
-            session.run(
-                communicator, config, [assignment] if assignment else [], out / case, False, False
-            )
+            session.run(communicator, config, [assignment] if assignment else [], out / case)
         except AgreedBadInput as error:
             lines = communicator.allgather(str(error))
             assert len(set(lines)) == 1, lines

@@ -1,0 +1,79 @@
+"""What a run prints before its first round and after its last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import mpifl
+from mpifl.data.dataset import Dataset
+from mpifl.parallel.mpi import library
+from mpifl.runner.provenance import Place
+from mpifl.runner.schema import Config
+from mpifl.store import OTHERS_TESTED, Checkpoint, Run
+from mpifl.terminal import facts, say, say_table, size, table
+from mpifl.training.experiment import Experiment
+from mpifl.training.progress import Progress
+
+_ACCURACIES = {"test_accuracy": "accuracy", **OTHERS_TESTED}
+
+
+def announce(
+    config: Config,
+    experiment: Experiment,
+    dataset: Dataset,
+    places: Sequence[Place] | None,
+    found: Checkpoint | None,
+) -> None:
+    """Which rank runs where, what is trained on what, and from which checkpoint."""
+    rows = [list(map(str, place.values())) for place in places or ()]
+    ranks = table("rank", "role", "host", "device", "threads", texts=4)
+    for row in rows:
+        ranks.add_row(*row)
+    say_table(f"mpifl {mpifl.__version__}, {library()}", ranks)
+
+    net, sizes = experiment.clients.net, experiment.clients.sizes
+    classes = (experiment.clients.counts() > 0).sum(1)
+    algorithm = type(config.algorithm).__name__
+    say(
+        f"{config.name}: {algorithm}, loss {config.local.loss}, {config.model.name} "
+        f"({len(net.weights):,} parameters), {dataset.name} ({len(dataset.train):,} training, "
+        f"{len(dataset.test):,} test samples)"
+    )
+    say(
+        f"{len(sizes)} clients of {sizes.min()} to {sizes.max()} samples and {classes.min()} to "
+        f"{classes.max()} of {len(dataset.classes)} classes; a message is {size(net.weights.nbytes)}"
+    )
+    if found is not None:
+        if found.warning:
+            say(found.warning)
+        say(f"going on after round {found.round}")
+
+
+def conclude(folder: Path, progress: Progress) -> None:
+    """How the run went, and what to type next."""
+    if progress.stopped:
+        say(
+            f"stopped by {progress.stopped} after round {progress.round}; to go on: the same "
+            "command with --resume"
+        )
+        return
+    figures = Run.open(folder).rounds
+    summary = facts()
+    summary.add_row("rounds", str(len(figures["round"])))
+    for name, what in _ACCURACIES.items():
+        if name in figures:
+            summary.add_row(what, _last_and_best(figures["round"], figures[name]))
+    summary.add_row("last test loss", f"{figures['test_loss'][-1]:.4f}")
+    summary.add_row("seconds", f"{figures['seconds'].sum():.1f}")
+    down, up = size(figures["bytes_down"].sum()), size(figures["bytes_up"].sum())
+    summary.add_row("sent to clients, by clients", f"{down}, {up}")
+    say_table("", summary)
+    say(f"written to {folder}\nnext: mpifl show {folder}")
+
+
+def _last_and_best(rounds: np.ndarray, accuracy: np.ndarray) -> str:
+    best = int(np.nanargmax(accuracy))
+    return f"last {accuracy[-1]:.2%}, best {accuracy[best]:.2%} (round {rounds[best]})"
