@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def load_data(data: Data, seed: int) -> Dataset:
     if data.path:
         dataset = packed.read(Path(data.path))
     else:
-        options = {}
+        options: dict[str, Any] = {}
         for name, value in data.options.items():
             options[name] = tuple(value) if isinstance(value, list) else value
         dataset = SOURCES[data.name].load(**options)

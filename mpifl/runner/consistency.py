@@ -41,8 +41,8 @@ def of_config(text: str) -> dict[str, str]:
 def of_experiment(x: Experiment, dataset: Dataset) -> dict[str, str]:
     """The data, the partition, and the layout and types of the flat vectors."""
     net, parts = x.clients.net, x.clients.parts
-    partition = hashlib.sha256(parts.indices)
-    partition.update(parts.offsets)
+    partition = hashlib.sha256(parts.indices.tobytes())
+    partition.update(parts.offsets.tobytes())
     facts = {
         "checksum of the data": dataset.checksum,
         "SHA-256 of the partition": partition.hexdigest(),

@@ -6,6 +6,7 @@ BatchNorm's running statistics move on the first call only.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -25,9 +26,11 @@ class MinibatchGradient(Protocol):
         """The gradient [d] at `w [d]`; overwritten by the next call."""
 
 
-class Gradient(Protocol):
+@options
+class Gradient(ABC):
     """What `local.gradient` may be."""
 
+    @abstractmethod
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         """The gradient [d] that a step at `w [d]` takes."""
 
@@ -40,7 +43,7 @@ def _norm(vector: Tensor) -> Tensor:
 
 
 @options
-class Plain:
+class Plain(Gradient):
     """The gradient at the current weights: stochastic gradient descent."""
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
@@ -48,7 +51,7 @@ class Plain:
 
 
 @options
-class Sam:
+class Sam(Gradient):
     """Sharpness-aware minimisation (Foret et al. 2021, eq. 2-3): the gradient at w + rho g/||g||;
     rho = 0 is plain.
     """
@@ -61,7 +64,7 @@ class Sam:
 
 
 @options
-class Asam:
+class Asam(Gradient):
     """Adaptive SAM (Kwon et al. 2021, eq. 5): at w + rho T^2 g/||T g||, T = |w| + eta for weights,
     1 for biases.
     """
@@ -79,7 +82,7 @@ class Asam:
 
 
 @options
-class Blend:
+class Blend(Gradient):
     """FedSpeed's (Sun et al. 2023): (1 - mix) g(w) + mix g(w + rho g(w)); rho = 0 or mix = 0 is
     plain.
     """
