@@ -1,11 +1,11 @@
-"""A data set as one HDF5 file: written once and atomically, contiguous and uncompressed, described
-by itself, sealed.
+"""A data set as one HDF5 file: written once and atomically, uncompressed, with checksums at its end.
 
-    /                         attributes: format, format_version, software, softwareVersion, created,
-                              name, source, checksum
-    /train, /test             images uint8 [n, c, h, w], labels int64 [n], domains int64 [n] (where there are any)
-    /classes, /domain_names   strings, in the order of the labels and domains
-    /mean, /std               float64 [c], of the training images / 255
+/                         attributes: format, format_version, software, softwareVersion, created,
+                          name, source, checksum
+/train, /test             images uint8 [n, c, h, w], labels int64 [n],
+                          domains int64 [n] if the data set has domains
+/classes, /domain_names   strings, in the order of the labels and domains
+/mean, /std               float64 [c], of the training images / 255
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mpifl.data.dataset import Dataset, Split, refuse_misfits, refuse_unnamed
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 FORMAT = "mpifl-data"
 VERSION = 1
@@ -38,11 +38,14 @@ LONG_NAMES = {
     "mean": "mean of the training images / 255, by channel",
     "std": "standard deviation of the training images / 255, by channel",
 }
+_ALL = slice(None)
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+"""what reading a damaged file may raise"""
 
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What a plan needs to know of a packed file; read without its images."""
+    """What a packed file holds, without its images."""
 
     name: str
     shape: tuple[int, int, int]
@@ -52,6 +55,7 @@ class Description:
     train: int
     """training samples"""
     test: int
+    """test samples"""
     labels: np.ndarray
     """int64 [train]"""
     domains: np.ndarray | None
@@ -61,10 +65,11 @@ class Description:
 
 
 def write(dataset: Dataset, path: Path | str) -> None:
-    """Put `dataset` at `path`, whole or not at all; BadInput where that cannot be written.
+    """Write `dataset` to `path` atomically. Raises BadInput if that fails.
 
-    The file is made in memory, so this needs as much again as the images take.
+    The file is made in memory, which takes as much again as the images.
     """
+    path = Path(path)
     buffer = BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs.update(_attributes(dataset))
@@ -72,16 +77,72 @@ def write(dataset: Dataset, path: Path | str) -> None:
         _add(file, "domain_names", np.array(dataset.domain_names, dtype=h5py.string_dtype()))
         _add(file, "mean", np.array(dataset.mean))
         _add(file, "std", np.array(dataset.std))
-        for name in ("train", "test"):
-            split = getattr(dataset, name)
-            for part in ("images", "labels", "domains"):
-                if getattr(split, part) is not None:
-                    _add(file, f"{name}/{part}", getattr(split, part))
+        _add_split(file, "train", dataset.train)
+        _add_split(file, "test", dataset.test)
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_hdf5(Path(path), buffer.getbuffer())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_hdf5(path, buffer.getbuffer())
     except OSError as error:
-        raise BadInput(f"data: expected to write {Path(path).absolute()}; got {error}") from error
+        raise BadInput(f"data: expected to write {path.absolute()}; got {error}") from error
+
+
+def read(path: Path | str) -> Dataset:
+    """The data set in a packed file. Raises BadInput for any other or damaged file."""
+    return _read_file(Path(path), _dataset)
+
+
+def head(path: Path | str, samples: int) -> Dataset:
+    """The first `samples` samples of each split, or all if there are fewer. Raises as `read` does.
+
+    Mean, deviation, checksum and source are those of the whole file.
+    """
+
+    def first_samples(file: h5py.File) -> Dataset:
+        return _dataset(file, slice(samples))
+
+    return _read_file(Path(path), first_samples)
+
+
+def describe(path: Path | str) -> Description:
+    """What a packed file holds. Reads no images. Raises as `read` does."""
+    return _read_file(Path(path), _description)
+
+
+def _read_file(path: Path, read_content: Callable[[h5py.File], Result]) -> Result:
+    """What `read_content` makes of the packed file at `path`, with every error as BadInput."""
+    if not path.exists():
+        raise BadInput(
+            f"data.path: expected a data file; got nothing at {path.absolute()}; "
+            f"`mpifl data NAME --out {path}` makes one"
+        )
+    try:
+        with checksum.opened(path) as file:
+            _refuse_other_formats(file)
+            return read_content(file)
+    except checksum.InvalidFile as error:
+        raise _not_packed(path, error.what) from error
+    except BadInput as error:
+        raise _not_packed(path, str(error)) from error
+    except _DAMAGE as error:
+        message = getattr(error, "strerror", None) or str(error)
+        raise _not_packed(path, f"it cannot be read: {' '.join(message.split())}") from error
+
+
+def _not_packed(path: Path, reason: str) -> BadInput:
+    return BadInput(
+        f"data.path: expected a data file packed by `mpifl data`; got {path.absolute()} ({reason})"
+    )
+
+
+def _refuse_other_formats(file: h5py.File) -> None:
+    found = file.attrs.get("format")
+    version = file.attrs.get("format_version")
+    if found is None:
+        raise BadInput("an HDF5 file of another kind")
+    if found != FORMAT:
+        raise BadInput(f"an HDF5 file of format {found!r}")
+    if version != VERSION:
+        raise BadInput(f"its format_version is {version}; this mpifl reads {VERSION}")
 
 
 def _attributes(dataset: Dataset) -> dict[str, str | int]:
@@ -97,81 +158,48 @@ def _attributes(dataset: Dataset) -> dict[str, str | int]:
     }
 
 
-def _add(file: h5py.File, name: str, values: np.ndarray) -> None:
-    file.create_dataset(name, data=values).attrs["long_name"] = LONG_NAMES[name.rpartition("/")[2]]
+def _add_split(file: h5py.File, name: str, split: Split) -> None:
+    _add(file, f"{name}/images", split.images)
+    _add(file, f"{name}/labels", split.labels)
+    if split.domains is not None:
+        _add(file, f"{name}/domains", split.domains)
 
 
-def read(path: Path | str) -> Dataset:
-    """The data set packed at `path`, found to be as it was written; BadInput for anything else."""
-    return _opened(Path(path), _dataset)
+def _add(file: h5py.File, path: str, values: np.ndarray) -> None:
+    dataset = file.create_dataset(path, data=values)
+    _, _, name = path.rpartition("/")
+    dataset.attrs["long_name"] = LONG_NAMES[name]
 
 
-def head(path: Path | str, samples: int) -> Dataset:
-    """The first `samples` of each split at `path`, or all if there are fewer; BadInput as for
-    `read`.
-
-    Mean, deviation, checksum and source are the whole file's.
-    """
-    return _opened(Path(path), lambda file: _dataset(file, slice(samples)))
-
-
-def describe(path: Path | str) -> Description:
-    """What `path` holds, without reading its images; BadInput as for `read`."""
-    return _opened(Path(path), _description)
-
-
-def _opened(path: Path, use: Callable[[h5py.File], Found]) -> Found:
-    if not path.exists():
-        raise BadInput(
-            f"data.path: expected a data file; got nothing at {path.absolute()}; "
-            f"`mpifl data NAME --out {path}` makes one"
-        )
-    try:
-        with checksum.opened(path) as file:
-            _refuse_foreign(file)
-            return use(file)
-    except BadInput as error:
-        raise _not_packed(path, getattr(error, "what", str(error))) from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise _not_packed(path, f"it cannot be read: {reason}") from error
-
-
-def _not_packed(path: Path, reason: str) -> BadInput:
-    return BadInput(
-        f"data.path: expected a data file packed by `mpifl data`; got {path.absolute()} ({reason})"
-    )
-
-
-def _refuse_foreign(file: h5py.File) -> None:
-    found, version = file.attrs.get("format"), file.attrs.get("format_version")
-    if found != FORMAT:
-        raise BadInput(
-            f"an HDF5 file of format {found!r}"
-            if found is not None
-            else "an HDF5 file of another kind"
-        )
-    if version != VERSION:
-        raise BadInput(f"its format_version is {version}; this mpifl reads {VERSION}")
-
-
-def _dataset(file: h5py.File, part: slice = slice(None)) -> Dataset:
-    train, test = (_split(file[name], part) for name in ("train", "test"))
-    classes, domain_names = _strings(file["classes"]), _strings(file["domain_names"])
+def _dataset(file: h5py.File, part: slice = _ALL) -> Dataset:
+    train = _split(file["train"], part)
+    test = _split(file["test"], part)
+    classes = _strings(file["classes"])
+    domain_names = _strings(file["domain_names"])
     refuse_misfits(train, test, classes, domain_names)
-    mean, std = (tuple(file[part][()].tolist()) for part in ("mean", "std"))
-    if not len(mean) == len(std) == train.images.shape[1]:
+    channels = train.images.shape[1]
+    mean = tuple(file["mean"][()].tolist())
+    std = tuple(file["std"][()].tolist())
+    if len(mean) != channels or len(std) != channels:
         raise BadInput(
-            f"it has {len(mean)} means and {len(std)} deviations for {train.images.shape[1]} channels"
+            f"it has {len(mean)} means and {len(std)} deviations for {channels} channels"
         )
-    name, source, checksum = (file.attrs[told] for told in ("name", "source", "checksum"))
-    return Dataset(name, train, test, classes, domain_names, mean, std, checksum, source)
+    return Dataset(
+        name=file.attrs["name"],
+        train=train,
+        test=test,
+        classes=classes,
+        domain_names=domain_names,
+        mean=mean,
+        std=std,
+        checksum=file.attrs["checksum"],
+        source=file.attrs["source"],
+    )
 
 
 def _split(group: h5py.Group, part: slice) -> Split:
-    return Split(
-        *(group[name][part] if name in group else None for name in ("images", "labels", "domains"))
-    )
+    domains = group["domains"][part] if "domains" in group else None
+    return Split(group["images"][part], group["labels"][part], domains)
 
 
 def _strings(dataset: h5py.Dataset) -> tuple[str, ...]:
@@ -179,9 +207,9 @@ def _strings(dataset: h5py.Dataset) -> tuple[str, ...]:
 
 
 def _description(file: h5py.File) -> Description:
-    images, group = file["train/images"], file["train"]
-    labels = group["labels"][()]
-    domains = group["domains"][()] if "domains" in group else None
+    train = file["train"]
+    images = train["images"]
+    labels = train["labels"][()]
     classes = _strings(file["classes"])
     if images.ndim != 4 or labels.shape != images.shape[:1]:
         raise BadInput(f"its images are {list(images.shape)} and its labels {list(labels.shape)}")
@@ -194,7 +222,7 @@ def _description(file: h5py.File) -> Description:
         train=len(labels),
         test=len(file["test/labels"]),
         labels=labels,
-        domains=domains,
+        domains=train["domains"][()] if "domains" in train else None,
         checksum=file.attrs["checksum"],
         source=file.attrs["source"],
     )

@@ -1,7 +1,6 @@
-"""One run on disk: a folder written by `Store`, read by `Run`, sent to somebody as one file by
-`pack`.
+"""One run on disk: a folder that `Store` writes and `Run` reads; `pack` makes one file of it.
 
-`checkpoint` holds what a stopped run goes on from, and `Store.resume` goes on with it.
+`checkpoint` writes and finds what a stopped run resumes from, and `Store.resume` takes it over.
 """
 
 from mpifl.store import checkpoint

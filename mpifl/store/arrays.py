@@ -1,4 +1,4 @@
-"""Arrays as they are stored: flat weights and their digest, and the named arrays of a checkpoint."""
+"""Arrays as they are stored: flat weights and their digest, and the named vectors of a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -20,13 +21,19 @@ DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "client_buffers": ("client", "buffer"),
     "client_ids": ("client",),
 }
-"""What a model file may hold, with the names of each array's dimensions."""
+"""The arrays of a model file, with the names of each array's dimensions."""
 
 Vectors = Mapping[str, np.ndarray]
-Like = Mapping[str, tuple[tuple[int, ...], np.dtype]]
-"""shape and dtype by name"""
 
-_ROOM_FOR_HEADERS = 1 << 20
+ROOM_FOR_HEADERS = 1 << 20
+"""bytes reserved for what libhdf5 writes beside the arrays"""
+
+
+class Spec(NamedTuple):
+    """What an array looks like."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
 
 def sha256(weights: ArrayLike, buffers: ArrayLike = ()) -> str:
@@ -35,14 +42,14 @@ def sha256(weights: ArrayLike, buffers: ArrayLike = ()) -> str:
     >>> sha256(np.zeros(0, "f4")) == hashlib.sha256(b"").hexdigest()
     True
     """
-    sha = hashlib.sha256()
+    digest = hashlib.sha256()
     for vector in (weights, buffers):
-        sha.update(flat(vector).view("u1"))
-    return sha.hexdigest()
+        digest.update(stored(vector).view("u1").data)
+    return digest.hexdigest()
 
 
-def flat(values: ArrayLike) -> np.ndarray:
-    """An array as it is stored: contiguous, little-endian, of the precision it came in."""
+def stored(values: ArrayLike) -> np.ndarray:
+    """An array as it is stored: contiguous, little-endian, in its own precision."""
     array = np.ascontiguousarray(values)
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
@@ -54,81 +61,98 @@ def model_arrays(
     client_buffers: ArrayLike | None = None,
     client_ids: ArrayLike | None = None,
 ) -> dict[str, np.ndarray]:
-    """The arrays of one model file by name. Raises ValueError when their shapes do not fit each
-    other.
+    """The arrays of one model file, by name: see `Store.weights`. Without `client_ids` they are 0,
+    1, 2 ...
+
+    Raises ValueError if the shapes do not fit each other.
     """
-    arrays = {"global": flat(weights), "buffers": _vector(buffers)}
+    arrays = {"global": stored(weights), "buffers": _stored_buffers(buffers)}
     if clients is not None:
-        arrays["clients"] = flat(clients)
-        arrays["client_ids"] = np.asarray(
-            range(len(clients)) if client_ids is None else client_ids, "i8"
-        )
+        arrays["clients"] = stored(clients)
+        ids = np.arange(len(arrays["clients"])) if client_ids is None else client_ids
+        arrays["client_ids"] = np.asarray(ids, "i8")
     if client_buffers is not None:
-        arrays["client_buffers"] = flat(client_buffers)
-    sizes: dict[str, int] = {}
-    for name, array in arrays.items():
-        for dimension, size in zip(DIMENSIONS[name], array.shape, strict=True):
-            if sizes.setdefault(dimension, size) != size:
-                raise ValueError(
-                    f"weights.{name}: expected {sizes[dimension]} along {dimension}; got {size}"
-                )
+        arrays["client_buffers"] = stored(client_buffers)
+    _refuse_unlike_sizes(arrays)
     return arrays
 
 
-def common(states: Mapping[int, Vectors]) -> Like:
-    """What the vectors of all states look like; raises ValueError if they differ or cannot be
-    stored.
+def common_specs(states: Mapping[int, Vectors]) -> dict[str, Spec]:
+    """The specs that the vectors of all clients' states share.
+
+    Raises ValueError if the states differ or cannot be stored.
     """
-    first: Like | None = None
+    first: dict[str, Spec] | None = None
     for client, state in states.items():
-        like = {name: _like(name, vector) for name, vector in state.items()}
-        first = like if first is None else first
-        if like != first:
+        specs = {name: _spec(name, vector) for name, vector in state.items()}
+        if first is None:
+            first = specs
+        elif specs != first:
             raise ValueError(
-                f"checkpoint: expected states like {first}; got {like} for client {client}"
+                f"checkpoint: expected states like {first}; got {specs} for client {client}"
             )
     return first or {}
 
 
-def datasets(file: h5py.File, group: str, like: Like) -> dict[str, h5py.Dataset]:
-    """Empty datasets in a new group that keeps their order."""
-    made = file.create_group(group, track_order=True)
-    return {name: made.create_dataset(name, shape, dtype) for name, (shape, dtype) in like.items()}
+def create_datasets(
+    file: h5py.File, group: str, specs: Mapping[str, Spec]
+) -> dict[str, h5py.Dataset]:
+    """Empty datasets in a new group, which keeps their order."""
+    parent = file.create_group(group, track_order=True)
+    datasets = {}
+    for name, spec in specs.items():
+        datasets[name] = parent.create_dataset(name, spec.shape, spec.dtype)
+    return datasets
 
 
 def write(
     path: Path,
-    about: Mapping[str, int | str],
-    like: Like,
+    attributes: Mapping[str, int | str],
+    specs: Mapping[str, Spec],
     fill: Callable[[h5py.File], None],
-    check: Callable[[], None] | None = None,
+    check: atomic.Check | None = None,
 ) -> tuple[int, int]:
-    """Make an HDF5 file of attributes `about` and what `fill` puts in, room for `like` reserved
-    before.
+    """Write an HDF5 file atomically, without a copy of it in memory: `fill` writes the arrays.
 
-    Returns its size in bytes and its seal's CRC-32. `check` may refuse before the rename. Raises
-    OSError naming `path`.
+    Room for arrays of these `specs` is reserved on the disk before. Returns the file's size in
+    bytes and the CRC-32 of its checksums. Raises OSError naming `path`.
     """
-    head = io.BytesIO()
-    with h5py.File(head, "w") as file:
-        file.attrs.update(about)
-    room = sum(int(np.prod(shape, dtype="i8")) * dtype.itemsize for shape, dtype in like.values())
+    header = io.BytesIO()
+    with h5py.File(header, "w") as file:
+        file.attrs.update(attributes)
+    room = ROOM_FOR_HEADERS
+    for spec in specs.values():
+        room += int(np.prod(spec.shape, dtype="i8")) * spec.dtype.itemsize
     with atomic.replacing(path, check) as temporary:
-        atomic.write_with_room(temporary, head.getbuffer(), room + _ROOM_FOR_HEADERS)
+        atomic.create_with_room(temporary, header.getbuffer(), room)
         with h5py.File(temporary, "r+", locking=False) as file:
             fill(file)
-        return atomic.seal_hdf5(temporary)
+        return atomic.append_trailer(temporary)
 
 
-def _vector(values: ArrayLike) -> np.ndarray:
-    array = flat(values)
-    return array if array.size else np.zeros(0, "f4")
+def _stored_buffers(buffers: ArrayLike) -> np.ndarray:
+    array = stored(buffers)
+    if array.size == 0:
+        return np.zeros(0, "f4")
+    return array
 
 
-def _like(name: str, vector: np.ndarray) -> tuple[tuple[int, ...], np.dtype]:
+def _refuse_unlike_sizes(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError if two arrays disagree about the size of a dimension."""
+    sizes: dict[str, int] = {}
+    for name, array in arrays.items():
+        for dimension, size in zip(DIMENSIONS[name], array.shape, strict=True):
+            expected = sizes.setdefault(dimension, size)
+            if size != expected:
+                raise ValueError(
+                    f"weights.{name}: expected {expected} along {dimension}; got {size}"
+                )
+
+
+def _spec(name: str, vector: np.ndarray) -> Spec:
     dtype = np.asarray(vector).dtype
     if name in ("", ".") or "/" in name or dtype.kind not in "fiub":
         raise ValueError(
             f"checkpoint.{name}: expected numbers under a name without a slash; got {dtype}"
         )
-    return np.shape(vector), dtype.newbyteorder("<")
+    return Spec(np.shape(vector), dtype.newbyteorder("<"))

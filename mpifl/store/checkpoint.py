@@ -1,19 +1,18 @@
-"""Checkpoints: what a run goes on from. Each rank writes its clients' states, rank 0 the server's
-and the commit.
+"""Checkpoints: what a stopped run resumes from. Each rank writes its clients' states; rank 0 writes
+the server's vectors, then the manifest.
 
 RUN/checkpoint/round_000010.rank_0001.h5    client_ids [k], states/NAME [k, n]
-RUN/checkpoint/round_000010.server.h5       NAME [n]: weights, buffers, the algorithm's state
-RUN/checkpoint/manifest.json                written last: the files of the last two checkpoints, with size and CRC-32
+RUN/checkpoint/round_000010.server.h5       server/NAME [n]: weights, buffers, the algorithm's state
+RUN/checkpoint/manifest.json                files of the last two checkpoints, with size and CRC-32
 
-A crash at any moment leaves the checkpoint before; damage to the newest one is noticed and the one
-before taken.
+The manifest is written last, so a crash at any moment leaves the previous checkpoint in place. If a
+file of the newest checkpoint is damaged, `latest` falls back to the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -21,62 +20,48 @@ import numpy as np
 
 from mpifl.options import BadInput
 from mpifl.store import arrays, atomic, checksum, compatibility, manifest
-from mpifl.store.arrays import Vectors
+from mpifl.store.arrays import Spec, Vectors
 from mpifl.store.hdf5_layout import model_name
 from mpifl.store.manifest import Entry, Manifest, Part
 from mpifl.store.run_folder import CHECKPOINT, MANIFEST
 
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
+"""what reading a damaged file may raise"""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A complete checkpoint whose files were found sound. Plain data: it may be sent to other
-    ranks.
-    """
+    """A complete checkpoint whose files are intact. Plain data: it may be sent to other ranks."""
 
     round: int
-    """the last round that is done"""
+    """the last finished round"""
     run_id: str
     server: dict[str, np.ndarray]
     clients: Mapping[int, tuple[Path, int]]
     """file and row of each client's state"""
     warning: str = ""
-    """why this is not the newest checkpoint, to be printed; empty if it is"""
+    """why this is not the newest checkpoint, as a line to print; empty if it is"""
 
     def clients_held(self) -> list[int]:
-        """The clients whose states are here: those that have played."""
+        """The clients with a state here: those that have taken part in a round."""
         return sorted(self.clients)
 
     def state(self, client: int) -> dict[str, np.ndarray]:
-        """A client's state, its vectors in the order in which they were given. Raises as `states`
-        does.
-        """
+        """A client's state; its vectors keep their order. Raises as `states` does."""
         [(_, state)] = self.states([client])
         return state
 
     def states(self, clients: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Clients with their states, file by file: one after the other is read, and each file
-        opened once.
+        """Each client with its state, read one at a time, file by file: each file is opened once.
 
-        Raises KeyError for a client that has none, BadInput if a file has gone since.
+        Raises KeyError for a client without a state, BadInput if a file has gone or changed since.
         """
-        places = sorted((*self.clients[client], client) for client in clients)
-        for path, those in groupby(places, key=lambda place: place[0]):
-            rows = [(row, client) for _, row, client in those]
-            client = rows[0][1]
-            try:
-                with checksum.opened(path) as file:
-                    datasets = dict(file["states"].items())
-                    for row, client in rows:
-                        yield (
-                            client,
-                            {name: np.asarray(dataset[row]) for name, dataset in datasets.items()},
-                        )
-            except _DAMAGE as problem:
-                raise BadInput(
-                    f"{path}: expected the state of client {client}; got {_one_line(problem)}"
-                ) from problem
+        rows_by_file: dict[Path, list[tuple[int, int]]] = {}
+        for client in clients:
+            path, row = self.clients[client]
+            rows_by_file.setdefault(path, []).append((row, client))
+        for path in sorted(rows_by_file):
+            yield from _read_states(path, sorted(rows_by_file[path]))
 
 
 def write_part(
@@ -84,28 +69,29 @@ def write_part(
     round: int,
     rank: int,
     states: Mapping[int, Vectors],
-    check: Callable[[], None] | None = None,
+    check: atomic.Check | None = None,
 ) -> Part:
-    """Write one rank's clients' states after `round`: same names, shapes and dtypes for all, or
-    ValueError.
+    """Write the states of one rank's clients after `round`; pass the parts of all ranks to `commit`.
 
-    Returns what `commit` wants of every rank. Goes client by client: no second copy of the states
-    is made. `check` (the store's `owner.check`) is called before the rename. Raises OSError naming
-    the file.
+    All states have the same names, shapes and dtypes, else ValueError. They are written client by
+    client, without a second copy in memory. `check` is the store's `owner.check`: it is called
+    before the rename and may refuse by raising. Raises OSError that names the file.
     """
-    like = arrays.common(states)
-    stacked = {name: ((len(states), *shape), dtype) for name, (shape, dtype) in like.items()}
     clients = tuple(sorted(states))
+    stacked = {}
+    for name, spec in arrays.common_specs(states).items():
+        stacked[name] = Spec((len(clients), *spec.shape), spec.dtype)
 
     def fill(file: h5py.File) -> None:
         file["client_ids"] = np.array(clients, "i8")
-        for name, dataset in arrays.datasets(file, "states", stacked).items():
+        for name, dataset in arrays.create_datasets(file, "states", stacked).items():
             for row, client in enumerate(clients):
                 dataset[row] = states[client][name]
 
     name = f"{model_name(round)}.rank_{rank:04d}.h5"
-    about = {**_about(), "round": round, "rank": rank}
-    return Part(name, *arrays.write(_place(folder) / name, about, stacked, fill, check), clients)
+    attributes = {**_format(), "round": round, "rank": rank}
+    size, crc32 = arrays.write(_make_place(folder) / name, attributes, stacked, fill, check)
+    return Part(name, size, crc32, clients)
 
 
 def commit(
@@ -116,61 +102,65 @@ def commit(
     *,
     run_id: str,
     config: str,
-    check: Callable[[], None] | None = None,
+    check: atomic.Check | None = None,
 ) -> None:
-    """Write the server's vectors, then the manifest that makes them and `parts` the newest
-    checkpoint, then prune.
+    """Write the server's vectors, then the manifest, then remove older checkpoints but one.
 
-    `config` is the run's TOML text; `check` is called before each rename and may still refuse by
-    raising.
+    The manifest makes the server's file and `parts` the newest checkpoint. `config` is the run's
+    TOML text; `check` is called before each rename and may refuse by raising.
     """
     folder = Path(folder)
     _check_parts(round, parts)
-    like = arrays.common({0: server})
+    specs = arrays.common_specs({0: server})
 
     def fill(file: h5py.File) -> None:
-        for name, dataset in arrays.datasets(file, "server", like).items():
+        for name, dataset in arrays.create_datasets(file, "server", specs).items():
             dataset[...] = server[name]
 
     name = f"{model_name(round)}.server.h5"
-    about = {**_about(), "round": round, "run_id": run_id}
-    own = Part(name, *arrays.write(_place(folder) / name, about, like, fill, check))
-    entry = Entry(round, compatibility.digest(config), (own, *parts))
-    now = Manifest(run_id, (entry, *_before(folder, round, run_id)))
-    manifest.write(folder, now, check)
-    manifest.prune(folder, now.entries, round)
+    attributes = {**_format(), "round": round, "run_id": run_id}
+    size, crc32 = arrays.write(_make_place(folder) / name, attributes, specs, fill, check)
+    entry = Entry(round, compatibility.digest(config), (Part(name, size, crc32), *parts))
+    listed = Manifest(run_id, (entry, *_fallback(folder, round, run_id)))
+    manifest.write(folder, listed, check)
+    manifest.prune(folder, listed.entries, round)
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files are all sound, None if none was ever committed; reads every
+    """The newest checkpoint whose files are all intact; None if none was ever committed. Reads every
     file of it.
 
-    Raises BadInput, saying what is wrong with each, if there are checkpoints but no sound one.
+    Raises BadInput, saying what is wrong with each, if there are checkpoints but none is intact.
     """
     folder = Path(folder)
-    while (listed := manifest.read(folder)) and listed.entries:
+    while True:
+        listed = manifest.read(folder)
+        if listed is None or not listed.entries:
+            return None
         damages: list[str] = []
         for entry in listed.entries:
             try:
-                if not (damage := manifest.damage(folder, entry)):
-                    return _opened(folder, listed.run_id, entry, damages)
+                found = _read(folder, listed.run_id, entry)
             except _DAMAGE as problem:
-                damage = _one_line(problem)
-            damages.append(f"round {entry.round}: {damage}")
-        # else a live writer has gone on, and pruned what we were to read
-        if listed == manifest.read(folder):
-            what = "; ".join(damages)
+                damages.append(f"round {entry.round}: {_one_line(problem)}")
+            else:
+                return replace(found, warning=_warning(folder, entry.round, damages))
+        if manifest.read(folder) == listed:
             raise BadInput(
-                f"{folder / CHECKPOINT}: expected a whole checkpoint; got only damaged ones: {what}"
+                f"{folder / CHECKPOINT}: expected a whole checkpoint; "
+                f"got only damaged ones: {'; '.join(damages)}"
             )
-    return None
+        # a live writer has committed another checkpoint and removed the files listed before: retry
 
 
 def check_run(folder: Path, round: int, run_id: str, config: str) -> None:
-    """Raise BadInput if the folder's checkpoints are another run's or config's, or not of `round`
-    (but 0).
+    """Raise BadInput unless the folder has a checkpoint of `round`, written by this run with this
+    config.
+
+    Without a manifest, or for round 0, there is nothing to check.
     """
-    path, listed = folder / CHECKPOINT / MANIFEST, manifest.read(folder)
+    path = folder / CHECKPOINT / MANIFEST
+    listed = manifest.read(folder)
     if listed is None or round == 0:
         return
     if listed.run_id != run_id:
@@ -180,7 +170,8 @@ def check_run(folder: Path, round: int, run_id: str, config: str) -> None:
     entries = {entry.round: entry for entry in listed.entries}
     if round not in entries:
         raise BadInput(
-            f"{path}: expected a checkpoint of round {round}; got only those of rounds {sorted(entries)}"
+            f"{path}: expected a checkpoint of round {round}; "
+            f"got only those of rounds {sorted(entries)}"
         )
     if entries[round].config != compatibility.digest(config):
         raise BadInput(
@@ -188,52 +179,74 @@ def check_run(folder: Path, round: int, run_id: str, config: str) -> None:
         )
 
 
-def _opened(folder: Path, run_id: str, entry: Entry, damages: list[str]) -> Checkpoint:
+def _read(folder: Path, run_id: str, entry: Entry) -> Checkpoint:
+    """Check the files of a checkpoint, and read the server's."""
+    manifest.check_files(folder, entry)
     place = folder / CHECKPOINT
     with checksum.opened(place / entry.parts[0].name) as file:
-        server = {name: dataset[()] for name, dataset in file["server"].items()}
-    server = {name: np.asarray(vector) for name, vector in server.items()}
-    clients = {
-        c: (place / part.name, row) for part in entry.parts for row, c in enumerate(part.clients)
-    }
-    warning = (
-        f"{place}: going back to round {entry.round}; damaged: {'; '.join(damages)}"
-        if damages
-        else ""
-    )
-    return Checkpoint(entry.round, run_id, server, clients, warning)
+        server = {name: np.asarray(dataset[()]) for name, dataset in file["server"].items()}
+    clients = {}
+    for part in entry.parts:
+        for row, client in enumerate(part.clients):
+            clients[client] = (place / part.name, row)
+    return Checkpoint(entry.round, run_id, server, clients)
 
 
-def _place(folder: Path) -> Path:
+def _read_states(
+    path: Path, rows: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """The states in one file, of (row, client) pairs."""
+    _, client = rows[0]
+    try:
+        with checksum.opened(path) as file:
+            datasets = dict(file["states"].items())
+            for row, client in rows:
+                state = {name: np.asarray(dataset[row]) for name, dataset in datasets.items()}
+                yield client, state
+    except _DAMAGE as problem:
+        raise BadInput(
+            f"{path}: expected the state of client {client}; got {_one_line(problem)}"
+        ) from problem
+
+
+def _warning(folder: Path, round: int, damages: Sequence[str]) -> str:
+    if not damages:
+        return ""
+    return f"{folder / CHECKPOINT}: going back to round {round}; damaged: {'; '.join(damages)}"
+
+
+def _make_place(folder: Path) -> Path:
     place = Path(folder) / CHECKPOINT
     atomic.make_folder(place)
     return place
 
 
-def _about() -> dict[str, str | int]:
+def _format() -> dict[str, str | int]:
     return {"format": manifest.FORMAT, "format_version": manifest.FORMAT_VERSION}
 
 
-def _before(folder: Path, round: int, run_id: str) -> tuple[Entry, ...]:
-    """The newest checkpoint of an earlier round, to fall back to; none if the manifest is damaged."""
+def _fallback(folder: Path, round: int, run_id: str) -> tuple[Entry, ...]:
+    """The run's newest checkpoint of an earlier round; none if the manifest is damaged."""
     try:
         listed = manifest.read(folder)
     except BadInput:
         return ()
-    entries = listed.entries if listed and listed.run_id == run_id else ()
-    return tuple(entry for entry in entries if entry.round < round)[:1]
+    if listed is None or listed.run_id != run_id:
+        return ()
+    earlier = [entry for entry in listed.entries if entry.round < round]
+    return tuple(earlier[:1])
 
 
 def _check_parts(round: int, parts: Sequence[Part]) -> None:
+    """Raise ValueError unless the parts are of this round, one a rank, without a client twice."""
     clients = [client for part in parts for client in part.clients]
     if len(set(clients)) != len(clients):
         raise ValueError(
             "checkpoint: expected each client's state from one rank; got some from several"
         )
     names = [part.name for part in parts]
-    if len(set(names)) != len(names) or not all(
-        name.startswith(f"{model_name(round)}.rank_") for name in names
-    ):
+    of_round = all(name.startswith(f"{model_name(round)}.rank_") for name in names)
+    if len(set(names)) != len(names) or not of_round:
         raise ValueError(f"checkpoint: expected one part a rank, of round {round}; got {names}")
 
 

@@ -1,19 +1,17 @@
-"""The seal at the end of every HDF5 file of mpifl, and reading by it: libhdf5 is shown sound bytes
-only.
+"""Checksums at the end of every HDF5 file of mpifl, and reading that checks them.
 
-A flipped bit can send libhdf5 into an endless loop or a crash, and truncation can too. So what
-mpifl writes ends in
+A flipped bit or a cut file can send libhdf5 into an endless loop or a crash. So mpifl appends a
+trailer to each HDF5 image that it writes:
 
-    u4 [n]    CRC-32 of each block of 256 KiB of the HDF5 image, the last one shorter
-    u8        bytes in the image
-    u4        CRC-32 of the two before, and of the mark
+    u4 [n]    CRC-32 of each block of 256 KiB of the image; the last block is shorter
+    u8        size of the image in bytes
+    u4        CRC-32 of the whole trailer, computed with 0 in this field
     8 bytes   the mark
 
-all little-endian. Other readers (h5py, h5dump, xarray) do not see it: to libhdf5 a file ends where
-its superblock says. A block is checked when something of it is read, and those very bytes are
-passed on: a file replaced or changed meanwhile changes nothing in them, and reading a few numbers
-of a large file stays cheap. Measured: 0.3 s of checks a GB (SHA-256: 0.55 s), 5 ms more for opening
-a results.h5 of 1.7 MB.
+all little-endian. Other readers (h5py, h5dump, xarray) do not see it: for libhdf5 a file ends where
+its superblock says. When mpifl reads, each block is read whole, checked, and then passed to libhdf5.
+So libhdf5 never sees a changed byte, and reading a few numbers of a large file stays cheap.
+Measured: checking takes 0.3 s a GB (SHA-256: 0.55 s); opening a results.h5 of 1.7 MB takes 5 ms more.
 """
 
 from __future__ import annotations
@@ -26,6 +24,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -33,39 +32,41 @@ import numpy as np
 from mpifl.options import BadInput
 
 BLOCK = 1 << 18
+"""bytes"""
 _MARK = b"mpifl\r\n\x1a"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _END = struct.Struct("<QI8s")
-_CACHED = 16
+"""size of the image, CRC-32 of the trailer, mark"""
+_CACHED_BLOCKS = 16
 
 
-class Unsound(BadInput):
-    """A file that is not as mpifl wrote it, or is not of mpifl; `what` says what it is: "a file cut
-    short".
-    """
+class InvalidFile(BadInput):
+    """A file that is damaged, or that mpifl did not write. `what` says what it is: "an empty file"."""
 
     def __init__(self, file: io.FileIO, what: str) -> None:
         super().__init__(f"{file.name}: expected a file as mpifl wrote it; got {what}")
         self.what = what
 
 
-class Sealed(io.RawIOBase):
-    """The HDF5 image of a sealed file, to be read like any binary file; what is read has been
-    checked.
+class CheckedImage(io.RawIOBase):
+    """The HDF5 image in a file of mpifl, as a binary file to read. All bytes read are checked.
 
-    Raises OSError where the file cannot be opened, Unsound there and at every read where it is not
-    as it was written.
+    Raises OSError if the file cannot be opened, InvalidFile there and at each read if its checksums
+    do not fit.
     """
 
     def __init__(self, path: Path | str) -> None:
         self._file = io.FileIO(path)
         try:
-            self.size, self.crc32, self._crcs = _seal_of(self._file)
+            trailer = _read_trailer(self._file)
         except BaseException:
             self._file.close()
             raise
-        self._at = 0
-        self._cached = lru_cache(_CACHED)(self._block)
+        self.size = trailer.image_size
+        self.crc32 = trailer.crc32
+        self._block_crcs = trailer.block_crcs
+        self._position = 0
+        self._cached_block = lru_cache(_CACHED_BLOCKS)(self._block)
 
     def seekable(self) -> bool:
         return True
@@ -74,33 +75,36 @@ class Sealed(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + (0, self._at, self.size)[whence]
-        return self._at
+        origins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
+        self._position = origins[whence] + offset
+        return self._position
 
     def readinto(self, buffer) -> int:
-        """Fill `buffer`, to the end of the image at most."""
+        """Fill `buffer`, at most up to the end of the image. Returns how many bytes were read."""
         view = memoryview(buffer).cast("B")
-        done, wanted = 0, max(0, min(len(view), self.size - self._at))
+        wanted = max(0, min(len(view), self.size - self._position))
+        done = 0
         while done < wanted:
-            number, offset = divmod(self._at, BLOCK)
+            number, offset = divmod(self._position, BLOCK)
             length = min(BLOCK - offset, wanted - done)
             piece = view[done : done + length]
-            if length == self._length(number):
+            if length == self._block_size(number):
                 self._fill(number, piece)
             else:
-                piece[:] = self._cached(number)[offset : offset + length]
-            done, self._at = done + length, self._at + length
+                piece[:] = self._cached_block(number)[offset : offset + length]
+            done += length
+            self._position += length
         return done
 
     def close(self) -> None:
         self._file.close()
         super().close()
 
-    def _length(self, number: int) -> int:
+    def _block_size(self, number: int) -> int:
         return min(BLOCK, self.size - number * BLOCK)
 
     def _block(self, number: int) -> memoryview:
-        block = memoryview(bytearray(self._length(number)))
+        block = memoryview(bytearray(self._block_size(number)))
         self._fill(number, block)
         return block
 
@@ -108,101 +112,115 @@ class Sealed(io.RawIOBase):
         """Read a whole block, and check it."""
         first = number * BLOCK
         _read_at(self._file, first, block)
-        if zlib.crc32(block) != self._crcs[number]:
+        if zlib.crc32(block) != self._block_crcs[number]:
             last = first + len(block) - 1
-            raise Unsound(
+            raise InvalidFile(
                 self._file,
                 f"a file damaged or changed since it was written, within bytes {first} to {last}",
             )
 
 
-def seal(pieces: Iterable[bytes | memoryview]) -> tuple[bytes, int]:
-    """The seal of an image given in blocks of BLOCK bytes, and the CRC-32 in it that stands for the
-    whole file.
+def make_trailer(pieces: Iterable[bytes | memoryview]) -> tuple[bytes, int]:
+    """The trailer of an image that is given in blocks of BLOCK bytes, and the trailer's CRC-32.
+
+    That one number stands for the whole file: it depends on every byte.
     """
-    crcs, size = [], 0
+    block_crcs = []
+    size = 0
     for piece in pieces:
-        crcs.append(zlib.crc32(piece))
+        block_crcs.append(zlib.crc32(piece))
         size += len(piece)
-    table = np.array(crcs, "<u4").tobytes()
-    crc = _crc_of(table, size)
-    return table + _END.pack(size, crc, _MARK), crc
+    table = np.array(block_crcs, "<u4").tobytes()
+    crc32 = _trailer_crc(table, size)
+    return table + _END.pack(size, crc32, _MARK), crc32
 
 
 def blocks(image: bytes | memoryview) -> Iterator[memoryview]:
-    """An image in memory, cut up for `seal`."""
+    """The blocks of an image in memory, for `make_trailer`."""
     view = memoryview(image).cast("B")
-    return (view[at : at + BLOCK] for at in range(0, len(view), BLOCK))
+    for start in range(0, len(view), BLOCK):
+        yield view[start : start + BLOCK]
 
 
 @contextmanager
 def opened(path: Path | str) -> Iterator[h5py.File]:
-    """A sealed HDF5 file, to be read; never locked, its external links not followed. Raises as
-    Sealed does.
+    """An HDF5 file of mpifl, open for reading: no lock is taken, external links are not followed.
+
+    Raises as CheckedImage does.
     """
-    with Sealed(path) as image, h5py.File(image, "r") as file:
+    with CheckedImage(path) as image, h5py.File(image, "r") as file:
         yield file
 
 
-def image(path: Path | str) -> bytearray:
-    """The HDF5 image in a sealed file. Raises as Sealed does."""
-    with Sealed(path) as sealed:
-        content = bytearray(sealed.size)
-        sealed.readinto(content)
+def read_image(path: Path | str) -> bytearray:
+    """The HDF5 image in a file of mpifl. Raises as CheckedImage does."""
+    with CheckedImage(path) as image:
+        content = bytearray(image.size)
+        image.readinto(content)
     return content
 
 
-def verified(path: Path | str) -> tuple[int, int]:
-    """Size in bytes and CRC-32 of a sealed file, all of which has been read and checked. Raises as
-    Sealed does.
+def verify(path: Path | str) -> tuple[int, int]:
+    """Read and check a whole file; its size in bytes and the CRC-32 of its trailer.
+
+    Raises as CheckedImage does.
     """
     block = bytearray(BLOCK)
-    with Sealed(path) as sealed:
-        while sealed.readinto(block):
+    with CheckedImage(path) as image:
+        while image.readinto(block):
             pass
-        return sealed.size + _bytes_after(sealed.size), sealed.crc32
+        return image.size + _trailer_size(image.size), image.crc32
 
 
-def _seal_of(file: io.FileIO) -> tuple[int, int, list[int]]:
-    """Size of the image, CRC-32 of the seal, and those of the blocks."""
-    whole = os.fstat(file.fileno()).st_size
-    if whole < _END.size + len(_SIGNATURE):
-        raise _unknown(file)
-    end = _bytes_at(file, whole - _END.size, _END.size)
-    size, crc, mark = _END.unpack(end)
+class _Trailer(NamedTuple):
+    image_size: int
+    crc32: int
+    block_crcs: list[int]
+
+
+def _read_trailer(file: io.FileIO) -> _Trailer:
+    file_size = os.fstat(file.fileno()).st_size
+    if file_size < _END.size + len(_SIGNATURE):
+        raise _without_trailer(file)
+    end = _bytes_at(file, file_size - _END.size, _END.size)
+    size, crc32, mark = _END.unpack(end)
     if mark != _MARK:
-        raise _unknown(file)
-    after = _bytes_after(size)
-    if size + after != whole:
-        raise Unsound(
-            file, f"a damaged file: its seal tells of {size + after} bytes, and it has {whole}"
+        raise _without_trailer(file)
+    trailer_size = _trailer_size(size)
+    if size + trailer_size != file_size:
+        raise InvalidFile(
+            file,
+            f"a damaged file: written with {size + trailer_size} bytes, it now has {file_size}",
         )
-    table = _bytes_at(file, size, after - _END.size)
-    if _crc_of(table, size) != crc:
-        raise Unsound(
-            file, "a file damaged or changed since it was written, in the seal at its end"
+    table = _bytes_at(file, size, trailer_size - _END.size)
+    if _trailer_crc(table, size) != crc32:
+        raise InvalidFile(
+            file, "a file damaged or changed since it was written, in the checksums at its end"
         )
-    return size, crc, np.frombuffer(table, "<u4").tolist()
+    return _Trailer(size, crc32, np.frombuffer(table, "<u4").tolist())
 
 
-def _bytes_after(size: int) -> int:
-    """How long the seal of an image of `size` bytes is."""
-    return 4 * -(-size // BLOCK) + _END.size
+def _trailer_size(image_size: int) -> int:
+    block_count = -(-image_size // BLOCK)  # rounded up
+    return 4 * block_count + _END.size
 
 
-def _crc_of(table: bytes, size: int) -> int:
-    return zlib.crc32(_END.pack(size, 0, _MARK), zlib.crc32(table))
+def _trailer_crc(table: bytes, image_size: int) -> int:
+    return zlib.crc32(_END.pack(image_size, 0, _MARK), zlib.crc32(table))
 
 
-def _unknown(file: io.FileIO) -> Unsound:
-    """What to call a file without a seal."""
+def _without_trailer(file: io.FileIO) -> InvalidFile:
+    """What to call a file that does not end in a trailer."""
     start = os.pread(file.fileno(), len(_SIGNATURE), 0)
     if not start:
-        return Unsound(file, "an empty file")
+        return InvalidFile(file, "an empty file")
     if _SIGNATURE.startswith(start):
-        what = "an HDF5 file cut short, or of another program: it lacks the seal at the end of mpifl's files"
-        return Unsound(file, what)
-    return Unsound(file, "something else than an HDF5 file")
+        return InvalidFile(
+            file,
+            "an HDF5 file cut short, or of another program: "
+            "the checksums at the end of mpifl's files are missing",
+        )
+    return InvalidFile(file, "something else than an HDF5 file")
 
 
 def _bytes_at(file: io.FileIO, offset: int, length: int) -> bytes:
@@ -212,9 +230,10 @@ def _bytes_at(file: io.FileIO, offset: int, length: int) -> bytes:
 
 
 def _read_at(file: io.FileIO, offset: int, into: memoryview) -> None:
+    """Fill `into` with the bytes from `offset` on."""
     done = 0
     while done < len(into):
-        got = os.preadv(file.fileno(), [into[done:]], offset + done)
-        if not got:
-            raise Unsound(file, "a file cut short while it was read")
-        done += got
+        count = os.preadv(file.fileno(), [into[done:]], offset + done)
+        if count == 0:
+            raise InvalidFile(file, "a file cut short while it was read")
+        done += count

@@ -1,6 +1,4 @@
-"""The options that bind a run: a resumed run must keep them, or its rounds would not belong
-together.
-"""
+"""The options that a resumed run must keep: with others, its rounds would not belong together."""
 
 from __future__ import annotations
 
@@ -12,35 +10,32 @@ from typing import Any
 from mpifl.config import first_name, flat, name_today
 from mpifl.options import BadInput
 
-_FREE = (
-    "name",
-    "evaluation.every",
-    "evaluation.target_accuracy",
-    "results.",
-    "runtime.",
-    "published.",
-)
-"""what may change: options, and (with a dot at the end) whole tables"""
+_MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy"}
+_TABLES_THAT_MAY_CHANGE = ("results.", "runtime.", "published.")
 _ABSENT = object()
 
 
 def digest(config: str) -> str:
-    """SHA-256 in hex of the binding options of a TOML text, whatever their order and the text's
-    form.
+    """SHA-256 in hex of the options in TOML text that a resumed run must keep, but `rounds`.
 
-    It is of the options' first names, so that it stays the same when an option is renamed.
+    Neither their order nor the form of the text matters. Options are taken under their first names,
+    so that the digest stays the same when an option is renamed.
     """
-    options = {first_name(key): value for key, value in _binding(config).items() if key != "rounds"}
+    options = {first_name(key): value for key, value in _binding(config).items()}
+    options.pop("rounds", None)
     return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def check_same(where: str, old: str, new: str) -> None:
-    """Raise BadInput naming the first option of TOML text `new` that a run begun with `old` may not
-    change.
+    """Compare the config of a run with the one to resume it with, both TOML text.
+
+    Raises BadInput naming the first option that may not change, or `rounds` if it is fewer.
     """
-    before, after = _binding(old), _binding(new)
+    before = _binding(old)
+    after = _binding(new)
     for key in dict.fromkeys((*before, *after)):
-        was, now = before.get(key, _ABSENT), after.get(key, _ABSENT)
+        was = before.get(key, _ABSENT)
+        now = after.get(key, _ABSENT)
         if key == "rounds" and type(was) is type(now) is int:
             if now < was:
                 raise BadInput(
@@ -48,19 +43,23 @@ def check_same(where: str, old: str, new: str) -> None:
                 )
         elif (type(was), was) != (type(now), now):
             raise BadInput(
-                f"{where}: {key}: expected {_told(was)}, as the run was begun; got {_told(now)}; "
-                "a resumed run may change more rounds, name, results, runtime, evaluation.every and .target_accuracy"
+                f"{where}: {key}: expected {_shown(was)}, as the run was begun; got {_shown(now)}; "
+                "a resumed run may change more rounds, name, results, runtime, "
+                "evaluation.every and .target_accuracy"
             )
 
 
 def _binding(config: str) -> dict[str, Any]:
+    """The options that may not change, by today's name."""
     options = {name_today(key): value for key, value in flat(tomllib.loads(config)).items()}
-    return {key: value for key, value in options.items() if not _is_free(key)}
+    return {key: value for key, value in options.items() if not _may_change(key)}
 
 
-def _is_free(key: str) -> bool:
-    return any(key.startswith(free) if free.endswith(".") else key == free for free in _FREE)
+def _may_change(key: str) -> bool:
+    return key in _MAY_CHANGE or key.startswith(_TABLES_THAT_MAY_CHANGE)
 
 
-def _told(value: object) -> str:
-    return "no such option" if value is _ABSENT else repr(value)
+def _shown(value: object) -> str:
+    if value is _ABSENT:
+        return "no such option"
+    return repr(value)

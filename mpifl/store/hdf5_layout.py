@@ -1,8 +1,9 @@
-"""What the HDF5 files of a run look like, built in memory: `results.h5` and `models/round_*.h5`.
+"""The HDF5 files of a run, `results.h5` and `models/round_*.h5`: what is in them, and how they are
+built in memory.
 
-Every array of `results.h5` hangs on netCDF-4 dimension scales of its own group, so that each group
-opens by itself in xarray. Arrays of model files have named dimensions but no scales: they are read
-through external links, and a scale is an object reference, which means nothing in another file.
+Every array of `results.h5` is attached to netCDF-4 dimension scales of its own group, so that each
+group opens by itself in xarray. Arrays of model files have named dimensions but no scales: they are
+read through external links, and a scale is an object reference, which is not valid in another file.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -27,15 +28,17 @@ from mpifl.store.round_tables import Cohorts
 FORMAT = "mpifl-run"
 MODEL_FORMAT = "mpifl-model"
 FORMAT_VERSION = 1
-_BARE = "This is a netCDF dimension but not a netCDF variable. %10d"
+_NO_COORDINATES = "This is a netCDF dimension but not a netCDF variable. %10d"
 _TEXT = h5py.string_dtype()
 
+Attributes = Mapping[str, str | int | float | list]
+
 MANY = 10_000
-"""up to so many clients, /clients holds arrays (rounds, clients)"""
+"""Up to so many clients, /clients holds arrays (rounds, clients); with more, the cohorts' values."""
 
 
 class Entry(NamedTuple):
-    """One row of the flat vectors' table of contents."""
+    """Where one tensor lies in the flat vectors."""
 
     name: str
     kind: str
@@ -46,31 +49,32 @@ class Entry(NamedTuple):
 
 
 class Partition(NamedTuple):
-    """Who has which samples: client c has `indices[offsets[c] : offsets[c + 1]]`."""
+    """Who has which training samples: client c has `indices[offsets[c] : offsets[c + 1]]`."""
 
     indices: np.ndarray
     """(N) i8"""
     offsets: np.ndarray
     """(C + 1) i8"""
     label_counts: np.ndarray
-    """(C, K) of integers"""
+    """(C, K) integers: samples of each class"""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything in `results.h5`: `partition` by array name, `models` the names of the arrays saved
-    by round.
-    """
+    """Everything in `results.h5`."""
 
-    attributes: Mapping[str, str | int]
-    provenance: Mapping[str, str | int | float | list]
+    attributes: Attributes
+    provenance: Attributes
     layout: Sequence[Entry]
     partition: Mapping[str, np.ndarray]
+    """the arrays of a Partition by name"""
     rounds: Mapping[str, np.ndarray]
+    """columns (R) by name, `round` among them"""
     clients: Cohorts
     models: Mapping[int, Sequence[str]]
-    resumes: Sequence[Mapping[str, str | int | float | list]] = ()
-    """what each resume adds to the provenance"""
+    """the names of the saved arrays, by round"""
+    resumes: Sequence[Attributes] = ()
+    """the provenance of each resume"""
 
 
 def run_attributes(config: str, seed: int) -> dict[str, str | int]:
@@ -88,7 +92,7 @@ def run_attributes(config: str, seed: int) -> dict[str, str | int]:
 
 
 def software() -> dict[str, str]:
-    """What wrote a file, under the names that openPMD gave."""
+    """The attributes that say which software wrote a file; their names are openPMD's."""
     return {"software": "mpifl", "softwareVersion": __version__}
 
 
@@ -100,17 +104,18 @@ def timestamp() -> str:
 def partition_arrays(
     partition: tuple[np.ndarray, np.ndarray, np.ndarray], clients: int
 ) -> dict[str, np.ndarray]:
-    """The arrays of a Partition by name; raises ValueError when their shapes do not fit each other."""
-    indices, offsets = (np.asarray(array, "i8") for array in partition[:2])
+    """The arrays of a Partition by name. Raises ValueError if their shapes do not fit each other."""
+    indices = np.asarray(partition[0], "i8")
+    offsets = np.asarray(partition[1], "i8")
     label_counts = np.asarray(partition[2])
     if (
         offsets.shape != (clients + 1,)
         or len(label_counts) != clients
         or offsets[-1] != len(indices)
     ):
-        got = f"{indices.shape}, {offsets.shape}, {label_counts.shape}"
         raise ValueError(
-            f"partition: expected (N), ({clients + 1}) ending with N, ({clients}, K); got {got}"
+            f"partition: expected (N), ({clients + 1}) ending with N, ({clients}, K); "
+            f"got {indices.shape}, {offsets.shape}, {label_counts.shape}"
         )
     return {"indices": indices, "offsets": offsets, "label_counts": label_counts}
 
@@ -130,9 +135,9 @@ def results_image(results: Results) -> memoryview:
 
 
 def model_image(
-    attributes: Mapping[str, str | int], arrays: Mapping[str, np.ndarray], layout: Sequence[Entry]
-):
-    """The bytes of one model file, as a memoryview: raw and contiguous, for packing costs more than
+    attributes: Attributes, arrays: Mapping[str, np.ndarray], layout: Sequence[Entry]
+) -> memoryview:
+    """The bytes of one model file. Arrays are raw and contiguous: compressing them costs more than
     it saves.
     """
     image = io.BytesIO()
@@ -148,14 +153,12 @@ def model_image(
 
 
 def model_name(round: int) -> str:
-    """The name of a round's group in /models, and of its file without `.h5`; sorts by round up to a
-    million.
-    """
+    """The name of a round's group in /models, and of its file without `.h5`."""
     return f"round_{round:06d}"
 
 
 def format_of(path: Path) -> str | None:
-    """The `format` an HDF5 file states, None for any other file or none."""
+    """The `format` attribute of an HDF5 file of mpifl; None for any other file, or without one."""
     try:
         with checksum.opened(path) as file:
             return str(file.attrs.get("format"))
@@ -172,62 +175,76 @@ def _add_provenance(file: h5py.File, results: Results) -> None:
 
 def _add_layout(file: h5py.File, layout: Sequence[Entry]) -> None:
     group = file.create_group("layout")
-    shapes = np.zeros((len(layout), max([1, *(len(entry.shape) for entry in layout)])), "i8")
+    axes = max((len(entry.shape) for entry in layout), default=0)
+    shapes = np.zeros((len(layout), max(1, axes)), "i8")
     for row, entry in zip(shapes, layout, strict=True):
         row[: len(entry.shape)] = entry.shape
-    _dimension(group, "tensor", len(layout))
-    _dimension(group, "axis", shapes.shape[1])
+    columns = {
+        "ndim": np.array([len(entry.shape) for entry in layout], "i8"),
+        "size": np.array([entry.size for entry in layout], "i8"),
+        "offset": np.array([entry.offset for entry in layout], "i8"),
+        "name": np.array([entry.name for entry in layout], object),
+        "kind": np.array([entry.kind for entry in layout], object),
+    }
+    _add_dimension(group, "tensor", len(layout))
+    _add_dimension(group, "axis", shapes.shape[1])
     _add(group, "shape", shapes, "tensor", "axis")
-    _add(group, "ndim", np.array([len(entry.shape) for entry in layout], "i8"), "tensor")
-    for name in ("size", "offset"):
-        _add(group, name, np.array([getattr(entry, name) for entry in layout], "i8"), "tensor")
-    for name in ("name", "kind"):
-        _add(group, name, np.array([getattr(entry, name) for entry in layout], object), "tensor")
+    for name, column in columns.items():
+        _add(group, name, column, "tensor")
 
 
 def _add_partition(file: h5py.File, partition: Mapping[str, np.ndarray]) -> None:
     group = file.create_group("partition")
     clients, labels = partition["label_counts"].shape
-    _dimension(group, "sample", len(partition["indices"]))
-    _dimension(group, "boundary", clients + 1)
-    _scale(group, "client", np.arange(clients))
-    _scale(group, "label", np.arange(labels))
+    _add_dimension(group, "sample", len(partition["indices"]))
+    _add_dimension(group, "boundary", clients + 1)
+    _add_scale(group, "client", np.arange(clients))
+    _add_scale(group, "label", np.arange(labels))
     _add(group, "indices", partition["indices"], "sample")
     _add(group, "offsets", partition["offsets"], "boundary")
-    _add(group, "label_counts", partition["label_counts"], "client", "label", packed=clients > MANY)
+    counts = partition["label_counts"]
+    _add(group, "label_counts", counts, "client", "label", compressed=clients > MANY)
 
 
 def _add_rounds(file: h5py.File, rounds: Mapping[str, np.ndarray]) -> None:
     group = file.create_group("rounds")
-    _scale(group, "round", rounds["round"])
+    _add_scale(group, "round", rounds["round"])
     for name, column in rounds.items():
         if name != "round":
             _add(group, name, column, "round")
 
 
 def _add_clients(file: h5py.File, results: Results) -> None:
-    """Arrays (rounds, clients); of many clients, few of whom play, what the cohorts reported, one
-    after the other.
+    """Arrays (rounds, clients) up to MANY clients; with more, the values of the cohorts one after
+    the other, since few of the clients take part in a round.
     """
-    group, cohorts = file.create_group("clients"), results.clients
-    _scale(group, "round", results.rounds["round"])
-    if cohorts.clients <= MANY:
-        _scale(group, "client", np.arange(cohorts.clients))
-        _add(group, "num_samples", np.diff(results.partition["offsets"]), "client")
-        for name, column in cohorts.items():
-            _add(group, name, column, "round", "client")
-        return
-    _dimension(group, "participation", len(cohorts.ids))
-    _dimension(group, "boundary", len(cohorts.offsets))
+    group = file.create_group("clients")
+    _add_scale(group, "round", results.rounds["round"])
+    if results.clients.clients <= MANY:
+        _add_clients_by_round(group, results)
+    else:
+        _add_cohorts(group, results.clients)
+
+
+def _add_clients_by_round(group: h5py.Group, results: Results) -> None:
+    _add_scale(group, "client", np.arange(results.clients.clients))
+    _add(group, "num_samples", np.diff(results.partition["offsets"]), "client")
+    for name, array in results.clients.items():
+        _add(group, name, array, "round", "client")
+
+
+def _add_cohorts(group: h5py.Group, cohorts: Cohorts) -> None:
+    _add_dimension(group, "participation", len(cohorts.ids))
+    _add_dimension(group, "boundary", len(cohorts.offsets))
     _add(group, "cohort", cohorts.ids, "participation")
     _add(group, "offsets", cohorts.offsets, "boundary")
-    for name, values in cohorts.values.items():
+    for name, values in cohorts.reported.items():
         _add(group, name, values, "participation")
 
 
 def _add_models(file: h5py.File, models: Mapping[int, Sequence[str]]) -> None:
     group = file.create_group("models")
-    _scale(group, "round", np.array(list(models), "i8"))
+    _add_scale(group, "round", np.array(list(models), "i8"))
     for round, names in models.items():
         target = group.create_group(model_name(round))
         # links to datasets: a link to their group keeps xarray from opening the file as a tree
@@ -235,49 +252,55 @@ def _add_models(file: h5py.File, models: Mapping[int, Sequence[str]]) -> None:
             target[name] = h5py.ExternalLink(f"models/{model_name(round)}.h5", f"/{name}")
 
 
-def _scale(group: h5py.Group, name: str, values: np.ndarray) -> None:
+def _add_scale(group: h5py.Group, name: str, values: np.ndarray) -> None:
+    """A dimension with coordinates."""
     dataset = group.create_dataset(name, data=values.astype("i8"))
     describe(dataset, name)
     dataset.make_scale(name)
 
 
-def _dimension(group: h5py.Group, name: str, size: int) -> None:
-    # never written: takes no room
-    group.create_dataset(name, (size,), ">f4").make_scale(_BARE % size)
+def _add_dimension(group: h5py.Group, name: str, size: int) -> None:
+    """A dimension without coordinates: a dataset that is never written, so it takes no room."""
+    group.create_dataset(name, (size,), ">f4").make_scale(_NO_COORDINATES % size)
 
 
 def _add(
-    group: h5py.Group, name: str, array: np.ndarray, *scales: str, packed: bool = False
+    group: h5py.Group,
+    name: str,
+    array: np.ndarray,
+    *scales: str,
+    compressed: bool = False,
 ) -> None:
-    """A dataset; integers are i8 in it, which takes little room when `packed`."""
-    kinds = {"O": _TEXT, "i": np.dtype("i8")}
-    chunks = (min(1 << 12, len(array)), *array.shape[1:])
-    how = {"chunks": chunks, "compression": 1, "shuffle": True} if packed else {}
-    dataset = group.create_dataset(
-        name, array.shape, kinds.get(array.dtype.kind, array.dtype), **how
-    )
+    """A dataset along these dimensions. Integers are stored as i8, which compress well."""
+    dtypes = {"O": _TEXT, "i": np.dtype("i8")}
+    dtype = dtypes.get(array.dtype.kind, array.dtype)
+    filters: dict[str, Any] = {}
+    if compressed:
+        chunks = (min(1 << 12, len(array)), *array.shape[1:])
+        filters = {"chunks": chunks, "compression": 1, "shuffle": True}
+    dataset = group.create_dataset(name, array.shape, dtype, **filters)
     dataset[...] = array
     describe(dataset, name)
     for axis, scale in enumerate(scales):
         dataset.dims[axis].attach_scale(group[scale])
 
 
-def _set_attributes(group: h5py.Group, attributes: Mapping[str, str | int | float | list]) -> None:
+def _set_attributes(group: h5py.Group, attributes: Attributes) -> None:
     for name, value in attributes.items():
         if isinstance(value, list):
-            group.attrs[name] = [_storable(item) for item in value] or h5py.Empty("f4")
+            items = [_storable(item) for item in value]
+            group.attrs[name] = items or h5py.Empty("f4")
         else:
             group.attrs[name] = _storable(value)
 
 
 def _storable(value: str | int | float) -> str | int | float:
-    """Booleans as 0 and 1, which netCDF knows; text as valid Unicode, which the environment's need
-    not be.
+    """Booleans become 0 and 1, since netCDF has none. Text becomes valid Unicode, which text from
+    the environment need not be.
     """
+    if isinstance(value, bool):
+        return int(value)
     if isinstance(value, str):
-        return (
-            value.encode("utf-8", "surrogateescape")
-            .decode("utf-8", "replace")
-            .replace("\0", "\ufffd")
-        )
-    return int(value) if isinstance(value, bool) else value
+        text = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return text.replace("\0", "\ufffd")
+    return value

@@ -1,5 +1,6 @@
-"""checkpoint/manifest.json: which files make up the last two checkpoints. A checkpoint is there
-once this names it.
+"""checkpoint/manifest.json: the files of the last two checkpoints.
+
+A checkpoint exists from the moment that the manifest lists it.
 """
 
 from __future__ import annotations
@@ -7,27 +8,27 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum
-from mpifl.store.run_folder import CHECKPOINT, CHECKPOINT_FILE, MANIFEST
+from mpifl.store.run_folder import CHECKPOINT, CHECKPOINT_FILE, MANIFEST, files_in
 
 FORMAT = "mpifl-checkpoint"
 FORMAT_VERSION = 1
 
 
 class Part(NamedTuple):
-    """One file of a checkpoint, as its writer saw it: nobody else need read it to commit it."""
+    """One file of a checkpoint, described by the rank that wrote it: `commit` need not read it."""
 
     name: str
     size: int
     """bytes"""
     crc32: int
-    """of its seal, and so of all in it"""
+    """of the checksums at its end, so it depends on every byte"""
     clients: tuple[int, ...] = ()
     """whose states it holds, in the order of its rows"""
 
@@ -37,7 +38,7 @@ class Entry(NamedTuple):
 
     round: int
     config: str
-    """digest of the options that bind the run"""
+    """digest of the options that a resumed run must keep"""
     parts: tuple[Part, ...]
     """the server's file, then those of the ranks"""
 
@@ -50,37 +51,38 @@ class Manifest(NamedTuple):
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest of a run folder, None if it has none; raises BadInput for one that is damaged or
-    too new.
+    """The manifest of a run folder, None if it has none.
+
+    Raises BadInput for a manifest that is damaged or of a newer format.
     """
     path = folder / CHECKPOINT / MANIFEST
+    expected = f"{path}: expected the list of a run's checkpoints"
     try:
         record = json.loads(path.read_bytes())
         known = record["format"] == FORMAT
-        version = record["format_version"] if known else 0
-        if known and version <= FORMAT_VERSION and record["crc32"] == _crc32(record["content"]):
-            return _manifest(record["content"])
+        if known and record["format_version"] > FORMAT_VERSION:
+            raise BadInput(
+                f"{path}: expected format version {FORMAT_VERSION} or less; "
+                f"got {record['format_version']}; update mpifl"
+            )
+        if not known or record["crc32"] != _crc32(record["content"]):
+            raise BadInput(f"{expected}; got a damaged one or something else")
+        return _manifest(record["content"])
     except FileNotFoundError:
         return None
+    except BadInput:
+        raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise BadInput(
-            f"{path}: expected the list of a run's checkpoints; got a damaged one ({problem})"
-        ) from problem
-    if known and version > FORMAT_VERSION:
-        raise BadInput(
-            f"{path}: expected format version {FORMAT_VERSION} or less; got {version}; update mpifl"
-        )
-    raise BadInput(
-        f"{path}: expected the list of a run's checkpoints; got a damaged one or something else"
-    )
+        raise BadInput(f"{expected}; got a damaged one ({problem})") from problem
 
 
-def write(folder: Path, manifest: Manifest, check: Callable[[], None] | None = None) -> None:
-    """Commit `manifest`; `check` may still refuse by raising."""
-    entries = [
-        {**e._asdict(), "parts": [part._asdict() for part in e.parts]} for e in manifest.entries
-    ]
-    content = {"run_id": manifest.run_id, "checkpoints": entries}
+def write(folder: Path, manifest: Manifest, check: atomic.Check | None = None) -> None:
+    """Write the manifest, and so commit its checkpoints. Raises OSError naming the file."""
+    checkpoints = []
+    for entry in manifest.entries:
+        parts = [part._asdict() for part in entry.parts]
+        checkpoints.append({**entry._asdict(), "parts": parts})
+    content = {"run_id": manifest.run_id, "checkpoints": checkpoints}
     record = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -90,54 +92,55 @@ def write(folder: Path, manifest: Manifest, check: Callable[[], None] | None = N
     atomic.write(folder / CHECKPOINT / MANIFEST, json.dumps(record, indent=1).encode(), check)
 
 
-def damage(folder: Path, entry: Entry) -> str:
-    """What is wrong with the files of a checkpoint, in a few words; empty if nothing is. Reads them
-    whole.
+def check_files(folder: Path, entry: Entry) -> None:
+    """Read the files of a checkpoint whole. Raises BadInput, in a few words, for the first that is
+    missing or damaged.
     """
     for part in entry.parts:
-        path = folder / CHECKPOINT / part.name
         try:
-            if checksum.verified(path) != (part.size, part.crc32):
-                return f"{part.name} is whole, but not the one that was written"
-        except checksum.Unsound as problem:
-            return f"{part.name} is {problem.what}"
+            found = checksum.verify(folder / CHECKPOINT / part.name)
+        except checksum.InvalidFile as problem:
+            raise BadInput(f"{part.name} is {problem.what}") from problem
         except OSError as problem:
-            return f"{part.name}: {problem.strerror}"
-    return ""
+            raise BadInput(f"{part.name}: {problem.strerror}") from problem
+        if found != (part.size, part.crc32):
+            raise BadInput(f"{part.name} is whole, but not the one that was written")
 
 
-def forget_after(folder: Path, round: int, check: Callable[[], None]) -> None:
-    """Drop the checkpoints of later rounds than `round`, to which the run goes back, and those
-    never committed.
-    """
+def forget_after(folder: Path, round: int, check: atomic.Check) -> None:
+    """Remove the checkpoints of rounds later than `round`, and files that no checkpoint lists."""
     manifest = read(folder)
-    entries = manifest.entries if manifest else ()
-    kept = tuple(entry for entry in entries if entry.round <= round)
-    if manifest and kept != entries:
+    if manifest is None:
+        prune(folder, ())
+        return
+    kept = tuple(entry for entry in manifest.entries if entry.round <= round)
+    if kept != manifest.entries:
         write(folder, Manifest(manifest.run_id, kept), check)
     prune(folder, kept)
 
 
 def prune(folder: Path, kept: Sequence[Entry], up_to: float = math.inf) -> None:
-    """Remove the files of checkpoints other than those kept; `up_to` spares what ranks write for
-    later rounds.
+    """Remove the files of checkpoints other than those kept.
+
+    Files of rounds after `up_to` stay: ranks may be writing them for the next checkpoint.
     """
-    named = {part.name for entry in kept for part in entry.parts}
-    place = folder / CHECKPOINT
-    for path in place.iterdir() if place.is_dir() else ():
+    names = {part.name for entry in kept for part in entry.parts}
+    for path in files_in(folder / CHECKPOINT):
         match = CHECKPOINT_FILE.fullmatch(path.name)
-        if match and int(match[1]) <= up_to and path.name not in named:
-            with suppress(OSError):  # the checkpoint is there; a file too many is no reason to stop
+        if match and int(match[1]) <= up_to and path.name not in names:
+            with suppress(OSError):  # a file too many is no reason to stop
                 path.unlink()
 
 
-def _manifest(content: dict) -> Manifest:
+def _manifest(content: dict[str, Any]) -> Manifest:
     entries = []
     for entry in content["checkpoints"]:
-        parts = (Part(**{**part, "clients": tuple(part["clients"])}) for part in entry["parts"])
+        parts = []
+        for part in entry["parts"]:
+            parts.append(Part(**{**part, "clients": tuple(part["clients"])}))
         entries.append(Entry(entry["round"], entry["config"], tuple(parts)))
     return Manifest(content["run_id"], tuple(entries))
 
 
-def _crc32(content: dict) -> int:
+def _crc32(content: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())

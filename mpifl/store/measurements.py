@@ -1,14 +1,14 @@
-"""Findings: what analysis adds to a run, in `hessian.h5` beside it. The run's own files are never
-written.
+"""Findings: what analysis measures of a run, in `hessian.h5` beside it. The run's own files are
+never written.
 
     hessian.h5                                    format, run_id, software ...
-      /exact                                      a measurement: attributes say of what, and by which settings
+      /exact                                      a measurement; its attributes are its settings
         /round_000010/global/eigenvalues          a finding: arrays, and attributes (weights_sha256, products, seconds)
         /round_000010/client_000003/diagonal
-        /round_000010/clients/disagreement        a finding about the round's clients together
+        /round_000010/clients/disagreement        a finding about all clients of the round
     hessian/exact.round_000010.client_000003.h5   its long vectors: diagonal [d], eigenvectors [k, d]
 
-Each finding is there whole or not at all: the small file is rewritten and renamed for each.
+Each finding is stored whole or not at all: for each, `hessian.h5` is rewritten atomically.
 """
 
 from __future__ import annotations
@@ -43,16 +43,15 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """One finished quantity."""
+    """One measured quantity."""
 
     arrays: Mapping[str, np.ndarray]
-    """numbers alone are arrays without axes"""
+    """by name; a single number is an array without axes"""
     facts: Facts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "arrays", {name: np.asarray(array) for name, array in self.arrays.items()}
-        )
+        arrays = {name: np.asarray(array) for name, array in self.arrays.items()}
+        object.__setattr__(self, "arrays", arrays)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
@@ -61,141 +60,149 @@ class Finding:
 class Findings:
     """All findings about one run, by path: `measurement/round_000010/model/quantity`.
 
-    Several processes may add at a time: each takes in what the others have written before it
-    writes.
+    Several processes may add findings at the same time: each reads what the others have written
+    before it writes.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.file = run.path / HESSIAN if run.path.is_dir() else run.path.with_suffix(f".{HESSIAN}")
-        self._state: tuple | None = None
         self.settings: dict[str, Facts] = {}
         """of each measurement"""
         self.found: dict[str, Finding] = {}
+        self._version: _Version | None = None
         self._refresh()
 
     @classmethod
     def open(cls, run: Run | str | Path) -> Findings:
-        """What is known of a run (its folder, results.h5 or packed file); nothing yet is no
-        mistake.
+        """The findings about a run (its folder, results.h5 or packed file); there may be none yet.
 
         Raises BadInput for a damaged hessian.h5, and for another run's.
         """
         return cls(run if isinstance(run, Run) else Run.open(run))
 
     def begin(self, measurement: str, settings: Facts) -> None:
-        """Say what a new measurement is of; BadInput where one of that name has other settings.
-        Writes nothing yet.
+        """Name a measurement that findings will be added to. Writes nothing yet.
+
+        Raises BadInput if there is one of that name with other settings.
         """
         if not _NAME.fullmatch(measurement):
             raise BadInput(
-                f"--name: expected a name of letters, digits and - _ . + = inside; got {measurement!r}"
+                "--name: expected a name of letters, digits and - _ . + = inside; "
+                f"got {measurement!r}"
             )
         self._refresh()
         known = self.settings.get(measurement, settings)
         for name in sorted({*known, *settings}):
             if known.get(name) != settings.get(name):
                 raise BadInput(
-                    f"{self.file}: expected {name} = {known.get(name)}, as {measurement!r} has been measured; got "
-                    f"{settings.get(name)}; allowed: the same settings, or another name (--name)"
+                    f"{self.file}: expected {name} = {known.get(name)}, as {measurement!r} has "
+                    f"been measured; got {settings.get(name)}; "
+                    "allowed: the same settings, or another name (--name)"
                 )
         self.settings[measurement] = dict(settings)
 
     def add(self, path: str, finding: Finding) -> None:
-        """Put a finding on the disk. Raises BadInput where that cannot be; what was there before
-        then still is.
-        """
-        mine = dict(self.settings)
+        """Write a finding. Raises BadInput if that fails; the findings before are then kept."""
+        own_settings = dict(self.settings)
         self._refresh()
-        self.settings = {**mine, **self.settings}
+        self.settings = {**own_settings, **self.settings}
         self.found[path] = finding
         _write(self.file, self._image())
-        self._state = _state(self.file)
+        self._version = _version(self.file)
 
     def forget(self, measurement: str) -> None:
-        """Leave a measurement out from now on."""
+        """Leave a measurement out of what is written from now on."""
         self.settings.pop(measurement, None)
-        self.found = {
-            path: finding
-            for path, finding in self.found.items()
-            if path.split("/")[0] != measurement
-        }
+        for path in list(self.found):
+            if path.split("/")[0] == measurement:
+                del self.found[path]
 
     def under(self, path: str) -> dict[str, Finding]:
-        """The findings below a path, by the rest of theirs."""
-        return {
-            p[len(path) + 1 :]: finding
-            for p, finding in self.found.items()
-            if p.startswith(f"{path}/")
-        }
+        """The findings below `path`, by the rest of their paths."""
+        start = f"{path}/"
+        return {p.removeprefix(start): f for p, f in self.found.items() if p.startswith(start)}
 
     def vectors_file(self, path: str) -> Path:
-        """Where the long vectors of a model are."""
-        return (
-            self.file.with_name(self.file.name.removesuffix(".h5")) / f"{path.replace('/', '.')}.h5"
-        )
+        """The file of a model's long vectors; `path` is `measurement/round_000010/model`."""
+        folder = self.file.with_name(self.file.name.removesuffix(".h5"))
+        return folder / f"{path.replace('/', '.')}.h5"
 
     def add_vectors(self, path: str, arrays: Mapping[str, np.ndarray], about: Facts) -> None:
-        """Put long vectors on the disk, for a model's path, beside those that are there of the same
-        weights.
+        """Write long vectors of a model. Those stored before stay if they are of the same weights:
+        `about` has `weights_sha256`.
         """
         known = self.vectors(path, about["weights_sha256"]) or {}
         image = io.BytesIO()
         with h5py.File(image, "w") as file:
-            file.attrs.update({**self._about(), "format": _VECTORS, **about})
+            file.attrs.update({**self._attributes(), "format": _VECTORS, **about})
             for name, array in {**known, **arrays}.items():
                 file.create_dataset(name, data=array)
         _write(self.vectors_file(path), image.getbuffer())
 
     def vectors(self, path: str, weights_sha256: str | None = None) -> dict[str, np.ndarray] | None:
-        """The long vectors of a model; None where there are none, or none of these weights."""
+        """The long vectors of a model by name. None if there are none, or none of these weights."""
         file = self.vectors_file(path)
         if not file.exists():
             return None
         with opened(file, _EXPECTED, _VECTORS, FORMAT_VERSION) as content:
-            same_run = content.attrs.get("run_id") == self.run.run_id
-            same_weights = weights_sha256 in (None, content.attrs.get("weights_sha256"))
-            return (
-                {name: array[...] for name, array in content.items()}
-                if same_run and same_weights
-                else None
-            )
+            if content.attrs.get("run_id") != self.run.run_id:
+                return None
+            if weights_sha256 not in (None, content.attrs.get("weights_sha256")):
+                return None
+            return {name: dataset[...] for name, dataset in content.items()}
 
-    def _about(self) -> dict[str, Any]:
-        version = {"format": FORMAT, "format_version": FORMAT_VERSION}
-        return {**version, **software(), "run_id": self.run.run_id, "updated": timestamp()}
+    def _attributes(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **software(),
+            "run_id": self.run.run_id,
+            "updated": timestamp(),
+        }
 
     def _image(self) -> memoryview:
         image = io.BytesIO()
         with h5py.File(image, "w", track_order=True) as file:
-            file.attrs.update(self._about())
+            file.attrs.update(self._attributes())
             for measurement, settings in self.settings.items():
                 file.require_group(measurement).attrs.update(settings)
             for path, finding in self.found.items():
                 group = file.create_group(path)
                 group.attrs.update(finding.facts)
                 for name, array in finding.arrays.items():
-                    text = (
-                        {"data": array.astype(object), "dtype": _TEXT}
-                        if array.dtype.kind in "OU"
-                        else {}
-                    )
-                    group.create_dataset(name, **{"data": array, **text})
+                    if array.dtype.kind in "OU":
+                        group.create_dataset(name, data=array.astype(object), dtype=_TEXT)
+                    else:
+                        group.create_dataset(name, data=array)
         return image.getbuffer()
 
     def _refresh(self) -> None:
-        """Read the file, where it is another than the last time."""
-        state = _state(self.file)
-        if state is None or state == self._state:
+        """Read the file if it has changed since it was read or written here."""
+        version = _version(self.file)
+        if version is None or version == self._version:
             return
         with opened(self.file, _EXPECTED, FORMAT, FORMAT_VERSION) as content:
             if content.attrs.get("run_id") != self.run.run_id:
                 raise BadInput(
-                    f"{self.file}: expected findings about run {self.run.run_id}; got another run's; move them away"
+                    f"{self.file}: expected findings about run {self.run.run_id}; "
+                    "got another run's; move them away"
                 )
             self.settings = {name: _plain(group.attrs) for name, group in content.items()}
             self.found = dict(_findings(content))
-        self._state = state
+        self._version = version
+
+
+_Version = tuple[int, int, int]
+"""what changes when a file is replaced: its inode, time and size"""
+
+
+def _version(file: Path) -> _Version | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _write(file: Path, image: memoryview) -> None:
@@ -204,35 +211,31 @@ def _write(file: Path, image: memoryview) -> None:
         atomic.write_hdf5(file, image)
     except OSError as problem:
         raise BadInput(
-            f"{file}: expected a place to write; got {problem.strerror}; what was found before is kept: mend that, and "
-            "start again"
+            f"{file}: expected a place to write; got {problem.strerror}; "
+            "what was found before is kept: mend that, and start again"
         ) from problem
 
 
-def _state(file: Path) -> tuple | None:
-    """What changes when a file is replaced."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
-
 def _findings(group: h5py.Group, path: str = "") -> Iterator[tuple[str, Finding]]:
-    """The groups that hold no groups, by path."""
-    below = {name: item for name, item in group.items() if isinstance(item, h5py.Group)}
-    if path and not below and path.count("/") >= 2:
-        arrays = {
-            n: d.asstr()[...] if h5py.check_string_dtype(d.dtype) else d[...]
-            for n, d in group.items()
-        }
+    """The findings below a group, by path: the groups without groups in them."""
+    subgroups = {name: item for name, item in group.items() if isinstance(item, h5py.Group)}
+    if not subgroups and path.count("/") >= 2:
+        arrays = {name: _array(dataset) for name, dataset in group.items()}
         yield path, Finding(arrays, _plain(group.attrs))
-    for name, item in below.items():
+    for name, item in subgroups.items():
         yield from _findings(item, f"{path}/{name}" if path else name)
 
 
-def _plain(attrs: h5py.AttributeManager) -> dict[str, Any]:
-    return {
-        name: v.tolist() if isinstance(v, np.generic | np.ndarray) else v
-        for name, v in attrs.items()
-    }
+def _array(dataset: h5py.Dataset) -> np.ndarray:
+    if h5py.check_string_dtype(dataset.dtype):
+        return dataset.asstr()[...]
+    return dataset[...]
+
+
+def _plain(attributes: h5py.AttributeManager) -> dict[str, Any]:
+    """Attributes with Python's own numbers and lists."""
+    plain = {}
+    for name, value in attributes.items():
+        is_numpy = isinstance(value, np.generic | np.ndarray)
+        plain[name] = value.tolist() if is_numpy else value
+    return plain

@@ -1,46 +1,55 @@
-"""pack: a run as one file to send to somebody; whatever reads a run's folder reads that file too."""
+"""pack: one file with a whole run, to send to somebody. Whatever reads a run folder reads it too."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum
+from mpifl.store.arrays import ROOM_FOR_HEADERS
 from mpifl.store.hdf5_layout import model_name
 from mpifl.store.reader import Run, model_opened
 from mpifl.store.run_folder import RESULTS
 
-_ROOM_FOR_HEADERS = 1 << 20
+
+class _ModelFile(NamedTuple):
+    """What an array of `results.h5` links to."""
+
+    name: str
+    """relative to the folder of the results"""
+    round: int
 
 
 def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Path:
-    """Write the run at `run_path` to `out_path`, all of its saved weights inside; memory does not
-    grow with them.
+    """Write the run at `run_path`, with all its saved weights, to the file `out_path`. Memory does
+    not grow with the weights.
 
-    Raises BadInput for what is no run, for a run whose weights are missing, and for an `out_path`
-    that exists (`force` replaces a file there); OSError naming `out_path` if it cannot be written,
-    and then nothing is left behind.
+    Raises BadInput if `run_path` is no run, if its weights are missing, or if `out_path` exists
+    (`force` replaces a file there). Raises OSError naming `out_path` if it cannot be written; then
+    nothing is left behind.
     """
-    run, out = Run.open(run_path), Path(out_path)
+    run = Run.open(run_path)
+    out = Path(out_path)
     _check_target(run, out, force)
-    image = checksum.image(run.file)
-    sources = _sources(run, image)
+    image = checksum.read_image(run.file)
+    linked = _linked_arrays(run, image)
     with atomic.replacing(out) as temporary:
-        linked = sum(
-            (run.file.resolve().parent / name).stat().st_size for name, _ in set(sources.values())
-        )
-        atomic.write_with_room(temporary, image, linked + _ROOM_FOR_HEADERS)
-        # Copying groups would cut arrays from their dimension scales: so the whole image, then each
-        # link's array.
+        room = ROOM_FOR_HEADERS
+        for model in set(linked.values()):
+            room += (run.file.resolve().parent / model.name).stat().st_size
+        atomic.create_with_room(temporary, image, room)
+        # Copying groups would cut arrays from their dimension scales. So the results are copied as
+        # a whole, then each link is replaced by its array.
         with h5py.File(temporary, "r+", locking=False) as packed:
-            for path, weights in sources.items():
-                with model_opened(run.file, *weights, run.run_id) as source:
+            for path, model in linked.items():
+                with model_opened(run.file, model.name, model.round, run.run_id) as source:
                     del packed[path]
                     packed.copy(source[Path(path).name], path)
-        atomic.seal_hdf5(temporary)
+        atomic.append_trailer(temporary)
     return out
 
 
@@ -55,23 +64,25 @@ def _check_target(run: Run, out: Path, force: bool) -> None:
         )
     if out.exists() and not force:
         raise BadInput(
-            f"{out}: expected a new file; got one that exists; choose another, or force its replacement"
+            f"{out}: expected a new file; got one that exists; choose another, "
+            "or force its replacement"
         )
 
 
-def _sources(run: Run, image: bytearray) -> dict[str, tuple[str, int]]:
-    """Name and round of the model file behind each linked array of a results image, each seen to be
-    the run's own.
+def _linked_arrays(run: Run, image: bytearray) -> dict[str, _ModelFile]:
+    """The model file behind each linked array of a results image, by the array's path.
+
+    Raises BadInput unless each file is there, intact and the run's own.
     """
-    sources = {}
+    linked = {}
     with h5py.File(io.BytesIO(image), "r") as results:
         for round in results["models/round"][...].tolist():
             group = results["models"][model_name(round)]
             for name in group:
                 link = group.get(name, getlink=True)
                 if isinstance(link, h5py.ExternalLink):
-                    sources[f"{group.name}/{name}"] = link.filename, round
-    for weights in set(sources.values()):
-        with model_opened(run.file, *weights, run.run_id):
+                    linked[f"{group.name}/{name}"] = _ModelFile(link.filename, round)
+    for model in set(linked.values()):
+        with model_opened(run.file, model.name, model.round, run.run_id):
             pass
-    return sources
+    return linked

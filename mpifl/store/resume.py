@@ -1,69 +1,72 @@
-"""What a stopped run is gone on with: checked to be the same run, and its rounds up to the one that
-it goes back to.
+"""Load a stopped run for resuming: check that it is the same run, and go back to the round of its
+checkpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
 from mpifl.options import BadInput
 from mpifl.store import checkpoint, compatibility
-from mpifl.store.hdf5_layout import Entry, Results, software, timestamp
+from mpifl.store.hdf5_layout import Attributes, Entry, Results, software, timestamp
 from mpifl.store.reader import Run
 
 
 def opened(folder: Path, config: str, layout: Sequence[Entry], round: int) -> Run:
-    """The run in `folder`, if it may go on after `round` with `config` (TOML text) and `layout`;
-    else BadInput.
+    """The run in `folder`. Raises BadInput unless it may resume after `round` with this config (TOML
+    text) and layout.
     """
     run = Run.open(folder)
     if not run.path.is_dir():
         raise BadInput(f"{folder}: expected a run's folder to go on with; got one file")
     compatibility.check_same(str(run.path), run.config, config)
     _check_layout(run, layout)
-    last = int(run.rounds["round"][-1]) if len(run.rounds["round"]) else 0
+    rounds = run.rounds["round"].tolist()
+    last = rounds[-1] if rounds else 0
     if last < round:
         raise BadInput(
-            f"{run.file}: expected rounds up to {round}, that of the checkpoint; got rounds up to {last}"
+            f"{run.file}: expected rounds up to {round}, that of the checkpoint; "
+            f"got rounds up to {last}"
         )
     checkpoint.check_run(run.path, round, run.run_id, run.config)
     return run
 
 
-def kept(
-    run: Run, config: str, round: int, provenance: Mapping[str, str | int | float | list]
-) -> Results:
-    """The run as it was after `round`, and who goes on with it: what comes after is to be done
-    again.
+def results_after(run: Run, config: str, round: int, provenance: Attributes) -> Results:
+    """The results of a run up to `round`, for a writer that resumes there with these `config` and
+    `provenance`. Later rounds are left out: they are trained again.
     """
     rows = int((run.rounds["round"] <= round).sum())
     resume = {"time": timestamp(), "round": round, **software(), **provenance}
     return Results(
-        {**run.attrs, "status": "running", "config": config},
-        run.provenance,
-        run.layout,
-        {"indices": run.indices, "offsets": run.offsets, "label_counts": run.label_counts},
-        {name: column[:rows] for name, column in run.rounds.items()},
-        run.clients.upto(rows),
-        {saved: arrays for saved, arrays in run.saved_arrays.items() if saved <= round},
-        [*run.resumes, resume],
+        attributes={**run.attrs, "status": "running", "config": config},
+        provenance=run.provenance,
+        layout=run.layout,
+        partition={
+            "indices": run.indices,
+            "offsets": run.offsets,
+            "label_counts": run.label_counts,
+        },
+        rounds={name: column[:rows] for name, column in run.rounds.items()},
+        clients=run.clients.up_to(rows),
+        models={saved: names for saved, names in run.saved_arrays.items() if saved <= round},
+        resumes=[*run.resumes, resume],
     )
 
 
 def _check_layout(run: Run, layout: Sequence[Entry]) -> None:
-    given_layout = (Entry(e.name, e.kind, tuple(e.shape), e.offset, e.size) for e in layout)
-    for mine, given in zip_longest(run.layout, given_layout):
-        if mine != given:
+    given = [Entry(e.name, e.kind, tuple(e.shape), e.offset, e.size) for e in layout]
+    for expected, got in zip_longest(run.layout, given):
+        if expected != got:
             raise BadInput(
-                f"{run.path}: layout: expected {_told(mine)}; got {_told(given)}: this is another model"
+                f"{run.path}: layout: expected {_shown(expected)}; got {_shown(got)}: "
+                "this is another model"
             )
 
 
-def _told(entry: Entry | None) -> str:
-    return (
-        f"{entry.kind} {entry.name} of shape {entry.shape} at {entry.offset}"
-        if entry
-        else "no more tensors"
-    )
+def _shown(entry: Entry | None) -> str:
+    if entry is None:
+        return "no more tensors"
+    return f"{entry.kind} {entry.name} of shape {entry.shape} at {entry.offset}"

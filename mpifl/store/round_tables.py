@@ -1,17 +1,26 @@
-"""What a run has measured: a row per round, and for each round a value per client of the cohort."""
+"""What a run has measured: a row per round, and for each round values of the clients that took part.
+
+`Rounds` and `Clients` grow while a run is written; `Cohorts` is what readers see.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Value = float | int | str
+
 _DTYPES = {int: np.dtype("i8"), float: np.dtype("f8"), str: np.dtype(object)}
 _MISSING: dict[type, Value] = {int: -1, float: np.nan, str: ""}
-TAKEN = (
+_ROOM = 1 << 12
+"""values that a growing vector gets room for, beside as many as it has"""
+
+RESERVED = (
     "round",
     "client",
     "participated",
@@ -21,22 +30,22 @@ TAKEN = (
     "participation",
     "boundary",
 )
-"""names in /clients that are not a client's to report under"""
-
-_ROOM = 1 << 12  # for so many values more than twice those there are
+"""names of arrays in /clients that are not values reported by clients"""
 
 
 @dataclass(frozen=True, eq=False)
 class Cohorts(Mapping[str, np.ndarray]):
-    """By name, arrays (R, C): float32, NaN where a client took no part, and `participated` of 0 and
-    1.
+    """What the clients of each round (its cohort) reported, as arrays (R, C) by name.
 
-    An array is made when it is asked for, and takes 4 bytes a round and client then; `values` are
-    always there.
+    They are float32, NaN where a client took no part; `participated` is 0 or 1. An array is made
+    when it is asked for, of 4 bytes a round and client. `reported` has the values without the gaps.
 
-    >>> cohorts = Cohorts(3, np.array([0, 2, 1]), np.array([0, 2, 3]), {"loss": np.array([0.5, 0.25, 1], "f4")})
-    >>> cohorts["loss"].tolist(), cohorts["participated"].tolist()
-    ([[0.5, nan, 0.25], [nan, 1.0, nan]], [[1, 0, 1], [0, 1, 0]])
+    >>> loss = np.array([0.5, 0.25, 1], "f4")
+    >>> cohorts = Cohorts(3, np.array([0, 2, 1]), np.array([0, 2, 3]), {"loss": loss})
+    >>> cohorts["loss"].tolist()
+    [[0.5, nan, 0.25], [nan, 1.0, nan]]
+    >>> cohorts["participated"].tolist()
+    [[1, 0, 1], [0, 1, 0]]
     """
 
     clients: int
@@ -44,48 +53,56 @@ class Cohorts(Mapping[str, np.ndarray]):
     """(E) i8: the clients of the cohorts, round after round"""
     offsets: np.ndarray = field(default_factory=lambda: np.zeros(1, "i8"))
     """(R + 1) i8: where each round begins in `ids`, and the end"""
-    values: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """(E) f4 each: what they reported"""
+    reported: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """(E) f4 by name: the value of each client in `ids`"""
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Cohorts:
-        """From all arrays (R, C), `participated` among them."""
+        """From arrays (R, C) by name, `participated` among them."""
         took_part = arrays["participated"] > 0
-        offsets = np.concatenate([[0], np.cumsum(took_part.sum(1))])
-        values = {
-            name: array[took_part] for name, array in arrays.items() if name != "participated"
-        }
-        return cls(took_part.shape[1], np.nonzero(took_part)[1], offsets, values)
+        ids = np.nonzero(took_part)[1]
+        offsets = np.concatenate([[0], np.cumsum(took_part.sum(axis=1))])
+        reported = {}
+        for name, array in arrays.items():
+            if name != "participated":
+                reported[name] = array[took_part]
+        return cls(took_part.shape[1], ids, offsets, reported)
 
     @property
     def rounds(self) -> int:
         return len(self.offsets) - 1
 
-    def upto(self, rounds: int) -> Cohorts:
-        """The first `rounds` rounds, without what was not reported in them."""
+    def up_to(self, rounds: int) -> Cohorts:
+        """The first `rounds` rounds, without the names that nobody reported in them."""
         offsets = self.offsets[: rounds + 1]
-        values = {name: value[: offsets[-1]] for name, value in self.values.items()}
-        known = {name: value for name, value in values.items() if not np.isnan(value).all()}
-        return Cohorts(self.clients, self.ids[: offsets[-1]], offsets, known)
+        end = offsets[-1]
+        reported = {}
+        for name, values in self.reported.items():
+            if not np.isnan(values[:end]).all():
+                reported[name] = values[:end]
+        return Cohorts(self.clients, self.ids[:end], offsets, reported)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        marks = name == "participated"
-        value = 1 if marks else self.values[name]
-        array = np.full(
-            (self.rounds, self.clients), 0 if marks else np.nan, "u1" if marks else "f4"
-        )
-        array[np.repeat(np.arange(self.rounds), np.diff(self.offsets)), self.ids] = value
-        return array
+        if name == "participated":
+            return self._spread(np.ones(len(self.ids), "u1"), absent=0)
+        return self._spread(self.reported[name], absent=np.nan)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("participated", *self.values))
+        return iter(("participated", *self.reported))
 
     def __len__(self) -> int:
-        return 1 + len(self.values)
+        return 1 + len(self.reported)
+
+    def _spread(self, values: np.ndarray, absent: float) -> np.ndarray:
+        """Values (E) as an array (R, C), `absent` where a client took no part."""
+        array = np.full((self.rounds, self.clients), absent, values.dtype)
+        rows = np.repeat(np.arange(self.rounds), np.diff(self.offsets))
+        array[rows, self.ids] = values
+        return array
 
 
 class Rounds:
-    """Rows of named values; a column may appear late: earlier rows read NaN, -1 or "".
+    """Rows of named values. A column may begin late: earlier rows then read NaN, -1 or "".
 
     >>> rounds = Rounds()
     >>> rounds.append(1, {"bytes_up": 8})
@@ -95,18 +112,15 @@ class Rounds:
     """
 
     def __init__(self, columns: Mapping[str, np.ndarray] | None = None) -> None:
-        """Empty, or from what `columns()` gave."""
-        given = dict(columns or {"round": np.zeros(0, "i8")})
-        self._rows: dict[int, dict[str, Value]] = {
-            round: {} for round in given.pop("round").tolist()
-        }
+        """Empty, or from the `columns()` of another."""
+        columns = columns or {"round": np.zeros(0, "i8")}
+        self._rows: dict[int, dict[str, Value]] = {}
         self._kinds: dict[str, type] = {}
-        for name, column in given.items():
-            kind = next(kind for kind, dtype in _DTYPES.items() if dtype == column.dtype)
-            for row, value in zip(self._rows.values(), column.tolist(), strict=True):
-                if value == value and value != _MISSING[kind]:
-                    row[name] = value
-                    self._kinds[name] = kind
+        for round in columns["round"].tolist():
+            self._rows[round] = {}
+        for name, column in columns.items():
+            if name != "round":
+                self._add_column(name, column)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -117,81 +131,84 @@ class Rounds:
         return next(reversed(self._rows), 0)
 
     def append(self, round: int, row: Mapping[str, Value]) -> None:
-        """Add a round later than all before. Raises ValueError or TypeError, and then nothing has
-        changed.
+        """Add a row. Raises ValueError unless the round is later than all before, and ValueError or
+        TypeError for values that do not fit their column; then nothing has changed.
         """
         if self._rows and round <= self.last:
             raise ValueError(f"rounds: expected one after {self.last}; got {round}")
-        self._rows[round] = self._checked(row)
+        values = {name: _plain(name, value) for name, value in row.items()}
+        kinds = {}
+        for name, value in values.items():
+            kinds[name] = _wider_kind(name, self._kinds.get(name), type(value))
+        self._kinds |= kinds
+        self._rows[round] = values
 
     def columns(self) -> dict[str, np.ndarray]:
         """`round` (R) i8 and every column (R): i8, f8 or text."""
         columns = {"round": np.array(list(self._rows), "i8")}
         for name, kind in self._kinds.items():
-            missing = _MISSING[kind]
-            columns[name] = np.array(
-                [row.get(name, missing) for row in self._rows.values()], _DTYPES[kind]
-            )
+            values = [row.get(name, _MISSING[kind]) for row in self._rows.values()]
+            columns[name] = np.array(values, _DTYPES[kind])
         return columns
 
-    def _checked(self, row: Mapping[str, Value]) -> dict[str, Value]:
-        checked = {name: _plain(name, value) for name, value in row.items()}
-        kinds = {
-            name: _wider(name, self._kinds.get(name), type(value))
-            for name, value in checked.items()
-        }
-        self._kinds |= kinds
-        return checked
+    def _add_column(self, name: str, column: np.ndarray) -> None:
+        kind = next(kind for kind, dtype in _DTYPES.items() if dtype == column.dtype)
+        for row, value in zip(self._rows.values(), column.tolist(), strict=True):
+            if value != _MISSING[kind] and not _is_nan(value):
+                row[name] = value
+                self._kinds[name] = kind
 
 
 class Clients:
-    """The cohorts of the rounds so far, one after the other.
+    """What the cohorts of the rounds so far reported, one cohort after the other.
 
-    They are kept in few arrays that grow: many small ones, a round's each, would leave the heap
-    full of holes.
+    All values of a name are in one vector that grows: many small arrays, one a round, would
+    fragment the heap.
     """
 
     def __init__(self, before: Cohorts) -> None:
         self._clients = before.clients
-        self._offsets = before.offsets.tolist()
-        self._ids = _Growing(before.ids)
-        self._values = {name: _Growing(value) for name, value in before.values.items()}
+        self._offsets: list[int] = before.offsets.tolist()
+        self._ids = _GrowingVector(before.ids)
+        self._reported = {name: _GrowingVector(v) for name, v in before.reported.items()}
 
-    def put(self, index: int, values: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
-        """Write row `index`: each value (k) belongs to the client of the same place in `ids` (k)."""
+    def put(self, index: int, values: Mapping[str, ArrayLike], ids: ArrayLike) -> None:
+        """Set the cohort of row `index` to `ids` (k), and what it reported to `values` (k) by name.
+
+        Later rows are dropped. Raises ValueError for values or ids that do not fit, and then
+        nothing has changed.
+        """
         ids = self._checked_ids(ids)
-        values = {name: _one_each(name, value, ids) for name, value in values.items()}
+        checked = {name: _one_each(name, value, ids) for name, value in values.items()}
         del self._offsets[index + 1 :]
-        start, nothing = self._offsets[index], _nothing(len(ids))
-        for name in values:
-            if name not in self._values:
-                self._values[name] = _Growing(_nothing(start))
+        start = self._offsets[index]
+        for name in checked:
+            if name not in self._reported:
+                self._reported[name] = _GrowingVector(_all_nan(start))
         self._ids.write(start, ids)
-        for name, grown in self._values.items():
-            grown.write(start, values.get(name, nothing))
+        for name, vector in self._reported.items():
+            vector.write(start, checked.get(name, _all_nan(len(ids))))
         self._offsets.append(start + len(ids))
 
     def cohorts(self, rounds: int) -> Cohorts:
-        """Those of the first `rounds` rounds, as they are now: good until the next `put`."""
+        """The cohorts of the first `rounds` rounds. They are views, valid until the next `put`."""
         offsets = np.array(self._offsets[: rounds + 1], "i8")
-        values = {name: grown.upto(offsets[-1]) for name, grown in self._values.items()}
-        return Cohorts(self._clients, self._ids.upto(offsets[-1]), offsets, values)
+        end = offsets[-1]
+        reported = {name: vector.up_to(end) for name, vector in self._reported.items()}
+        return Cohorts(self._clients, self._ids.up_to(end), offsets, reported)
 
-    def _checked_ids(self, ids: np.ndarray) -> np.ndarray:
+    def _checked_ids(self, ids: ArrayLike) -> np.ndarray:
         ids = np.asarray(ids, "i8")
-        if (
-            ids.ndim != 1
-            or len(np.unique(ids)) != len(ids)
-            or not ((ids >= 0) & (ids < self._clients)).all()
-        ):
+        distinct = ids.ndim == 1 and len(np.unique(ids)) == len(ids)
+        if not distinct or not ((ids >= 0) & (ids < self._clients)).all():
             raise ValueError(
                 f"clients: expected different numbers below {self._clients}; got {ids}"
             )
         return ids
 
 
-class _Growing:
-    """A vector that is written at its end, or again from a place before."""
+class _GrowingVector:
+    """A vector that is written at its end, or again from an earlier place."""
 
     def __init__(self, start: np.ndarray) -> None:
         self._array = np.array(start)
@@ -199,29 +216,33 @@ class _Growing:
     def write(self, place: int, values: np.ndarray) -> None:
         end = place + len(values)
         if end > len(self._array):
-            self._array = np.concatenate(
-                [self._array[:place], np.empty(end + _ROOM, self._array.dtype)]
-            )
+            room = np.empty(end + _ROOM, self._array.dtype)
+            self._array = np.concatenate([self._array[:place], room])
         self._array[place:end] = values
 
-    def upto(self, end: int) -> np.ndarray:
+    def up_to(self, end: int) -> np.ndarray:
         return self._array[:end]
 
 
-def _nothing(size: int) -> np.ndarray:
+def _all_nan(size: int) -> np.ndarray:
     return np.full(size, np.nan, "f4")
 
 
-def _one_each(name: str, value: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    value = np.asarray(value, "f4")
-    if name in TAKEN or value.shape != ids.shape:
+def _is_nan(value: Value) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _one_each(name: str, value: ArrayLike, ids: np.ndarray) -> np.ndarray:
+    array = np.asarray(value, "f4")
+    if name in RESERVED or array.shape != ids.shape:
         raise ValueError(
-            f"clients.{name}: expected a free name and {len(ids)} values; got shape {value.shape}"
+            f"clients.{name}: expected a free name and {len(ids)} values; got shape {array.shape}"
         )
-    return value
+    return array
 
 
 def _plain(name: str, value: Value) -> Value:
+    """The value as Python's own int, float or str; raises TypeError for any other."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Integral | np.bool_):
@@ -231,9 +252,13 @@ def _plain(name: str, value: Value) -> Value:
     raise TypeError(f"rounds.{name}: expected a number or text; got {type(value).__name__}")
 
 
-def _wider(name: str, before: type | None, now: type) -> type:
-    if name == "round" or (before is not None and (before is str) != (now is str)):
+def _wider_kind(name: str, before: type | None, now: type) -> type:
+    """The kind of a column that has values of both kinds; raises TypeError for text and numbers."""
+    mixed = before is not None and (before is str) != (now is str)
+    if name == "round" or mixed:
         raise TypeError(
             f"rounds.{name}: expected a free name and one kind of value; got {now.__name__} too"
         )
-    return before if now is int and before is not None else now
+    if before is None or now is not int:
+        return now
+    return before

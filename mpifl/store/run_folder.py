@@ -1,4 +1,4 @@
-"""The run folder: what belongs to it, who owns it, and how it is made free for a new run."""
+"""The run folder: which files belong to a run, who writes it, and how it is freed for a new run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mpifl.options import BadInput
 from mpifl.store import atomic
@@ -22,29 +23,28 @@ CHECKPOINT = "checkpoint"
 HESSIAN = "hessian.h5"
 VECTORS = "hessian"
 MANIFEST = "manifest.json"
-_MANIFEST = re.compile(re.escape(MANIFEST))
+
+_MANIFEST_FILE = re.compile(re.escape(MANIFEST))
 _MODEL_FILE = re.compile(r"round_\d{6,}\.h5")
 _VECTORS_FILE = re.compile(r".+\.round_\d{6,}\.\w+\.h5")
 CHECKPOINT_FILE = re.compile(r"round_(\d{6,})\.(?:server|rank_\d{4,})\.h5")
-"""a file of a checkpoint, and its round"""
+"""a file of a checkpoint; its group is the round"""
 
 
 class Superseded(RuntimeError):
-    """Another writer has taken the run folder over: this one must stop, its results are no longer
-    wanted.
-    """
+    """Another process writes the run folder now. This one must stop: its results are not wanted."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The one writer of a folder, known by a random token: host and pid alone may come again."""
+    """The one writer of a run folder, known by a random token: a host and pid may come again."""
 
     folder: Path
     token: str
 
     @staticmethod
     def claim(folder: Path) -> Owner:
-        """Become the folder's writer; whoever was it before notices at its next append or commit."""
+        """Become the folder's writer. The previous one notices at its next append or commit."""
         token = secrets.token_hex(16)
         content = {
             "format": FORMAT,
@@ -56,26 +56,27 @@ class Owner:
         return Owner(folder, token)
 
     def check(self) -> None:
-        """Raise Superseded if the folder has gone to another writer, or has gone altogether."""
+        """Raise Superseded if another process has claimed the folder, or the folder is gone."""
         now = _owner(self.folder)
-        if now.get("token") != self.token:
-            what = (
-                "{host}, process {pid}, writes it now".format(**now)
-                if now
-                else "its owner.json is gone"
-            )
-            raise Superseded(
-                f"{self.folder}: taken over: {what}; this run stops and writes nothing more"
-            )
+        if now.get("token") == self.token:
+            return
+        if now:
+            what = f"{now['host']}, process {now['pid']}, writes it now"
+        else:
+            what = "its owner.json is gone"
+        raise Superseded(
+            f"{self.folder}: taken over: {what}; this run stops and writes nothing more"
+        )
 
 
 def check_free(folder: Path, force: bool) -> None:
-    """Raise BadInput unless a run may be made at `folder`: absent, empty, or (with `force`) a run
-    of ours.
+    """Raise BadInput unless a new run may be made at `folder`: no file is there, the folder is empty,
+    or it holds a run and `force` allows to replace it.
     """
     if not folder.is_dir() and os.path.lexists(folder):
         raise BadInput(
-            f"{folder}: expected a folder for the run; got something that is not a folder; choose another"
+            f"{folder}: expected a folder for the run; got something that is not a folder; "
+            "choose another"
         )
     try:
         taken = folder.is_dir() and any(folder.iterdir())
@@ -89,31 +90,32 @@ def check_free(folder: Path, force: bool) -> None:
         )
     if taken and not force:
         raise BadInput(
-            f"{folder}: expected an empty or new folder; got a run; allowed: another --out, --resume to go on with it, "
-            "--force to replace it"
+            f"{folder}: expected an empty or new folder; got a run; allowed: another --out, "
+            "--resume to go on with it, --force to replace it"
         )
     _check_writable(folder)
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder holds a run of ours, even one killed before its first commit."""
+    """Whether the folder holds a run, even one that was killed before its first commit."""
     return _owner(folder).get("format") == FORMAT or format_of(folder / RESULTS) == FORMAT
 
 
 def begun(folder: Path) -> bool:
-    """Whether there are results or checkpoints: where only the results are gone, nothing may be
-    begun anew over it.
+    """Whether the folder holds something to resume: results, or checkpoints.
+
+    Checkpoints alone count too: if the results were lost, no new run may silently replace them.
     """
-    return any(os.path.lexists(path) for path in (folder / RESULTS, folder / CHECKPOINT / MANIFEST))
+    return os.path.lexists(folder / RESULTS) or os.path.lexists(folder / CHECKPOINT / MANIFEST)
 
 
 def remove_run(folder: Path) -> None:
-    """Remove what a run and its analysis write, by name; anything else in the folder stays."""
+    """Remove the files that a run and its analysis write, known by their names. All others stay."""
     for name in (MODELS, CHECKPOINT, VECTORS):
-        if (folder / name).is_symlink():  # what it points to may serve others
+        if (folder / name).is_symlink():  # files behind a link may serve others: remove the link
             (folder / name).unlink()
-    # first: checkpoints without results would be refused
-    _remove_matching(folder / CHECKPOINT, _MANIFEST)
+    # the manifest first: checkpoints without results would be refused
+    _remove_matching(folder / CHECKPOINT, _MANIFEST_FILE)
     for name in (RESULTS, HESSIAN):
         (folder / name).unlink(missing_ok=True)
     clear_unfinished(folder)
@@ -121,36 +123,43 @@ def remove_run(folder: Path) -> None:
     _remove_matching(folder / CHECKPOINT, CHECKPOINT_FILE)
     _remove_matching(folder / VECTORS, _VECTORS_FILE)
     for name in (CHECKPOINT, VECTORS):
-        with suppress(OSError):  # absent, or it holds what is not ours
+        with suppress(OSError):  # absent, or not empty
             (folder / name).rmdir()
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Remove the files that killed writers were making."""
+    """Remove the temporary files of killed writers."""
     for place in (folder, folder / MODELS, folder / CHECKPOINT, folder / VECTORS):
         _remove_matching(place, atomic.TEMPORARY)
 
 
 def abandon(folder: Path) -> None:
-    """Leave no trace of a run that could not be begun."""
+    """Remove the owner file and the folder of a run that could not begin."""
     with suppress(OSError):
         (folder / OWNER).unlink()
         folder.rmdir()
 
 
+def files_in(folder: Path) -> list[Path]:
+    """What a folder holds; empty if there is no folder."""
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
 def _remove_matching(folder: Path, pattern: re.Pattern[str]) -> None:
-    for path in folder.iterdir() if folder.is_dir() else ():
+    for path in files_in(folder):
         if pattern.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def _check_writable(folder: Path) -> None:
+    """Raise BadInput unless the nearest existing parent is a folder that may be written to."""
     place = folder.absolute()
     while not os.path.lexists(place):
         place = place.parent
     if not place.is_dir():
         raise BadInput(
-            f"{folder}: expected a path through folders; got {place}, which is not one; choose another"
+            f"{folder}: expected a path through folders; got {place}, which is not one; "
+            "choose another"
         )
     if not os.access(place, os.W_OK | os.X_OK):
         raise BadInput(
@@ -158,14 +167,14 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _owner(folder: Path) -> dict:
+def _owner(folder: Path) -> dict[str, Any]:
+    """The content of owner.json; empty if there is none of a run."""
     try:
         content = json.loads((folder / OWNER).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    ours = (
-        isinstance(content, dict)
-        and content.get("format") == FORMAT
-        and {"host", "pid", "token"} <= content.keys()
-    )
-    return content if ours else {}
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return {}
+    if not {"host", "pid", "token"} <= content.keys():
+        return {}
+    return content

@@ -1,22 +1,22 @@
-"""Store: the one writer of a run folder. Rank 0 holds it; readers may open the folder at any
-moment.
-"""
+"""Store: the one writer of a run folder, held by rank 0. Readers may open the folder at any time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checkpoint, manifest, resume
+from mpifl.store import atomic, checkpoint, manifest, resume, run_folder
 from mpifl.store.arrays import model_arrays
 from mpifl.store.hdf5_layout import (
     FORMAT_VERSION,
     MODEL_FORMAT,
+    Attributes,
     Entry,
     Results,
     model_image,
@@ -29,38 +29,32 @@ from mpifl.store.hdf5_layout import (
 )
 from mpifl.store.manifest import Part
 from mpifl.store.round_tables import Clients, Cohorts, Rounds, Value
-from mpifl.store.run_folder import (
-    MODELS,
-    RESULTS,
-    Owner,
-    abandon,
-    begun,
-    check_free,
-    clear_unfinished,
-    remove_run,
-)
+from mpifl.store.run_folder import MODELS, RESULTS, Owner
 
-# seconds of run for a second of commit: at most 5 % is spent in commits
-_LEAST_WORK_PER_COMMIT = 20
+_PAUSE_PER_COMMIT = 20
+"""A commit is followed by a pause of at least so many times its own duration: at most 5 % of the
+time goes into commits.
+"""
 
 
 class Store:
-    """A run being written: rows are kept in memory, and each commit rewrites the small `results.h5`
-    whole.
+    """A run being written: rows are kept in memory; each commit rewrites the small `results.h5`.
 
-    Commits come at the first append after `commit_seconds` (0: at each append), and rarer when they
-    get slow. Every write is atomic; a refused one raises OSError with the path, and what was
-    committed stays readable. All methods raise Superseded once another writer has taken the folder.
+    `append` commits if `commit_seconds` have passed since the last commit (0: always), and less
+    often if commits are slow. Every write is atomic; a refused one raises OSError with the path,
+    and what was committed stays readable. All methods raise Superseded once another process has
+    taken over the folder.
     """
 
     def __init__(self, folder: Path, owner: Owner, results: Results, commit_seconds: float) -> None:
+        """For `create` and `resume`: the owner has claimed the folder, which is to hold `results`."""
         self.folder = folder
         self.owner = owner
         self._attributes = dict(results.attributes)
         self._fixed = results
         self._rounds = Rounds(results.rounds)
         self._clients = Clients(results.clients)
-        self._models = {round: tuple(arrays) for round, arrays in results.models.items()}
+        self._models = {round: tuple(names) for round, names in results.models.items()}
         self._commit_seconds = commit_seconds
         self._next_commit = 0.0
         self._open = True
@@ -75,26 +69,28 @@ class Store:
         layout: Sequence[Entry],
         clients: int,
         partition: tuple[np.ndarray, np.ndarray, np.ndarray],
-        provenance: Mapping[str, str | int | float | list],
+        provenance: Attributes,
         force: bool = False,
         commit_seconds: float = 10.0,
     ) -> Store:
-        """Make the folder, with a `results.h5` of no rounds; `config` is the run's TOML text.
+        """Make the run folder, with a `results.h5` without rounds.
 
-        Raises BadInput, before anything is made, if the folder is not free (`force` frees that of
-        an earlier run, of which it removes the run's files only) or cannot be written.
+        `config` is the run's TOML text, `layout` says where each tensor lies in the flat vectors,
+        `partition` is a Partition or its three arrays. `force` replaces an earlier run: the files
+        of that run are removed, all others stay.
+
+        Raises BadInput, before anything is made, if the folder is not free or cannot be written.
         """
         folder = Path(folder)
-        check_free(folder, force)
-        about = run_attributes(config, seed)
+        run_folder.check_free(folder, force)
         results = Results(
-            about,
-            dict(provenance),
-            layout,
-            partition_arrays(partition, clients),
-            {},
-            Cohorts(clients),
-            {},
+            attributes=run_attributes(config, seed),
+            provenance=dict(provenance),
+            layout=layout,
+            partition=partition_arrays(partition, clients),
+            rounds={},
+            clients=Cohorts(clients),
+            models={},
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -104,10 +100,10 @@ class Store:
             ) from problem
         store = cls(folder, Owner.claim(folder), results, commit_seconds)
         try:
-            remove_run(folder)
+            run_folder.remove_run(folder)
             store.commit()
         except BaseException:
-            abandon(folder)
+            run_folder.abandon(folder)
             raise
         return store
 
@@ -119,32 +115,32 @@ class Store:
         config: str,
         layout: Sequence[Entry],
         round: int,
-        provenance: Mapping[str, str | int | float | list],
+        provenance: Attributes,
         commit_seconds: float = 10.0,
     ) -> Store:
-        """Take over a run to go on after `round`, that of its checkpoint; `config` and `provenance`
-        as they are now.
+        """Take over a run after `round`, that of its checkpoint. Later rounds are removed.
 
-        Later rows are dropped, to be done again. Raises BadInput, before anything is touched,
-        unless the folder holds this run: the same layout, and a config that differs in what may
-        change only (see `binding`).
+        `config` and `provenance` are those of the resumed run. Raises BadInput, before anything is
+        changed, unless the folder holds this run: the same layout, and a config that differs only
+        in options that may change (see `compatibility`).
         """
         folder = resume.opened(Path(folder), config, layout, round).path
         owner = Owner.claim(folder)
-        # with what the writer before did until now
+        # again: until now another writer may have added to it
         run = resume.opened(folder, config, layout, round)
-        store = cls(folder, owner, resume.kept(run, config, round, provenance), commit_seconds)
+        results = resume.results_after(run, config, round, provenance)
+        store = cls(folder, owner, results, commit_seconds)
         manifest.forget_after(folder, round, owner.check)
-        clear_unfinished(folder)
+        run_folder.clear_unfinished(folder)
         store.commit()
         return store
 
     @staticmethod
     def begun(folder: Path) -> bool:
-        """Whether the folder holds something to resume: a run killed before its first commit left
+        """Whether the folder holds something to resume. A run killed before its first commit left
         nothing.
         """
-        return begun(folder)
+        return run_folder.begun(folder)
 
     @property
     def run_id(self) -> str:
@@ -152,14 +148,16 @@ class Store:
 
     @property
     def rounds(self) -> Mapping[str, np.ndarray]:
-        """Every column of /rounds so far, as `Run.rounds` has them."""
+        """The columns of /rounds so far, as in `Run.rounds`."""
         return self._rounds.columns()
 
     def append(
         self, round: int, row: Mapping[str, Value], clients: Mapping[str, ArrayLike], ids: ArrayLike
     ) -> None:
-        """Add a round: `row` for /rounds, and for /clients arrays (k) of the cohort `ids` (k). May
-        commit.
+        """Add a round: `row` has a value for each column of /rounds, `clients` has arrays (k) for
+        /clients, one value for each client in `ids` (k). May commit.
+
+        Raises ValueError or TypeError for values that do not fit; then nothing has changed.
         """
         self._check()
         self._clients.put(len(self._rounds), clients, ids)
@@ -176,23 +174,24 @@ class Store:
         client_buffers: ArrayLike | None = None,
         client_ids: ArrayLike | None = None,
     ) -> None:
-        """Keep a round's global `weights [d]` and `buffers [b]`, and its clients' `[k, d]`, `[k,
-        b]`, ids `[k]`.
+        """Store a round's global `weights [d]` and `buffers [b]`, and those of its clients: `[k, d]`,
+        `[k, b]` and ids `[k]`.
 
-        Written at once to a file of its own that never changes; seen under /models from the next
-        commit on.
+        They are written at once, to a file of their own that never changes; readers see them from
+        the next commit on.
         """
         self._check()
         if round in self._models:
             raise ValueError(f"weights: expected a round not saved before; got {round}")
         arrays = model_arrays(weights, buffers, clients, client_buffers, client_ids)
-        about = {
+        attributes: dict[str, str | int] = {
+            **software(),
             "format": MODEL_FORMAT,
             "format_version": FORMAT_VERSION,
             "run_id": self.run_id,
             "round": round,
         }
-        image = model_image({**software(), **about}, arrays, self._fixed.layout)
+        image = model_image(attributes, arrays, self._fixed.layout)
         atomic.make_folder(self.folder / MODELS)
         atomic.write_hdf5(self.folder / MODELS / f"{model_name(round)}.h5", image, self.owner.check)
         self._models[round] = tuple(arrays)
@@ -200,11 +199,10 @@ class Store:
     def checkpoint(
         self, round: int, server: Mapping[str, np.ndarray], parts: Sequence[Part]
     ) -> None:
-        """Make a checkpoint of `server` and every rank's `checkpoint.write_part`, and commit the
-        rows that go with it.
+        """Commit a checkpoint of the server's vectors and every rank's `checkpoint.write_part`, and
+        the rows that belong to it.
 
-        Call it after `append(round, ...)`: what is not in the row by then, a resumed run will not
-        know.
+        Call it after `append(round, ...)`: a resumed run has the rows that were there by then.
         """
         self._check()
         if self._rounds.last < round:
@@ -212,35 +210,37 @@ class Store:
                 f"checkpoint: expected round {self._rounds.last} or before; got {round}"
             )
         self.commit()
-        given = {
-            "run_id": self.run_id,
-            "config": str(self._attributes["config"]),
-            "check": self.owner.check,
-        }
-        checkpoint.commit(self.folder, round, server, parts, **given)
+        checkpoint.commit(
+            self.folder,
+            round,
+            server,
+            parts,
+            run_id=self.run_id,
+            config=str(self._attributes["config"]),
+            check=self.owner.check,
+        )
 
     def commit(self) -> None:
         """Rewrite `results.h5` now."""
         self._check()
         start = time.monotonic()
         self._attributes["updated"] = timestamp()
-        results = Results(
-            self._attributes,
-            self._fixed.provenance,
-            self._fixed.layout,
-            self._fixed.partition,
-            self._rounds.columns(),
-            self._clients.cohorts(len(self._rounds)),
-            dict(sorted(self._models.items())),
-            self._fixed.resumes,
+        results = replace(
+            self._fixed,
+            attributes=self._attributes,
+            rounds=self._rounds.columns(),
+            clients=self._clients.cohorts(len(self._rounds)),
+            models=dict(sorted(self._models.items())),
         )
         atomic.write_hdf5(self.folder / RESULTS, results_image(results), self.owner.check)
         end = time.monotonic()
-        pause = max(self._commit_seconds, _LEAST_WORK_PER_COMMIT * (end - start))
-        self._next_commit = end + (pause if self._commit_seconds else 0.0)
+        pause = 0.0
+        if self._commit_seconds:
+            pause = max(self._commit_seconds, _PAUSE_PER_COMMIT * (end - start))
+        self._next_commit = end + pause
 
     def close(self, status: str = "complete") -> None:
-        """Commit for the last time, as `complete`, `stopped` or `failed`; a second close does
+        """Commit for the last time, as `complete`, `stopped` or `failed`. A second close does
         nothing.
         """
         if status not in ("complete", "stopped", "failed"):
@@ -251,6 +251,7 @@ class Store:
             self._open = False
 
     def _check(self) -> None:
+        """Raise unless this store may still write."""
         if not self._open:
             raise RuntimeError(f"{self.folder}: this run is closed")
         self.owner.check()

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from sealed import edited, with_attributes
+from hdf5_editing import edited, with_attributes
 
 from mpifl.data import packed
 from mpifl.data.synthetic import load

@@ -66,7 +66,7 @@ def assert_all_opens(out: Path) -> None:
         opened.weights(round)
         opened.client_weights(round)
     for file in out.rglob("*.h5"):
-        checksum.verified(file)
+        checksum.verify(file)
 
 
 def assert_is_refused(ended: subprocess.CompletedProcess, full: Path, out: Path) -> int:

@@ -31,28 +31,28 @@ def content(size: int) -> bytes:
 def test_any_piece_reads_as_it_was_written(tmp_path, size):
     image, places = content(size), random.Random(1)
     atomic.write_hdf5(tmp_path / "x", image)
-    assert checksum.image(tmp_path / "x") == image
-    with checksum.Sealed(tmp_path / "x") as sealed:
-        assert sealed.seek(0, os.SEEK_END) == size and sealed.read(5) == b""
+    assert checksum.read_image(tmp_path / "x") == image
+    with checksum.CheckedImage(tmp_path / "x") as file:
+        assert file.seek(0, os.SEEK_END) == size and file.read(5) == b""
         for _ in range(50):
             first, last = sorted(places.randrange(size + 1) for _ in range(2))
-            assert sealed.seek(first) == first and sealed.read(last - first) == image[first:last]
-            assert sealed.tell() == last
-        sealed.seek(0)
-        assert io.BufferedReader(sealed).read() == image
+            assert file.seek(first) == first and file.read(last - first) == image[first:last]
+            assert file.tell() == last
+        file.seek(0)
+        assert io.BufferedReader(file).read() == image
 
 
-def test_sealing_in_place_and_in_memory_is_the_same(tmp_path):
+def test_checksums_appended_in_place_are_those_written_with_an_image_in_memory(tmp_path):
     image = content(2 * checksum.BLOCK + 100)
     atomic.write_hdf5(tmp_path / "one", image)
     (tmp_path / "two").write_bytes(image)
     assert (
-        atomic.seal_hdf5(tmp_path / "two")
-        == checksum.verified(tmp_path / "one")
-        == checksum.verified(tmp_path / "two")
+        atomic.append_trailer(tmp_path / "two")
+        == checksum.verify(tmp_path / "one")
+        == checksum.verify(tmp_path / "two")
     )
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert checksum.verified(tmp_path / "one")[0] == (tmp_path / "one").stat().st_size
+    assert checksum.verify(tmp_path / "one")[0] == (tmp_path / "one").stat().st_size
 
 
 def test_every_flipped_bit_and_every_cut_of_a_small_file_is_noticed(tmp_path):
@@ -63,12 +63,12 @@ def test_every_flipped_bit_and_every_cut_of_a_small_file_is_noticed(tmp_path):
         changed = bytearray(whole)
         changed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(changed)
-        with pytest.raises(checksum.Unsound, match="got (a |something else)"):
-            checksum.verified(path)
+        with pytest.raises(checksum.InvalidFile, match="got (a |something else)"):
+            checksum.verify(path)
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
-        with pytest.raises(checksum.Unsound):
-            checksum.verified(path)
+        with pytest.raises(checksum.InvalidFile):
+            checksum.verify(path)
 
 
 def test_damage_is_met_where_it_is_and_only_there(tmp_path):
@@ -77,21 +77,21 @@ def test_damage_is_met_where_it_is_and_only_there(tmp_path):
     with path.open("r+b") as stream:
         stream.seek(2 * checksum.BLOCK + 17)
         stream.write(b"changed")
-    with checksum.Sealed(path) as sealed:
-        assert sealed.read(2 * checksum.BLOCK) == image[: 2 * checksum.BLOCK]
-        sealed.seek(3 * checksum.BLOCK)
-        assert sealed.read() == image[3 * checksum.BLOCK :]
+    with checksum.CheckedImage(path) as file:
+        assert file.read(2 * checksum.BLOCK) == image[: 2 * checksum.BLOCK]
+        file.seek(3 * checksum.BLOCK)
+        assert file.read() == image[3 * checksum.BLOCK :]
         for first, length in (
             (2 * checksum.BLOCK, checksum.BLOCK),
             (3 * checksum.BLOCK - 1, 1),
             (0, 4 * checksum.BLOCK),
         ):
-            sealed.seek(first)
+            file.seek(first)
             with pytest.raises(
-                checksum.Unsound,
+                checksum.InvalidFile,
                 match=f"within bytes {2 * checksum.BLOCK} to {3 * checksum.BLOCK - 1}",
             ):
-                sealed.read(length)
+                file.read(length)
 
 
 def test_blocks_that_changed_places_are_noticed(tmp_path):
@@ -99,8 +99,8 @@ def test_blocks_that_changed_places_are_noticed(tmp_path):
     atomic.write_hdf5(path, image)
     end = path.read_bytes()[len(image) :]
     path.write_bytes(image[checksum.BLOCK :] + image[: checksum.BLOCK] + end)
-    with pytest.raises(checksum.Unsound):
-        checksum.verified(path)
+    with pytest.raises(checksum.InvalidFile):
+        checksum.verify(path)
 
 
 def test_libhdf5_tells_of_damage_met_while_it_reads(tmp_path):
@@ -119,7 +119,7 @@ def test_libhdf5_tells_of_damage_met_while_it_reads(tmp_path):
         damaged[first : first + 100] = bytes(100)
         (tmp_path / "x").write_bytes(damaged)
         with (
-            pytest.raises(checksum.Unsound, match="damaged"),
+            pytest.raises(checksum.InvalidFile, match="damaged"),
             checksum.opened(tmp_path / "x") as file,
         ):
             assert file.attrs["text"] and [file[f"group/{name}"][7:].sum() for name in "abc"]
@@ -128,24 +128,24 @@ def test_libhdf5_tells_of_damage_met_while_it_reads(tmp_path):
 def test_a_file_replaced_while_it_is_open_is_read_to_its_end(tmp_path):
     one, two = content(3 * checksum.BLOCK), content(3 * checksum.BLOCK + 1)
     atomic.write_hdf5(tmp_path / "x", one)
-    with checksum.Sealed(tmp_path / "x") as sealed:
-        start = sealed.read(10)
+    with checksum.CheckedImage(tmp_path / "x") as file:
+        start = file.read(10)
         atomic.write_hdf5(tmp_path / "x", two)
-        assert start + sealed.read() == one
-    assert checksum.image(tmp_path / "x") == two
+        assert start + file.read() == one
+    assert checksum.read_image(tmp_path / "x") == two
 
 
 def test_no_descriptor_is_left_open(tmp_path, run):
     before = len(os.listdir("/proc/self/fd"))
     (tmp_path / "x").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     for path in (tmp_path / "x", run / "results.h5"):
-        for read in (checksum.verified, checksum.image, Run.open):
+        for read in (checksum.verify, checksum.read_image, Run.open):
             with suppress(ValueError):
                 read(path)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_other_programs_read_sealed_files_and_follow_their_links(run, tmp_path):
+def test_other_programs_read_files_with_checksums_and_follow_their_links(run, tmp_path):
     pack(run, tmp_path / "packed.h5")
     for path in (run / "results.h5", tmp_path / "packed.h5"):
         with h5py.File(path) as file:
@@ -156,8 +156,8 @@ def test_other_programs_read_sealed_files_and_follow_their_links(run, tmp_path):
 
 @pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump is not installed")
 @pytest.mark.parametrize("file", ["results.h5", "models/round_000002.h5"])
-def test_h5dump_reads_sealed_files(run, file):
-    assert checksum.verified(run / file)
+def test_h5dump_reads_files_with_checksums(run, file):
+    assert checksum.verify(run / file)
     dumped = subprocess.run(["h5dump", Path(run / file)], capture_output=True, text=True)
     assert dumped.returncode == 0 and dumped.stderr == "" and '"clients"' in dumped.stdout
 

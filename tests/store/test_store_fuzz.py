@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from fuzzing import damaged, outcome
-from sealed import edited
+from hdf5_editing import edited
 
 from mpifl.cli import main
 from mpifl.data import packed, synthetic

@@ -9,7 +9,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from sealed import with_attributes
+from hdf5_editing import with_attributes
 
 from mpifl.options import BadInput
 from mpifl.store import Run, pack

@@ -21,14 +21,14 @@ def test_arrays_come_back_as_they_were():
     )
     np.testing.assert_array_equal(cohorts["loss"], loss)
     np.testing.assert_array_equal(cohorts["participated"], took_part)
-    np.testing.assert_array_equal(cohorts.upto(11)["loss"], loss[:11])
+    np.testing.assert_array_equal(cohorts.up_to(11)["loss"], loss[:11])
 
 
 def test_what_was_not_reported_yet_is_left_out():
     values = {"loss": np.array([1, 2], "f4"), "late": np.array([np.nan, 3], "f4")}
     cohorts = Cohorts(4, np.array([3, 0]), np.array([0, 1, 2]), values)
-    assert list(cohorts.upto(2)) == ["participated", "loss", "late"]
-    assert list(cohorts.upto(1)) == ["participated", "loss"]
+    assert list(cohorts.up_to(2)) == ["participated", "loss", "late"]
+    assert list(cohorts.up_to(1)) == ["participated", "loss"]
 
 
 @pytest.mark.parametrize("create", [10_000], indirect=True, ids=["many clients"])
@@ -50,7 +50,7 @@ def test_a_million_clients_cost_what_their_cohorts_do(tmp_path, create):
     assert (tmp_path / "run" / "results.h5").stat().st_size < 40e6
     read = Run.open(tmp_path / "run")
     np.testing.assert_array_equal(read.label_counts, counts)
-    assert (read.clients.rounds, read.clients.ids[-1], read.clients.values["loss"][-1]) == (
+    assert (read.clients.rounds, read.clients.ids[-1], read.clients.reported["loss"][-1]) == (
         50,
         899_991 + 50,
         9,

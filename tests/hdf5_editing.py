@@ -1,5 +1,5 @@
-"""HDF5 files as mpifl seals them, with contents of a test's own: what a newer or another program
-might have written.
+"""HDF5 files with the checksums of mpifl and contents of a test's own: what a newer version or
+another program might have written.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from mpifl.store import atomic, checksum
 
 @contextmanager
 def edited(path: Path) -> Iterator[h5py.File]:
-    """A file open to be changed, a new one if there is none; sealed again afterwards."""
-    image = io.BytesIO(checksum.image(path) if path.exists() else b"")
-    with h5py.File(image, "r+" if path.exists() else "w") as file:
+    """A file open to be changed, a new one if there is none. Its checksums are written at the end."""
+    exists = path.exists()
+    image = io.BytesIO(checksum.read_image(path) if exists else b"")
+    with h5py.File(image, "r+" if exists else "w") as file:
         yield file
     atomic.write_hdf5(path, image.getbuffer())
 
 
 def with_attributes(path: Path, **attributes) -> None:
-    """A sealed file that holds nothing else."""
+    """A file that holds nothing but these attributes."""
     with edited(path) as file:
         file.attrs.update(attributes)
