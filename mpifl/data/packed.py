@@ -1,4 +1,4 @@
-"""A data set as one HDF5 file: written once and atomically, uncompressed, with checksums at its end.
+"""A data set as one HDF5 file, uncompressed, with checksums at its end.
 
 /                         attributes: format, format_version, software, softwareVersion, created,
                           name, source, checksum

@@ -1,4 +1,4 @@
-"""Arrays as they are stored: flat weights and their digest, and the named vectors of a checkpoint."""
+"""Arrays as they are stored: flat weights with their digest, named vectors of a checkpoint."""
 
 from __future__ import annotations
 

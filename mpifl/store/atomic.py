@@ -30,7 +30,7 @@ _NO_SYNC_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 
 
 class Refused(OSError):
-    """The file system did not take a file: a full disk, a quota, a lost mount. `filename` names it."""
+    """The file system refused a file, named by `filename`: full disk, quota, lost mount."""
 
 
 def write(path: Path, data: bytes | memoryview, check: Check | None = None) -> None:

@@ -71,7 +71,7 @@ def write_part(
     states: Mapping[int, Vectors],
     check: atomic.Check | None = None,
 ) -> Part:
-    """Write the states of one rank's clients after `round`; pass the parts of all ranks to `commit`.
+    """Write the states of one rank's clients after `round`. `commit` needs the parts of all ranks.
 
     All states have the same names, shapes and dtypes, else ValueError. They are written client by
     client, without a second copy in memory. `check` is the store's `owner.check`: it is called
@@ -127,10 +127,9 @@ def commit(
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files are all intact; None if none was ever committed. Reads every
-    file of it.
+    """The newest checkpoint whose files are all intact; None if none was ever committed.
 
-    Raises BadInput, saying what is wrong with each, if there are checkpoints but none is intact.
+    Reads its files whole. Raises BadInput, saying what is wrong with each, if there are checkpoints but none is intact.
     """
     folder = Path(folder)
     while True:

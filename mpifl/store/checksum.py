@@ -9,9 +9,9 @@ trailer to each HDF5 image that it writes:
     8 bytes   the mark
 
 all little-endian. Other readers (h5py, h5dump, xarray) do not see it: for libhdf5 a file ends where
-its superblock says. When mpifl reads, each block is read whole, checked, and then passed to libhdf5.
-So libhdf5 never sees a changed byte, and reading a few numbers of a large file stays cheap.
-Measured: checking takes 0.3 s a GB (SHA-256: 0.55 s); opening a results.h5 of 1.7 MB takes 5 ms more.
+its superblock says. When mpifl reads, each block is read whole, checked, then passed to libhdf5. So
+libhdf5 never sees a changed byte, and reading a few numbers of a large file stays cheap. Measured:
+checking takes 0.3 s a GB (SHA-256: 0.55 s); opening a results.h5 of 1.7 MB takes 5 ms more.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CACHED_BLOCKS = 16
 
 
 class InvalidFile(BadInput):
-    """A file that is damaged, or that mpifl did not write. `what` says what it is: "an empty file"."""
+    """A file that is damaged, or that mpifl did not write; `what` says so: "an empty file"."""
 
     def __init__(self, file: io.FileIO, what: str) -> None:
         super().__init__(f"{file.name}: expected a file as mpifl wrote it; got {what}")

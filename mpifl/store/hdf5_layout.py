@@ -34,7 +34,7 @@ _TEXT = h5py.string_dtype()
 Attributes = Mapping[str, str | int | float | list]
 
 MANY = 10_000
-"""Up to so many clients, /clients holds arrays (rounds, clients); with more, the cohorts' values."""
+"""Up to so many clients, /clients holds arrays (rounds, clients); beyond, values of cohorts."""
 
 
 class Entry(NamedTuple):
@@ -104,7 +104,7 @@ def timestamp() -> str:
 def partition_arrays(
     partition: tuple[np.ndarray, np.ndarray, np.ndarray], clients: int
 ) -> dict[str, np.ndarray]:
-    """The arrays of a Partition by name. Raises ValueError if their shapes do not fit each other."""
+    """The arrays of a Partition by name. Raises ValueError if their shapes do not fit."""
     indices = np.asarray(partition[0], "i8")
     offsets = np.asarray(partition[1], "i8")
     label_counts = np.asarray(partition[2])

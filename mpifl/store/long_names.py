@@ -14,7 +14,8 @@ _LONG_NAMES = {
     "test_loss": "mean cross-entropy of the global model on the test set",
     "test_accuracy_cohort": "accuracy of the mean of the round's local models on the test set",
     "test_accuracy_all": "accuracy of the mean of all clients' latest on the test set",
-    "test_loss_cohort": "mean cross-entropy of the mean of the round's local models on the test set",
+    "test_loss_cohort": "mean cross-entropy of the mean of the round's local models "
+    "on the test set",
     "test_loss_all": "mean cross-entropy of the mean of all clients' latest on the test set",
     "bytes_up": "bytes sent from the clients to the server",
     "bytes_down": "bytes sent from the server to the clients",
@@ -32,7 +33,8 @@ _LONG_NAMES = {
     "participated": "1 where the client was in the round's cohort",
     "clients/cohort": "the clients that took part, round after round",
     "clients/offsets": "where each round begins in the other arrays, and the end",
-    "clients/test_accuracy": "accuracy of the client's own model, after its training, on the test set",
+    "clients/test_accuracy": "accuracy of the client's own model, after its training, "
+    "on the test set",
     # /partition
     "indices": "indices of the training samples, client after client",
     "offsets": "where each client's samples begin in indices, and the end",

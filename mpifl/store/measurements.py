@@ -1,12 +1,12 @@
 """Findings: what analysis measures of a run, in `hessian.h5` beside it. The run's own files are
 never written.
 
-    hessian.h5                                    format, run_id, software ...
-      /exact                                      a measurement; its attributes are its settings
-        /round_000010/global/eigenvalues          a finding: arrays, and attributes (weights_sha256, products, seconds)
-        /round_000010/client_000003/diagonal
-        /round_000010/clients/disagreement        a finding about all clients of the round
-    hessian/exact.round_000010.client_000003.h5   its long vectors: diagonal [d], eigenvectors [k, d]
+hessian.h5                                    format, run_id, software ...
+  /exact                                      a measurement; its attributes are its settings
+    /round_000010/global/eigenvalues          a finding: arrays, and attributes: weights_sha256 ...
+    /round_000010/client_000003/diagonal
+    /round_000010/clients/disagreement        a finding about all clients of the round
+hessian/exact.round_000010.client_000003.h5   its long vectors: diagonal [d], eigenvectors [k, d]
 
 Each finding is stored whole or not at all: for each, `hessian.h5` is rewritten atomically.
 """

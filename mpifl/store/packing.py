@@ -1,4 +1,4 @@
-"""pack: one file with a whole run, to send to somebody. Whatever reads a run folder reads it too."""
+"""pack: one file with a whole run, to send to somebody. `Run.open` reads it like the folder."""
 
 from __future__ import annotations
 

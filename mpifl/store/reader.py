@@ -1,4 +1,4 @@
-"""Run: what a run has stored, read from its folder or packed file. Takes no lock, writes nothing."""
+"""Run: what a run has stored, read from its folder or packed file, without locks or writes."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from mpifl.store.reader import Run
 
 
 def opened(folder: Path, config: str, layout: Sequence[Entry], round: int) -> Run:
-    """The run in `folder`. Raises BadInput unless it may resume after `round` with this config (TOML
-    text) and layout.
+    """The run in `folder`. Raises BadInput unless it may resume after `round` with this config
+    (TOML text) and layout.
     """
     run = Run.open(folder)
     if not run.path.is_dir():

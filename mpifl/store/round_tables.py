@@ -1,4 +1,4 @@
-"""What a run has measured: a row per round, and for each round values of the clients that took part.
+"""What a run has measured: a row for each round, and values of the clients that took part in it.
 
 `Rounds` and `Clients` grow while a run is written; `Cohorts` is what readers see.
 """

@@ -1,4 +1,4 @@
-"""Store: the one writer of a run folder, held by rank 0. Readers may open the folder at any time."""
+"""Store: the one writer of a run folder, held by rank 0. Readers may open it at any time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, owner: Owner, results: Results, commit_seconds: float) -> None:
-        """For `create` and `resume`: the owner has claimed the folder, which is to hold `results`."""
+        """For `create` and `resume`: `owner` has claimed the folder, which is to hold `results`."""
         self.folder = folder
         self.owner = owner
         self._attributes = dict(results.attributes)
@@ -174,8 +174,8 @@ class Store:
         client_buffers: ArrayLike | None = None,
         client_ids: ArrayLike | None = None,
     ) -> None:
-        """Store a round's global `weights [d]` and `buffers [b]`, and those of its clients: `[k, d]`,
-        `[k, b]` and ids `[k]`.
+        """Store a round's global `weights [d]` and `buffers [b]`, and those of its clients: weights
+        `[k, d]`, buffers `[k, b]` and ids `[k]`.
 
         They are written at once, to a file of their own that never changes; readers see them from
         the next commit on.

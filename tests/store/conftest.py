@@ -17,7 +17,7 @@ CLIENTS = 4
 
 @pytest.fixture(params=[CLIENTS, CLIENTS - 1], ids=["few clients", "many clients"])
 def create(request, monkeypatch):
-    """create(folder, **changed) -> Store, as `Store.create`; also where its clients count as many."""
+    """create(folder, **changed) -> Store; once with few clients, once with what counts as many."""
     monkeypatch.setattr(hdf5_layout, "MANY", request.param)
 
     def create(folder: Path, **changed) -> Store:

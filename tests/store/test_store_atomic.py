@@ -21,8 +21,8 @@ from pathlib import Path
 from mpifl.store import Entry, Store
 partition = np.arange(4), np.arange(5), np.ones((4, 1), int)
 layout = [Entry("w", "parameter", (1000,), 0, 1000)]
-store = Store.create(Path(sys.argv[1]), config="", seed=0, layout=layout, clients=4, partition=partition,
-                     provenance={}, commit_seconds=0)
+store = Store.create(Path(sys.argv[1]), config="", seed=0, layout=layout, clients=4,
+                     partition=partition, provenance={}, commit_seconds=0)
 for t in range(int(sys.argv[2])):
     if t % 3 == 0:
         store.weights(t, np.full(1000, t, "f4"))

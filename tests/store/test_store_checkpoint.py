@@ -313,7 +313,8 @@ def test_a_refused_commit_leaves_the_last_checkpoint(tmp_path):
 
 def test_the_states_are_not_copied(tmp_path):
     code = (
-        "import resource, sys, numpy as np; from pathlib import Path; from mpifl.store import checkpoint\n"
+        "import resource, sys, numpy as np; from pathlib import Path\n"
+        "from mpifl.store import checkpoint\n"
         "states = {c: {'h': np.ones(2_000_000, 'f4')} for c in range(20)}\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "checkpoint.write_part(Path(sys.argv[1]), 1, 0, states)\n"

@@ -1,4 +1,4 @@
-"""Cohorts: of many clients only those that played are stored, and a run reads as it does with few."""
+"""Cohorts: only the clients that took part are stored; a run reads the same with many and few."""
 
 import h5py
 import numpy as np
