@@ -129,7 +129,8 @@ def commit(
 def latest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint whose files are all intact; None if none was ever committed.
 
-    Reads its files whole. Raises BadInput, saying what is wrong with each, if there are checkpoints but none is intact.
+    Reads its files whole. If there are checkpoints but none is intact, raises BadInput that says
+    what is wrong with each.
     """
     folder = Path(folder)
     while True:
