@@ -38,15 +38,15 @@ def starting() -> Iterator[None]:
 
 def ranks() -> int | None:
     """How many ranks the launcher says it has started as one job; None if it does not say."""
-    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
-        if name in os.environ:
-            return int(os.environ[name])
+    for variable in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+        if variable in os.environ:
+            return int(os.environ[variable])
     if "SLURM_STEP_ID" in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ:
         return int(os.environ["SLURM_STEP_NUM_TASKS"])
     return None
 
 
-def launcher() -> str:
+def name() -> str:
     """What has launched this process, in words."""
     if "OMPI_COMM_WORLD_SIZE" in os.environ:
         return "mpirun of Open MPI"
@@ -69,18 +69,18 @@ def _slurm_interface() -> str:
     return "none"
 
 
-def first() -> bool:
+def is_first() -> bool:
     """Whether this process is the launcher's rank 0, or was not launched.
 
     It is the one that prints while MPI cannot say which rank is which.
     """
-    for name in RANKS:
-        if name in os.environ:
-            return os.environ[name] == "0"
+    for variable in RANKS:
+        if variable in os.environ:
+            return os.environ[variable] == "0"
     return True
 
 
-def deaf(library: str) -> bool:
+def cannot_start(library: str) -> bool:
     """Whether MPI_Init of `library` is known to end the process under this launcher.
 
     So do the usual builds of MPICH under PMIx.
@@ -95,7 +95,7 @@ def diagnosis(library: str, launched: int, size: int = 1) -> str:
     each = "each of one rank" if size == 1 else f"of {size} ranks each"
     return (
         f"got {jobs} separate jobs, {each}; expected one job of {launched} ranks\n"
-        f"  launcher  {launcher()}\n"
+        f"  launcher  {name()}\n"
         f"  library   {library}{_in_brackets(library_path())}\n"
         "The launcher belongs to another MPI than the library that this Python loads. Each process "
         f"would do all the work alone.\nRemedy: {remedy(library)}"
@@ -105,7 +105,7 @@ def diagnosis(library: str, launched: int, size: int = 1) -> str:
 def remedy(library: str) -> str:
     """How to launch a Python whose MPI is `library`."""
     own = f"the library's own mpirun{_in_brackets(own_mpirun())}"
-    if not launcher().startswith("srun"):
+    if not name().startswith("srun"):
         return f"{own}, or MPI4PY_LIBMPI=PATH with the path of this launcher's own libmpi.so"
     if "MPICH" in library:
         srun = "srun --mpi=pmi2"

@@ -51,9 +51,9 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
             "your cluster's MPI (`module load ...`), or MPI4PY_LIBMPI=PATH with the path of a libmpi.so"
         )
     library, launched = mpi.library(), launcher.ranks()
-    if launcher.deaf(library):
+    if launcher.cannot_start(library):
         _warn(
-            f"{library} under {launcher.launcher()} often ends in MPI_Init. Remedy: {launcher.remedy(library)}"
+            f"{library} under {launcher.name()} often ends in MPI_Init. Remedy: {launcher.remedy(library)}"
         )
         _let_the_first_speak()
     # mpi4py suspects it too, on every rank; the diagnosis says more, once
@@ -68,7 +68,7 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
 
 
 def _warn(text: str) -> None:
-    if launcher.first():
+    if launcher.is_first():
         click.echo(f"mpifl doctor: {text}", err=True)
 
 
@@ -81,7 +81,7 @@ def _refuse(text: str) -> int:
 
 def _let_the_first_speak() -> None:
     """A launcher may end all processes when one has ended: those with nothing to say wait a little."""
-    if not launcher.first():
+    if not launcher.is_first():
         time.sleep(_PATIENCE)
 
 
@@ -143,7 +143,7 @@ def _facts(job: Communicator, device: torch.device, threads: int) -> dict[str, A
         "gpus": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "shm": communicator.shared_memory_free(),
         "same": {
-            "launcher": launcher.launcher(),
+            "launcher": launcher.name(),
             "MPI library": mpi.library(),
             "its file": str(launcher.library_path()),
             "MPI standard": mpi.standard(),

@@ -67,7 +67,7 @@ def on_all_ranks(action: Callable[[Communicator], int]) -> int:
 
 def _fail_unconnected(line: str, code: int) -> int:
     """This process does not know its rank yet; the launcher's first one prints the line."""
-    if launcher.first():
+    if launcher.is_first():
         _say(line)
     stop_all(code)
     return code
