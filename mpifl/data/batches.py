@@ -1,12 +1,13 @@
-"""A client's batches: index selections from the one copy of the data, cropped, flipped and
+"""A client's batches: selections by index from the one copy of the data, cropped, flipped and
 normalised on the device.
 
-All draws come from the client's own streams and are made on the host, so a batch does not depend on
-the device, on the rank, or on any other client. Images stay uint8 until a batch needs them.
+All random draws come from the client's own streams and are made on the host. So a batch does not
+depend on the device, on the rank, or on other clients. Images stay uint8 until a batch needs them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -16,33 +17,33 @@ from torch import Tensor
 
 from mpifl.options import Fraction, NonNegativeInt, options
 
-# samples prepared at once: few kernel calls, yet a chunk of CIFAR images is only 12 MB
+# samples prepared at once: few kernel calls, and a chunk of CIFAR images takes only 12 MB
 _CHUNK = 1024
 
 
 @options
 class Augmentation:
-    """What is done to a training image, per sample. The default is nothing."""
+    """Random changes of training images, drawn for each sample. The default is none."""
 
     crop: NonNegativeInt = 0
     """pixels of padding on each side before a random crop back to the image's size"""
     padding: Literal["black", "mean"] = "black"
-    """of what colour: black; or the channels' mean, as where padding comes after normalising (the
-    FedDyn family)
+    """its colour: black; or the mean of each channel, as if images were padded after normalising
+    (the FedDyn family)
     """
     crop_probability: Fraction = 1.0
-    """share of the samples that are cropped at random; the others keep their place"""
+    """share of the samples that are cropped at random; the others are not moved"""
     flip: Fraction = 0.0
     """probability of a left-right flip"""
 
     @property
     def is_nothing(self) -> bool:
-        """Whether images stay as they are."""
+        """Whether images stay unchanged."""
         return not self.crop and not self.flip
 
     def draw(self, n: int, random: np.random.Generator) -> np.ndarray | None:
-        """Offsets and flips, int64 `[n, 3]` (row, column, flipped), for `n` samples; None when
-        nothing is done.
+        """Offsets and flips, int64 `[n, 3]` (row, column, flipped), for `n` samples; None if images
+        stay unchanged.
         """
         if self.is_nothing:
             return None
@@ -55,22 +56,21 @@ class Augmentation:
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Images `[n, c, h, w]`, padded with 0, each cropped and flipped by its row of `draws [n,
-        3]`: one gather.
+        3]`, with one gather.
         """
         n, _, height, width = images.shape
         padded = torch.nn.functional.pad(images, [self.crop] * 4)
         rows = draws[:, 0, None] + torch.arange(height, device=images.device)
         columns = torch.arange(width, device=images.device).expand(n, -1)
-        columns = (
-            torch.where(draws[:, 2, None].bool(), width - 1 - columns, columns) + draws[:, 1, None]
-        )
+        columns = torch.where(draws[:, 2, None].bool(), width - 1 - columns, columns)
+        columns = columns + draws[:, 1, None]
         samples = torch.arange(n, device=images.device)[:, None, None]
         picked = padded.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]]
         return picked.permute(0, 3, 1, 2)
 
 
 class Samples:
-    """The images and labels of one split on one device, and how they become float batches."""
+    """The images and labels of one split on one device; `pick` makes normalised float batches."""
 
     def __init__(
         self,
@@ -93,11 +93,11 @@ class Samples:
     def pick(
         self, indices: Tensor, augmentation: Augmentation | None = None, draws: Tensor | None = None
     ) -> Tensor:
-        """Normalised images `[n, c, h, w]` of the samples at `indices`; with `draws`, augmented
-        first.
+        """Normalised images `[n, c, h, w]` of the samples at `indices`; with `draws` of an
+        `augmentation`, augmented first.
         """
         images = self.images[indices]
-        if draws is None:
+        if augmentation is None or draws is None:
             return self._normalised(images)
         if augmentation.padding == "mean":  # which is 0 once images are normalised
             images = augmentation.apply(self._normalised(images), draws)
@@ -118,40 +118,48 @@ def deal(
     augmentation: Augmentation,
     draws: np.ndarray | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches `(x, y)` of the given `lengths`, in the order of `order` (sample indices, one after
-    the other).
+    """Batches `(x, y)` of the given `lengths`: the samples of `order` (their indices), one after
+    the other.
+
+    `draws` [len(order), 3] are those of the augmentation, None without one.
     """
     device = samples.labels.device
-    order = torch.from_numpy(order).to(device)
-    draws = None if draws is None else torch.from_numpy(draws).to(device)
-    start, stop, x, y = 0, 0, None, None
-    for end, length in zip(np.cumsum(lengths).tolist(), lengths, strict=True):
-        if end > stop:
-            start = end - length
-            stop = min(len(order), max(end, start + _CHUNK))
-            chosen = order[start:stop]
-            x = samples.pick(chosen, augmentation, None if draws is None else draws[start:stop])
+    indices = torch.from_numpy(order).to(device)
+    rows = None if draws is None else torch.from_numpy(draws).to(device)
+    begin = 0  # of the batch, in `order`
+    chunk = range(0)  # the part of `order` that is prepared
+    for length in lengths:
+        end = begin + length
+        if end > chunk.stop:
+            chunk = range(begin, min(len(order), max(end, begin + _CHUNK)))
+            chosen = indices[chunk.start : chunk.stop]
+            own_rows = None if rows is None else rows[chunk.start : chunk.stop]
+            x = samples.pick(chosen, augmentation, own_rows)
             y = samples.labels[chosen]
-        yield x[end - length - start : end - start], y[end - length - start : end - start]
+        batch = slice(begin - chunk.start, end - chunk.start)
+        yield x[batch], y[batch]
+        begin = end
 
 
 def sequence(
     own: np.ndarray,
     batch: int,
-    epochs: int | None,
+    epochs: int,
     steps: int | None,
     drop_last: bool,
     random: np.random.Generator,
 ) -> tuple[np.ndarray, list[int]]:
-    """The order in which a client's samples `own` are used, and the batch lengths.
+    """The order in which a client uses its samples `own`, and the lengths of its batches.
 
-    `epochs` passes, or as many as `steps` batches need; each pass is shuffled anew. With
-    `drop_last` a short last batch of a pass is left out, unless it is the only one: a client with
-    fewer samples than a batch still takes steps.
+    There are `epochs` passes, or with `steps` as many passes as that number of batches needs. Each
+    pass is shuffled anew. `drop_last` leaves out a short last batch of a pass, unless it is the
+    only batch: a client with fewer samples than a batch still takes steps.
     """
     full, rest = divmod(len(own), batch)
-    lengths = [batch] * full + ([rest] if rest and not (drop_last and full) else [])
-    passes = epochs if steps is None else -(-steps // len(lengths))
+    lengths = [batch] * full
+    if rest and not (drop_last and full):
+        lengths.append(rest)
+    passes = epochs if steps is None else math.ceil(steps / len(lengths))
     used = sum(lengths)
     order = np.concatenate([random.permutation(own)[:used] for _ in range(passes)])
     lengths = (lengths * passes)[:steps]

@@ -1,10 +1,9 @@
-"""A labelled image data set in memory: two splits of uint8 images, with what describes and
-identifies them.
-"""
+"""A labelled image data set in memory: two splits of uint8 images, and what describes them."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +14,8 @@ from mpifl.seeds import generator
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples of one split, in a fixed order; BadInput unless the arrays have the types and lengths
-    given here.
+    """The samples of one split, in a fixed order. Raises BadInput if an array has another type or
+    shape than given here.
     """
 
     images: np.ndarray
@@ -24,7 +23,7 @@ class Split:
     labels: np.ndarray
     """int64 [n], each in 0 .. classes - 1"""
     domains: np.ndarray | None = None
-    """int64 [n], or None where a data set has no domains"""
+    """int64 [n], or None if the data set has no domains"""
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -54,11 +53,11 @@ class Dataset:
     mean: tuple[float, ...]
     """per channel, of the training images / 255"""
     std: tuple[float, ...]
-    """likewise; the population's (divided by n)"""
+    """per channel, of the same values; of the population (divided by n)"""
     checksum: str
     """SHA-256 (hex) over images, labels and domains of both splits"""
     source: str
-    """where the images came from, in words"""
+    """where the images come from, in words"""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,22 +65,34 @@ class Dataset:
         return self.train.images.shape[1:]
 
 
-def assemble(name, train: Split, test: Split, classes, source: str, domain_names=()) -> Dataset:
-    """A Dataset of these two splits; BadInput where they do not fit each other or their class
-    names.
-    """
+def assemble(
+    name: str,
+    train: Split,
+    test: Split,
+    classes: Sequence[str],
+    source: str,
+    domain_names: Sequence[str] = (),
+) -> Dataset:
+    """A Dataset of these two splits; raises BadInput if they do not fit each other or the names."""
     refuse_misfits(train, test, tuple(classes), tuple(domain_names))
     mean, std = moments(train.images)
-    digest = checksum(train, test)
     return Dataset(
-        name, train, test, tuple(classes), tuple(domain_names), mean, std, digest, source
+        name=name,
+        train=train,
+        test=test,
+        classes=tuple(classes),
+        domain_names=tuple(domain_names),
+        mean=mean,
+        std=std,
+        checksum=checksum(train, test),
+        source=source,
     )
 
 
 def refuse_misfits(
     train: Split, test: Split, classes: tuple[str, ...], domain_names: tuple[str, ...]
 ) -> None:
-    """BadInput where a split is empty, image shapes differ, or a label or domain has no name."""
+    """Raise BadInput if a split is empty, image shapes differ, or a label or domain has no name."""
     if not len(train) or not len(test):
         raise BadInput(
             f"data: expected samples in both splits; got {len(train)} train and {len(test)} test"
@@ -101,6 +112,7 @@ def refuse_misfits(
 
 
 def refuse_unnamed(what: str, values: np.ndarray, names: int) -> None:
+    """Raise BadInput unless all `values` are in 0 .. names - 1."""
     if values.min() < 0 or values.max() >= names:
         raise BadInput(
             f"data: expected {what} in 0..{names - 1}; got {values.min()}..{values.max()}"
@@ -108,24 +120,28 @@ def refuse_unnamed(what: str, values: np.ndarray, names: int) -> None:
 
 
 def kind(values: np.ndarray) -> str:
-    """Type and shape in words, for error messages."""
+    """The type and shape of an array in words, for error messages."""
     return f"{values.dtype} {list(values.shape)}"
 
 
 def moments(images: np.ndarray, block: int = 1024) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Exact mean and standard deviation of images / 255 per channel, from integer histograms of
-    uint8 [n, c, h, w].
+    """The mean and standard deviation of images / 255 for each channel of uint8 [n, c, h, w].
+
+    They are exact: they come from integer histograms.
     """
     histogram = np.zeros((images.shape[1], 256), dtype=np.int64)
     for start in range(0, len(images), block):
         part = images[start : start + block]
         for channel in range(images.shape[1]):
             histogram[channel] += np.bincount(part[:, channel].ravel(), minlength=256)
-    return tuple(zip(*map(_moments_of_counts, histogram.tolist()), strict=True))
+    of_channels = [_moments_of_counts(counts) for counts in histogram.tolist()]
+    mean = tuple(mean for mean, _ in of_channels)
+    std = tuple(std for _, std in of_channels)
+    return mean, std
 
 
 def _moments_of_counts(counts: list[int]) -> tuple[float, float]:
-    # Python's integers do not overflow, so that the only roundings are the last division and root.
+    # Python's integers do not overflow: only the last division and root round.
     n = sum(counts)
     first = sum(value * count for value, count in enumerate(counts))
     second = sum(value * value * count for value, count in enumerate(counts))
@@ -133,7 +149,7 @@ def _moments_of_counts(counts: list[int]) -> tuple[float, float]:
 
 
 def checksum(train: Split, test: Split) -> str:
-    """SHA-256 (hex) over images, labels and domains of both splits, each preceded by its name, type
+    """The SHA-256 (hex) over images, labels and domains of both splits, each after its name, type
     and shape.
     """
     digest = hashlib.sha256()
@@ -143,16 +159,16 @@ def checksum(train: Split, test: Split) -> str:
             if values is not None:
                 little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
                 digest.update(f"{name}/{part} {little.dtype.str} {little.shape}\n".encode())
-                digest.update(little.reshape(-1).view(np.uint8))
+                digest.update(little.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
 def stratified(groups: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
-    """Ascending int64 indices of n samples in which each value of `groups` [N] keeps its share, to
+    """Ascending int64 indices of n of N samples; each value of `groups` [N] keeps its share, to
     about one sample.
 
-    They are the first n of one random order in which the groups advance together, so a smaller
-    choice with the same draws lies within a larger one.
+    They are the first n of a random order in which the groups advance together. So with the same
+    draws, a larger choice contains a smaller one.
     """
     order = random.permutation(len(groups))
     _, group, sizes = np.unique(groups[order], return_inverse=True, return_counts=True)
@@ -164,35 +180,43 @@ def stratified(groups: np.ndarray, n: int, random: np.random.Generator) -> np.nd
 
 
 def limited(dataset: Dataset, train: int | None, test: int | None, seed: int) -> Dataset:
-    """At most `train` and `test` samples (None: all), class-stratified; the same ones for the same
-    seed.
+    """The data set with `train` and `test` samples (None: all), class-stratified; the same ones
+    for the same seed.
 
-    Mean, deviation and checksum are those of the samples left. BadInput where more are asked for
-    than there are.
+    Mean, deviation and checksum are those of the remaining samples. Raises BadInput if a split has
+    fewer samples.
     """
     if train is None and test is None:
         return dataset
-    splits = {"train": (dataset.train, train), "test": (dataset.test, test)}
-    parts = {name: _limit(name, split, n, seed) for name, (split, n) in splits.items()}
-    source = f"{dataset.source}; limited to {len(parts['train'])} train and {len(parts['test'])} test, seed {seed}"
-    mean, std = moments(parts["train"].images)
-    return replace(dataset, **parts, mean=mean, std=std, checksum=checksum(**parts), source=source)
+    train_split = _limited("train", dataset.train, train, seed)
+    test_split = _limited("test", dataset.test, test, seed)
+    limits = f"limited to {len(train_split)} train and {len(test_split)} test, seed {seed}"
+    mean, std = moments(train_split.images)
+    return replace(
+        dataset,
+        train=train_split,
+        test=test_split,
+        mean=mean,
+        std=std,
+        checksum=checksum(train_split, test_split),
+        source=f"{dataset.source}; {limits}",
+    )
 
 
-def _limit(name: str, split: Split, n: int | None, seed: int) -> Split:
+def _limited(name: str, split: Split, n: int | None, seed: int) -> Split:
     return split if n is None else split.take(chosen(name, split.labels, n, seed))
 
 
 def chosen(name: str, labels: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Ascending int64 indices of the n samples that a limit leaves of the split `name`; BadInput if
-    it has fewer.
+    """Ascending int64 indices of the n samples that a limit leaves of the split `name`; raises
+    BadInput if it has fewer.
     """
     refuse_beyond(name, n, len(labels))
     return stratified(labels, n, generator(seed, f"limit {name}"))
 
 
 def refuse_beyond(name: str, n: int, samples: int) -> None:
-    """BadInput where a limit asks for more than the `samples` of a split."""
+    """Raise BadInput if a limit n is not in 1 .. samples, the number of a split's samples."""
     if not 1 <= n <= samples:
         raise BadInput(
             f"data.{name}: expected 1 to {samples} samples, which is all there are; got {n}"

@@ -1,11 +1,12 @@
 """A folder of image files as a data set, in any of three layouts.
 
-    train/WNID/images/*, val/images/*, val/val_annotations.txt      as Tiny-ImageNet is published
-    train/CLASS/*, and test/CLASS/* or val/CLASS/*                  ImageNet and most others
-    DOMAIN/CLASS/*                                                  PACS; a part is held out for testing
+    train/WNID/images/*, val/images/*, val/val_annotations.txt  as Tiny-ImageNet is published
+    train/CLASS/*, and test/CLASS/* or val/CLASS/*              ImageNet and most others
+    DOMAIN/CLASS/*                                              PACS; a part is held out as the test
 
-Each image becomes RGB, its shorter side `size` pixels (bicubic, antialiased), and its centre is cut
-out. Classes, domains and files are taken in the order of their names.
+Each image is converted to RGB and resized so that its shorter side has `size` pixels (bicubic,
+antialiased); then its centre is cut out. Classes, domains and files are in the order of their
+names.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Files:
-    """Image files with the names of their classes and domains, not yet read."""
+    """Image files that are not yet read, and the names of their classes and domains."""
 
     paths: list[Path]
     labels: list[str]
@@ -50,41 +51,56 @@ def load(
     seed: int = 0,
     name: str | None = None,
 ) -> Dataset:
-    """The images under `root`, `size` pixels square; `held_out` (a share) and `seed` matter for
-    DOMAIN/CLASS/* only.
+    """The images under `root`, as squares of `size` pixels.
+
+    `held_out` (the share of test images) and `seed` apply to DOMAIN/CLASS/* only. Raises BadInput
+    if there are no such images.
     """
     if root is None or not root.is_dir():
         looked = "no --root" if root is None else f"no folder at {root.absolute()}"
         raise BadInput(
-            f"data.images: expected --root with {LAYOUTS}; got {looked}; mpifl cannot download these"
+            f"data.images: expected --root with {LAYOUTS}; got {looked}; "
+            "mpifl cannot download these"
         )
     if size < 1 or not 0 < held_out < 1:
         raise BadInput(
             f"data.images: expected size >= 1 and 0 < held_out < 1; got {size} and {held_out}"
         )
     train, test = _found(root, held_out, seed)
-    classes, domains = sorted(set(train.labels)), sorted(set(train.domains))
-    if unknown := sorted(set(test.labels) - set(classes)):
+    classes = sorted(set(train.labels))
+    domains = sorted(set(train.domains))
+    unknown = sorted(set(test.labels) - set(classes))
+    if unknown:
         raise BadInput(
-            f"data.images: expected the classes of {root / 'train'} in the test images; got {unknown[0]!r}"
+            f"data.images: expected the classes of {root / 'train'} in the test images; "
+            f"got {unknown[0]!r}"
         )
-    splits = [_read(files, classes, domains, size) for files in (train, test)]
-    source = f"image files, shorter side resized to {size} (bicubic) and centre cropped"
-    return assemble(name or root.resolve().name, *splits, classes, source, domains)
+    return assemble(
+        name or root.resolve().name,
+        _read(train, classes, domains, size),
+        _read(test, classes, domains, size),
+        classes,
+        f"image files, shorter side resized to {size} (bicubic) and centre cropped",
+        domains,
+    )
 
 
 def _found(root: Path, held_out: float, seed: int) -> tuple[Files, Files]:
+    """The training and the test images."""
     if (root / "train").is_dir():
         if (root / "val" / "val_annotations.txt").is_file():
             return _by_class(root / "train"), _annotated(root / "val")
-        # A published test set has no labels, and then the validation images are what is tested on.
-        for test in (root / "test", root / "val"):
-            if test.is_dir() and (files := _by_class(test)).paths:
-                return _by_class(root / "train"), files
+        # A published test set often has no labels; then the validation images are the test.
+        for folder in (root / "test", root / "val"):
+            test = _by_class(folder) if folder.is_dir() else Files([], [], [])
+            if test.paths:
+                return _by_class(root / "train"), test
         raise BadInput(
             f"data.images: expected test images in {root}/test/CLASS or {root}/val/CLASS; got none"
         )
-    files = sum((_by_class(folder, folder.name) for folder in _folders(root)), Files([], [], []))
+    files = Files([], [], [])
+    for folder in _folders(root):
+        files = files + _by_class(folder, folder.name)
     if not files.paths:
         raise BadInput(
             f"data.images: expected {LAYOUTS}; got no images so arranged in {root.absolute()}"
@@ -105,17 +121,20 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _by_class(root: Path, domain: str = "") -> Files:
-    found = [(path, folder.name) for folder in _folders(root) for path in _images(folder)]
-    return Files(
-        [path for path, _ in found],
-        [label for _, label in found],
-        [domain] * bool(domain) * len(found),
-    )
+    """The images of root/CLASS/*, all of one domain; "" for none."""
+    files = Files([], [], [])
+    for folder in _folders(root):
+        for path in _images(folder):
+            files.paths.append(path)
+            files.labels.append(folder.name)
+            if domain:
+                files.domains.append(domain)
+    return files
 
 
 def _annotated(root: Path) -> Files:
-    """Tiny-ImageNet's validation images: a line of val_annotations.txt is a file name, a class and
-    a box.
+    """Tiny-ImageNet's validation images: each line of val_annotations.txt has a file name, a class
+    and a box.
     """
     lines = (root / "val_annotations.txt").read_text().splitlines()
     named = sorted(tuple(line.split("\t")[:2]) for line in lines if line.strip())
@@ -127,18 +146,20 @@ def _annotated(root: Path) -> Files:
 
 
 def _hold_out(files: Files, share: float, seed: int) -> tuple[Files, Files]:
-    cells = np.unique(
-        [f"{d}/{l}" for d, l in zip(files.domains, files.labels, strict=True)], return_inverse=True
-    )[1]
-    n = round(share * len(cells))
-    chosen = set(stratified(cells, n, generator(seed, "held-out images")).tolist())
-    order = range(len(cells))
-    return _picked(files, [i for i in order if i not in chosen]), _picked(files, sorted(chosen))
+    """The training and the test images: each class of each domain keeps its share in both."""
+    names = [f"{d}/{l}" for d, l in zip(files.domains, files.labels, strict=True)]
+    _, groups = np.unique(names, return_inverse=True)
+    held_out = round(share * len(groups))
+    test = stratified(groups, held_out, generator(seed, "held-out images")).tolist()
+    train = sorted(set(range(len(groups))) - set(test))
+    return _picked(files, train), _picked(files, test)
 
 
 def _picked(files: Files, indices: list[int]) -> Files:
     return Files(
-        *([values[i] for i in indices] for values in (files.paths, files.labels, files.domains))
+        [files.paths[i] for i in indices],
+        [files.labels[i] for i in indices],
+        [files.domains[i] for i in indices],
     )
 
 
@@ -149,13 +170,10 @@ def _read(files: Files, classes: list[str], domains: list[str], size: int) -> Sp
         images[i] = _pixels(files.paths[i], size)
 
     with ThreadPoolExecutor() as threads:
-        for _ in threads.map(place, range(len(images))):
+        for _ in threads.map(place, range(len(images))):  # which raises what a thread raises
             pass
-    return Split(
-        images,
-        _indices(files.labels, classes),
-        _indices(files.domains, domains) if domains else None,
-    )
+    labels = _indices(files.labels, classes)
+    return Split(images, labels, _indices(files.domains, domains) if domains else None)
 
 
 def _indices(values: list[str], names: list[str]) -> np.ndarray:
@@ -164,7 +182,7 @@ def _indices(values: list[str], names: list[str]) -> np.ndarray:
 
 
 def _pixels(path: Path, size: int) -> np.ndarray:
-    """uint8 [3, size, size] of one file."""
+    """The image of one file, uint8 [3, size, size]."""
     try:
         with Image.open(path) as file:
             image = file.convert("RGB")
@@ -174,5 +192,6 @@ def _pixels(path: Path, size: int) -> np.ndarray:
     width, height = (max(size, round(side * scale)) for side in image.size)
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - size) // 2, (height - size) // 2
+    left = (width - size) // 2
+    top = (height - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size))).transpose(2, 0, 1)

@@ -1,14 +1,14 @@
-"""The published sets that torchvision knows where to fetch and how to read: CIFAR, MNIST,
-Fashion-MNIST, SVHN.
+"""Published data sets that torchvision can download and read: CIFAR, MNIST, Fashion-MNIST, SVHN.
 
-Of their files only CIFAR's are pickles, and torchvision compares their checksums before it loads
-one.
+Only CIFAR's files are pickles; torchvision compares their checksums before it loads them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from mpifl.data.dataset import Dataset, Split, assemble
 from mpifl.options import BadInput
 
 ROOT = Path("data")
-"""where files are looked for, and downloaded to, when no root is given"""
+"""the default root: where files are looked for, and where they are downloaded to"""
 
 DIGITS = tuple(str(digit) for digit in range(10))
 KRIZHEVSKY = "https://www.cs.toronto.edu/~kriz/"
@@ -28,38 +28,37 @@ BY_SPLIT = ({"split": "train"}, {"split": "test"})
 
 @dataclass(frozen=True)
 class Published:
-    """One class of `torchvision.datasets`; calling it gives the Dataset of its two parts."""
+    """One class of `torchvision.datasets`; a call loads its two parts as a Dataset."""
 
     name: str
     maker: str
-    """the class's name"""
+    """the name of the class"""
     folder: str
-    """where it keeps its files, below root"""
+    """the folder of its files, below root"""
     address: str
-    """where they can be fetched, as a shell would write it"""
-    parts: tuple[dict[str, object], dict[str, object]] = BY_TRAIN
-    """the arguments that ask for the training and for the test part"""
+    """the URL of its files, with braces as in a shell"""
+    parts: tuple[Mapping[str, object], Mapping[str, object]] = BY_TRAIN
+    """the arguments for the training and for the test part"""
     classes: tuple[str, ...] | None = None
-    """class names, where torchvision has none or numbers them"""
+    """class names, if torchvision has none or numbers them"""
 
     def __call__(self, root: Path | None = None, download: bool = False) -> Dataset:
-        """The data set from files in `root`; BadInput says where it looked if they are not there or
-        not whole.
+        """The data set from files in `root`. If these are missing or broken, the BadInput says where
+        they are expected.
         """
         root = ROOT if root is None else root
         try:
-            train, test = (
-                getattr(vision.datasets(), self.maker)(str(root), download=download, **part)
-                for part in self.parts
-            )
+            maker = getattr(vision.datasets(), self.maker)
+            of_train, of_test = self.parts
+            train = maker(str(root), download=download, **of_train)
+            test = maker(str(root), download=download, **of_test)
         except ImportError as error:
             raise BadInput(self._lacking(error)) from error
         except (RuntimeError, OSError, ValueError) as error:
             raise BadInput(self._missing(root, download, error)) from error
         classes = self.classes or tuple(train.classes)
-        return assemble(
-            self.name, _split(train), _split(test), classes, f"torchvision.datasets.{self.maker}"
-        )
+        source = f"torchvision.datasets.{self.maker}"
+        return assemble(self.name, _split(train), _split(test), classes, source)
 
     def _lacking(self, error: ImportError) -> str:
         needed = "torchvision"
@@ -83,7 +82,8 @@ class Published:
         )
 
 
-def _split(part) -> Split:
+def _split(part: Any) -> Split:
+    """The samples of one of torchvision's data sets."""
     images = np.asarray(part.data)
     if images.ndim == 3:  # grey: n, h, w
         images = images[:, None]

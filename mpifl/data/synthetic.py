@@ -1,9 +1,8 @@
 """Made-up images of any shape with labels that can be learnt: for tests, timings and machines
 without data.
 
-An image is grey, plus its class's smooth pattern, plus a smooth pattern of its own, plus noise in
-each pixel; the smooth patterns are sums of a few cosines over the image. A domain scales and shifts
-each channel.
+An image is the sum of grey, a smooth pattern of its class, a smooth pattern of its own, and noise
+in each pixel. Smooth patterns are sums of a few cosines. A domain scales and shifts each channel.
 """
 
 from __future__ import annotations
@@ -33,44 +32,44 @@ def load(
     noise: float = 32.0,
     seed: int = 0,
 ) -> Dataset:
-    """`train` and `test` images of `shape` (channels, height, width), labels as even as can be, the
-    same for a seed.
+    """`train` and `test` images of `shape` (channels, height, width), with all classes equally
+    frequent; the same for the same seed.
 
-    `noise` is the standard deviation of a pixel in grey levels; a class's pattern has 24.
+    `noise` is the standard deviation of a pixel, in grey levels; that of a class's pattern is 24.
     """
-    if (
-        len(shape) != 3
-        or min(classes, train, test, *shape) < 1
-        or domains < 0
-        or not 0 <= noise <= 1e6
-    ):
+    counts_fit = len(shape) == 3 and min(classes, train, test, *shape) >= 1 and domains >= 0
+    if not counts_fit or not 0 <= noise <= 1e6:
         raise BadInput(
-            "data.synthetic: expected a shape (channels, height, width), counts of 1 or more and noise to 1e6; "
-            f"got shape {shape}, classes {classes}, train {train}, test {test}, domains {domains}, noise {noise}"
+            "data.synthetic: expected a shape (channels, height, width), counts of 1 or more and "
+            f"noise to 1e6; got shape {shape}, classes {classes}, train {train}, test {test}, "
+            f"domains {domains}, noise {noise}"
         )
     _refuse_unaffordable(math.prod(shape), classes, train, test, domains)
     random = generator(seed, "synthetic patterns")
     patterns = _smooth(random, classes, shape)
     tints = random.normal((1.0, 0.0), (0.2, 24.0), (domains, shape[0], 2)) if domains else None
-    splits = [
-        _split(patterns, tints, n, noise, generator(seed, f"synthetic {name}"))
-        for name, n in (("train", train), ("test", test))
-    ]
-    names = [f"class {k}" for k in range(classes)]
-    source = f"synthetic: smooth class patterns, noise {noise:g}, seed {seed}"
-    return assemble("synthetic", *splits, names, source, [f"domain {d}" for d in range(domains)])
+    return assemble(
+        "synthetic",
+        _split(patterns, tints, train, noise, generator(seed, "synthetic train")),
+        _split(patterns, tints, test, noise, generator(seed, "synthetic test")),
+        [f"class {k}" for k in range(classes)],
+        f"synthetic: smooth class patterns, noise {noise:g}, seed {seed}",
+        [f"domain {d}" for d in range(domains)],
+    )
 
 
 def _refuse_unaffordable(pixels: int, classes: int, train: int, test: int, domains: int) -> None:
-    """BadInput for more than this machine's memory: it would be granted, and the process killed
-    when it fills it.
+    """Raise BadInput for images that do not fit into this machine's memory.
+
+    The system would grant the memory, and kill the process when it is full.
     """
     floats = pixels * (classes + min(1024, max(train, test)))
     wanted = (train + test) * (pixels + 16) + 8 * (floats + domains * pixels)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if wanted > memory:
         raise BadInput(
-            f"data.synthetic: expected images for {memory:,} bytes of memory; got some of {wanted:,} bytes"
+            f"data.synthetic: expected images for {memory:,} bytes of memory; "
+            f"got some of {wanted:,} bytes"
         )
 
 
@@ -81,16 +80,16 @@ def _split(
     noise: float,
     random: np.random.Generator,
 ) -> Split:
+    """n samples; `patterns` [classes, *shape], `tints` [domains, channels, 2] (gain and shift)."""
     labels = random.permutation(np.arange(n) % len(patterns))
     domains = None if tints is None else random.integers(len(tints), size=n)
     images = np.empty((n, *patterns.shape[1:]), dtype=np.uint8)
     for start in range(0, n, 1024):  # one block of floats at a time
         block = slice(start, start + 1024)
-        values = 24 * (
-            patterns[labels[block]] + _smooth(random, len(labels[block]), images.shape[1:])
-        )
+        own = _smooth(random, len(labels[block]), images.shape[1:])
+        values = 24 * (patterns[labels[block]] + own)
         values += noise * random.standard_normal(values.shape)
-        if tints is not None:
+        if tints is not None and domains is not None:
             gain, shift = tints[domains[block]].transpose(2, 0, 1)[..., None, None]
             values = gain * values + shift
         images[block] = np.rint(values + 128).clip(0, 255)
@@ -98,7 +97,7 @@ def _split(
 
 
 def _smooth(random: np.random.Generator, n: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """float64 [n, *shape] of random low-frequency cosine sums, each image with unit mean square."""
+    """Random sums of low-frequency cosines, float64 [n, *shape]; each image has mean square 1."""
     channels, height, width = shape
     weights = random.standard_normal((n, channels, WAVES, WAVES))
     values = _waves(height) @ weights @ _waves(width).T

@@ -1,4 +1,4 @@
-"""How training samples are dealt to clients: one table from a partition's name to its options."""
+"""How training samples are distributed to clients: a table of partitions by name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What every partition shares: samples are dealt by giving each one an owner, so that no sample can
-have two.
-"""
+"""What all partitions share. A partition gives each sample one owner, so no sample has two."""
 
 from __future__ import annotations
 
@@ -13,14 +11,12 @@ from annotated_types import Ge, Le
 from mpifl.data.partition.parts import Parts, group
 from mpifl.options import BadInput
 
-#: A Dirichlet parameter; beyond these limits the draws are one-hot or equal to float64's precision anyway.
 Concentration = Annotated[float, Ge(1e-6), Le(1e12)]
+"""a Dirichlet parameter; beyond these limits float64's draws are one-hot, or all equal"""
 
 
 class Partition(ABC):
-    """A way to deal the training samples to clients; its fields are its options, checked when it is
-    built.
-    """
+    """A way to distribute the training samples to clients; its fields are its options."""
 
     name: ClassVar[str]
 
@@ -31,11 +27,11 @@ class Partition(ABC):
         clients: int,
         random: np.random.Generator,
     ) -> Parts:
-        """Each client's samples: `clients` arrays of ascending int64 indices into `labels` (int64
-        [n]), disjoint.
+        """Each client's samples: disjoint arrays of ascending int64 indices into `labels` (int64
+        [n]).
 
-        `domains` is int64 [n] or None. BadInput where no such split exists or none was found in a
-        bounded search.
+        `domains` is int64 [n] or None. Raises BadInput if no such split exists, or a bounded search
+        finds none.
         """
         if clients > len(labels):
             raise self.refused(
@@ -54,13 +50,13 @@ class Partition(ABC):
         """int64 [n]: the client of each sample, -1 for none."""
 
     def refused(self, expected: str, got: str, remedy: str) -> BadInput:
-        """The error of this partition, in one line."""
+        """An error of this partition, in one line."""
         return BadInput(f"partition.{self.name}: expected {expected}; got {got}; {remedy}")
 
 
 def by_class(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """All samples, one class after the other and in random order within each; and the sizes of the
-    classes.
+    """All samples (their indices), one class after the other, in random order within each class;
+    and the sizes of the classes.
     """
     order = random.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
@@ -68,13 +64,15 @@ def by_class(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarra
 
 
 def even(n: int, parts: int) -> np.ndarray:
-    """int64 [parts] adding up to n: n / parts each, the first ones getting what is left over."""
+    """int64 [parts] adding up to n: n / parts each; the first ones get one more if n does not
+    divide.
+    """
     return n // parts + (np.arange(parts) < n % parts)
 
 
 def lognormal(n: int, parts: int, sigma: float, random: np.random.Generator) -> np.ndarray:
-    """int64 [parts] adding up to n, in proportion to log-normal draws of this sigma but none below
-    1; even at 0.
+    """int64 [parts] adding up to n: at least 1 each, in proportion to log-normal draws of this
+    sigma; even if sigma is 0.
     """
     if sigma == 0:
         return even(n, parts)

@@ -1,4 +1,4 @@
-"""A fixed number of classes for each client, as FedLN and NIID-Bench deal them.
+"""A fixed number of classes for each client, as in FedLN and NIID-Bench.
 
 Li et al., Federated learning on non-IID data silos (2022), "quantity-based label imbalance".
 """
@@ -15,18 +15,24 @@ from mpifl.options import Count, options
 
 @options
 class Classes(Partition):
-    """Each client owns `per_client` classes; a class's samples are shared evenly among its owners."""
+    """Each client owns `per_client` classes; the owners of a class share its samples evenly."""
 
     name: ClassVar[str] = "classes"
 
     per_client: Count = 2
-    """Classes that a client has; 1 gives every client a single label."""
+    """The number of a client's classes; 1 gives every client a single label."""
 
     style: Literal["fedln", "niid"] = "fedln"
-    """`fedln`: all classes have the same number of owners, so that sizes are even. `niid`: client i
-    owns class i, counted round, and others drawn at random, so that sizes differ."""
+    """`fedln`: all classes have the same number of owners, so sizes are even. `niid`: client i owns
+    class i modulo their number, and others drawn at random, so sizes differ."""
 
-    def owners(self, labels, domains, clients, random):
+    def owners(
+        self,
+        labels: np.ndarray,
+        domains: np.ndarray | None,
+        clients: int,
+        random: np.random.Generator,
+    ) -> np.ndarray:
         order, sizes = by_class(labels, random)
         if self.per_client > len(sizes):
             raise self.refused(
@@ -37,21 +43,24 @@ class Classes(Partition):
         else:
             owned = random_ownership(clients, len(sizes), self.per_client, random)
         self._refuse_gaps(owned.sum(axis=0), sizes, clients)
-        dealt = [
-            np.repeat(np.flatnonzero(of), even(n, of.sum()))
-            for of, n in zip(owned.T, sizes, strict=True)
-        ]
+        owners_by_class = []
+        for is_owner, size in zip(owned.T, sizes, strict=True):
+            owners_of_class = np.flatnonzero(is_owner)
+            owners_by_class.append(np.repeat(owners_of_class, even(size, len(owners_of_class))))
         owners = np.empty(len(labels), dtype=np.int64)
-        owners[order] = np.concatenate(dealt)
+        owners[order] = np.concatenate(owners_by_class)
         return owners
 
     def _refuse_gaps(self, owners: np.ndarray, sizes: np.ndarray, clients: int) -> None:
-        if (free := int((owners == 0).sum())) > 0:
+        """Raise BadInput if a class has no owner, or fewer samples than owners."""
+        free = np.count_nonzero(owners == 0)
+        if free:
             found = (
                 f"{free} of {len(sizes)} without, at {clients} clients of {self.per_client} classes"
             )
             raise self.refused("an owner for each class", found, "raise clients or per_client")
-        if (short := np.flatnonzero(sizes < owners)).size:
+        short = np.flatnonzero(sizes < owners)
+        if len(short):
             found = f"{sizes[short[0]]} samples of a class for {owners[short[0]]} owners"
             raise self.refused(
                 "a sample of a class for each owner", found, "lower clients or per_client"
@@ -61,12 +70,12 @@ class Classes(Partition):
 def even_ownership(
     clients: int, classes: int, each: int, random: np.random.Generator
 ) -> np.ndarray:
-    """bool [clients, classes]: `each` classes a client, chosen client after client among those with
-    places left.
+    """bool [clients, classes]: each client owns `each` classes, and all classes have the same number
+    of owners, to within one.
 
-    All classes have the same number of places, to within one. A class with as many left as there
-    are clients to come must be taken by each of them; where that is done, no client can be left
-    without a choice.
+    Client after client chooses among the classes with places left. If a class has as many places
+    left as there are clients to come, each of these must take it; then no client is left without a
+    choice.
     """
     places = random.permutation(even(clients * each, classes))
     owned = np.zeros((clients, classes), dtype=bool)

@@ -1,4 +1,4 @@
-"""Each class shared out over the clients by a Dirichlet draw: "hetero" of FedML, NIID-Bench, MOON
+"""Each class is divided among the clients by a Dirichlet draw: "hetero" of FedML, NIID-Bench, MOON
 and FedAlign.
 
 He et al., FedML (2020); Li et al., Federated learning on non-IID data silos (2022), section IV.
@@ -16,8 +16,8 @@ from mpifl.options import Count, NonNegativeInt, options
 
 @options
 class Dirichlet(Partition):
-    """Class after class is cut at Dirichlet shares over the clients; drawn anew until the smallest
-    client will do.
+    """Each class is cut at Dirichlet shares over the clients, drawn again until the smallest client
+    has `minimum` samples.
 
     With `balance_cap = false` and `minimum = 0` this is FedLN's label shift, and a client may be
     left with nothing.
@@ -29,7 +29,7 @@ class Dirichlet(Partition):
     """Small: each class goes to few clients. Large: all clients alike."""
 
     balance_cap: bool = True
-    """A client with n / clients samples or more gets none of the classes that follow."""
+    """Whether a client with n / clients samples or more gets none of the classes that follow."""
 
     minimum: NonNegativeInt = 10
     """The fewest samples that a client may have."""
@@ -37,7 +37,13 @@ class Dirichlet(Partition):
     tries: Count = 1000
     """How often to draw before giving up."""
 
-    def owners(self, labels, domains, clients, random):
+    def owners(
+        self,
+        labels: np.ndarray,
+        domains: np.ndarray | None,
+        clients: int,
+        random: np.random.Generator,
+    ) -> np.ndarray:
         order, sizes = by_class(labels, random)
         shares = self.shares(sizes, clients, random)
         owners = np.empty(len(labels), dtype=np.int64)
@@ -45,8 +51,8 @@ class Dirichlet(Partition):
         return owners
 
     def shares(self, sizes: np.ndarray, clients: int, random: np.random.Generator) -> np.ndarray:
-        """int64 [classes, clients]: how many of each class each client gets, with row sums `sizes`
-        int64 [classes].
+        """int64 [classes, clients]: how many samples of each class each client gets; the rows add up
+        to `sizes`, int64 [classes].
         """
         wanted = f"at least {self.minimum} samples for each of {clients} clients"
         if self.minimum * clients > sizes.sum():
@@ -63,26 +69,22 @@ class Dirichlet(Partition):
         shares = np.zeros((len(sizes), clients), dtype=np.int64)
         held = np.zeros(clients, dtype=np.int64)
         for row, size in zip(shares, sizes, strict=True):
-            # Striking out the full clients from a Dirichlet draw and renormalising leaves a
-            # Dirichlet draw over the others. Drawn so from the start, it cannot be 0 / 0 where a
-            # small alpha leaves those others no share.
-            able = (
-                np.flatnonzero(held * clients < sizes.sum())
-                if self.balance_cap
-                else np.arange(clients)
-            )
-            # In random order, lest rounding favour the same clients in every class when there are
-            # many.
-            row[random.permutation(able)] = cut(
-                random.dirichlet(np.full(len(able), self.alpha)), size
-            )
+            # Leaving the full clients out of a Dirichlet draw and normalising again gives a
+            # Dirichlet draw over the others. Drawing it directly cannot give 0 / 0, which a small
+            # alpha could.
+            able = np.arange(clients)
+            if self.balance_cap:
+                able = np.flatnonzero(held * clients < sizes.sum())
+            pieces = cut(random.dirichlet(np.full(len(able), self.alpha)), size)
+            # In random order: with many clients, rounding would favour the same ones in each class.
+            row[random.permutation(able)] = pieces
             held += row
         return shares
 
 
 def cut(shares: np.ndarray, n: int) -> np.ndarray:
-    """int64, adding up to n: the pieces of n samples cut at the floors of the running sums of
-    `shares`.
+    """int64 [len(shares)], adding up to n: the pieces of n samples that are cut at the floors of
+    the running sums of `shares`.
     """
     edges = np.cumsum(shares)
     return np.diff(np.floor(edges / edges[-1] * n).astype(np.int64), prepend=0)

@@ -1,4 +1,4 @@
-"""Clients that are alike but for chance, but for their size, or but for their domain."""
+"""Clients that differ only by chance, only in size, or only in their domain."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from mpifl.options import NonNegative, options
 
 @options
 class Iid(Partition):
-    """Near-equal parts of one random order."""
+    """Equal parts of a random order, to within one sample."""
 
     name: ClassVar[str] = "iid"
 
     stratified: bool = False
-    """Give every client the same number of each class, to within one sample."""
+    """Whether each client gets the same number of each class, to within one sample."""
 
-    def owners(self, labels, domains, clients, random):
+    def owners(
+        self,
+        labels: np.ndarray,
+        domains: np.ndarray | None,
+        clients: int,
+        random: np.random.Generator,
+    ) -> np.ndarray:
         order = by_class(labels, random)[0] if self.stratified else random.permutation(len(labels))
         owners = np.empty(len(labels), dtype=np.int64)
-        # Dealt like cards, through one class after the other: sizes too differ by one at most.
+        # Samples are dealt like cards, one class after the other: sizes too differ by at most one.
         owners[order] = random.permutation(clients)[np.arange(len(labels)) % clients]
         return owners
 
@@ -36,20 +42,32 @@ class Quantity(Partition):
     sigma: NonNegative = 0.3
     """Standard deviation of the logarithm of a client's size."""
 
-    def owners(self, labels, domains, clients, random):
+    def owners(
+        self,
+        labels: np.ndarray,
+        domains: np.ndarray | None,
+        clients: int,
+        random: np.random.Generator,
+    ) -> np.ndarray:
         sizes = lognormal(len(labels), clients, self.sigma, random)
         return random.permutation(np.repeat(np.arange(clients), sizes))
 
 
 @options
 class Domains(Partition):
-    """Each client sees one domain: clients are dealt to domains in turn, a domain's samples to its
-    clients evenly.
+    """Each client has one domain: clients take the domains in turn, and the clients of a domain
+    share its samples evenly.
     """
 
     name: ClassVar[str] = "domains"
 
-    def owners(self, labels, domains, clients, random):
+    def owners(
+        self,
+        labels: np.ndarray,
+        domains: np.ndarray | None,
+        clients: int,
+        random: np.random.Generator,
+    ) -> np.ndarray:
         if domains is None:
             raise self.refused("data with domains", "data without", "choose another partition")
         order, sizes = by_class(domains, random)

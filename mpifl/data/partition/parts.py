@@ -1,10 +1,10 @@
-"""Who has which samples: one array of indices and where each client's begin, lean for a million
-clients too.
+"""Which client has which samples: one array of indices, and where those of each client begin. It
+is small enough for a million clients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,8 @@ _BLOCK = 1 << 16  # clients counted at once
 
 
 @dataclass(frozen=True, eq=False)
-class Parts(Sequence):
-    """The sample indices of each client: `parts[c]` is a view of int64 [samples].
+class Parts:
+    """The sample indices of each client: `parts[client]` is int64 [samples], a view of `indices`.
 
     >>> parts = group(np.array([1, 0, -1, 1]), clients=3)
     >>> [part.tolist() for part in parts], parts.sizes.tolist()
@@ -24,24 +24,27 @@ class Parts(Sequence):
     indices: np.ndarray
     """int64 [samples dealt], client after client"""
     offsets: np.ndarray
-    """int64 [clients + 1]: where each client's begin in `indices`, and the end"""
+    """int64 [clients + 1]: where those of each client begin in `indices`, and the end"""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, client: int) -> np.ndarray:
-        client = range(len(self))[client]
-        return self.indices[self.offsets[client] : self.offsets[client + 1]]
+        number = range(len(self))[client]  # raises IndexError; counts negative ones from the end
+        return self.indices[self.offsets[number] : self.offsets[number + 1]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[client] for client in range(len(self)))
 
     @property
     def sizes(self) -> np.ndarray:
-        """int64 [clients]: how many samples each has."""
+        """int64 [clients]: how many samples each client has."""
         return np.diff(self.offsets)
 
 
 def group(owners: np.ndarray, clients: int) -> Parts:
-    """Each client's ascending sample indices, from the client of each sample (int64 [n], -1 for
-    none).
+    """The ascending sample indices of each client, from the client of each sample (int64 [n], -1
+    for none).
     """
     order = np.argsort(owners, kind="stable").astype(np.int64, copy=False)
     bounds = np.searchsorted(owners[order], np.arange(clients + 1))

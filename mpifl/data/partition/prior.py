@@ -1,4 +1,4 @@
-"""Each client draws its samples by a class prior of its own: the split of FedDyn, FedDC and MAN.
+"""Each client draws its samples by its own class prior: the split of FedDyn, FedDC and MAN.
 
 Acar et al., Federated learning based on dynamic regularization (ICLR 2021), section 4.
 """
@@ -19,11 +19,11 @@ BLOCK = 4096
 
 @options
 class DirichletClients(Partition):
-    """Clients of equal size, each with a Dirichlet prior over the classes by which it draws without
-    replacement.
+    """Clients of equal size; each draws without replacement, by a Dirichlet prior over the classes.
 
-    A client is picked at random among those not full, and draws classes until it meets one that is
-    not exhausted; the sample is the next of that class. Late draws are thus bent to what is left.
+    Again and again a client is picked at random among those that are not full. It draws classes
+    until one is not exhausted, and gets the next sample of that class. So late draws depend on what
+    is left.
     """
 
     name: ClassVar[str] = "dirichlet_clients"
@@ -35,14 +35,20 @@ class DirichletClients(Partition):
     """Standard deviation of the logarithm of a client's size; 0 makes all sizes equal."""
 
     method: Literal["fast", "exact"] = "fast"
-    """`exact` draws and rejects as its authors do, which need not end; `fast` has the same law and
-    does.
+    """`exact` draws and rejects as its authors do, which may not end; `fast` has the same
+    distribution and always ends.
     """
 
     draws: Count = 2_000_000
-    """How many draws `exact` may take."""
+    """The most draws of `exact`."""
 
-    def owners(self, labels, domains, clients, random):
+    def owners(
+        self,
+        labels: np.ndarray,
+        domains: np.ndarray | None,
+        clients: int,
+        random: np.random.Generator,
+    ) -> np.ndarray:
         order, pool = by_class(labels, random)
         sizes = lognormal(len(labels), clients, self.sigma, random)
         prior = random.dirichlet(np.full(len(pool), self.alpha), size=clients)
@@ -63,10 +69,10 @@ class DirichletClients(Partition):
 
 
 def arrivals(sizes: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """int64 [n]: client after client, each picked uniformly among those still below their `sizes`
-    (adding up to n).
+    """int64 [n]: the client of each turn, picked uniformly among those that have had fewer turns
+    than their `sizes` (int64 [clients], adding up to n).
 
-    Clients that arrive at the times of Poisson processes of equal rate come in just this order.
+    The arrivals of Poisson processes of equal rate have just this order.
     """
     clients = np.repeat(np.arange(len(sizes)), sizes)
     elapsed = np.cumsum(random.standard_exponential(len(clients)))
@@ -77,12 +83,14 @@ def arrivals(sizes: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def draw_rejecting(
     prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.random.Generator, draws: int
 ) -> np.ndarray:
-    """As `draw`, by redrawing while a class is exhausted; after `draws` draws in all, only the
-    classes drawn so far.
+    """As `draw`, by drawing again while a class is exhausted; only the classes so far if `draws`
+    draws are not enough.
     """
-    edges = np.cumsum(prior, axis=1)
-    edges = (edges / edges[:, -1:]).tolist()
-    left, clients, classes = pool.tolist(), turns.tolist(), []
+    sums = np.cumsum(prior, axis=1)
+    edges = (sums / sums[:, -1:]).tolist()
+    left = pool.tolist()
+    clients = turns.tolist()
+    classes: list[int] = []
     for u in uniforms(random, draws):
         k = bisect_right(edges[clients[len(classes)]], u)
         if left[k]:
@@ -94,7 +102,7 @@ def draw_rejecting(
 
 
 def uniforms(random: np.random.Generator, n: int) -> Iterator[float]:
-    """n uniform draws, taken from `random` in blocks."""
+    """n uniform draws; `random` makes them in blocks."""
     for start in range(0, n, BLOCK):
         yield from random.random(min(BLOCK, n - start)).tolist()
 
@@ -102,20 +110,22 @@ def uniforms(random: np.random.Generator, n: int) -> Iterator[float]:
 def draw(
     prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """int64 [n]: the class of each turn's sample, by the prior [clients, classes] of its client
-    among what is left.
+    """int64 [n]: the class of each turn's sample, drawn by the client's row of `prior` [clients,
+    classes] among the classes that are not exhausted.
 
-    `pool` int64 [classes] are the samples of each class, n in all; `turns` int64 [n] the client of
-    each turn. A prior with no mass on what is left counts as uniform.
+    `pool` int64 [classes] has the samples of each class, n in all; `turns` int64 [n] has the client
+    of each turn. A prior without mass on the remaining classes counts as uniform.
 
-    A block of turns is drawn at once. Where it first asks for more of a class than there is, what
-    it has drawn of the classes then exhausted is drawn anew from that turn on. That has the law of
-    one turn after another: a draw among some classes, redrawn where it falls on a struck one, is a
-    draw among the others.
+    A block of turns is drawn at once. From the first turn on that asks for more of a class than is
+    left, the draws of exhausted classes are made again. This has the distribution of drawing turn
+    by turn: a draw among some classes, repeated if it falls on a forbidden one, is a draw among the
+    others.
     """
-    pool, classes = pool.copy(), np.empty(len(turns), dtype=np.int64)
+    pool = pool.copy()
+    classes = np.empty(len(turns), dtype=np.int64)
     for start in range(0, len(turns), BLOCK):
-        clients, drawn = turns[start : start + BLOCK], classes[start : start + BLOCK]
+        clients = turns[start : start + BLOCK]
+        drawn = classes[start : start + BLOCK]
         drawn[:] = among(prior, np.flatnonzero(pool), clients, random)
         done = 0
         while done < len(drawn):
@@ -131,7 +141,7 @@ def draw(
 def among(
     prior: np.ndarray, allowed: np.ndarray, clients: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """One class among those `allowed` for each of `clients`, by its prior restricted to them."""
+    """One of the `allowed` classes for each of `clients`, by its prior restricted to them."""
     different, row = np.unique(clients, return_inverse=True)
     mass = prior[np.ix_(different, allowed)]
     mass[mass.sum(axis=1) == 0] = 1
@@ -144,8 +154,8 @@ def among(
 
 
 def overdrawn(drawn: np.ndarray, pool: np.ndarray) -> int:
-    """The first place in `drawn` that asks for more of its class than `pool` has; its length if
-    there is none.
+    """The first index in `drawn` that asks for more of its class than `pool` has; len(drawn) if
+    none does.
     """
     order = np.argsort(drawn, kind="stable")
     asked = np.bincount(drawn, minlength=len(pool))

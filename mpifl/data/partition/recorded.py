@@ -1,4 +1,4 @@
-"""The partition of an earlier run, so that another method sees the same clients."""
+"""The partition of an earlier run, so that another method has the same clients."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ from mpifl.options import options
 
 @options
 class FromRun(Partition):
-    """Every client gets the samples that it had in the run at `path`."""
+    """Each client gets the samples that it had in the run at `path`."""
 
     name: ClassVar[str] = "run"
 
     path: str
-    """The run: its folder or its results file."""
+    """The folder of the run, or its results file."""
 
-    def owners(self, labels, domains, clients, random):
-        from mpifl.store import Run  # read on demand: only this partition needs a run
+    def owners(
+        self,
+        labels: np.ndarray,
+        domains: np.ndarray | None,
+        clients: int,
+        random: np.random.Generator,
+    ) -> np.ndarray:
+        from mpifl.store import Run  # only this partition reads runs
 
         run = Run.open(self.path)
-        indices, offsets = run.indices, run.offsets
+        indices = run.indices
+        offsets = run.offsets
         if len(offsets) != clients + 1:
             found = f"{len(offsets) - 1} in {self.path}"
             raise self.refused(
