@@ -1,5 +1,6 @@
 #!/bin/bash
-# Train, then measure the curvature, then make a table: jobs that wait for one another. To be called on a login node.
+# Train, then compute the curvature, then make a table: three jobs, each waiting for the one before.
+# Call it on a login node.
 #
 #   jobs/chain.sh CONFIG.toml OUT [key=value ...]    one run, into OUT; its table is OUT/table.md
 #   jobs/chain.sh --sweep SWEEP.toml TABLE.md        the missing runs of a sweep, and a table of all that are done
@@ -12,7 +13,7 @@ export MPIFL_JOBS
 # shellcheck source=launch.sh
 . "$MPIFL_JOBS/launch.sh"
 
-# after DEPENDENCY ARGUMENTS...: submit a job that waits, and is dropped where what it waits for has failed
+# after DEPENDENCY ARGUMENTS...: submit a job that waits; Slurm drops it if what it waits for fails
 after() {
     sbatch --parsable --kill-on-invalid-dep=yes --dependency="$1" "${@:2}" || exit
 }

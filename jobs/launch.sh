@@ -1,17 +1,22 @@
 # shellcheck shell=bash
-# What the job files share. They set MPIFL_JOBS, the folder of this file, and source this; then
+# What the job files share. They set MPIFL_JOBS, the folder of this file, and source this file. Then
 #
-#   launch RUN COMMAND...    runs COMMAND on all ranks of the job, and ends the job by what RUN says of itself
+#   launch RUN COMMAND...    runs COMMAND on all ranks of the job, and ends the job by the status of RUN:
 #
-# complete: the job has succeeded. stopped: it has a checkpoint, and the job starts itself again; so it does where it was
-# warned of its end before the ranks could hear of it, and where one of its nodes is lost. Anything else is a failure. No
-# launcher's exit code is believed in place of that: some return 0 after a node was lost.
+# complete                     the job succeeds
+# stopped                      there is a checkpoint: the job queues itself again
+# anything else                the job fails, but queues itself again if a node is lost, or if the
+#                              warning of its end came before the ranks could receive it
+#
+# The status is read from the run. The launcher's exit code does not tell: some launchers return 0
+# after a node was lost.
 
 # shellcheck source=site.sh
 . "$MPIFL_JOBS/site.sh"
 # shellcheck disable=SC2086  # several modules
 [ -z "$MODULES" ] || module load $MODULES
-# mpifl is in VENV. Where that is empty it is in the .venv of the checkout, or on the PATH.
+
+# mpifl is in VENV. If VENV is empty, it is in the .venv of the checkout; if there is none, on the PATH.
 if [ -z "$VENV" ] && [ -d "$MPIFL_JOBS/../.venv" ]; then
     VENV=$MPIFL_JOBS/../.venv
 fi
@@ -35,31 +40,31 @@ launch() {
     conclude "$run" "$before" "$code"
 }
 
-# folder_of SWEEP TASK: the folder of one run of a sweep.
+# folder_of SWEEP TASK: print the folder of one run of a sweep.
 folder_of() {
     mpifl sweep "$1" --list --task "$2" | cut -f 3
     return "${PIPESTATUS[0]}"
 }
 
-# Run a command on all ranks, and hand the warning before the job's end (USR1) on to them; then WARNED says when that
-# was. Its exit code.
+# Run a command on all ranks and return its exit code. When the scheduler warns the job of its end
+# (USR1), pass the signal on to the ranks; WARNED is then the time of the warning, else it is empty.
 on_all_ranks() {
     local pid='' code clock='' bell=''
     WARNED=
     command_line "$@"
-    trap 'WARNED=$(date "+%F %T"); echo "jobs: $WARNED the end is near"; hand_on' USR1
+    trap 'WARNED=$(date "+%F %T"); echo "jobs: $WARNED the end is near"; pass_on' USR1
     trap 'echo "jobs: $(date "+%F %T") the job is being ended"' TERM  # Slurm tells the ranks itself
     echo "jobs: $(date '+%F %T') ${LINE[*]}"
     "${LINE[@]}" &
     pid=$!
-    [ -z "$WARNED" ] || hand_on
+    [ -z "$WARNED" ] || pass_on
     if [ -n "${PBS_JOBID:-}" ]; then
         warn_in_time &
         clock=$!
     fi
     wait "$pid"
     code=$?
-    while kill -0 "$pid" 2>/dev/null; do  # it was a signal that ended the wait
+    while kill -0 "$pid" 2>/dev/null; do  # a signal has ended the wait, not the launcher's end
         wait "$pid"
         code=$?
     done
@@ -70,9 +75,10 @@ on_all_ranks() {
     return "$code"
 }
 
-# Send USR1 to the launcher every five seconds, for what it hears before its ranks are there is lost. Where this job has
-# written `launch`'s run, they are there: one that comes after that is the last, lest it kill a rank that is done.
-hand_on() {
+# Send USR1 to the launcher every five seconds, because it loses signals that come before its ranks
+# have started. They have started when the run of `launch` was written by this job. After that, send
+# one more and stop: a later one could kill a rank that has finished.
+pass_on() {
     [ -n "$pid" ] && [ -z "$bell" ] || return
     {
         while [ "$(fingerprint "${run:-}")" = "${before:-}" ] && kill -USR1 "$pid"; do sleep 5; done
@@ -81,7 +87,7 @@ hand_on() {
     bell=$!
 }
 
-# PBS warns nobody: wait until WARNING seconds before the end of the time that the job was given, then send USR1.
+# PBS sends no warning: wait until WARNING seconds before the walltime is over, then send USR1.
 warn_in_time() {
     local limit h m s
     limit=$(qstat -f "$PBS_JOBID" | awk '/Resource_List.walltime/ { print $3 }')
@@ -91,7 +97,7 @@ warn_in_time() {
     wait $! && kill -USR1 $$
 }
 
-# Set LINE: the launcher, its options, and the command. Ranks go where `layout` says, in that order.
+# Set LINE: the launcher, its options, and the command. `layout` says where the ranks go, in order.
 command_line() {
     local hosts ranks
     if [ "$LAUNCHER" = srun ]; then
@@ -99,7 +105,7 @@ command_line() {
         export SLURM_HOSTFILE
         layout | awk '{ for (i = 0; i < $2; i++) print $1 }' >"$SLURM_HOSTFILE"
         ranks=$(wc -l <"$SLURM_HOSTFILE")
-        unset SLURM_NTASKS_PER_NODE  # that is of the job: the server's node may have a rank more
+        unset SLURM_NTASKS_PER_NODE  # the server's node may have one rank more
         LINE=(srun --mpi="$SRUN_MPI" --kill-on-bad-exit=1 --distribution=arbitrary --ntasks="$ranks")
         LINE+=(--cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --export=ALL)
         ((ranks <= ${SLURM_NTASKS:-0})) || LINE+=(--overcommit)  # more GPUs and a server than tasks asked for
@@ -115,8 +121,8 @@ command_line() {
     fi
 }
 
-# "HOST RANKS" for every node. With GPUs: a rank for each, and on the first node one more, the server. Without: the tasks
-# that were asked for, of which the first is the server.
+# Print "HOST RANKS" for every node. With GPUs: a rank for each GPU, and one more on the first node,
+# the server. Without: the tasks that the job asked for; the first is the server.
 layout() {
     local hosts part i counts=()
     if [ -n "${PBS_NODEFILE:-}" ]; then
@@ -137,11 +143,13 @@ layout() {
     done
 }
 
-# What changes whenever a run is written.
+# fingerprint RUN: print what changes whenever the run is written.
 fingerprint() {
     stat -c '%i %Y %s' "$1/results.h5" 2>/dev/null
 }
 
+# conclude RUN FINGERPRINT CODE: end the job by the status of RUN. The launcher has returned CODE; the
+# run had FINGERPRINT before.
 conclude() {
     local run=$1 before=$2 code=$3 status
     status=$(mpifl show "$run" --status) || status=unknown
@@ -156,8 +164,9 @@ conclude() {
     exit $((code ? code : 1))
 }
 
-# Whether Slurm still reaches all nodes of the job. Of its own it notices that one is lost minutes later; ranks and mpirun
-# do at once, and would take the loss for a failure. Where nothing can be started on this node either, it tells nothing.
+# Whether Slurm still reaches all nodes of the job. Slurm itself notices a lost node only minutes
+# later; ranks and mpirun end at once, which looks like a failure of the run. If nothing can be
+# started on this node either, the answer says nothing about the others: true.
 all_nodes_answer() {
     local answers lost
     ((${SLURM_JOB_NUM_NODES:-1} > 1)) || return 0
@@ -169,7 +178,8 @@ all_nodes_answer() {
     return 1
 }
 
-# Start this job again, unless somebody is ending it: a job that is cancelled would come back, one preempted does anyway.
+# Queue this job again, and exit. Not if somebody is ending it: a cancelled job must not come back, and
+# Slurm itself requeues a preempted one.
 again() {
     local me=${SLURM_JOB_ID:-} restarts=${RESTARTS:-${SLURM_RESTART_COUNT:-0}}
     [ -z "${SLURM_ARRAY_JOB_ID:-}" ] || me=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
