@@ -1,7 +1,7 @@
 """A rank that dies, hangs or leaves ends the others though they wait inside MPI, and though the
 launcher does nothing about it.
 
-tests/parallel/test_heartbeat.py has more cases, without MPI.
+tests/parallel/test_monitor.py has more cases, without MPI.
 """
 
 from __future__ import annotations
