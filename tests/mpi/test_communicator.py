@@ -1,19 +1,12 @@
-"""Federation on real ranks, under both MPI libraries; the checks themselves stand in
-programs/collectives.py.
-"""
-
-from pathlib import Path
+"""Communicator on real ranks, under both MPI libraries; the checks stand in calls/collectives.py."""
 
 import pytest
-from mpi.launch import MPIS, launch
-from mpi.programs.collectives import CHECKS
-
-PROGRAMS = Path(__file__).parent / "programs"
+from mpi.calls import collectives
+from mpi.job import MPIS
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("mpi", MPIS)
-def test_a_federation_keeps_its_promises(mpi, ranks):
-    done = launch(mpi, ranks, PROGRAMS / "collectives.py")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [check.__name__ for check in CHECKS]
+def test_every_check_of_the_communicator_holds_on_every_rank(job, mpi, ranks):
+    every = [check.__name__ for check in collectives.CHECKS]
+    assert job(mpi).call(ranks, collectives.check_all) == [every] * ranks

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import socket
-from pathlib import Path
 
 import pytest
-from mpi.launch import MPIS, launch
+from mpi.calls import differing
+from mpi.job import MPIS
 from mpi.running import written
 
 from mpifl import __version__
 
-PROGRAM = Path(__file__).parent / "programs" / "differing.py"
-
 
 @pytest.mark.parametrize("mpi", MPIS)
-def test_a_rank_that_differs_is_named_with_its_host_and_the_difference(tmp_path, mpi):
+def test_a_rank_that_differs_is_named_with_its_host_and_the_difference(job, tmp_path, mpi):
     config = written(
         tmp_path, rounds=1, model={"name": "mlp", "hidden": [32]}, algorithm={"name": "fedavg"}
     )
-    done = launch(mpi, 3, PROGRAM, config, tmp_path, timeout=120)
-    assert done.returncode == 0, done.stderr
-    *_, last = done.stdout.splitlines()
-    said, host = json.loads(last), socket.gethostname()
+    host = socket.gethostname()
+    said, *others = job(mpi).call(3, differing.told, str(config), tmp_path)
+    assert others == [said] * 2
     start, end = (
         f"rank 2 on {host}: ",
         " (so with 1 of 3 ranks); give all ranks the same config, data and software",

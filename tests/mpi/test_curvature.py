@@ -1,32 +1,24 @@
 """Curvature with the data on 1, 2 and 3 real ranks: the same numbers."""
 
-import json
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
-from mpi.launch import ALONE, launch
-
-PROGRAM = Path(__file__).parent / "programs" / "hessians.py"
-
-
-@cache
-def numbers(mpi: str, ranks: int) -> dict:
-    ended = launch(mpi, ranks, PROGRAM)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+import tiny
+from mpi.calls.hessians import numbers
+from mpi.job import on
 
 
-@pytest.mark.parametrize(("mpi", "ranks"), [("mpich", 2), ("openmpi", 3)])
-def test_ranks_share_the_data_and_find_the_same_numbers(mpi, ranks):
-    alone, shared = numbers(ALONE, 1), numbers(mpi, ranks)
-    assert shared.keys() == alone.keys()
-    for name, right in alone.items():
-        assert (
-            np.abs(np.array(shared[name], dtype=float) - np.array(right, dtype=float)).max() < 1e-10
-        ), name
+@pytest.fixture(scope="module")
+def alone() -> dict[str, list]:
+    """What this process finds."""
+    return numbers(tiny.alone())
 
 
-def test_a_source_that_changes_on_one_rank_is_refused_on_all():
-    assert numbers("mpich", 2)["refused"]
+@pytest.mark.parametrize(("mpi", "ranks"), [on("mpich", 2), on("openmpi", 3)])
+def test_ranks_share_the_data_and_find_the_same_numbers(job, alone, mpi, ranks):
+    for found in job(mpi).call(ranks, numbers):
+        assert found.keys() == alone.keys()
+        # a source that changes on one rank is refused on all
+        assert found["refused"]
+        for name, right in alone.items():
+            difference = np.array(found[name], dtype=float) - np.array(right, dtype=float)
+            assert np.abs(difference).max() < 1e-10, name

@@ -2,37 +2,26 @@
 are dealt to.
 """
 
-import json
-from pathlib import Path
-
 import pytest
 import tiny
-from mpi.launch import launch
-from mpi.programs.rules import CASES, PARTLY
+from mpi.calls.rules import CASES, digests
+from mpi.job import MPICH
 
 from mpifl.algorithms import ALGORITHMS
 
-PROGRAM = Path(__file__).parent / "programs" / "rules.py"
-
-
-def results(ranks):
-    done = launch("mpich", ranks, PROGRAM, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+pytestmark = MPICH
 
 
 @pytest.fixture(scope="module")
-def alone():
-    """What this process finds, as it would print it."""
-    return json.loads(
-        json.dumps({name: tiny.digests({**PARTLY, **case}) for name, case in CASES.items()})
-    )
+def alone() -> dict[str, list]:
+    """What this process finds."""
+    return digests(tiny.alone())
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_every_rule_has_the_same_bits_with_some_of_its_clients_away(alone, ranks):
-    got = results(ranks)
-    different = [name for name in CASES if got[name] != alone[name]]
+def test_every_rule_has_the_same_bits_with_some_of_its_clients_away(job, alone, ranks):
+    server, *_ = job("mpich").call(ranks, digests)
+    different = [name for name in CASES if server[name] != alone[name]]
     assert different == []
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import tomli_w
-from mpi.launch import ALONE, MPIS, launch
+from mpi.calls import runs
+from mpi.job import on
 
 from mpifl.plan import cost
 from mpifl.plan.dry_run import dry_run
 from mpifl.runner.schema import raw, resolve
 from mpifl.store import Run
-
-PROGRAM = Path(__file__).parent / "programs" / "runs.py"
 
 DIGITS = {
     "seed": 3,
@@ -57,18 +57,17 @@ CASES = {
     "stops_at_a_target_shared": MLP
     | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "shared"}},
 }
-LAUNCHES = [(mpi, ranks) for mpi in MPIS for ranks in (1, 2, 3, 5)]
+PLACES = [on(mpi, ranks) for mpi in ("mpich", "openmpi") for ranks in (1, 2, 3, 5)]
 OF_ROUNDS = ("round", "sha256", "test_accuracy", "test_loss")
 OF_CLIENTS = ("participated", "loss", "accuracy", "weight")
 
 
-def run_all(folder: Path, mpi: str, ranks: int) -> None:
-    """Every case, run as the launch of one program."""
-    folder.mkdir(parents=True)
+def configs(folder: Path) -> Path:
+    """The folder, new and with a config for every case."""
+    folder.mkdir()
     for name, config in CASES.items():
         (folder / f"{name}.toml").write_text(tomli_w.dumps({"name": name, **config}))
-    done = launch(mpi, ranks, PROGRAM, folder, timeout=120)
-    assert done.returncode == 0, done.stderr
+    return folder
 
 
 def figures(folder: Path) -> dict[str, list]:
@@ -83,15 +82,15 @@ def figures(folder: Path) -> dict[str, list]:
 
 @pytest.fixture(scope="session")
 def reference(once) -> Path:
-    """The folder of every case run without mpirun."""
-    return once("same-bits", lambda folder: run_all(folder, ALONE, 1))
+    """The folder of every case run by this process alone."""
+    return once("same-bits", lambda folder: runs.run_all(tiny.alone(), configs(folder)))
 
 
-@pytest.mark.parametrize(("mpi", "ranks"), LAUNCHES)
+@pytest.mark.parametrize(("mpi", "ranks"), PLACES)
 def test_a_run_has_the_same_bits_on_any_number_of_ranks_under_any_mpi(
-    reference, tmp_path, mpi, ranks
+    job, reference, tmp_path, mpi, ranks
 ):
-    run_all(tmp_path / "runs", mpi, ranks)
+    job(mpi).call(ranks, runs.run_all, configs(tmp_path / "runs"))
     assert Run.open(tmp_path / "runs" / "cnn").provenance["ranks"] == ranks
     got = {name: figures(tmp_path / "runs" / name) for name in CASES}
     assert got == {name: figures(reference / name) for name in CASES}

@@ -15,7 +15,7 @@ import pytest
 import tiny
 import tomli_w
 from matrix import FACTORS, SMALL, impossible, raw
-from mpi.programs.rules import CASES, PARTLY, PERSIST
+from mpi.calls.rules import CASES, PARTLY, PERSIST
 
 from mpifl.algorithms import ALGORITHMS
 from mpifl.config import merge

@@ -1,17 +1,8 @@
-"""Curvature of data shared out over ranks: prints, on rank 0, numbers that must not depend on how
-many there are.
-"""
+"""Curvature of data shared out over ranks: numbers that must not depend on how many there are."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
-
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from curvature.nets import batches, net
 
 from mpifl.curvature import Curvature, Objective, diagonal, lanczos, sharpness, spectrum
@@ -19,8 +10,7 @@ from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
 
 
-def main() -> None:
-    communicator = Communicator()
+def numbers(communicator: Communicator) -> dict[str, list]:
     made = net("cnn with group norm")
     x, y = (torch.cat(part) for part in zip(*batches(), strict=True))
     own = list(
@@ -34,7 +24,7 @@ def main() -> None:
     operator = Curvature(objective, made.weights)
     ends = lanczos(operator, 3, 1, tolerance=1e-6)
     found = diagonal(operator, ends.basis, sizes=operator.sizes, most=12)
-    numbers = {
+    return {
         "loss": [operator.loss, *objective.score(made.weights)],
         "product": operator(
             torch.linspace(-1, 1, operator.dimension, dtype=torch.float64)
@@ -47,8 +37,6 @@ def main() -> None:
         "products": [operator.products],
         "refused": _refusal(communicator, made, own),
     }
-    if communicator.is_server:
-        print(json.dumps(numbers))
 
 
 def _total(communicator: Communicator):
@@ -78,6 +66,3 @@ def _refusal(communicator: Communicator, made, own: list) -> list[str]:
     except BadInput as error:
         said = str(error)
     return ["got" in line for line in communicator.allgather(said)] == [True] * communicator.size
-
-
-main()

@@ -1,11 +1,7 @@
-"""`differing.py CONFIG OUT`: in each case the last rank is given something else; prints what is
-said of it.
-"""
+"""Runs in which the last rank is given something else: what is said of it."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -69,8 +65,6 @@ def said(communicator: Communicator, config: str, out: Path, case: str) -> str:
     return ""
 
 
-if __name__ == "__main__":
-    job = Communicator()
-    found = {case: said(job, sys.argv[1], Path(sys.argv[2]), case) for case in CASES}
-    if job.is_server:
-        print(json.dumps(found))
+def told(communicator: Communicator, config: str, out: Path) -> dict[str, str]:
+    """Case -> what a run says in it."""
+    return {case: said(communicator, config, out, case) for case in CASES}
