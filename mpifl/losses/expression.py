@@ -1,90 +1,99 @@
-"""A config's loss text <-> one loss: terms add, wrappers wrap, as in `mixup(ce, gamma=0.1) +
+"""The text of a loss <-> the loss: terms add and wrappers wrap, as in `mixup(ce, gamma=0.1) +
 man(zeta=0.15)`.
 
-Options are plain values, `true` and `false` among them, or a schedule:
-`man(schedule=cosine(warmup=20))`.
+Options are plain values, among them `true` and `false`, or schedules:
+`man(schedule=cosine(warmup=20))`. The text is parsed as a Python expression and never run.
 """
 
 from __future__ import annotations
 
 import ast
 import warnings
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any
 
 from mpifl.losses.loss import Loss, Sum, Wrapper
-from mpifl.options import BadInput, suggestion, validated
+from mpifl.options import BadInput, option_names, suggestion, validated
 from mpifl.schedules import SCHEDULES, Schedule
+
+Table = Mapping[str, type[Loss]]
+"""name in the text -> class"""
 
 WHERE = "local.loss"
 _LONGEST = 1000
 
 
-def parse(text: str, table: dict[str, type]) -> Any:
-    """The loss that `text` describes: names, calls with options, and `+`; raises BadInput for
-    anything else.
+def parse(text: str, table: Table) -> Loss:
+    """The loss that `text` describes by names, calls with options, and `+`.
 
-    And for a sum of regularisers only, for nothing would be learnt.
+    Raises BadInput for anything else, and for a loss with no term that looks at the labels, from
+    which nothing could be learnt.
     """
     if len(text) > _LONGEST:
-        raise _mistake(f"got {len(text):,} signs, and {_LONGEST:,} are allowed")
+        raise _mistake(f"got {len(text):,} characters, and {_LONGEST:,} are allowed")
     try:
-        loss = _whole(_tree(text), table)
+        loss = _sum(_tree(text), table)
     except (SyntaxError, RecursionError, MemoryError):
         raise _mistake(f"got {text!r}") from None
     if loss.regulariser:
-        terms = {name: kind for name, kind in table.items() if not issubclass(kind, Wrapper)}
-        able = ", ".join(name for name, kind in terms.items() if not kind().regulariser)
+        able = ", ".join(name for name, kind in table.items() if _looks_at_labels(kind))
         raise BadInput(
             f"{WHERE}: expected a term that looks at the labels, one of {able}; got {text!r}"
         )
     return loss
 
 
-def _tree(text: str) -> ast.expr:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # Python's, of what is refused anyway
-            return ast.parse(text.strip(), mode="eval").body
-    except ValueError:  # as for a NUL
-        raise SyntaxError from None
+def _looks_at_labels(kind: type[Loss]) -> bool:
+    return not issubclass(kind, Wrapper) and not kind().regulariser
 
 
-def render(loss: Loss | Sum, table: dict[str, type]) -> str:
-    """The text that gives `loss` again, every option in it."""
+def render(loss: Loss, table: Table) -> str:
+    """The text that `parse` reads as `loss`, with every option in it."""
     if isinstance(loss, Sum):
         return " + ".join(render(term, table) for term in loss.terms)
-    return _call(loss, table, [render(loss.loss, table)] if isinstance(loss, Wrapper) else [])
+    inner = [render(loss.loss, table)] if isinstance(loss, Wrapper) else []
+    return _call(loss, table, inner)
 
 
-def _call(part: Any, table: dict[str, type], inner: list[str]) -> str:
+def _call(part: Loss | Schedule, table: Mapping[str, type], inner: list[str]) -> str:
+    """`name(inner, option=value)`."""
     name = next(name for name, kind in table.items() if type(part) is kind)
-    options = {field.name: getattr(part, field.name) for field in fields(part)}
-    if isinstance(part, Wrapper):
-        del options["loss"]
-    arguments = ", ".join(
-        [*inner, *(f"{name}={_literal(value)}" for name, value in options.items())]
-    )
-    return f"{name}({arguments})" if arguments else name
+    arguments = list(inner)
+    for option in option_names(type(part)):
+        if not (isinstance(part, Wrapper) and option == "loss"):
+            arguments.append(f"{option}={_literal(getattr(part, option))}")
+    return f"{name}({', '.join(arguments)})" if arguments else name
 
 
 def _literal(value: Any) -> str:
     if isinstance(value, Schedule):
         return _call(value, SCHEDULES, [])
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)
 
 
-def _whole(tree: ast.expr, table: dict[str, type]) -> Any:
-    terms = [_term(node, table) for node in _terms(tree)]
-    return terms[0] if len(terms) == 1 else Sum(terms=tuple(terms))
+def _tree(text: str) -> ast.expr:
+    """The syntax tree of a text. Raises SyntaxError."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about texts that are refused anyway
+            return ast.parse(text.strip(), mode="eval").body
+    except ValueError:  # a NUL character
+        raise SyntaxError from None
 
 
-def _terms(node: ast.expr) -> list[ast.expr]:
+def _sum(tree: ast.expr, table: Table) -> Loss:
+    terms = tuple(_term(node, table) for node in _summands(tree))
+    return terms[0] if len(terms) == 1 else Sum(terms=terms)
+
+
+def _summands(node: ast.expr) -> list[ast.expr]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return [*_terms(node.left), *_terms(node.right)]
+        return [*_summands(node.left), *_summands(node.right)]
     return [node]
 
 
-def _term(node: ast.expr, table: dict[str, type]) -> Any:
+def _term(node: ast.expr, table: Table) -> Loss:
     call = _as_call(node)
     if not isinstance(call.func, ast.Name):
         raise _mistake(f"got {ast.unparse(node)!r}")
@@ -96,43 +105,50 @@ def _term(node: ast.expr, table: dict[str, type]) -> Any:
     if issubclass(table[name], Wrapper):
         if len(call.args) != 1:
             raise _mistake(f"got {ast.unparse(node)!r}, but {name} wraps one loss: {name}(ce)")
-        options["loss"] = _whole(call.args[0], table)
+        options["loss"] = _sum(call.args[0], table)
     elif call.args:
         raise _mistake(f"got {ast.unparse(node)!r}, whose options lack names")
     return validated(table[name], options, where)
 
 
 def _as_call(node: ast.expr) -> ast.Call:
+    """`ce` as `ce()`."""
     return node if isinstance(node, ast.Call) else ast.Call(node, [], [])
 
 
 def _options(call: ast.Call, where: str) -> dict[str, Any]:
-    try:
-        options = {
-            keyword.arg: _value(keyword.value, f"{where}.{keyword.arg}")
-            for keyword in call.keywords
-        }
-    except (ValueError, TypeError) as error:
-        if isinstance(error, BadInput):
+    options: dict[str, Any] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None or keyword.arg in options:
+            problem = "unpacks options" if keyword.arg is None else "gives an option twice"
+            raise _mistake(f"got {ast.unparse(call)!r}, which {problem}")
+        try:
+            options[keyword.arg] = _value(keyword.value, f"{where}.{keyword.arg}")
+        except BadInput:
             raise
-        what = f"plain values, nor schedules ({', '.join(SCHEDULES)})"
-        raise _mistake(f"got {ast.unparse(call)!r}, whose options are not {what}") from None
-    if len(options) < len(call.keywords):
-        raise _mistake(f"got {ast.unparse(call)!r}, which gives an option twice")
+        except (ValueError, TypeError):  # of literal_eval
+            raise _mistake(
+                f"got {ast.unparse(call)!r}, whose options are not plain values, nor schedules "
+                f"({', '.join(SCHEDULES)})"
+            ) from None
     return options
 
 
 def _value(node: ast.expr, where: str) -> Any:
     call = _as_call(node)
-    name = call.func.id if isinstance(call.func, ast.Name) else None
-    if name in SCHEDULES:
-        if call.args:
-            raise _mistake(f"got {ast.unparse(call)!r}, whose options lack names")
-        return validated(SCHEDULES[name], _options(call, where), where)
-    if name in ("true", "false") and node is call.func:
-        return name == "true"
-    value = ast.literal_eval(node)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(call.func, ast.Name):
+        name = call.func.id
+        if name in SCHEDULES:
+            return _schedule(name, call, where)
+        if name in ("true", "false") and node is call.func:
+            return name == "true"
+    return ast.literal_eval(node)
+
+
+def _schedule(name: str, call: ast.Call, where: str) -> Schedule:
+    if call.args:
+        raise _mistake(f"got {ast.unparse(call)!r}, whose options lack names")
+    return validated(SCHEDULES[name], _options(call, where), where)
 
 
 def _mistake(got: str) -> BadInput:

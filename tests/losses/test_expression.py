@@ -139,7 +139,7 @@ MISTAKES = {
     "ce + man(pooled=truth)": "whose options are not plain values, nor schedules (constant, exponential,",
     "ce + man(pooled='true')": "man.pooled: expected a valid boolean; got 'true'",
     "ce + man(zeta=1, zeta=2)": "which gives an option twice",
-    "ce + man(**{'zeta': 1})": "unknown key",
+    "ce + man(**{'zeta': 1})": "which unpacks options",
     "stochdepth(ce, keep=0.0)": "stochdepth.keep: expected greater than 0; got 0.0",
     "man": "expected a term that looks at the labels, one of ce, fedlc; got 'man'",
     "mixup(man + prox) + gradaug": "expected a term that looks at the labels, one of ce, fedlc",
