@@ -207,6 +207,13 @@ def test_a_dict_may_hold_instances_in_place_of_tables():
     assert schema.text(resolve(schema.text(got))) == schema.text(got)
 
 
+def test_a_config_made_in_python_is_checked_for_what_does_not_go_together():
+    good = schema.Config(model=Mlp(hidden=(8,)))
+    assert schema.resolve(good) == good
+    with pytest.raises(BadInput, match="local.nesterov: expected a local.momentum above 0"):
+        schema.resolve(schema.Config(local=Local(nesterov=True)))
+
+
 @options
 class Halved(FedAvg):
     """An algorithm that the tables do not have."""

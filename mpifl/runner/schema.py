@@ -178,12 +178,15 @@ def raw(path: str, assignments: Sequence[str]) -> dict:
     return configs.override(stored, assignments)
 
 
-def resolve(raw: dict) -> Config:
-    """The checked config of a raw one, in which sections may be tables or instances.
+def resolve(raw: dict[str, Any] | Config) -> Config:
+    """The checked config of a raw one, whose sections may be tables or instances.
 
-    Raises BadInput at the first mistake that can be seen without the data.
+    A Config is checked too, for what does not go together. Raises BadInput at the first mistake
+    that can be seen without the data.
     """
-    config = validated(Config, configs.renamed(raw))
+    if isinstance(raw, dict):
+        raw = configs.renamed(raw)
+    config = validated(Config, raw)
     for check in _CHECKS:
         check(config)
     return config

@@ -1,4 +1,4 @@
-"""Rules, losses, gradients and models that do not go together: refused with one line before
+"""Algorithms, losses, gradients and models that do not go together: refused with one line before
 anything is made.
 """
 
@@ -64,7 +64,7 @@ REFUSED = {
         {"algorithm": {"name": "fedavg", "server_optimizer": {"name": "adam", "beta1": 1.0}}},
         "algorithm.server_optimizer.beta1: expected less than 1; got 1.0",
     ),
-    "a server step where there is none": (
+    "a server optimizer where there is none": (
         {"algorithm": {"name": "feddyn", "server_optimizer": "adam"}},
         "algorithm.server_optimizer: expected an option of feddyn; got one of fedavg, fedprox, "
         "scaffold, fednova; allowed: "
@@ -86,7 +86,7 @@ REFUSED = {
         {"local": {"loss": "ce(smoothing=1.5)"}},
         "local.loss: ce.smoothing: expected less than or equal to 1; got 1.5",
     ),
-    "an unknown rule": (
+    "an unknown algorithm": (
         {"algorithm": "fedavgg"},
         "algorithm.name: unknown name 'fedavgg'; did you mean fedavg?",
     ),

@@ -7,17 +7,24 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+from decimal import Decimal
+from pathlib import Path
 
+import numpy as np
 import pytest
 from fuzzing import damaged, no_loop, outcome
-from strange import LINES, NUMBERS, TEXT, VALUES, changed, key
+from strange import LINES, NUMBERS, SECTIONS, TEXT, VALUES, changed, key
 
 from mpifl import config
+from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.fedopt import Adam
 from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse, render
 from mpifl.options import BadInput
 from mpifl.runner import build, schema
+from mpifl.runner.schema import Config
+from mpifl.schedules import Cosine
 
 
 def understood(raw: dict) -> None:
@@ -203,6 +210,47 @@ def test_every_wrong_value_of_every_option_is_refused_in_one_line_or_right():
             for value in [*NUMBERS[::2], "true", "'x'", "[1, 'a']", "{}"]:
                 text = TEXT.replace(line, f"{line.split(' =')[0]} = {value}", 1)
                 outcome(lambda text=text: understood(config.parse(text, "text")), text)
+
+
+NOT_FROM_TOML = [
+    None,
+    object(),
+    int,
+    Config,
+    print,
+    b"cnn",
+    {1, 2},
+    {1: 2},
+    {None: 3},
+    {"name": None},
+    {"name": "cnn", 4: 5},
+    (),
+    (1, "x"),
+    10**30,
+    -(10**30),
+    float("nan"),
+    1j,
+    Decimal("0.5"),
+    Path("x"),
+    np.float64(0.5),
+    np.int64(3),
+    np.bool_(True),
+    np.ones(2),
+    np.array(["cnn"]),
+    Adam(),
+    Cosine(),
+    FedAvg(),
+]
+
+
+def test_every_python_object_in_a_dict_is_refused_in_one_line_or_lasts():
+    places = [*config.flat(config.parse(TEXT, "text")), *SECTIONS[1:], "local.loss", "x", "model.x"]
+    for place in places:
+        for value in NOT_FROM_TOML:
+            raw = value
+            for name in reversed(place.split(".")):
+                raw = {name: raw}
+            outcome(lambda raw=raw: understood(raw), raw)
 
 
 @pytest.mark.parametrize(
