@@ -74,7 +74,7 @@ def check_run(
 
 
 def check_array(name: str, array: Any, kinds: str, lengths: Lengths) -> None:
-    """Raise ValueError unless `array` has these lengths and a dtype of these kinds, such as "if"."""
+    """Raise ValueError unless `array` has these lengths and a dtype of these kinds: "if" ..."""
     if not _fits(array, kinds, lengths):
         raise ValueError(f"{name} is {getattr(array, 'dtype', array)!s} {list(np.shape(array))}")
 

@@ -1,4 +1,4 @@
-"""A small run whose every value tells its round, so that a torn or stale read shows."""
+"""A small run in which every value tells its round: a read of mixed or old values is noticed."""
 
 from pathlib import Path
 

@@ -1,6 +1,4 @@
-"""Runs that version 0.1.0 wrote: they open, show and resume, to the weights that 0.1.0 came to
-itself.
-"""
+"""Runs that version 0.1.0 wrote: they open, show, and resume to the same weights as under 0.1.0."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The seal: nothing but what mpifl wrote reaches libhdf5, and whoever else reads the file does not
-notice it.
-"""
+"""Checksums: libhdf5 sees only what mpifl wrote, and other programs read the files as usual."""
 
 import ast
 import io

@@ -1,5 +1,5 @@
-"""Whatever becomes of a file of a run or of packed data, it reads as it was or is refused, and
-nothing is changed.
+"""A damaged or strange file of a run, or of packed data, reads as before or is refused; nothing is
+changed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def digest(value: object) -> str:
-    """Of everything in nested containers and arrays."""
+    """SHA-256 of everything in nested containers and arrays."""
     arrays = {"default": lambda a: a.tolist()}
     return hashlib.sha256(pickle.dumps(plain(value, arrays))).hexdigest()
 

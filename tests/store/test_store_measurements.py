@@ -1,6 +1,4 @@
-"""Findings: kept whole, read again, never mixed up with another run's, and gone with the run that
-they are about.
-"""
+"""Findings: written whole, read again, refused for another run, and removed with their run."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""pack: one file that reads as the folder did, when the folder has gone."""
+"""pack: one file that reads like the folder, also without the folder."""
 
 import shutil
 

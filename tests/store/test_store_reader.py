@@ -1,6 +1,4 @@
-"""Run: a run is read wherever it lies, by anybody, without a lock or a trace; anything else is
-refused in one line.
-"""
+"""Run: a run opens from any place, without locks or writes; all else is refused in one line."""
 
 import fcntl
 import os

@@ -1,5 +1,5 @@
-"""Store.resume: k rounds, a stop, and n - k rounds are n rounds; what is not this run is refused
-and left alone.
+"""Store.resume: a resumed run equals one that was never stopped; any other run is refused and left
+as it is.
 """
 
 import os

@@ -1,5 +1,5 @@
-"""Store: what is appended is what is read; the folder is taken carefully and given up when another
-takes it.
+"""Store: rows and weights are read as they were written; a folder has one writer, the last to claim
+it.
 """
 
 import os
