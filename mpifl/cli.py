@@ -7,15 +7,20 @@ import click
 from mpifl import __version__
 from mpifl.commands.arguments import HELP
 from mpifl.commands.configs import configs
+from mpifl.commands.curves import curves
 from mpifl.commands.data import data
 from mpifl.commands.doctor import doctor
+from mpifl.commands.features import features
+from mpifl.commands.hessian import hessian
 from mpifl.commands.jobs import jobs
+from mpifl.commands.landscape import landscape
 from mpifl.commands.pack import pack
 from mpifl.commands.plan import plan
 from mpifl.commands.run import run
 from mpifl.commands.sections import Sections
 from mpifl.commands.show import show
 from mpifl.commands.sweep import sweep
+from mpifl.commands.table import table
 
 _EPILOG = """
 Exit codes: 0 done; 1 an unforeseen error (its traceback names rank, round and client); 2 bad input;
@@ -43,6 +48,6 @@ def main() -> None:
 
 main.add_section("Run", run, sweep)
 main.add_section("Before a run", configs, plan)
-main.add_section("After a run", show, pack)
+main.add_section("After a run", show, table, curves, features, hessian, landscape, pack)
 main.add_section("Data", data)
 main.add_section("Cluster", doctor, jobs)

@@ -2,6 +2,6 @@
 models looked at again.
 
 Nothing here trains or writes into a run, and numbers come back as numpy arrays. The commands are in
-`analysis/`, whose README shows a notebook's way. Only `revisit` and `features` need torch, only
+`analysis/`, whose README shows a notebook's way. Only `reload_run` and `features` need torch, only
 `drawing` and `surfaces` matplotlib, only `page` plotly.
 """

@@ -2,9 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from mpifl.analysis.runs.groups import Group
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """click's context settings of every command"""
 
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[key.path=value]...")
+
+RUNS = click.argument("runs", nargs=-1)
+BY = click.option("--by", default="", metavar="KEY,KEY", help="Group by these options alone.")
+LABELS = click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="TEXT",
+    help="What to call a group; once for each group.",
+)
+DATA_PATH = click.option(
+    "--data-path", default="", help="The packed data set, if it has moved since the run."
+)
+UNFINISHED = click.option(
+    "--unfinished", is_flag=True, help="Accept a run that is still being written."
+)
+
+
+def split(text: str) -> list[str]:
+    """The names in a list with commas.
+
+    >>> split("loss, accuracy,")
+    ['loss', 'accuracy']
+    """
+    names = [name.strip() for name in text.split(",")]
+    return [name for name in names if name]
+
+
+def open_groups(runs: Sequence[str], by: str, labels: Sequence[str]) -> list[Group]:
+    """The runs at these paths as groups; prints to stderr what each group is. Raises BadInput."""
+    from mpifl.analysis.runs.groups import group, open_runs
+    from mpifl.terminal import say
+
+    groups = group(open_runs(runs), split(by), labels)
+    for found in groups:
+        seeds = ", ".join(str(run.seed) for run in found.runs)
+        noun = "run, seed" if len(found) == 1 else "runs, seeds"
+        say(f"{found.label}: {len(found)} {noun} {seeds}", error=True)
+    return groups

@@ -32,7 +32,8 @@ def configs(out: Path, force: bool) -> None:
     """
     with one_line_errors():
         from mpifl.commands.shipped import write_configs
+        from mpifl.terminal import say
 
         written = write_configs(out, force)
-        click.echo(f"{len(written)} files written to {out}; {out / 'README.md'} lists them")
-        click.echo(f"next: mpirun -n 3 mpifl run {out / 'demo.toml'}")
+        say(f"{len(written)} files written to {out}; {out / 'README.md'} lists them")
+        say(f"next: mpirun -n 3 mpifl run {out / 'demo.toml'}")

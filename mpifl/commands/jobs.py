@@ -32,9 +32,10 @@ def jobs(out: Path, force: bool) -> None:
     """
     with one_line_errors():
         from mpifl.commands.shipped import virtual_environment, write_jobs
+        from mpifl.terminal import say
 
         written = write_jobs(out, force)
-        click.echo(f"{len(written)} files written to {out}")
-        click.echo(f"they use the mpifl of {virtual_environment() or 'the PATH'}")
-        click.echo(f"next: edit {out / 'site.sh'} for your cluster; read {out / 'README.md'}; then")
-        click.echo(f"  sbatch -n 5 {out / 'train.sbatch'} CONFIG.toml RUN")
+        say(f"{len(written)} files written to {out}")
+        say(f"they use the mpifl of {virtual_environment() or 'the PATH'}")
+        say(f"next: edit {out / 'site.sh'} for your cluster; read {out / 'README.md'}; then")
+        say(f"  sbatch -n 5 {out / 'train.sbatch'} CONFIG.toml RUN")

@@ -27,5 +27,6 @@ def pack(run: str, out: Path, force: bool) -> None:
     """
     with one_line_errors():
         from mpifl.store import pack
+        from mpifl.terminal import say
 
-        click.echo(f"written to {pack(run, out, force)}")
+        say(f"written to {pack(run, out, force)}")

@@ -31,20 +31,21 @@ def imports_for_ranks(mpi: bool = True) -> Iterator[None]:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Run inside this what a command does without MPI.
+    """Do inside this what a command without MPI does.
 
-    Bad input and a file system that refuses end in one line and exit code 2. A reader who has gone
-    (`mpifl show RUN | head`) ends the command without a word.
+    Bad input, a file system that refuses, and output that cannot be written end in one line and
+    exit code 2. A reader who has gone (`mpifl show RUN | head`) ends the command without a word.
     """
     from mpifl.options import BadInput
+    from mpifl.terminal import output_failure, say
 
     try:
         yield
+        failure = output_failure()
+        if failure is not None:
+            raise failure
     except BrokenPipeError:
-        sys.stdout = None
         sys.exit(BROKEN_PIPE)
     except (BadInput, OSError) as error:
-        from mpifl.terminal import say
-
         say(f"mpifl: {error}", error=True)
         sys.exit(BAD_INPUT)

@@ -28,9 +28,11 @@ def show(run: str, config: bool, status: bool) -> None:
     with one_line_errors():
         from mpifl.analysis.runs import summary
         from mpifl.store import Run
+        from mpifl.terminal import page, say
 
         opened = Run.open(run)
         if status:
-            click.echo(opened.status)
+            say(opened.status)
         else:
-            summary.show(opened, config=config)
+            with page(colours=True) as console:
+                summary.show(opened, console, config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from mpifl.data import packed
 from mpifl.data.dataset import Dataset
 from mpifl.data.sources import SOURCES
 from mpifl.options import BadInput, suggestion
-from mpifl.terminal import console_for, facts, show, table
+from mpifl.terminal import facts, say, say_table, table
 
 
 def pack_source(
@@ -45,7 +44,7 @@ def list_sources() -> None:
     made = facts()
     for name, source in SOURCES.items():
         made.add_row(name, source.summary)
-    show(console_for(sys.stdout), "mpifl data NAME, of:", made)
+    say_table("mpifl data NAME, of:", made)
 
 
 def summarise(dataset: Dataset, out: Path) -> None:
@@ -62,7 +61,6 @@ def summarise(dataset: Dataset, out: Path) -> None:
         made.add_row(
             f"domain {domain}", *(f"{np.count_nonzero(split.domains == d):,}" for split in splits)
         )
-    console = console_for(sys.stdout)
-    show(console, f"{dataset.name}: {dataset.source}", made)
-    console.print(f"images {' x '.join(map(str, dataset.shape))}, checksum {dataset.checksum[:16]}")
-    console.print(f'written to {out}; in a config:  data.path = "{out}"', soft_wrap=True)
+    say_table(f"{dataset.name}: {dataset.source}", made)
+    say(f"images {' x '.join(map(str, dataset.shape))}, checksum {dataset.checksum[:16]}")
+    say(f'written to {out}; in a config:  data.path = "{out}"')

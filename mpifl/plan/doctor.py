@@ -15,13 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import torch
-from rich.console import Console
 
 import mpifl
 from mpifl.parallel import launcher
-from mpifl.terminal import console_for, facts, show, size, table
+from mpifl.terminal import facts, say, say_paragraph, say_table, size, table
 
 if TYPE_CHECKING:
     from mpifl.parallel.benchmark import Timed
@@ -69,7 +67,7 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
 
 def _warn(text: str) -> None:
     if launcher.is_first():
-        click.echo(f"mpifl doctor: {text}", err=True)
+        say(f"mpifl doctor: {text}", error=True)
 
 
 def _refuse(text: str) -> int:
@@ -97,19 +95,18 @@ def _examine(
     device = choose_device(config, job)
     message = _message(job, config) if path else None
     rows = job.gather(_facts(job, device, threads))
-    console = console_for(sys.stdout)
     if job.is_server:
-        _print_ranks(console, rows)
+        _print_ranks(rows)
     if job.size > 1:
         timed = [
             ("", benchmark.measure(job, count, count)) for count in benchmark.sizes(1e6 * megabytes)
         ]
         timed += [(config.name, benchmark.measure(job, *message))] if message else []
         if job.is_server:
-            _print_timed(console, timed)
+            _print_timed(timed)
     if job.is_server:
         for note in _notes(job, rows):
-            console.print(note)
+            say_paragraph(note)
     return 0
 
 
@@ -156,7 +153,7 @@ def _facts(job: Communicator, device: torch.device, threads: int) -> dict[str, A
     }
 
 
-def _print_ranks(console: Console, rows: list[dict[str, Any]]) -> None:
+def _print_ranks(rows: list[dict[str, Any]]) -> None:
     made = facts()
     for name in rows[0]["same"]:
         made.add_row(name, _alike([row["same"][name] for row in rows]))
@@ -164,7 +161,7 @@ def _print_ranks(console: Console, rows: list[dict[str, Any]]) -> None:
         values = [row["slurm"][name] for row in rows]
         if any(value is not None for value in values):
             made.add_row(f"SLURM_{name}", _alike([value or "unset" for value in values]))
-    show(console, "software", made)
+    say_table("software", made)
     made = table(
         "rank", "role", "host", "pid", "device", "CUDA_VISIBLE_DEVICES", "cores", "threads", texts=6
     )
@@ -178,7 +175,7 @@ def _print_ranks(console: Console, rows: list[dict[str, Any]]) -> None:
             str(len(row["cores"])),
             f"{after}" if before == after else f"{before}, set to {after}",
         )
-    show(console, f"{len(rows)} rank{'s' * (len(rows) > 1)} in one job", made)
+    say_table(f"{len(rows)} rank{'s' * (len(rows) > 1)} in one job", made)
     made = table("host", "ranks", "GPUs seen", "free in /dev/shm")
     for host, there in _by_host(rows).items():
         made.add_row(
@@ -187,10 +184,10 @@ def _print_ranks(console: Console, rows: list[dict[str, Any]]) -> None:
             str(max(r["gpus"] for r in there)),
             size(min(r["shm"] for r in there)),
         )
-    show(console, "hosts", made)
+    say_table("hosts", made)
 
 
-def _print_timed(console: Console, timed: list[tuple[str, Timed]]) -> None:
+def _print_timed(timed: list[tuple[str, Timed]]) -> None:
     made = table("", "Bcast", "ms", "GB/s", "Reduce (int64)", "ms", "GB/s")
     for name, t in timed:
         down, up = t.broadcast / t.broadcast_seconds / 1e9, t.reduce / t.reduce_seconds / 1e9
@@ -198,7 +195,7 @@ def _print_timed(console: Console, timed: list[tuple[str, Timed]]) -> None:
         made.add_row(
             name, size(t.broadcast), ms[0], f"{down:.2g}", size(t.reduce), ms[1], f"{up:.2g}"
         )
-    show(console, "messages (medians, of the slowest rank)", made)
+    say_table("messages (medians, of the slowest rank)", made)
 
 
 def _notes(job: Communicator, rows: list[dict[str, Any]]) -> Iterator[str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from mpifl.options import BadInput
 from mpifl.parallel.devices import device_for, settle, threads_of
@@ -17,7 +15,7 @@ from mpifl.plan import cost
 from mpifl.plan.dry_run import DryRun, dry_run
 from mpifl.plan.profile import Profile, measure, on_gpu, resident
 from mpifl.runner import schema
-from mpifl.terminal import console_for, duration, facts, show, size, table
+from mpifl.terminal import duration, facts, say, say_paragraph, say_table, size, table
 
 _ROW_EACH = 40  # up to so many clients have a row each
 _QUANTILES = {"least": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "most": 100}
@@ -38,13 +36,11 @@ def plan(
     measured = measure(planned) if timing else None
     peak = resident()
     loads = cost.loads(planned, [ranks] if ranks else _ranks(planned))
-    console = console_for(sys.stdout)
-    console.out(schema.text(config), highlight=False)
-    _partition(console, planned)
-    _messages(console, planned, loads[0])
+    say(schema.text(config))
+    _partition(planned)
+    _messages(planned, loads[0])
     states = cost.remembered(planned, loads[0].cohort)
     _memory(
-        console,
         planned,
         measured,
         ranks or _NODE,
@@ -52,9 +48,9 @@ def plan(
         process and process[0],
         measured and peak and peak[1],
     )
-    _rounds(console, planned, measured, loads)
+    _rounds(planned, measured, loads)
     for note in _notes(planned, measured, device, missing, loads):
-        console.print(note)
+        say_paragraph(note)
 
 
 def _ranks(planned: DryRun) -> list[int]:
@@ -73,7 +69,7 @@ def _device(config: schema.Config) -> tuple[torch.device, bool]:
         return torch.device("cpu"), True
 
 
-def _partition(console: Console, planned: DryRun) -> None:
+def _partition(planned: DryRun) -> None:
     clients, data = planned.clients, planned.data
     counts, sizes = clients.counts(), clients.sizes
     share = 100 * counts.max(1) / np.maximum(sizes, 1)
@@ -94,7 +90,7 @@ def _partition(console: Console, planned: DryRun) -> None:
     )
     for name, row in zip(names, rows, strict=True):
         made.add_row(name, *_figures(row))
-    show(console, title, made)
+    say_table(title, made)
 
 
 def _figures(row: Sequence[float]) -> Iterator[str]:
@@ -102,7 +98,7 @@ def _figures(row: Sequence[float]) -> Iterator[str]:
     yield from (f"{samples:,.0f}", f"{classes:,.0f}", f"{share:.0f} %", f"{steps:,.0f}")
 
 
-def _messages(console: Console, planned: DryRun, load: cost.Load) -> None:
+def _messages(planned: DryRun, load: cost.Load) -> None:
     net, config = planned.clients.net, planned.config
     sent, state = cost.traffic(planned, load.cohort), planned.state.flat()
     kept, written = cost.stored(planned)
@@ -127,7 +123,7 @@ def _messages(console: Console, planned: DryRun, load: cost.Load) -> None:
         f"{size(cost.size_of(state))}: {_names(state)}" if state else "nothing",
     )
     made.add_row("on disk", f"{size(written)} of weights, of {kept} round{_s(kept)}")
-    show(console, f"messages of a round of {_mean(load.cohort)} clients", made)
+    say_table(f"messages of a round of {_mean(load.cohort)} clients", made)
 
 
 def _names(vectors: Iterable[str]) -> str:
@@ -136,7 +132,6 @@ def _names(vectors: Iterable[str]) -> str:
 
 
 def _memory(
-    console: Console,
     planned: DryRun,
     measured,
     ranks: int,
@@ -171,12 +166,10 @@ def _memory(
         made.add_row(f"what all clients remember, and the round's anew, {where}", size(states))
     held = 0 if folder else states
     made.add_row(f"a node of {ranks} rank{_s(ranks)}", size(ranks * one + data + server + held))
-    show(console, "memory", made)
+    say_table("memory", made)
 
 
-def _rounds(
-    console: Console, planned: DryRun, measured: Profile | None, loads: list[cost.Load]
-) -> None:
+def _rounds(planned: DryRun, measured: Profile | None, loads: list[cost.Load]) -> None:
     rounds = planned.config.rounds
     times = ("a round", f"{rounds:,} rounds") if measured else ()
     made = table("ranks", "workers", "its clients", "its steps", *times)
@@ -192,8 +185,7 @@ def _rounds(
             row += [f"{one:.3g} s", duration(whole)]
         made.add_row(*row)
     load = loads[0]
-    show(
-        console,
+    say_table(
         f"a round: {_mean(load.cohort)} clients, {load.steps:,.0f} steps; and the worker with the most",
         made,
     )

@@ -4,13 +4,10 @@ needed.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-
-import click
 
 from mpifl.data import packed
 from mpifl.options import BadInput
@@ -18,7 +15,7 @@ from mpifl.runner import schema
 from mpifl.store import Run, compatibility
 from mpifl.store.run_folder import RESULTS
 from mpifl.sweep.grid import Cell, read
-from mpifl.terminal import console_for, show, table
+from mpifl.terminal import say, say_table, table
 
 DONE, PARTIAL, MISSING = "done", "partial", "missing"
 
@@ -47,7 +44,7 @@ def overview(path: Path) -> None:
         made.add_row(str(number), cell.name, state.state, rounds, accuracy, state.status)
     counts = Counter(state.state for state in states)
     told = ", ".join(f"{counts[name]} {name}" for name in (DONE, PARTIAL, MISSING))
-    show(console_for(sys.stdout), f"{len(cells)} runs in {cells[0].out.parent}: {told}", made)
+    say_table(f"{len(cells)} runs in {cells[0].out.parent}: {told}", made)
 
 
 def lines(path: Path, task: int | None) -> None:
@@ -58,7 +55,7 @@ def lines(path: Path, task: int | None) -> None:
     numbers = range(len(cells)) if task is None else [_checked(task, cells)]
     states = _states([cells[number] for number in numbers])
     for number, state in zip(numbers, states, strict=True):
-        click.echo(f"{number}\t{state.state}\t{cells[number].out}")
+        say(f"{number}\t{state.state}\t{cells[number].out}")
 
 
 def missing(path: Path) -> None:
@@ -74,9 +71,9 @@ def missing(path: Path) -> None:
         if _state(*found).state != DONE
     ]
     if left:
-        click.echo(ranges(left))
+        say(ranges(left))
     else:
-        click.echo(f"mpifl: all {len(cells)} runs of {path} are done", err=True)
+        say(f"mpifl: all {len(cells)} runs of {path} are done", error=True)
 
 
 def find(path: Path, number: int) -> tuple[Cell, bool]:

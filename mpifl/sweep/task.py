@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner import exit_codes, session
 from mpifl.sweep import status
+from mpifl.terminal import say
 
 
 def main(path: Path, number: int) -> int:
@@ -33,5 +32,5 @@ def _task(communicator: Communicator, path: Path, number: int) -> int:
             communicator, cell.base, cell.assignments, cell.out, resume=True, force=False
         )
     if communicator.is_server:
-        click.echo(f"mpifl: {cell.out} is done")
+        say(f"mpifl: {cell.out} is done")
     return 0

@@ -2,8 +2,6 @@
 something.
 """
 
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +10,6 @@ from click.testing import CliRunner
 
 from mpifl.cli import main
 from mpifl.store import Run
-
-SCRIPTS = Path(__file__).parents[2] / "analysis"
 
 CONFIG = """
 name = "small"
@@ -76,17 +72,16 @@ def opened(folder) -> Callable[[str], Run]:
 
 
 @pytest.fixture
-def script(folder, monkeypatch, tmp_path, capsys):
-    """script(name, *arguments) -> exit code, stdout, stderr: run among the runs, in an empty folder
-    of its own.
+def command(folder, monkeypatch, tmp_path, capsys):
+    """command(name, *arguments) -> exit code, stdout, stderr: a subcommand of mpifl among the runs,
+    in an empty folder of its own.
     """
 
     def run(name: str, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.chdir(tmp_path)
-        arguments = [str(folder / word) if word in RUNS else word for word in arguments]
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        words = [str(folder / word) if word in RUNS else word for word in arguments]
         with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+            main([name, *words], prog_name="mpifl")
         return ended.value.code, *capsys.readouterr()
 
     return run

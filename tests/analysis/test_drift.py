@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpifl.analysis.clients.drift import DIMENSIONS, agreement, drift, slices
-from mpifl.analysis.models.reload import revisit
+from mpifl.analysis.models.reload import reload_run
 from mpifl.options import BadInput
 
 
@@ -74,7 +74,7 @@ def test_cohorts_of_unlike_sizes_are_filled_up(opened):
 
 def test_round_1_begins_from_the_initial_weights(opened):
     run = opened("first")
-    initial, _ = revisit(run).initial()
+    initial, _ = reload_run(run).initial()
     found = drift(run, initial=initial)
     assert found["round"].tolist() == [1]
     assert found["drift_whole"][0] == pytest.approx(direct(run, 1, initial)["drift"], rel=1e-6)

@@ -6,20 +6,20 @@ import torch
 
 from mpifl.analysis.clients.features import (
     DIMENSIONS,
+    count_models,
     effective_rank,
     features,
-    models,
     spectrum,
     subset,
 )
 from mpifl.analysis.hessian.metrics import GLOBAL
-from mpifl.analysis.models.reload import revisit
+from mpifl.analysis.models.reload import reload_run
 from mpifl.options import BadInput
 
 
 @pytest.fixture(scope="module")
 def of(opened):
-    return revisit(opened("man-1"))
+    return reload_run(opened("man-1"))
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +76,11 @@ def test_activations_and_features_are_those_of_a_plain_forward_pass(of, found):
 
 
 def test_models_are_counted_before_they_are_looked_at(of, found):
-    assert models(of.run, [2, 4], None) == len(found["client"])
+    assert count_models(of.run, [2, 4], None) == len(found["client"])
     assert (
-        models(of.run, [2, 4], ()),
-        models(of.run, [1, 4], None),
-        models(of.run, [4], [0, 1]),
+        count_models(of.run, [2, 4], ()),
+        count_models(of.run, [1, 4], None),
+        count_models(of.run, [4], [0, 1]),
     ) == (2, 4, 3)
 
 
@@ -147,6 +147,6 @@ def test_what_is_not_there_is_told(of, opened):
 def test_other_data_than_the_runs_are_refused(opened, tmp_path, of):
     from mpifl.data import packed
 
-    packed.write(revisit(opened("other-data")).dataset, tmp_path / "other.h5")
+    packed.write(reload_run(opened("other-data")).dataset, tmp_path / "other.h5")
     with pytest.raises(BadInput, match="expected the data that it was trained on"):
-        revisit(of.run, str(tmp_path / "other.h5"))
+        reload_run(of.run, str(tmp_path / "other.h5"))

@@ -13,10 +13,11 @@ import torch
 from analysis.small import make
 from store.test_store_measurements import no_room
 
+from mpifl.analysis.hessian.measurement import Measurement
 from mpifl.analysis.hessian.metrics import GLOBAL, disagreements, metrics, scalars
 from mpifl.analysis.hessian.protocols import Exact, FedAlign
-from mpifl.analysis.hessian.survey import Survey
-from mpifl.analysis.models.reload_mpi import Shared, rounds_named
+from mpifl.analysis.models.on_ranks import RunOnRanks
+from mpifl.analysis.models.stored import select_rounds
 from mpifl.curvature import Curvature, Fixed, dense
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
@@ -33,32 +34,36 @@ def run(once, tmp_path) -> Run:
     return Run.open(tmp_path / "run")
 
 
-def shared(run: Run, **options) -> Shared:
-    return Shared(run, FEDERATION, **options)
+def on_ranks(run: Run, **options) -> RunOnRanks:
+    return RunOnRanks(run, FEDERATION, **options)
 
 
-def measured(run: Run, protocol=None, clients: bool = True, quantities=(), **options) -> Survey:
-    """A survey that is done."""
-    precise = shared(run, precision="float64")
-    survey = Survey(precise, protocol or Exact(samples=0, top=3, tolerance=1e-5), **options)
-    subjects = precise.subjects([2], clients)
-    survey.measure(survey.tasks(subjects, quantities))
-    survey.compare(subjects)
-    return survey
+def measured(
+    run: Run, protocol=None, clients: bool = True, quantities=(), **options
+) -> Measurement:
+    """A measurement that is done."""
+    precise = on_ranks(run, precision="float64")
+    measurement = Measurement(
+        precise, protocol or Exact(samples=0, top=3, tolerance=1e-5), **options
+    )
+    models = precise.models([2], clients)
+    measurement.measure(measurement.tasks(models, quantities))
+    measurement.compare(models)
+    return measurement
 
 
 def hessian(run: Run, client: int | None) -> torch.Tensor:
     """The dense Hessian of a model of round 2 on all training samples, or the client's own."""
-    precise = shared(run, precision="float64")
-    subject = next(s for s in precise.subjects([2], clients=True) if s.client == client)
+    precise = on_ranks(run, precision="float64")
+    model = next(s for s in precise.models([2], clients=True) if s.client == client)
     indices = np.arange(90) if client is None else precise.run.part(client)
-    objective = precise.objective(subject, Fixed(precise.samples("train"), indices, 100))
-    return dense(Curvature(objective, precise.vector(subject.weights)))
+    objective = precise.objective(model, Fixed(precise.samples("train"), indices, 100))
+    return dense(Curvature(objective, precise.vector(model.weights)))
 
 
 def test_every_number_is_that_of_the_dense_hessians(run):
-    survey = measured(run, quantities=["eigenvalues", "diagonal"])
-    rows = {row.client: row for row in metrics(survey.findings)}
+    measurement = measured(run, quantities=["eigenvalues", "diagonal"])
+    rows = {row.client: row for row in metrics(measurement.findings)}
     assert list(rows) == [GLOBAL, 0, 1, 2]
     diagonals = []
     for client, row in rows.items():
@@ -69,7 +74,7 @@ def test_every_number_is_that_of_the_dense_hessians(run):
         )
         assert abs(row.H_T - H.trace()) < 4 * row.H_T_error + 1e-9
         diagonals.append(H.diagonal())
-    [found] = disagreements(survey.findings)
+    [found] = disagreements(measurement.findings)
     pairs = [(a, b) for a in diagonals[1:] for b in diagonals[1:] if a is not b]
     assert (
         abs(found.H_N - np.mean([(a.norm() - b.norm()) ** 2 for a, b in pairs]))
@@ -79,7 +84,7 @@ def test_every_number_is_that_of_the_dense_hessians(run):
         abs(found.H_D - np.mean([a @ b / a.norm() / b.norm() for a, b in pairs]))
         < 3 * found.H_D_error
     )
-    assert set(scalars(survey.findings)) == {"lambda_max", "H_T", "H_N", "H_D"}
+    assert set(scalars(measurement.findings)) == {"lambda_max", "H_T", "H_N", "H_D"}
 
 
 def test_all_quantities_agree_with_each_other(run):
@@ -112,10 +117,10 @@ def numbers(findings: Findings) -> dict:
 
 def test_broken_off_and_started_again_it_ends_in_the_same_bits(run):
     whole = numbers(measured(run, clients=True, name="whole").findings)
-    first = Survey(
-        shared(run, precision="float64"), Exact(samples=0, top=3, tolerance=1e-5), "parts"
+    first = Measurement(
+        on_ranks(run, precision="float64"), Exact(samples=0, top=3, tolerance=1e-5), "parts"
     )
-    first.measure(first.tasks(first.shared.subjects([2], clients=True))[:4])
+    first.measure(first.tasks(first.on_ranks.models([2], clients=True))[:4])
     kept = {
         path: finding for path, finding in first.findings.found.items() if path.startswith("parts")
     }
@@ -128,13 +133,13 @@ def test_broken_off_and_started_again_it_ends_in_the_same_bits(run):
 
 
 def test_the_released_protocol_counts_all_pairs_of_traces_by_tensor(run):
-    survey = measured(run, FedAlign(most=5))
+    measurement = measured(run, FedAlign(most=5))
     traces = [
-        survey.findings.found[f"fedalign/round_000002/client_00000{c}/trace"] for c in range(3)
+        measurement.findings.found[f"fedalign/round_000002/client_00000{c}/trace"] for c in range(3)
     ]
     vectors = [trace["tensor_trace"] for trace in traces]
     assert traces[0]["tensor"].tolist()[:2] == ["dense.0.layer.weight", "dense.0.layer.bias"]
-    [found] = disagreements(survey.findings, "fedalign")
+    [found] = disagreements(measurement.findings, "fedalign")
     norms = [np.linalg.norm(vector) for vector in vectors]
     assert np.mean([(a - b) ** 2 for a in norms for b in norms]) == pytest.approx(found.H_N)
     cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a in vectors for b in vectors]
@@ -169,17 +174,17 @@ def test_samples_are_chosen_by_class_and_the_same_for_all_who_share_them(run):
 
 
 def test_rounds_have_names(run):
-    assert (rounds_named(run, "all"), rounds_named(run, "last"), rounds_named(run, "1,2")) == (
+    assert (select_rounds(run, "all"), select_rounds(run, "last"), select_rounds(run, "1,2")) == (
         [1, 2],
         [2],
         [1, 2],
     )
     best = int(run.rounds["round"][run.rounds["test_accuracy"].argmax()])
-    assert rounds_named(run, "best") == [best]
+    assert select_rounds(run, "best") == [best]
 
 
 def test_a_round_named_twice_is_one(run):
-    assert rounds_named(run, "2,1,2") == [2, 1]
+    assert select_rounds(run, "2,1,2") == [2, 1]
 
 
 def test_more_eigenvalues_than_there_are_come_out_as_all_but_the_smallest(run):
@@ -194,32 +199,30 @@ def test_more_eigenvalues_than_there_are_come_out_as_all_but_the_smallest(run):
 
 
 def test_of_all_rounds_those_without_clients_count_for_the_global_model_alone(run):
-    rounds = rounds_named(run, "all", clients=True)
-    found = [
-        (subject.round, subject.client) for subject in shared(run).subjects(rounds, clients=True)
-    ]
+    rounds = select_rounds(run, "all", clients=True)
+    found = [(model.round, model.client) for model in on_ranks(run).models(rounds, clients=True)]
     assert found == [(1, None), (2, None), (2, 0), (2, 1), (2, 2)]
 
 
 def test_the_cost_is_said_in_advance(run):
-    survey = Survey(shared(run), Exact(samples=0))
-    cost = survey.cost(survey.tasks(survey.shared.subjects([2])))
+    measurement = Measurement(on_ranks(run), Exact(samples=0))
+    cost = measurement.cost(measurement.tasks(measurement.on_ranks.models([2])))
     assert cost.products > 100
     assert 0 < cost.seconds < 100
     assert cost.memory.total > 0
 
 
-def test_the_command_measures_and_goes_on(run, script):
-    code, said, _ = script(
-        "hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0"
+def test_the_command_measures_and_goes_on(run, command):
+    code, said, _ = command(
+        "hessian", str(run.path), "--quantities", "eigenvalues", "--samples", "0"
     )
     assert code == 0
     assert re.search(
         r"1 finding about 1 model on 1 rank: about \d+ products, \d+ s, \d+ MB a rank", said
     )
     assert "round 2 global eigenvalues" in said
-    code, said, _ = script(
-        "hessian.py", str(run.path), "--quantities", "eigenvalues", "--samples", "0"
+    code, said, _ = command(
+        "hessian", str(run.path), "--quantities", "eigenvalues", "--samples", "0"
     )
     assert code == 0
     assert "all is known of 'exact' already" in said
@@ -258,10 +261,10 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_end_in_one_line_and_exit_code_2(run, script, mistake):
+def test_mistakes_end_in_one_line_and_exit_code_2(run, command, mistake):
     arguments, line = MISTAKES[mistake]
-    code, _, heard = script(
-        "hessian.py", *(str(run.path) if word == "RUN" else word for word in arguments)
+    code, _, heard = command(
+        "hessian", *(str(run.path) if word == "RUN" else word for word in arguments)
     )
     assert code == 2
     assert re.search(line, heard)
@@ -273,24 +276,24 @@ def test_a_run_on_other_data_or_still_being_written_is_refused(run):
     lying = Run.open(run.path)
     lying.provenance["data_checksum"] = "0" * 64
     with pytest.raises(BadInput, match="expected the data that it was trained on"):
-        shared(lying)
+        on_ranks(lying)
     unfinished = Run.open(run.path)
     unfinished.attrs["status"] = "running"
     with pytest.raises(BadInput, match="still being written, or killed; allowed: wait for it"):
-        shared(unfinished)
-    assert shared(unfinished, unfinished=True).subjects([2])
+        on_ranks(unfinished)
+    assert on_ranks(unfinished, unfinished=True).models([2])
 
 
 def test_where_a_clients_long_vectors_are_gone_its_diagonal_alone_is_found_again(run):
     whole = measured(run, quantities=["objective", "diagonal"])
     [before] = disagreements(whole.findings)
     whole.findings.vectors_file("exact/round_000002/client_000001").unlink()
-    survey = Survey(whole.shared, whole.protocol)
-    subjects = survey.shared.subjects([2], clients=True)
-    [task] = survey.tasks(subjects, ["objective", "diagonal"])
-    assert (task.subject.client, task.quantity) == (1, "diagonal")
-    survey.measure([task])
-    survey.compare(subjects)
+    measurement = Measurement(whole.on_ranks, whole.protocol)
+    models = measurement.on_ranks.models([2], clients=True)
+    [task] = measurement.tasks(models, ["objective", "diagonal"])
+    assert (task.model.client, task.quantity) == (1, "diagonal")
+    measurement.measure([task])
+    measurement.compare(models)
     assert disagreements(Findings.open(run)) == [before]
 
 
@@ -306,24 +309,22 @@ def test_other_settings_need_another_name_or_a_new_start(run):
 
 
 def test_clients_whose_diagonals_are_lost_in_noise_are_not_compared_and_that_is_said(run):
-    noisy = Survey(
-        shared(run, precision="float64"), Exact(samples=9, top=1, probes=2, seed=3), "noisy"
+    noisy = Measurement(
+        on_ranks(run, precision="float64"), Exact(samples=9, top=1, probes=2, seed=3), "noisy"
     )
-    subjects = noisy.shared.subjects([2], clients=True)
+    models = noisy.on_ranks.models([2], clients=True)
     said = {}
-    noisy.measure(noisy.tasks(subjects, ["diagonal"]))
-    noisy.compare(
-        subjects, lambda label, finding: said.update({label: finding.facts.get("problem")})
-    )
+    noisy.measure(noisy.tasks(models, ["diagonal"]))
+    noisy.compare(models, lambda label, finding: said.update({label: finding.facts.get("problem")}))
     [problem] = said.values()
     assert "expected norms above their errors" in problem and "use more probes" in problem
     assert len(noisy.findings.under("noisy")) == 4
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(run):
-    survey = measured(run, clients=False, quantities=["objective"])
+    measurement = measured(run, clients=False, quantities=["objective"])
     with no_room(2000), pytest.raises(BadInput, match="what was found before is kept"):
-        survey.measure(survey.tasks(survey.shared.subjects([2]), ["eigenvalues"]))
+        measurement.measure(measurement.tasks(measurement.on_ranks.models([2]), ["eigenvalues"]))
     assert len(Findings.open(run).found) == 1
     found = measured(run, clients=False, quantities=["eigenvalues"]).findings
     assert set(found.under("exact/round_000002/global")) == {"objective", "eigenvalues"}

@@ -10,11 +10,11 @@ import pytest
 import torch
 from analysis.small import make
 
+from mpifl.analysis.landscape.compute import Landscape, coordinates_along
 from mpifl.analysis.landscape.directions import Direction, client_plane, direction_to, normalised
-from mpifl.analysis.landscape.explore import Landscape, grid
 from mpifl.analysis.landscape.figures import figure, page
-from mpifl.analysis.landscape.plan import Plan, Wanted
-from mpifl.analysis.models.reload_mpi import Shared
+from mpifl.analysis.landscape.plan import LandscapeOptions, Plan
+from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.curvature import Fixed
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
@@ -32,19 +32,19 @@ def run(once, tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def shared(run) -> Shared:
-    return Shared(run, FEDERATION, precision="float64")
+def on_ranks(run) -> RunOnRanks:
+    return RunOnRanks(run, FEDERATION, precision="float64")
 
 
-def explored(shared: Shared, **wanted):
-    plan = Plan(shared, Wanted(samples=0, points=5, side=3, **wanted))
-    return plan, plan.explored()
+def explored(on_ranks: RunOnRanks, **wanted):
+    plan = Plan(on_ranks, LandscapeOptions(samples=0, points=5, side=3, **wanted))
+    return plan, plan.compute()
 
 
-def test_in_the_middle_is_the_model_itself(shared):
-    plan, panels = explored(shared, along=("random", "eigen"))
-    objective = shared.objective(plan.subject, Fixed(shared.samples("train"), np.arange(90), 100))
-    loss, accuracy = objective.score(shared.vector(plan.subject.weights))
+def test_in_the_middle_is_the_model_itself(on_ranks):
+    plan, panels = explored(on_ranks, along=("random", "eigen"))
+    objective = on_ranks.objective(plan.model, Fixed(on_ranks.samples("train"), np.arange(90), 100))
+    loss, accuracy = objective.score(on_ranks.vector(plan.model.weights))
     assert [len(landscape.axes) for panel in panels for landscape in panel] == [1, 1, 2, 1, 1, 2]
     for landscape in (landscape for panel in panels for landscape in panel):
         middle = tuple(at.tolist().index(0.0) for at in landscape.coordinates)
@@ -53,21 +53,21 @@ def test_in_the_middle_is_the_model_itself(shared):
         )
 
 
-def test_the_plane_agrees_with_its_lines(shared):
-    _, [lines, [plane]] = explored(shared, along=("random",))
+def test_the_plane_agrees_with_its_lines(on_ranks):
+    _, [lines, [plane]] = explored(on_ranks, along=("random",))
     assert plane.loss[:, 1] == pytest.approx(lines[0].loss[::2])
     assert plane.loss[1] == pytest.approx(lines[1].loss[::2])
 
 
-def test_along_an_eigenvector_the_quadratic_rises_by_one_at_one(shared):
-    _, [lines] = explored(shared, along=("eigen",), dims=(1,), span=1e-4)
+def test_along_an_eigenvector_the_quadratic_rises_by_one_at_one(on_ranks):
+    _, [lines] = explored(on_ranks, along=("eigen",), dims=(1,), span=1e-4)
     for line in lines:
         below, _, here, _, above = line.loss
         assert (above + below - 2 * here) / 1e-8 == pytest.approx(2.0, rel=0.01)
 
 
-def test_random_directions_have_the_filters_norms(shared):
-    w, layout = shared.vector(shared.stage.weights(2)[0]), shared.net.layout
+def test_random_directions_have_the_filters_norms(on_ranks):
+    w, layout = on_ranks.vector(on_ranks.reloaded.weights(2)[0]), on_ranks.net.layout
     made = normalised(torch.ones_like(w), w, layout)
     for entry in layout:
         if entry.kind == "parameter":
@@ -80,21 +80,21 @@ def test_random_directions_have_the_filters_norms(shared):
             )
 
 
-def test_the_way_to_a_client_ends_at_its_model_with_its_statistics(shared):
-    plan, [lines, _] = explored(shared, along=("clients",))
-    for client, line in zip(shared.subjects([2], clients=True)[1:], lines, strict=True):
-        objective = shared.objective(client, Fixed(shared.samples("train"), np.arange(90), 100))
-        loss, _ = objective.score(shared.vector(client.weights))
+def test_the_way_to_a_client_ends_at_its_model_with_its_statistics(on_ranks):
+    plan, [lines, _] = explored(on_ranks, along=("clients",))
+    for client, line in zip(on_ranks.models([2], clients=True)[1:], lines, strict=True):
+        objective = on_ranks.objective(client, Fixed(on_ranks.samples("train"), np.arange(90), 100))
+        loss, _ = objective.score(on_ranks.vector(client.weights))
         assert line.loss[line.coordinates[0] == 1] == pytest.approx(loss)
 
 
-def test_clients_lie_where_they_are_projected(shared):
-    subject, *clients = shared.subjects([2], clients=True)
-    directions, marks = client_plane(shared, subject, clients)
+def test_clients_lie_where_they_are_projected(on_ranks):
+    model, *clients = on_ranks.models([2], clients=True)
+    directions, marks = client_plane(on_ranks, model, clients)
     basis = torch.stack([direction.weights for direction in directions])
     assert torch.allclose(basis @ basis.T, torch.eye(2).double(), atol=1e-9)
     for client in clients:
-        step = shared.vector(client.weights) - shared.vector(subject.weights)
+        step = on_ranks.vector(client.weights) - on_ranks.vector(model.weights)
         assert marks[client.label] == pytest.approx((basis @ step).tolist())
 
 
@@ -110,13 +110,13 @@ def test_a_barrier_is_the_rise_above_the_straight_line():
 
 @pytest.mark.parametrize(("low", "high", "points"), [(-1, 1, 5), (-0.25, 1.25, 10), (-1, 1, 4)])
 def test_the_models_are_on_the_grid(low, high, points):
-    at = grid(Direction("", torch.zeros(1), torch.zeros(0), low, high), points)
+    at = coordinates_along(Direction("", torch.zeros(1), torch.zeros(0), low, high), points)
     assert {0.0, 1.0} <= set(at.tolist())
     assert len(set(at.tolist())) == points
 
 
-def test_the_picture_and_the_page_show_every_panel(shared):
-    _, panels = explored(shared, along=("random", "clients"))
+def test_the_picture_and_the_page_show_every_panel(on_ranks):
+    _, panels = explored(on_ranks, along=("random", "clients"))
     titles = [axes.get_title() for axes in figure(panels).axes if axes.get_title()]
     assert titles == ["round 2 global"] * 4
     text = page(panels, "a <title>")
@@ -125,10 +125,10 @@ def test_the_picture_and_the_page_show_every_panel(shared):
     assert not re.search(r"<script[^>]+src=", text)
 
 
-def test_the_command_writes_a_picture_a_page_and_the_numbers(run, script, tmp_path):
+def test_the_command_writes_a_picture_a_page_and_the_numbers(run, command, tmp_path):
     few = ("--points", "5", "--side", "3", "--samples", "30", "-o", "deep/land")
-    code, said, _ = script(
-        "landscape.py", str(run.path), "--along", "eigen", "--to", str(run.path), *few
+    code, said, _ = command(
+        "landscape", str(run.path), "--along", "eigen", "--to", str(run.path), *few
     )
     assert code == 0
     assert "round 2 global, 4 landscapes of 24 points, about" in said
@@ -164,30 +164,32 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_end_in_one_line_and_exit_code_2(run, script, mistake):
+def test_mistakes_end_in_one_line_and_exit_code_2(run, command, mistake):
     arguments, line = MISTAKES[mistake]
-    code, _, heard = script("landscape.py", str(run.path), *arguments)
+    code, _, heard = command("landscape", str(run.path), *arguments)
     assert (code, heard.count("\n")) == (2, 1)
     assert re.search(line, heard)
 
 
-def test_ways_lead_to_runs_on_the_same_data_with_stored_weights_alone(folder, script):
-    code, _, heard = script("landscape.py", "bare", "--to", "other-data", "--along", "")
+def test_ways_lead_to_runs_on_the_same_data_with_stored_weights_alone(folder, command):
+    code, _, heard = command("landscape", "bare", "--to", "other-data", "--along", "")
     assert (code, heard.count("\n")) == (2, 1)
     assert "--to: expected a run on the data of" in heard
 
 
-def test_two_runs_of_one_name_are_two_ways(run, shared, tmp_path):
+def test_two_runs_of_one_name_are_two_ways(run, on_ranks, tmp_path):
     shutil.copytree(run.path, tmp_path / "deep" / "run")
     plan = Plan(
-        shared,
-        Wanted(along=[], to=[str(run.path), str(tmp_path / "deep" / "run")], side=3, points=3),
+        on_ranks,
+        LandscapeOptions(
+            along=[], to=[str(run.path), str(tmp_path / "deep" / "run")], side=3, points=3
+        ),
     )
     assert len(plan.panels[1][0].marks) == 3
 
 
-def test_a_model_of_other_tensors_is_no_end_of_a_way(shared):
-    subject = shared.subjects([2])[0]
-    other = subject._replace(weights=np.zeros(3, "f4"))
+def test_a_model_of_other_tensors_is_no_end_of_a_way(on_ranks):
+    model = on_ranks.models([2])[0]
+    other = model._replace(weights=np.zeros(3, "f4"))
     with pytest.raises(BadInput, match="expected a model with the same tensors"):
-        direction_to(shared, subject, other, "other")
+        direction_to(on_ranks, model, other, "other")

@@ -43,10 +43,10 @@ def test_the_examples_run_one_after_the_other(folder, tmp_path, monkeypatch):
     )
 
 
-def test_the_examples_of_curvature_and_landscapes_run(once, script, tmp_path):
+def test_the_examples_of_curvature_and_landscapes_run(once, command, tmp_path):
     shutil.copytree(once("tiny-run", make), tmp_path / "runs" / "demo")
-    code, _, _ = script(
-        "hessian.py", "runs/demo", "--clients", "--quantities", "eigenvalues,diagonal,spectrum"
+    code, _, _ = command(
+        "hessian", "runs/demo", "--clients", "--quantities", "eigenvalues,diagonal,spectrum"
     )
     assert code == 0
     here = {

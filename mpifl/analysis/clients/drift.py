@@ -49,7 +49,7 @@ def drift(
     as DIMENSIONS.
 
     `drift` ||y_c - w||, `spread` ||y_c - mean||, `scale` ||w||, cosines of updates; `_whole`: of
-    all layers at once. `initial` [d] are the weights of round 0, for round 1 (`Revisited.initial`).
+    all layers at once. `initial` [d] are the weights of round 0, for round 1 (`ReloadedRun.initial`).
     Cohorts smaller than the largest are filled up with NaN, and client -1. Raises BadInput where a
     round lacks clients or the weights that they were sent.
     """

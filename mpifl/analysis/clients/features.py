@@ -1,14 +1,14 @@
-"""What a model makes of images: how large its activations are, and in how many directions its
-features spread.
+"""Activations and features of a model: how large they are, and in how many directions they spread.
 
-The size of a layer's activations is what MAN penalises (Yashwanth et al. 2024). The singular values
-of the features' covariance tell a collapse: few large ones mean features in few directions (Shi et
+The size of a layer's activations is what MAN penalises (Yashwanth et al. 2024). Few large singular
+values of the features' covariance are a feature collapse: features lie in few directions (Shi et
 al. 2023, FedDecorr).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from mpifl import seeds
 from mpifl.analysis.hessian.metrics import GLOBAL
-from mpifl.analysis.models.reload import Revisited
+from mpifl.analysis.models.reload import ReloadedRun
+from mpifl.analysis.models.stored import has_clients
 from mpifl.data.batches import Samples
 from mpifl.data.dataset import Split
 from mpifl.net import Net
@@ -37,61 +38,65 @@ DIMENSIONS = {
 """the axes of each array of `features`"""
 
 Images = Callable[[int], Split]
-"""the images on which the model of a client (or GLOBAL) is looked at"""
+"""given a client, or GLOBAL: the images on which its model is analysed"""
 
 
 def features(
-    of: Revisited,
+    reloaded: ReloadedRun,
     rounds: Sequence[int] = (),
     clients: Sequence[int] | None = (),
     images: Images | None = None,
     batch: int = 200,
-    watch: Callable[[], None] = lambda: None,
+    on_model: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:
-    """Activations and features of models at `rounds` (all stored) on the test set, or `images`, by
-    model.
+    """Activations and features of the models stored at `rounds` (default: all), on the test set or
+    on `images`.
 
-    At each round the global model comes first (client GLOBAL), then those of `clients`: none, or
-    with None all stored. `activation` is ||a||^2 / m, the mean square of a site's m elements, mean
-    over images; `feature_norm` the mean of ||f|| over images, beside its deviation; `spectrum` the
-    singular values of the features' covariance, falling; `effective_rank` that of the spectrum;
-    DIMENSIONS has the axes. `watch` is called after each model. Raises BadInput.
+    At each round the global model comes first (client GLOBAL), then those of `clients`; None stands
+    for all stored ones. DIMENSIONS names the axes of the arrays:
+
+    - `activation`: ||a||^2 / m, the mean square of a layer's m outputs, mean over images;
+    - `feature_norm`, `feature_norm_std`: mean and deviation of ||f|| over images;
+    - `spectrum`: the singular values of the features' covariance, falling;
+    - `effective_rank`: that of the spectrum; `accuracy`: a fraction.
+
+    `on_model` is called after each model. Raises BadInput where a model is not stored.
     """
-    found, names = [], []
-    for round, client, weights, buffers in _models(
-        of, list(rounds) or of.run.saved_rounds, clients
-    ):
-        net = of.load(weights, buffers)
-        samples = of.samples(images(client) if images else of.dataset.test)
-        names, figures = _figures(net, of.forward, samples, batch)
+    found, sites = [], []
+    rounds = list(rounds) or reloaded.run.saved_rounds
+    for round, client, weights, buffers in _models(reloaded, rounds, clients):
+        net = reloaded.load(weights, buffers)
+        split = images(client) if images else reloaded.dataset.test
+        sites, figures = _figures(net, reloaded.forward, reloaded.samples(split), batch)
         found.append({"round": round, "client": client, **figures})
-        watch()
+        on_model()
     if not found:
+        expected = "a run with saved weights"
         raise BadInput(
-            f"{of.run.path}: expected a run with saved weights; got none saved (results.weights_every)"
+            f"{reloaded.run.path}: expected {expected}; got none saved (results.weights_every)"
         )
-    return {
-        "site": np.array(names),
-        **{name: np.stack([one[name] for one in found]) for name in found[0]},
-    }
+    stacked = {name: np.stack([one[name] for one in found]) for name in found[0]}
+    return {"site": np.array(sites), **stacked}
 
 
-def models(run: Run, rounds: Sequence[int], clients: Sequence[int] | None) -> int:
-    """How many models `features` looks at."""
-    cohorts = [round for round in rounds if "clients" in run.saved_arrays.get(round, ())]
-    if clients is None:
-        rows = [np.flatnonzero(run.rounds["round"] == round) for round in cohorts]
-        return len(rounds) + sum(int(run.clients["participated"][row].sum()) for row in rows)
-    return len(rounds) * (1 + len(clients))
+def count_models(run: Run, rounds: Sequence[int], clients: Sequence[int] | None) -> int:
+    """How many models `features` analyses."""
+    if clients is not None:
+        return len(rounds) * (1 + len(clients))
+    count = len(rounds)
+    for round in rounds:
+        if has_clients(run, round):
+            row = np.flatnonzero(run.rounds["round"] == round)
+            count += int(run.clients["participated"][row].sum())
+    return count
 
 
 def subset(split: Split, n: int, seed: int = 0) -> Split:
     """At most `n` samples, drawn with `seed`, in the order of the split: the same for every run."""
     if n >= len(split):
         return split
-    return split.take(
-        np.sort(seeds.generator(seed, "features").choice(len(split), n, replace=False))
-    )
+    chosen = seeds.generator(seed, "features").choice(len(split), n, replace=False)
+    return split.take(np.sort(chosen))
 
 
 def spectrum(features: np.ndarray) -> np.ndarray:
@@ -117,59 +122,68 @@ def effective_rank(spectrum: np.ndarray) -> float:
 
 
 def _models(
-    of: Revisited, rounds: Sequence[int], clients: Sequence[int] | None
+    reloaded: ReloadedRun, rounds: Sequence[int], clients: Sequence[int] | None
 ) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-    """Round, client, weights and buffers of each model asked for."""
+    """Round, client, weights and buffers of each model."""
+    run = reloaded.run
     for round in rounds:
-        yield round, GLOBAL, *of.weights(round)
-        if clients or (clients is None and "clients" in of.run.saved_arrays[round]):
-            ids, weights, buffers = of.run.client_weights(round)
-            for client in ids.tolist() if clients is None else clients:
-                if client not in ids:
-                    known = ", ".join(map(str, ids))
-                    raise BadInput(
-                        f"{of.run.path}: expected clients stored at round {round} ({known}); got {client}"
-                    )
-                place = ids.tolist().index(client)
-                yield round, client, weights[place], buffers[place]
+        yield round, GLOBAL, *reloaded.weights(round)
+        if clients is None and not has_clients(run, round):
+            continue
+        if clients is None or clients:
+            yield from _client_models(run, round, clients)
+
+
+def _client_models(
+    run: Run, round: int, clients: Sequence[int] | None
+) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    ids, weights, buffers = run.client_weights(round)
+    places = {int(client): place for place, client in enumerate(ids)}
+    for client in places if clients is None else clients:
+        if client not in places:
+            known = ", ".join(map(str, ids))
+            expected = f"clients stored at round {round} ({known})"
+            raise BadInput(f"{run.path}: expected {expected}; got {client}")
+        yield round, client, weights[places[client]], buffers[places[client]]
 
 
 def _figures(
-    net: Net, forward: dict, samples: Samples, batch: int
-) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The sites' names and the figures of the net's present model."""
-    squares, collected, right, names = 0.0, [], 0, []
+    net: Net, forward: dict[str, Any], samples: Samples, batch: int
+) -> tuple[list[str], dict[str, Any]]:
+    """The sites' names, and the figures of the network's present weights."""
+    squares: np.ndarray | float = 0.0
+    collected, correct, sites = [], 0, []
     for x, y in _batches(samples, batch):
-        out = _looked_at(net, x, forward)
-        squares = squares + np.array([_square(a) for a in out.activations])
-        names = [
-            f"{i} ({'x'.join(map(str, a.shape[1:]))})" for i, a in enumerate(out.activations, 1)
-        ]
-        collected.append(out.features.cpu().numpy())
-        right += int((out.logits.argmax(-1) == y).sum())
+        output = _with_hidden_layers(net, x, forward)
+        squares = squares + np.array([_square(a) for a in output.activations])
+        shapes = ["x".join(map(str, a.shape[1:])) for a in output.activations]
+        sites = [f"{number} ({shape})" for number, shape in enumerate(shapes, 1)]
+        collected.append(output.features.cpu().numpy())
+        correct += int((output.logits.argmax(-1) == y).sum())
     features = np.concatenate(collected)
-    values, norms = spectrum(features), np.linalg.norm(features.astype("f8"), axis=1)
-    return names, {
+    values = spectrum(features)
+    norms = np.linalg.norm(features.astype("f8"), axis=1)
+    return sites, {
         "activation": squares / len(samples),
         "feature_norm": norms.mean(),
         "feature_norm_std": norms.std(),
         "spectrum": values,
         "effective_rank": effective_rank(values),
-        "accuracy": right / len(samples),
+        "accuracy": correct / len(samples),
     }
 
 
 def _batches(samples: Samples, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(samples), batch):
-        indices = torch.arange(
-            start, min(start + batch, len(samples)), device=samples.labels.device
-        )
+        end = min(start + batch, len(samples))
+        indices = torch.arange(start, end, device=samples.labels.device)
         yield samples.pick(indices), samples.labels[indices]
 
 
-def _looked_at(net: Net, x: Tensor, forward: dict):
-    """A forward pass with all that a loss may see: models report it with gradients on, and no graph
-    is wanted.
+def _with_hidden_layers(net: Net, x: Tensor, forward: dict[str, Any]) -> Any:
+    """A forward pass with the activations that losses see.
+
+    Models report them only where gradients are on; here no graph is wanted.
     """
     net.module.requires_grad_(False)
     try:
@@ -180,5 +194,5 @@ def _looked_at(net: Net, x: Tensor, forward: dict):
 
 
 def _square(a: Tensor) -> float:
-    """Sum over the batch of the mean square of an image's elements."""
+    """The sum over the batch of the mean square of an image's elements."""
     return float(a.double().square().flatten(1).mean(1).sum())

@@ -10,20 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import ParamSpec
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from mpifl.analysis.figures.panels import Band, Panel, Trace
-from mpifl.options import BadInput
-
-try:
-    import matplotlib
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter, MaxNLocator
-except ImportError:
-    raise BadInput(
-        "figures: expected matplotlib; got no such module; `pip install 'mpifl[analysis]'`"
-    ) from None
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Okabe & Ito (2008), in an order that tells neighbours apart, also where colours are not seen;

@@ -10,8 +10,7 @@ import numpy as np
 from mpifl.analysis.figures.matplotlib_figures import FORMATS, figure, matrices, rendered
 from mpifl.analysis.figures.panels import Band, Panel, points
 from mpifl.analysis.figures.plotly_page import page
-from mpifl.analysis.runs.arguments import write
-from mpifl.analysis.runs.formats import comma_separated
+from mpifl.analysis.files import csv_text, write
 
 KINDS = (*FORMATS, "html", "csv")
 """suffixes of files"""
@@ -27,7 +26,7 @@ def save(
     if kind == "html":
         write(path, page(panels, title or path.stem, band).encode())
     elif kind == "csv":
-        write(path, comma_separated(list(points(panels))).encode())
+        write(path, csv_text(list(points(panels))).encode())
     else:
         write(path, rendered(figure(panels, across, band), kind))
 

@@ -33,7 +33,7 @@ from mpifl.store.measurements import Finding
 
 
 @dataclass(eq=False)
-class Model:
+class MeasuredModel:
     """A stored model at hand: its objective, and seeds of its own, so that the probes of two are
     independent.
     """
@@ -89,7 +89,7 @@ Found = tuple[Finding, Vectors]
 """a finding, and long vectors that go with it"""
 
 
-def _objective(model: Model) -> Found:
+def _objective(model: MeasuredModel) -> Found:
     H = model.operator
     loss, accuracy = H.objective.score(model.w)
     return Finding(
@@ -97,7 +97,7 @@ def _objective(model: Model) -> Found:
     ), {}
 
 
-def _eigenvalues(model: Model) -> Found:
+def _eigenvalues(model: MeasuredModel) -> Found:
     top, bottom = model.ends.top, model.ends.bottom
     arrays = {name: getattr(top, name) for name in ("values", "residuals", "errors", "converged")}
     arrays |= {f"smallest_{name}": getattr(bottom, name)[0] for name in ("residuals", "converged")}
@@ -105,7 +105,7 @@ def _eigenvalues(model: Model) -> Found:
     return Finding(arrays), {"eigenvectors": top.vectors[:2].cpu().numpy()}
 
 
-def _diagonal(model: Model) -> Found:
+def _diagonal(model: MeasuredModel) -> Found:
     found, tolerance = model.diagonal, model.protocol.trace_tolerance
     of_layers = layer_traces(found, model.operator.objective.net.layout)
     arrays = {
@@ -125,7 +125,7 @@ def _diagonal(model: Model) -> Found:
     }
 
 
-def _spectrum(model: Model) -> Found:
+def _spectrum(model: MeasuredModel) -> Found:
     p: Exact = model.protocol
     given = {"starts": p.starts, "steps": p.steps, "tolerance": p.density_tolerance}
     found = spectrum(model.operator, **given, seed=model.seed)
@@ -136,7 +136,7 @@ def _spectrum(model: Model) -> Found:
     return Finding({**nodes, "grid": grid, "density": density, "density_error": error}, facts), {}
 
 
-def _layers(model: Model) -> Found:
+def _layers(model: MeasuredModel) -> Found:
     objective = model.operator.objective
     tops = list(
         layer_tops(
@@ -155,13 +155,13 @@ def _layers(model: Model) -> Found:
     return Finding(arrays, {"block_products": sum(t.products for t in tops)}), {}
 
 
-def _sharpness(model: Model) -> Found:
+def _sharpness(model: MeasuredModel) -> Found:
     found = sharpness(model.operator.objective, model.w, rho=model.protocol.rho)
     arrays = {"value": found.value, "first": found.first, "gain": found.gain}
     return Finding(arrays, {"gradients": found.gradients, "converged": found.converged}), {}
 
 
-def _gauss_newton(model: Model) -> Found:
+def _gauss_newton(model: MeasuredModel) -> Found:
     objective = model.operator.objective
     G = model.watched(Curvature(objective, model.w, products=gauss_newton, check=False))
     p = model.protocol
@@ -183,7 +183,7 @@ def _gauss_newton(model: Model) -> Found:
     return Finding(arrays, {"converged": of.converged}), {}
 
 
-def _released_eigenvalue(model: Model) -> Found:
+def _released_eigenvalue(model: MeasuredModel) -> Found:
     protocol: FedAlign = model.protocol
     found = power(
         model.changing("eigenvalue"),
@@ -196,7 +196,7 @@ def _released_eigenvalue(model: Model) -> Found:
     ), {}
 
 
-def _released_trace(model: Model) -> Found:
+def _released_trace(model: MeasuredModel) -> Found:
     protocol: FedAlign = model.protocol
     H = model.changing("trace")
     given = {"tolerance": protocol.tolerance, "most": protocol.most, "seed": model.seed}
@@ -210,7 +210,7 @@ def _released_trace(model: Model) -> Found:
     return Finding(arrays, {"probes": found.probes, "converged": found.converged}), {}
 
 
-Quantity = Callable[[Model], Found]
+Quantity = Callable[[MeasuredModel], Found]
 QUANTITIES: dict[str, dict[str, Quantity]] = {
     "exact": {
         "objective": _objective,

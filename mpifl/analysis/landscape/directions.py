@@ -1,8 +1,7 @@
-"""Directions to look in from a model: eigenvectors, filter-normalised random ones, where clients
-went, another model.
+"""Directions from a model: eigenvectors, filter-normalised random ones, to clients, to another run.
 
-Li et al. (2018, section 4) scale random directions filter by filter, so that nets whose weights
-differ in scale can be compared. The way to another model is that of linear mode connectivity
+Li et al. (2018, section 4) scale random directions filter by filter, so that networks whose weights
+differ in scale can be compared. The line to another model is that of linear mode connectivity
 (Frankle et al. 2020).
 """
 
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpifl.analysis.models.reload_mpi import Shared, Subject
+from mpifl.analysis.models.on_ranks import RunOnRanks
+from mpifl.analysis.models.stored import StoredModel
 from mpifl.curvature import Curvature, Fixed, lanczos
 from mpifl.net import Entry
 from mpifl.options import BadInput
@@ -24,7 +24,7 @@ from mpifl.seeds import generator
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """Where a coordinate of 1 leads: by how much weights and BatchNorm's statistics change."""
+    """The change of weights and of BatchNorm's statistics that a coordinate of 1 stands for."""
 
     name: str
     weights: Tensor
@@ -33,101 +33,108 @@ class Direction:
     """[b]"""
     low: float = -1.0
     high: float = 1.0
-    """where to look, from and to"""
+    """coordinates of the two ends"""
 
     def within(self, low: float, high: float) -> Direction:
-        """The same with other ends."""
+        """The same direction with other ends."""
         return replace(self, low=low, high=high)
 
 
-def random_directions(shared: Shared, subject: Subject, k: int, seed: int = 0) -> list[Direction]:
-    """Normal vectors in which each filter has the norm of the model's; biases and norms' parameters
-    stay.
+def random_directions(
+    on_ranks: RunOnRanks, model: StoredModel, k: int, seed: int = 0
+) -> list[Direction]:
+    """k normal vectors in which each filter has the norm of the model's own filter.
+
+    Biases and the parameters of normalisation layers do not change.
     """
-    w, none = shared.vector(subject.weights), torch.zeros_like(shared.vector(subject.buffers))
-    found = []
+    weights = on_ranks.vector(model.weights)
+    no_change = torch.zeros_like(on_ranks.vector(model.buffers))
+    directions = []
     for number in range(k):
-        draws = generator(seed, "landscape", number).standard_normal(len(w), np.float32)
-        found.append(
-            Direction(
-                f"random {number + 1}", normalised(shared.vector(draws), w, shared.net.layout), none
-            )
-        )
-    return found
+        draws = generator(seed, "landscape", number).standard_normal(len(weights), np.float32)
+        vector = normalised(on_ranks.vector(draws), weights, on_ranks.net.layout)
+        directions.append(Direction(f"random {number + 1}", vector, no_change))
+    return directions
 
 
 def normalised(direction: Tensor, w: Tensor, layout: Sequence[Entry]) -> Tensor:
-    """`direction [d]` with each filter's norm that of the same filter of `w [d]`, and 0 for tensors
-    of one axis.
+    """`direction` [d] with each filter scaled to the norm of the same filter of `w` [d]; 0 in
+    tensors of one axis.
     """
     result = torch.zeros_like(direction)
     for entry in layout:
         if entry.kind == "parameter" and len(entry.shape) > 1:
             part = slice(entry.offset, entry.offset + entry.size)
-            rows, of = (vector[part].view(entry.shape[0], -1) for vector in (direction, w))
-            scale = of.norm(dim=1, keepdim=True) / rows.norm(dim=1, keepdim=True).clamp(min=1e-30)
-            result[part] = (rows * scale).flatten()
+            filters = direction[part].view(entry.shape[0], -1)
+            norms = w[part].view(entry.shape[0], -1).norm(dim=1, keepdim=True)
+            scale = norms / filters.norm(dim=1, keepdim=True).clamp(min=1e-30)
+            result[part] = (filters * scale).flatten()
     return result
 
 
 def eigen_directions(
-    shared: Shared, subject: Subject, k: int, data: Fixed, rise: float = 1.0, seed: int = 0
+    on_ranks: RunOnRanks,
+    model: StoredModel,
+    k: int,
+    data: Fixed,
+    rise: float = 1.0,
+    seed: int = 0,
 ) -> list[Direction]:
-    """The top k eigenvectors, scaled so that the quadratic alone rises by `rise` at 1; `data` is
-    this rank's part.
+    """The top k eigenvectors, scaled so that the quadratic term alone is `rise` at 1.
+
+    `data` is this rank's share of the samples.
     """
-    w, none = shared.vector(subject.weights), torch.zeros_like(shared.vector(subject.buffers))
-    operator = shared.communicator.agree(lambda: Curvature(shared.objective(subject, data), w))
-    top = lanczos(operator, k, seed=seed).top
-    found = []
+    weights = on_ranks.vector(model.weights)
+    no_change = torch.zeros_like(on_ranks.vector(model.buffers))
+    communicator = on_ranks.communicator
+    H = communicator.agree(lambda: Curvature(on_ranks.objective(model, data), weights))
+    top = lanczos(H, k, seed=seed).top
+    directions = []
     for number, (value, vector) in enumerate(zip(top.values.tolist(), top.vectors, strict=True), 1):
         length = (2 * rise / max(abs(value), 1e-12)) ** 0.5
-        found.append(Direction(f"eigenvector {number} (λ = {value:.4g})", length * vector, none))
-    return found
+        name = f"eigenvector {number} (λ = {value:.4g})"
+        directions.append(Direction(name, length * vector, no_change))
+    return directions
 
 
-def direction_to(shared: Shared, subject: Subject, other: Subject, name: str) -> Direction:
-    """The way to another model, which is at 1; BadInput where the two have not the same tensors."""
-    if len(other.weights) != len(subject.weights) or len(other.buffers) != len(subject.buffers):
-        raise BadInput(
-            f"--to: expected a model with the same tensors ({len(subject.weights):,} weights); got {name} with "
-            f"{len(other.weights):,}"
-        )
-    step = shared.vector(other.weights) - shared.vector(subject.weights)
-    return Direction(
-        name, step, shared.vector(other.buffers) - shared.vector(subject.buffers), -0.25, 1.25
-    )
+def direction_to(
+    on_ranks: RunOnRanks, model: StoredModel, other: StoredModel, name: str
+) -> Direction:
+    """The direction at whose 1 the other model is. Raises BadInput where the two have other tensors."""
+    if len(other.weights) != len(model.weights) or len(other.buffers) != len(model.buffers):
+        expected = f"a model with the same tensors ({len(model.weights):,} weights)"
+        raise BadInput(f"--to: expected {expected}; got {name} with {len(other.weights):,}")
+    step = on_ranks.vector(other.weights) - on_ranks.vector(model.weights)
+    moved = on_ranks.vector(other.buffers) - on_ranks.vector(model.buffers)
+    return Direction(name, step, moved, -0.25, 1.25)
 
 
 def client_plane(
-    shared: Shared, subject: Subject, clients: Sequence[Subject]
-) -> tuple[list[Direction], dict]:
-    """The two directions in which the clients' models lie most apart, and where in that plane each
-    of them is.
+    on_ranks: RunOnRanks, model: StoredModel, clients: Sequence[StoredModel]
+) -> tuple[list[Direction], dict[str, tuple[float, ...]]]:
+    """The two directions in which the clients' models lie most apart, and each model's coordinates.
 
-    They are the leading singular vectors of the steps from the model to the clients'. BadInput for
-    fewer than two.
+    They are the leading singular vectors of the steps from the model to the clients'. Raises
+    BadInput for fewer than two clients.
     """
     if len(clients) < 2:
-        where = f"round {subject.round}"
-        raise BadInput(
-            f"--along clients: expected at least two clients' models at {where}; got {len(clients)}"
-        )
-    steps = torch.stack(
-        [shared.vector(c.weights) - shared.vector(subject.weights) for c in clients]
-    )
-    moved = torch.stack(
-        [shared.vector(c.buffers) - shared.vector(subject.buffers) for c in clients]
-    )
+        expected = f"at least two clients' models at round {model.round}"
+        raise BadInput(f"--along clients: expected {expected}; got {len(clients)}")
+    weights, buffers = on_ranks.vector(model.weights), on_ranks.vector(model.buffers)
+    steps = torch.stack([on_ranks.vector(client.weights) - weights for client in clients])
+    moved = torch.stack([on_ranks.vector(client.buffers) - buffers for client in clients])
     values, mixes = np.linalg.eigh((steps @ steps.T).double().cpu().numpy())
-    lengths, mixes = np.sqrt(np.maximum(values[:-3:-1], 1e-30)), mixes[:, :-3:-1]
-    at = mixes * lengths  # coordinates of the clients along unit vectors
-    reach = float(np.abs(at).max()) * 1.25
-    found = []
+    # eigh sorts upwards: the last two, the largest first
+    lengths = np.sqrt(np.maximum(values[:-3:-1], 1e-30))
+    mixes = mixes[:, :-3:-1]
+    coordinates = mixes * lengths  # of the clients, along unit vectors
+    reach = float(np.abs(coordinates).max()) * 1.25
+    directions = []
     for number in range(2):
         mix = torch.from_numpy(mixes[:, number] / lengths[number]).to(steps)
-        found.append(
-            Direction(f"clients' direction {number + 1}", mix @ steps, mix @ moved, -reach, reach)
-        )
-    marks = {subject.label: (0.0, 0.0)}
-    return found, marks | {c.label: tuple(row) for c, row in zip(clients, at.tolist(), strict=True)}
+        name = f"clients' direction {number + 1}"
+        directions.append(Direction(name, mix @ steps, mix @ moved, -reach, reach))
+    marks: dict[str, tuple[float, ...]] = {model.label: (0.0, 0.0)}
+    for client, row in zip(clients, coordinates.tolist(), strict=True):
+        marks[client.label] = tuple(row)
+    return directions, marks

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 
 from mpifl.analysis.figures.matplotlib_figures import COLOURS, styled
 from mpifl.analysis.figures.plotly_page import document
-from mpifl.analysis.landscape.explore import Landscape
+from mpifl.analysis.landscape.compute import Landscape
 
 Panel = Sequence[Landscape]
 """lines that share their axes, or one plane"""

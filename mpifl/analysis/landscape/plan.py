@@ -1,13 +1,14 @@
-"""Which landscapes of a run are looked at, what that will take, and doing it, on all ranks."""
+"""Which landscapes of a run are computed, how long that takes, and computing them on all ranks."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from mpifl.analysis.hessian.protocols import Exact
+from mpifl.analysis.landscape.compute import Landscape, Marks, compute_landscape
 from mpifl.analysis.landscape.directions import (
     Direction,
     client_plane,
@@ -15,31 +16,31 @@ from mpifl.analysis.landscape.directions import (
     eigen_directions,
     random_directions,
 )
-from mpifl.analysis.landscape.explore import Landscape, explore
-from mpifl.analysis.models.reload_mpi import Shared, Subject, rounds_named
+from mpifl.analysis.models.on_ranks import RunOnRanks
+from mpifl.analysis.models.stored import StoredModel, select_rounds
 from mpifl.analysis.runs.groups import data_of
 from mpifl.curvature import Fixed
 from mpifl.options import BadInput
-from mpifl.parallel.communicator import Communicator
 from mpifl.store import Run
 
 _BATCH = 250
+_KINDS = ("random", "eigen", "clients")
 
 
-class Part(NamedTuple):
-    """One landscape to look at."""
+class Grid(NamedTuple):
+    """One landscape to compute: a line along one direction, or the plane of two."""
 
     directions: Sequence[Direction]
-    marks: dict[str, tuple[float, ...]]
+    marks: Marks
     points: int
     """along each direction"""
-    is_way: bool = False
+    to_model: bool = False
     """whether another model is at 1"""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a user may ask for; see the command's help."""
+class LandscapeOptions:
+    """The choices of `mpifl landscape`, whose --help explains them."""
 
     rounds: str = "last"
     client: int | None = None
@@ -54,174 +55,174 @@ class Wanted:
     seed: int = 0
 
 
-@dataclass(eq=False)
 class Plan:
-    """The landscapes of one run that are wanted. Raises BadInput, on all ranks, for what the run
-    has not.
+    """The landscapes of one run. All ranks of the run's communicator make one and call its methods.
+
+    `panels` holds the grids; those in one list share a panel of the figure. Raises BadInput, on all
+    ranks, for wrong options and for what the run has not stored.
     """
 
-    shared: Shared
-    wanted: Wanted
-    subject: Subject = field(init=False)
-    panels: list[list[Part]] = field(init=False)
-    """the landscapes, those together that share a picture"""
-
-    def __post_init__(self) -> None:
-        f, w = self.shared.communicator, self.wanted
-        f.agree(lambda: _check(w))
-        clients = w.client is not None or "clients" in w.along
-        [round] = f.agree(lambda: _one(rounds_named(self.shared.run, w.rounds, clients)))
-        stored = self.shared.subjects([round], clients)
+    def __init__(self, on_ranks: RunOnRanks, options: LandscapeOptions) -> None:
+        communicator = on_ranks.communicator
+        self.on_ranks, self.options = on_ranks, options
+        communicator.agree(lambda: _check(options))
+        clients = options.client is not None or "clients" in options.along
+        round = communicator.agree(lambda: _one_round(on_ranks.run, options.rounds, clients))
+        stored = on_ranks.models([round], clients)
         self._clients = stored[1:]
-        self.subject = f.agree(lambda: _chosen(stored, w.client))
-        labels = getattr(self.shared.stage.dataset, w.split).labels
-        indices = Exact(samples=w.samples, seed=w.seed).chosen(labels, None, ())
-        samples = self.shared.samples(w.split)
-        self.data = Fixed(samples, indices, _BATCH)
-        self.own = Fixed(samples, indices, _BATCH, f.rank, f.size)
-        self.panels = f.agree(lambda: list(self._planned()))
+        self.model: StoredModel = communicator.agree(lambda: _chosen(stored, options.client))
+        labels = getattr(on_ranks.reloaded.dataset, options.split).labels
+        indices = Exact(samples=options.samples, seed=options.seed).chosen(labels, None, ())
+        samples = on_ranks.samples(options.split)
+        self._data = Fixed(samples, indices, _BATCH)
+        self._share = Fixed(samples, indices, _BATCH, communicator.rank, communicator.size)
+        self.panels: list[list[Grid]] = communicator.agree(lambda: list(self._plan()))
 
     @property
     def size(self) -> int:
-        """How many points there are to look at."""
-        return sum(part.points ** len(part.directions) for panel in self.panels for part in panel)
+        """How many points there are to compute."""
+        return sum(grid.points ** len(grid.directions) for panel in self.panels for grid in panel)
 
     def seconds(self) -> float:
-        """About how long it will take, by one point, timed."""
-        here = Part([self.panels[0][0].directions[0]], {}, 3)
+        """About how long it will take, from a line of three points."""
+        ranks = self.on_ranks.communicator.size
         start = time.perf_counter()
-        self._explored(here._replace(points=3))
-        rounds = -(-3 // self.shared.communicator.size)
-        return self.shared.first(
-            (time.perf_counter() - start) / rounds * self.size / self.shared.communicator.size
-        )
+        self._compute(Grid([self.panels[0][0].directions[0]], {}, 3))
+        points_each = -(-3 // ranks)
+        seconds_a_point = (time.perf_counter() - start) / points_each
+        return self.on_ranks.communicator.bcast(seconds_a_point * self.size / ranks)
 
-    def explored(self, watch: Callable[[], None] = lambda: None) -> list[list[Landscape]]:
-        """All landscapes; `watch` is told of each point of this rank's."""
-        return [[self._explored(part, watch) for part in panel] for panel in self.panels]
+    def compute(self, on_point: Callable[[], None] = lambda: None) -> list[list[Landscape]]:
+        """All landscapes; `on_point` is called after each point of this rank."""
+        return [[self._compute(grid, on_point) for grid in panel] for panel in self.panels]
 
     def barriers(self, panels: Sequence[Sequence[Landscape]]) -> dict[str, float]:
-        """By how much the loss rises on the way to each other model, above the straight line
-        between the two.
+        """For each line to another model: by how much the loss rises above the straight line between
+        the two.
         """
-        found = [
-            (landscape.axes[0], landscape.barrier)
-            for planned, panel in zip(self.panels, panels, strict=True)
-            for part, landscape in zip(planned, panel, strict=True)
-            if part.is_way
-        ]
-        return dict(found)
+        found = {}
+        for grids, landscapes in zip(self.panels, panels, strict=True):
+            for grid, landscape in zip(grids, landscapes, strict=True):
+                if grid.to_model:
+                    found[landscape.axes[0]] = landscape.barrier
+        return found
 
-    def _explored(self, part: Part, watch: Callable[[], None] = lambda: None) -> Landscape:
-        return explore(
-            self.shared, self.subject, part.directions, self.data, part.points, part.marks, watch
+    def _compute(self, grid: Grid, on_point: Callable[[], None] = lambda: None) -> Landscape:
+        return compute_landscape(
+            self.on_ranks,
+            self.model,
+            grid.directions,
+            self._data,
+            grid.points,
+            grid.marks,
+            on_point,
         )
 
-    def _planned(self) -> Iterator[list[Part]]:
-        for kind in self.wanted.along:
-            yield from self._along(kind)
-        if self.wanted.to:
-            yield from self._others()
+    def _plan(self) -> Iterator[list[Grid]]:
+        for kind in self.options.along:
+            if kind == "clients":
+                lines, plane = self._to_clients()
+            else:
+                lines, plane = self._around(kind)
+            if 1 in self.options.dims:
+                yield lines
+            if 2 in self.options.dims:
+                yield [plane]
+        if self.options.to:
+            yield from self._to_runs()
 
-    def _along(self, kind: str) -> Iterator[list[Part]]:
-        w, label = self.wanted, self.subject.label
-        if kind == "clients":
-            directions, marks = client_plane(self.shared, self.subject, self._clients)
-            ways = [
-                direction_to(self.shared, self.subject, c, f"to {c.label}") for c in self._clients
-            ]
-            lines = [Part([way], {label: (0.0,), way.name: (1.0,)}, w.points, True) for way in ways]
+    def _around(self, kind: str) -> tuple[list[Grid], Grid]:
+        """Lines and the plane along two random directions or eigenvectors."""
+        options, label = self.options, self.model.label
+        if kind == "random":
+            directions = random_directions(self.on_ranks, self.model, 2, options.seed)
         else:
-            directions = (
-                random_directions(self.shared, self.subject, 2, w.seed)
-                if kind == "random"
-                else eigen_directions(self.shared, self.subject, 2, self.own, seed=w.seed)
+            directions = eigen_directions(
+                self.on_ranks, self.model, 2, self._share, seed=options.seed
             )
-            directions = [d.within(-w.span, w.span) for d in directions]
-            marks = {label: (0.0, 0.0)}
-            lines = [Part([direction], {label: (0.0,)}, w.points) for direction in directions]
-        if 1 in w.dims:
+        directions = [direction.within(-options.span, options.span) for direction in directions]
+        lines = [Grid([direction], {label: (0.0,)}, options.points) for direction in directions]
+        return lines, Grid(directions, {label: (0.0, 0.0)}, options.side)
+
+    def _to_clients(self) -> tuple[list[Grid], Grid]:
+        """Lines to the clients' models, and the plane in which they lie most apart."""
+        directions, marks = client_plane(self.on_ranks, self.model, self._clients)
+        lines = [self._line_to(client, f"to {client.label}") for client in self._clients]
+        return lines, Grid(directions, marks, self.options.side)
+
+    def _to_runs(self) -> Iterator[list[Grid]]:
+        """Lines to other runs' last models; for two of them, also the plane of all three."""
+        runs = [self._open(path) for path in self.options.to]
+        lines = []
+        for run, run_name in zip(runs, _names(runs), strict=True):
+            last = StoredModel(run.saved_rounds[-1], None, *run.weights())
+            lines.append(self._line_to(last, f"to {run_name}, round {last.round}"))
+        if 1 in self.options.dims:
             yield lines
-        if 2 in w.dims:
-            yield [Part(directions, marks, w.side)]
+        if 2 in self.options.dims and len(lines) == 2:
+            directions = [line.directions[0] for line in lines]
+            marks = {
+                self.model.label: (0.0, 0.0),
+                directions[0].name: (1.0, 0.0),
+                directions[1].name: (0.0, 1.0),
+            }
+            yield [Grid(directions, marks, self.options.side)]
 
-    def _others(self) -> Iterator[list[Part]]:
-        """Lines to other runs' last models, and the plane of this and two others."""
-        w, label = self.wanted, self.subject.label
-        runs = [self._other(path) for path in w.to]
-        others = [Subject(run.saved_rounds[-1], None, *run.weights()) for run in runs]
-        names = [
-            f"to {name}, round {o.round}" for name, o in zip(_names(runs), others, strict=True)
-        ]
-        ways = [
-            direction_to(self.shared, self.subject, o, name)
-            for o, name in zip(others, names, strict=True)
-        ]
-        if 1 in w.dims:
-            yield [Part([way], {label: (0.0,), way.name: (1.0,)}, w.points, True) for way in ways]
-        if 2 in w.dims and len(ways) == 2:
-            yield [
-                Part(ways, {label: (0.0, 0.0), names[0]: (1.0, 0.0), names[1]: (0.0, 1.0)}, w.side)
-            ]
+    def _line_to(self, other: StoredModel, name: str) -> Grid:
+        direction = direction_to(self.on_ranks, self.model, other, name)
+        marks = {self.model.label: (0.0,), name: (1.0,)}
+        return Grid([direction], marks, self.options.points, to_model=True)
 
-    def _other(self, path: str) -> Run:
-        """The run at `path`; BadInput without stored weights, or on other data."""
-        run = Run.open(path)
-        rounds_named(run, "last")
-        if data_of(run) != data_of(self.shared.run):
-            data = f"{run.provenance.get('data_source', 'unknown data')} ({path})"
-            raise BadInput(
-                f"--to: expected a run on the data of {self.shared.run.path}; got one on {data}"
-            )
-        return run
-
-
-def planned(communicator: Communicator, where: str, wanted: Wanted, **options: Any) -> Plan:
-    """The plan for the run at `where`; `options` are those of Shared."""
-    run = communicator.agree(lambda: Run.open(where))
-    return Plan(Shared(run, communicator, **options), wanted)
+    def _open(self, path: str) -> Run:
+        """The run at `path`; raises BadInput where it has no stored weights, or other data."""
+        other, run = Run.open(path), self.on_ranks.run
+        select_rounds(other, "last")
+        if data_of(other) != data_of(run):
+            expected = f"a run on the data of {run.path}"
+            data = f"{other.provenance.get('data_source', 'unknown data')} ({path})"
+            raise BadInput(f"--to: expected {expected}; got one on {data}")
+        return other
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """What the runs are called: their folders, with the way there where these have one name."""
+    """The names of the runs' folders; their paths, where two have the same name."""
     names = [run.path.resolve().name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
+    if len(set(names)) == len(names):
+        return names
+    return [str(run.path) for run in runs]
 
 
-def _check(wanted: Wanted) -> None:
-    kinds = ("random", "eigen", "clients")
-    if unknown := set(wanted.along) - set(kinds):
-        raise BadInput(
-            f"--along: expected some of {', '.join(kinds)}; got {', '.join(sorted(unknown))}"
-        )
-    if not wanted.along and not wanted.to:
+def _check(options: LandscapeOptions) -> None:
+    """Raise BadInput for options that are wrong for every run."""
+    unknown = sorted(set(options.along) - set(_KINDS))
+    if unknown:
+        raise BadInput(f"--along: expected some of {', '.join(_KINDS)}; got {', '.join(unknown)}")
+    if not options.along and not options.to:
         raise BadInput(
             "--along: expected something to look along, or another run (--to); got neither"
         )
-    if len(wanted.to) > 2:
-        raise BadInput(f"--to: expected at most two other runs; got {len(wanted.to)}")
-    for name, value, least in (
-        ("points", wanted.points, 3),
-        ("side", wanted.side, 3),
-        ("samples", wanted.samples, 0),
-    ):
+    if len(options.to) > 2:
+        raise BadInput(f"--to: expected at most two other runs; got {len(options.to)}")
+    for name, least in (("points", 3), ("side", 3), ("samples", 0)):
+        value = getattr(options, name)
         if value < least:
             raise BadInput(f"--{name}: expected at least {least}; got {value}")
-    if wanted.span <= 0:
-        raise BadInput(f"--span: expected a number above 0; got {wanted.span}")
+    if options.span <= 0:
+        raise BadInput(f"--span: expected a number above 0; got {options.span}")
 
 
-def _one(rounds: list[int]) -> list[int]:
+def _one_round(run: Run, text: str, clients: bool) -> int:
+    rounds = select_rounds(run, text, clients)
     if len(rounds) != 1:
         raise BadInput(f"--round: expected one round; got {len(rounds)}")
-    return rounds
+    return rounds[0]
 
 
-def _chosen(stored: Sequence[Subject], client: int | None) -> Subject:
-    found = [subject for subject in stored if subject.client == client]
-    if not found:
-        known = ", ".join(str(subject.client) for subject in stored[1:])
-        raise BadInput(
-            f"--client: expected one of those stored at round {stored[0].round}: {known}; got {client}"
-        )
-    return found[0]
+def _chosen(stored: Sequence[StoredModel], client: int | None) -> StoredModel:
+    """The global model, or the client's."""
+    for model in stored:
+        if model.client == client:
+            return model
+    known = ", ".join(str(model.client) for model in stored[1:])
+    where = f"one of those stored at round {stored[0].round}: {known}"
+    raise BadInput(f"--client: expected {where}; got {client}")

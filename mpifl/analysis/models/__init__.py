@@ -1,1 +1,1 @@
-"""The network and data of a stored run, made again."""
+"""A stored run's models, with its network and data built again."""

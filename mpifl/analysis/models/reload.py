@@ -1,6 +1,4 @@
-"""A stored run's network and data made again, to look at its models: the same images, the same
-forward pass.
-"""
+"""A stored run's network and data built again: the same images, the same forward pass."""
 
 from __future__ import annotations
 
@@ -22,64 +20,76 @@ from mpifl.store import Run
 
 
 @dataclass(frozen=True, eq=False)
-class Revisited:
-    """A run with what its numbers came from. Its net holds the initial weights until `load`."""
+class ReloadedRun:
+    """A run with its config, data and network. The network holds the initial weights until `load`."""
 
     run: Run
     config: schema.Config
     dataset: Dataset
     net: Net
     forward: dict[str, Any]
-    """options of the forward pass in evaluation"""
+    """keyword arguments of the forward pass in evaluation"""
 
     def initial(self) -> tuple[np.ndarray, np.ndarray]:
-        """The weights [d] and buffers [b] of round 0, which follow from the seed."""
-        made = build.network(
-            self.config, self.dataset.shape, len(self.dataset.classes), torch.device("cpu")
-        )
-        return made.weights.numpy(), made.buffers.numpy()
+        """The weights [d] and buffers [b] of round 0, made again from the seed."""
+        classes = len(self.dataset.classes)
+        net = build.network(self.config, self.dataset.shape, classes, torch.device("cpu"))
+        return net.weights.numpy(), net.buffers.numpy()
 
     def weights(self, round: int) -> tuple[np.ndarray, np.ndarray]:
-        """The global weights [d] and buffers [b] after `round`; after 0 the initial ones. Raises
-        BadInput.
+        """The global weights [d] and buffers [b] after `round`; 0 is before training.
+
+        Raises BadInput where the round is not stored.
         """
         return self.run.weights(round) if round else self.initial()
 
     def load(self, weights: np.ndarray, buffers: np.ndarray) -> Net:
-        """The net with these weights and buffers, in evaluation mode."""
+        """The network with these weights [d] and buffers [b], in evaluation mode."""
         self.net.load(torch.from_numpy(weights), torch.from_numpy(buffers))
         self.net.module.eval()
         return self.net
 
     def samples(self, split: Split, dtype: torch.dtype = torch.float32) -> Samples:
-        """The images of a split on the net's device, normalised as the run's were; never augmented."""
-        return Samples(
-            split.images, split.labels, self.dataset.mean, self.dataset.std, self.net.device, dtype
-        )
+        """A split's images on the network's device, normalised as in the run, never augmented."""
+        mean, std = self.dataset.mean, self.dataset.std
+        return Samples(split.images, split.labels, mean, std, self.net.device, dtype)
 
     def own(self, client: int) -> Split:
         """The training samples of one client."""
         return self.dataset.train.take(self.run.part(client))
 
 
-def revisit(run: Run, path: str = "", device: str | torch.device = "cpu") -> Revisited:
-    """`run` with its data and its net. `path`: where its packed data is now, if it has moved.
+def reload_run(run: Run, path: str = "", device: str | torch.device = "cpu") -> ReloadedRun:
+    """Load `run`'s data and build its network. `path`: where its packed data is now, if it has
+    moved.
 
-    Raises BadInput where the config is none of this version's, and where the data are not those of
-    the run.
+    Raises BadInput where this version cannot read the config or builds another network, and where
+    the data are not those of the run.
     """
     raw = config.parse(run.config, str(run.path))
-    known = schema.resolve(config.merge(raw, {"data": {"path": path}}) if path else raw)
-    dataset = build.load_data(known.data, known.seed)
+    if path:
+        raw = config.merge(raw, {"data": {"path": path}})
+    resolved = schema.resolve(raw)
+    dataset = build.load_data(resolved.data, resolved.seed)
+    _check_data(run, dataset)
+    classes = len(dataset.classes)
+    net = build.network(resolved, dataset.shape, classes, torch.device(device))
+    _check_network(run, net, resolved.model.name)
+    forward = parse(resolved.local.loss, LOSSES).evaluated(net.module)
+    return ReloadedRun(run, resolved, dataset, net, forward)
+
+
+def _check_data(run: Run, dataset: Dataset) -> None:
     theirs = str(run.provenance.get("data_checksum", dataset.checksum))
     if theirs != dataset.checksum:
+        expected = f"the data that it was trained on (checksum {theirs[:16]})"
         got = f"{dataset.source} (checksum {dataset.checksum[:16]})"
-        raise BadInput(
-            f"{run.path}: expected the data that it was trained on (checksum {theirs[:16]}); got {got}"
-        )
-    net = build.network(known, dataset.shape, len(dataset.classes), torch.device(device))
-    if [tuple(entry) for entry in net.layout] != [tuple(entry) for entry in run.layout]:
-        got = f"{known.model.name} as this version of mpifl builds it, whose tensors are others"
-        raise BadInput(f"{run.path}: expected a model with the tensors that it stored; got {got}")
-    forward = parse(known.local.loss, LOSSES).evaluated(net.module)
-    return Revisited(run, known, dataset, net, forward)
+        raise BadInput(f"{run.path}: expected {expected}; got {got}")
+
+
+def _check_network(run: Run, net: Net, model: str) -> None:
+    ours = [tuple(entry) for entry in net.layout]
+    if ours != [tuple(entry) for entry in run.layout]:
+        expected = "a model with the tensors that it stored"
+        got = f"{model} as this version of mpifl builds it, whose tensors are others"
+        raise BadInput(f"{run.path}: expected {expected}; got {got}")

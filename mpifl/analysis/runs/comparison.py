@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from mpifl.analysis.figures.panels import Panel
 from mpifl.analysis.hessian import metrics
 from mpifl.analysis.runs.curves import unit
 from mpifl.analysis.runs.groups import Group, Options
@@ -109,7 +110,7 @@ def compare(
     notes = [*_notes(groups, last, target), *_sources(groups, table, rows)]
     if any(key in row.figures for row in rows for key in CURVATURE):
         notes.append(
-            f"curvature: measurement {measurement!r} of analysis/hessian.py, of the last models it looked at"
+            f"curvature: measurement {measurement!r} of `mpifl hessian`, of the last models measured"
         )
     return Comparison(columns, rows, notes)
 
@@ -177,6 +178,17 @@ def published(
         for key, (value, std) in found.items()
         if isinstance(value, int | float)
     }
+
+
+def with_published_accuracy(panel: Panel, groups: Sequence[Group]) -> Panel:
+    """The panel with a mark at each group's published accuracy, if it is a panel of test accuracy."""
+    if not panel.y_title.startswith("test accuracy"):
+        return panel
+    marks = []
+    for group in groups:
+        known = published(group.options).get("final_accuracy")
+        marks.append(None if known is None else known.value)
+    return replace(panel, marks=marks)
 
 
 def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator[str]:

@@ -21,14 +21,13 @@ _TABLES = ("data", "partition", "model", "algorithm", "local", "participation")
 _PLAIN_FRAME = str.maketrans("┌┐└┘├┤┬┴┼│─", "+++++++++|-")
 
 
-def show(run: Run, console: Console | None = None, config: bool = False) -> None:
+def show(run: Run, console: Console, config: bool = False) -> None:
     """Print a summary of `run`, and its stored configuration too with `config`; the last line is
     its digest.
 
     That line is `sha256 ` and the hex digest of the last saved weights; of the last row of /rounds
     if none are saved; `none` if there is neither. Piped output has no colour codes.
     """
-    console = console or Console()
     stored = _parsed(run.config)
     console.print(Text(f"{stored.get('name', run.path.name)}: {_status(run)}", style="bold"))
     console.print(_grid([("run", str(run.path)), *_configured(stored), *_progress(run, stored)]))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 
+from mpifl.analysis.files import csv_text
 from mpifl.analysis.runs.comparison import Column, Comparison, Row
 
 _ESCAPES = str.maketrans(
@@ -93,18 +92,7 @@ def rows(table: Comparison) -> list[dict[str, str | int | float]]:
     return made
 
 
-def comma_separated(rows: Sequence[dict[str, str | int | float]]) -> str:
-    """CSV of rows of the same columns; NaN as an empty field."""
-    text = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: "" if value != value else value for name, value in row.items()})
-    return text.getvalue()
-
-
-FORMATS = {"md": markdown, "tex": latex, "csv": lambda table: comma_separated(rows(table))}
+FORMATS = {"md": markdown, "tex": latex, "csv": lambda table: csv_text(rows(table))}
 """by the suffix of a file"""
 
 

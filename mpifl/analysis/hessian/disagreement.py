@@ -1,4 +1,4 @@
-"""H_N and H_D of a round's clients, from what has been found of each."""
+"""H_N and H_D of a round's clients, computed from what was measured of each."""
 
 from __future__ import annotations
 
@@ -7,25 +7,33 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mpifl.analysis.models.reload_mpi import Subject
+from mpifl.analysis.models.stored import StoredModel
 from mpifl.curvature import Diagonal, Disagreement, as_released, disagreement
 from mpifl.options import BadInput
 from mpifl.store.measurements import Finding, Findings
 
+_COMPARED = {"exact": "diagonal", "fedalign": "trace"}
+"""by protocol, the quantity that is compared"""
 
-def compared(
-    findings: Findings, measurement: str, protocol: str, clients: Sequence[Subject]
+
+def compare_clients(
+    findings: Findings, measurement: str, protocol: str, clients: Sequence[StoredModel]
 ) -> Finding | None:
-    """The finding about the clients together; None where they are fewer than two, or one is not
-    measured yet.
+    """The finding about one round's clients together; None for fewer than two, or while one is not
+    measured.
 
-    Protocol exact compares element-wise diagonals over pairs of different clients; fedalign a trace
-    for each tensor, over all pairs. Raises BadInput where a diagonal is missing.
+    Protocol exact compares element-wise diagonals over pairs of different clients; fedalign one
+    trace a tensor over all pairs. Raises BadInput where a stored diagonal is missing, and
+    LostInNoise where errors are too large.
     """
     paths = [f"{measurement}/{client.path}" for client in clients]
-    quantity = {"exact": "diagonal", "fedalign": "trace"}[protocol]
-    parts = [findings.found.get(f"{path}/{quantity}") for path in paths]
-    if len(clients) < 2 or None in parts:
+    parts: list[Finding] = []
+    for path in paths:
+        finding = findings.found.get(f"{path}/{_COMPARED[protocol]}")
+        if finding is None:
+            return None
+        parts.append(finding)
+    if len(clients) < 2:
         return None
     if protocol == "fedalign":
         traces = torch.from_numpy(np.stack([part["tensor_trace"] for part in parts]))
@@ -34,7 +42,7 @@ def compared(
     return _finding(disagreement(diagonals), clients, "off_diagonal")
 
 
-def _finding(found: Disagreement, clients: Sequence[Subject], pairs: str) -> Finding:
+def _finding(found: Disagreement, clients: Sequence[StoredModel], pairs: str) -> Finding:
     arrays = {
         "H_N": found.H_N.value,
         "H_N_error": found.H_N.error,
@@ -47,12 +55,14 @@ def _finding(found: Disagreement, clients: Sequence[Subject], pairs: str) -> Fin
     return Finding(arrays, {"pairs": pairs})
 
 
-def _stored(findings: Findings, path: str, client: Subject, finding: Finding) -> Diagonal:
+def _stored(findings: Findings, path: str, client: StoredModel, finding: Finding) -> Diagonal:
+    """A client's diagonal, read from the file of its long vectors."""
     vectors = findings.vectors(path, client.sha256)
     if not vectors or "diagonal" not in vectors:
         where = findings.vectors_file(path)
         raise BadInput(
             f"{where}: expected the diagonal of {client.label}; got none; measure again (--again)"
         )
-    mean, variance = (torch.from_numpy(vectors[name]) for name in ("diagonal", "variance"))
+    mean = torch.from_numpy(vectors["diagonal"])
+    variance = torch.from_numpy(vectors["variance"])
     return Diagonal(mean, variance, torch.from_numpy(finding["parts"]))

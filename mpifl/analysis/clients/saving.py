@@ -1,0 +1,53 @@
+"""The figures of `mpifl features`, drawn for groups of runs and written into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mpifl.analysis.clients.panels import Arrays, drift_panels, feature_panels
+from mpifl.analysis.clients.selection import Selection
+from mpifl.analysis.figures.matplotlib_figures import FORMATS
+from mpifl.analysis.figures.panels import Panel
+from mpifl.analysis.figures.saving import save, save_cosines
+from mpifl.analysis.hessian.metrics import GLOBAL
+from mpifl.analysis.runs.groups import Group
+
+
+@dataclass
+class Drawn:
+    """Figures by the name of their file, and the drift of each group's runs."""
+
+    figures: dict[str, list[Panel]] = field(default_factory=dict)
+    drifts: dict[str, list[Arrays]] = field(default_factory=dict)
+
+
+def draw(groups: Sequence[Group], selection: Selection, parts: Sequence[str]) -> Drawn:
+    """Compute and draw "drift" and "features", as far as they are among `parts`. Raises BadInput."""
+    drawn = Drawn()
+    if "drift" in parts:
+        for group in groups:
+            drawn.drifts[group.label] = [selection.drift(run) for run in group.runs]
+        drawn.figures["drift"] = drift_panels(drawn.drifts)
+    if "features" in parts:
+        found: dict[str, list[Arrays]] = {}
+        for group in groups:
+            found[group.label] = [selection.features(run) for run in group.runs]
+        drawn.figures["features"] = feature_panels(found)
+        if all(_has_clients(run) for runs in found.values() for run in runs):
+            drawn.figures["features-clients"] = feature_panels(found, clients=True)
+    return drawn
+
+
+def save_drawn(drawn: Drawn, folder: Path, suffixes: Sequence[str]) -> None:
+    """Write every figure with every suffix, and the clients' cosines as pictures. Raises OSError."""
+    for suffix in suffixes:
+        for name, panels in drawn.figures.items():
+            save(folder / f"{name}.{suffix}", panels)
+        if drawn.drifts and suffix in FORMATS:
+            save_cosines(folder / f"cosines.{suffix}", drawn.drifts)
+
+
+def _has_clients(features: Arrays) -> bool:
+    return bool((features["client"] != GLOBAL).any())

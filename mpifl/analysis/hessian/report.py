@@ -1,0 +1,150 @@
+"""What `mpifl hessian` prints: what it will take, each finding, and a table at the end."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from mpifl.analysis.hessian.measurement import Cost, Measurement, Report, Task, silent
+from mpifl.analysis.hessian.metrics import GLOBAL, Metrics, disagreements, metrics
+from mpifl.store.measurements import Finding
+from mpifl.terminal import plural, say, say_table, table
+
+_SHOWN = {
+    "loss": "loss_error",
+    "accuracy": "accuracy_error",
+    "values": "errors",
+    "smallest": "smallest_error",
+    "trace": "trace_error",
+    "norm": "norm_error",
+    "value": "value_error",
+    "H_N": "H_N_error",
+    "H_D": "H_D_error",
+}
+"""arrays of a finding whose first number is printed, and the array of its error"""
+
+
+@contextmanager
+def progress(measurement: Measurement, tasks: Sequence[Task]) -> Iterator[Report]:
+    """Print what the tasks will take; inside, show a bar in a terminal. Every rank calls it.
+
+    Gives the function that prints a finding.
+    """
+    cost = measurement.cost(tasks) if tasks else None
+    if not measurement.communicator.is_server:
+        yield silent
+        return
+    say(_announcement(measurement, tasks, cost))
+    # Under mpirun, output looks like a terminal even where it is none.
+    in_terminal = sys.stdout.isatty() and measurement.communicator.size == 1
+    if not (cost and in_terminal):
+        yield _say_finding
+        return
+    with _bar(int(cost.products)) as advance:
+        measurement.on_products = advance
+        yield _say_finding
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar of `total` products; gives the function that moves it on."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(color_system=None)
+    with Progress(*columns, console=console, transient=True) as shown:
+        line = shown.add_task("products", total=total)
+        yield lambda products: shown.advance(line, products)
+
+
+def _announcement(measurement: Measurement, tasks: Sequence[Task], cost: Cost | None) -> str:
+    path = measurement.run.path
+    if cost is None:
+        return f"{path}: all is known of {measurement.name!r} already"
+    models = {task.model.path for task in tasks}
+    where = f"{plural(len(models), 'model')} on {plural(measurement.communicator.size, 'rank')}"
+    time = f"{cost.seconds / 60:.0f} min" if cost.seconds > 90 else f"{cost.seconds:.0f} s"
+    memory = f"{cost.memory.total / 1e6:,.0f} MB a rank"
+    return (
+        f"{path}: {measurement.name}, {plural(len(tasks), 'finding')} about {where}: "
+        f"about {cost.products:,.0f} products, {time}, {memory}"
+    )
+
+
+def _say_finding(label: str, finding: Finding) -> None:
+    say(f"{label:32} {_in_words(finding)}")
+
+
+def _in_words(finding: Finding) -> str:
+    """The first numbers of a finding."""
+    if "problem" in finding.facts:
+        return f"not compared: {finding.facts['problem']}"
+    if "nodes" in finding.arrays:
+        weights, nodes = finding["weights"], finding["nodes"]
+        below = (weights * (nodes < 0)).sum() / len(nodes)
+        return f"eigenvalues below 0: {below:.1%}"
+    if "layer" in finding.arrays and "value" in finding.arrays:
+        largest = int(finding["value"].argmax())
+        return f"largest {finding['value'][largest]:.5g}, of {finding['layer'][largest]}"
+    words = []
+    for name, error in _SHOWN.items():
+        if name in finding.arrays and np.asarray(finding[name]).dtype.kind == "f":
+            words.append(f"{name} {_first(finding, name):.5g}")
+            if error in finding.arrays:
+                words[-1] += f" ± {_first(finding, error):.2g}"
+    return "  ".join(words)
+
+
+def _first(finding: Finding, name: str) -> float:
+    return float(np.ravel(finding[name])[0])
+
+
+def conclusion(measurement: Measurement) -> None:
+    """Print what is known: a row for each model, and a line for each comparison of clients."""
+    findings, name = measurement.findings, measurement.name
+    made = table(
+        "round", "model", "loss", "accuracy", "λ_max", "λ_min", "H_T", "±", "‖diag H‖", texts=2
+    )
+    for row in metrics(findings, name):
+        made.add_row(*_cells(row))
+    say_table(f"{measurement.run.path}, {name}", made)
+    for found in disagreements(findings, name):
+        norms = _plus_minus(f"{found.H_N:.5g}", found.H_N_error)
+        directions = _plus_minus(f"{found.H_D:.4f}", found.H_D_error)
+        say(f"round {found.round}, between clients: H_N {norms}  H_D {directions}")
+    say(f"written to {findings.file}")
+
+
+def _cells(row: Metrics) -> Iterator[str]:
+    yield str(row.round)
+    yield "global" if row.client == GLOBAL else f"client {row.client}"
+    for figure in (
+        row.loss,
+        row.accuracy,
+        row.lambda_max,
+        row.lambda_min,
+        row.H_T,
+        row.H_T_error,
+        row.diagonal_norm,
+    ):
+        yield "" if math.isnan(figure) else f"{figure:.4g}"
+
+
+def _plus_minus(value: str, error: float) -> str:
+    return value if math.isnan(error) else f"{value} ± {error:.2g}"

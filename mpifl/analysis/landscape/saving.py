@@ -1,0 +1,48 @@
+"""Landscapes as files: a picture, a page, and the numbers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpifl.analysis.figures.matplotlib_figures import rendered
+from mpifl.analysis.files import write
+from mpifl.analysis.landscape.compute import Landscape
+from mpifl.analysis.landscape.figures import figure, page
+from mpifl.options import BadInput
+
+
+def save(panels: Sequence[Sequence[Landscape]], out: Path, title: str) -> None:
+    """Write OUT.png, OUT.html and OUT.npz. Raises BadInput where they cannot be written."""
+    files = {
+        "png": rendered(figure(panels), "png"),
+        "html": page(panels, title).encode(),
+        "npz": _numbers(panels),
+    }
+    try:
+        for suffix, content in files.items():
+            write(out.with_name(f"{out.name}.{suffix}"), content)
+    except OSError as problem:
+        raise BadInput(
+            f"{problem.filename}: expected a place to write; got {problem.strerror}"
+        ) from problem
+
+
+def _numbers(panels: Sequence[Sequence[Landscape]]) -> memoryview:
+    """All landscapes' arrays, each named by the landscape's number."""
+    arrays: dict[str, Any] = {}
+    landscapes = [landscape for panel in panels for landscape in panel]
+    for number, landscape in enumerate(landscapes):
+        arrays[f"{number}_title"] = landscape.title
+        arrays[f"{number}_axes"] = landscape.axes
+        arrays[f"{number}_loss"] = landscape.loss
+        arrays[f"{number}_accuracy"] = landscape.accuracy
+        for axis, coordinates in enumerate(landscape.coordinates):
+            arrays[f"{number}_coordinates_{axis}"] = coordinates
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getbuffer()

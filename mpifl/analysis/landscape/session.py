@@ -1,0 +1,54 @@
+"""One `mpifl landscape`, on all ranks of the job: from a run's path to pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpifl.analysis.figures import check_installed
+from mpifl.analysis.landscape.plan import LandscapeOptions, Plan
+from mpifl.analysis.models.on_ranks import RunOnRanks
+from mpifl.parallel.communicator import Communicator
+from mpifl.runner.exit_codes import DONE, on_all_ranks
+from mpifl.store import Run
+from mpifl.terminal import plural, say
+
+
+def main(path: str, options: LandscapeOptions, out: Path, data_path: str, unfinished: bool) -> int:
+    """Draw the landscapes of the run at `path` into OUT.png, .html and .npz; the exit code."""
+    return on_all_ranks(
+        lambda communicator: _draw(communicator, path, options, out, data_path, unfinished)
+    )
+
+
+def _draw(
+    communicator: Communicator,
+    path: str,
+    options: LandscapeOptions,
+    out: Path,
+    data_path: str,
+    unfinished: bool,
+) -> int:
+    communicator.agree(check_installed)
+    run = communicator.agree(lambda: Run.open(path))
+    plan = Plan(RunOnRanks(run, communicator, path=data_path, unfinished=unfinished), options)
+    title = f"{path}: {plan.model.label}"
+    seconds = plan.seconds()
+    if communicator.is_server:
+        count = sum(len(panel) for panel in plan.panels)
+        say(
+            f"{title}, {plural(count, 'landscape')} of {plural(plan.size, 'point')}, "
+            f"about {seconds:.0f} s, {plural(communicator.size, 'rank')}"
+        )
+    panels = plan.compute()
+
+    def save() -> None:
+        if communicator.is_server:
+            from mpifl.analysis.landscape.saving import save
+
+            save(panels, out, title)
+
+    communicator.agree(save)
+    if communicator.is_server:
+        for name, barrier in plan.barriers(panels).items():
+            say(f"{name}: the loss rises by {barrier:.4g} above the straight line")
+    return DONE

@@ -1,0 +1,104 @@
+"""`mpifl hessian`: the curvature of a run's stored models."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from mpifl.commands.arguments import DATA_PATH, HELP, UNFINISHED
+from mpifl.commands.process import imports_for_ranks
+
+QUANTITIES = "objective eigenvalues diagonal sharpness spectrum layers gauss_newton"
+
+
+@click.command(context_settings=HELP)
+@click.argument("run")
+@click.option(
+    "--rounds",
+    default="last",
+    show_default=True,
+    help="Stored rounds: last, best, all, or numbers such as 10,20.",
+)
+@click.option(
+    "--clients",
+    is_flag=True,
+    help="Also the clients' models stored at these rounds; then H_N and H_D.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["exact", "fedalign"]),
+    default="exact",
+    show_default=True,
+    help="By definition, or as FedAlign's released code computes it.",
+)
+@click.option(
+    "--name", default="", help="The measurement's name in hessian.h5 [default: the protocol]."
+)
+@click.option(
+    "--quantities",
+    default="",
+    metavar="NAME,...",
+    help=f"Some of {QUANTITIES} [default: all; of clients the first three].",
+)
+@click.option(
+    "--samples",
+    type=int,
+    help="How many training samples, class-stratified; 0: all [default: 1000].",
+)
+@click.option(
+    "--data",
+    type=click.Choice(["own", "global"]),
+    help="Samples for clients' models: their own, or everybody's [default: own].",
+)
+@click.option(
+    "--split", type=click.Choice(["train", "test"]), help="Of the data set [default: train]."
+)
+@click.option("--top", type=int, help="How many of the largest eigenvalues [default: 10].")
+@click.option(
+    "--probes", type=int, help="Random probes at most, for trace and diagonal [default: 100]."
+)
+@click.option(
+    "--set",
+    "given",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other option of the protocol, such as tolerance=0.01.",
+)
+@click.option(
+    "--seed", type=int, help="Of the choice of samples and of all random probes [default: 0]."
+)
+@click.option(
+    "--precision", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
+)
+@DATA_PATH
+@click.option(
+    "--again", is_flag=True, help="Delete what this measurement has found, and start anew."
+)
+@UNFINISHED
+def hessian(run: str, **options: Any) -> None:
+    """Measure the Hessians of the stored models of RUN.
+
+    RUN is a folder, a results.h5 or a packed file.
+
+    \b
+    mpifl hessian runs/demo                          the last global model
+    mpifl hessian runs/demo --rounds all --clients   every stored model, and how clients differ
+    mpirun -n 4 mpifl hessian runs/demo --clients    the samples shared out over four ranks
+    mpifl hessian runs/demo --clients --protocol fedalign
+
+    The Hessian is that of the mean cross-entropy over fixed samples, in evaluation mode and without
+    augmentation. Measured are the 10 largest eigenvalues (lambda_max) and the smallest, the trace
+    (H_T) and the diagonal; of global models also the sharpness, the spectral density and each
+    layer's largest eigenvalue. With --clients, H_N and H_D: how far the clients' diagonals differ
+    in norm and in direction. Each number comes with its error.
+
+    Results are written to RUN/hessian.h5 one by one. After a stop, the same command continues. No
+    other file of the run is changed. `mpifl table` shows the results; analysis/README.md reads them
+    in Python. Exit codes: 0 done, 1 an unforeseen error, 2 bad input.
+    """
+    with imports_for_ranks():
+        from mpifl.analysis.hessian import session
+
+    sys.exit(session.main(run, options))

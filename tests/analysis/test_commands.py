@@ -1,0 +1,144 @@
+"""The commands in analysis/: what they write, and how they refuse."""
+
+import csv
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mpifl.cli import main
+
+SCRIPTS = Path(__file__).parents[2] / "analysis"
+
+ALL = ("avg-1", "avg-2", "man-1", "man-2")
+
+
+def test_table_prints_markdown_and_writes_files(command, tmp_path):
+    code, text, heard = command("table", *ALL, "--target", "0.1")
+    assert code == 0 and text.startswith("| method") and "published" in text and "ce + man" in text
+    assert "ce: 2 runs, seeds 1, 2" in heard
+    code, text, _ = command("table", *ALL, "-o", "out/t.tex", "-o", "out/t.csv")
+    assert code == 0 and text.count("written to") == 2 and "booktabs" not in text
+    with open(tmp_path / "out/t.csv") as file:
+        assert [row["runs"] for row in csv.DictReader(file)] == ["2", "2"]
+    assert (tmp_path / "out/t.tex").read_text().count(r"\\") == 3
+
+
+def test_curves_writes_a_picture_a_page_and_the_numbers(command, tmp_path):
+    given = (
+        "--x",
+        "round,seconds",
+        "--log",
+        "loss",
+        "--published",
+        "-o",
+        "c.png",
+        "-o",
+        "c.html",
+        "-o",
+        "c.csv",
+    )
+    code, text, _ = command("curves", *ALL, *given)
+    assert code == 0 and text.split() == [
+        "written",
+        "to",
+        "c.png",
+        "written",
+        "to",
+        "c.html",
+        "written",
+        "to",
+        "c.csv",
+    ]
+    assert (tmp_path / "c.png").stat().st_size > 20_000
+    with open(tmp_path / "c.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 4 * 4 and {row["group"] for row in rows} == {"ce", "ce + man"}
+
+
+def test_features_fills_a_folder(command, tmp_path):
+    code, text, heard = command(
+        "features", "avg-1", "man-1", "--samples", "40", "--on", "own", "--format", "png,csv"
+    )
+    assert code == 0 and "6 models at 2 rounds" in heard
+    clients = {"features-clients.png", "features-clients.csv"}
+    made = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert made == {
+        "drift.png",
+        "drift.csv",
+        "cosines.png",
+        "features.png",
+        "features.csv",
+        *clients,
+    }
+
+
+def test_what_has_no_clients_is_looked_at_without_them(command, tmp_path):
+    code, _, heard = command("features", "bare", "--what", "features", "--samples", "40")
+    assert (
+        code == 0 and "1 model at 1 round" in heard and (tmp_path / "figures/features.png").exists()
+    )
+
+
+MISTAKES = {
+    "no runs": ("table", "expected at least one run"),
+    "no such run": ("curves nowhere", "nowhere: expected a run"),
+    "mixed data": ("table avg-1 other-data", "expected runs on the same data"),
+    "no clients": ("features bare", "expected rounds stored with their clients' models"),
+    "no such round": ("features avg-1 --rounds 9", "expected one of the saved rounds"),
+    "no such client": ("features avg-1 --what features --clients 77", "expected clients stored"),
+    "no such quantity": ("curves avg-1 --y lr,los", "los: unknown quantity; did you mean loss?"),
+    "no such format": ("curves avg-1 -o c.jpg", "c.jpg: expected a name ending in .png"),
+    "no such part": ("features avg-1 --what drifts", "what: expected some of drift, features"),
+    "no number": ("features avg-1 --rounds last", "rounds: expected whole numbers"),
+    "target in percent": ("table avg-1 --target 60", "target: expected an accuracy above 0"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_exit_code_2_and_no_file(command, tmp_path, mistake):
+    words, expected = MISTAKES[mistake]
+    code, text, heard = command(*words.split())
+    last = heard.splitlines()[-1]
+    assert (
+        code == 2 and last.startswith("mpifl: ") and expected in last and "Traceback" not in heard
+    )
+    assert text == "" and list(tmp_path.iterdir()) == []
+
+
+def test_a_table_needs_neither_matplotlib_nor_mpi_and_figures_say_what_to_install(folder, tmp_path):
+    for name in ("matplotlib", "plotly", "mpi4py"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('hidden')")
+    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+    def run(name: str) -> subprocess.CompletedProcess:
+        words = [sys.executable, "-m", "mpifl", name, str(folder / "avg-1")]
+        return subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    table = run("table")
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.startswith("| method")
+    for name in ("curves", "features"):
+        refused = run(name)
+        [line] = refused.stderr.splitlines()
+        assert refused.returncode == 2
+        assert line == (
+            "mpifl: figures: expected matplotlib and plotly; got no matplotlib and plotly; "
+            "`pip install 'mpifl[analysis]'`"
+        )
+
+
+@pytest.mark.parametrize("name", ["table", "curves", "features", "hessian", "landscape"])
+def test_a_script_is_the_command_of_its_name(name, capsys):
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"{name}.py", "--help"])
+        runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
+    script = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([name, "--help"], prog_name="mpifl")
+    command = capsys.readouterr().out
+    assert script.partition("\n")[2] == command.partition("\n")[2]
