@@ -1,5 +1,5 @@
-"""The configs that come with mpifl: each resolves, does what its name says, and carries what its
-paper says of it.
+"""The configs that come with mpifl: each resolves, does what its name says, and has its paper's
+numbers.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ METHODS = {
 
 
 def of(path: Path) -> str:
-    """The name of a config within configs/, to know it by."""
+    """The name of a config: its path below configs/, without the suffix."""
     return str(path.relative_to(CONFIGS)).removesuffix(".toml")
 
 
@@ -125,10 +125,9 @@ def test_every_run_is_named_by_its_place():
 @pytest.mark.parametrize("path", RUNS, ids=of)
 def test_what_is_published_is_numbers(path):
     section = resolved(path).published
-    assert (
-        all(isinstance(section.get(word, ""), str) for word in ("paper", "table", "note"))
-        and section["paper"]
-    )
+    assert section["paper"]
+    for word in ("paper", "table", "note"):
+        assert isinstance(section.get(word, ""), str)
     for numbers in published(path).values():
         for key, value in numbers.items():
             assert type(value) in (int, float) and isfinite(value) and value > 0
@@ -154,12 +153,7 @@ def test_a_folder_is_named_by_its_setting(folder):
     setting, paper = resolved(folder / "base.toml"), resolved(folder.parent / "base.toml")
     parts = [Path(setting.data.path).stem, partition_named(setting)]
     if folder.parent.name != "man":  # where clients are always the same
-        chosen = (
-            ""
-            if (share := setting.participation.fraction) == 1
-            else f"{round(share * setting.clients)}of"
-        )
-        parts.append(f"{chosen}{setting.clients}clients")
+        parts.append(f"{participants_named(setting)}clients")
     if setting.local.epochs != paper.local.epochs:
         parts.append(f"{setting.local.epochs}epochs")
     if setting.evaluation.target_accuracy:
@@ -169,10 +163,20 @@ def test_a_folder_is_named_by_its_setting(folder):
     assert folder.name == "-".join(parts)
 
 
+def participants_named(setting: schema.Config) -> str:
+    share = setting.participation.fraction
+    if share == 1:
+        return str(setting.clients)
+    return f"{round(share * setting.clients)}of{setting.clients}"
+
+
 def partition_named(setting: schema.Config) -> str:
-    dealt = setting.partition
-    words = {"iid": "iid", "classes": f"{getattr(dealt, 'per_client', 0)}class"}
-    return words.get(dealt.name, f"dir{getattr(dealt, 'alpha', 0):g}")
+    partition = setting.partition
+    if partition.name == "iid":
+        return "iid"
+    if partition.name == "classes":
+        return f"{partition.per_client}class"
+    return f"dir{partition.alpha:g}"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=of)
@@ -191,11 +195,10 @@ def test_a_run_does_what_its_name_says(path):
     run, base = resolved(path), resolved(path.parent / "base.toml")
     method, *variant = path.stem.split("-")
     algorithm, gradient, terms = METHODS[method]
-    terms = terms | {"man"} if variant == ["man"] else terms
-    assert (type(run.algorithm).__name__, type(run.local.gradient).__name__) == (
-        algorithm,
-        gradient,
-    )
+    if variant == ["man"]:
+        terms = terms | {"man"}
+    assert type(run.algorithm).__name__ == algorithm
+    assert type(run.local.gradient).__name__ == gradient
     assert set(re.findall(r"\w+", run.local.loss)) & LOSSES.keys() == terms
     for option, value in re.findall(r"(n|mu|width)([\d.]+)", " ".join(variant)):
         assert f"{option}={value}," in f"{run.local.loss},".replace(")", ",")
