@@ -1,5 +1,5 @@
-"""What a run costs, computed without running it: messages, memory, steps and, from measured times,
-seconds.
+"""What a run costs, computed without running it: bytes of messages and memory, steps, and seconds
+from measured times.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from mpifl.training.evaluate import Evaluation
 from mpifl.training.sampling import assign
 
 _COHORTS = 8
-# beyond so many clients a round, the evenest split is as good as the one that is dealt
-_DEALT_OUT = 10_000
+# with more clients a round, an even split of their steps is as good an estimate as assigning them
+_MOST_ASSIGNED = 10_000
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Traffic:
     """Bytes of one round."""
 
     down: int
-    """to one client, as a real federation would send them"""
+    """to one client, in a real federation"""
     up: int
-    """from one client"""
+    """from one client, in a real federation"""
     broadcast: int
-    """of MPI's Bcast, to each rank"""
+    """to each rank, in MPI's Bcast"""
     reduce: int
-    """of MPI's Reduce, from each rank"""
+    """from each rank, in MPI's Reduce"""
 
 
 def size_of(message: Message) -> int:
@@ -41,7 +41,7 @@ def size_of(message: Message) -> int:
 
 
 def traffic(planned: DryRun, cohort: float) -> Traffic:
-    """The bytes of a round of `cohort` clients; a few more make up MPI's control words."""
+    """The bytes of a round of `cohort` clients, without a few bytes of MPI's control words."""
     number = planned.clients.net.weights.element_size()
     reply = planned.reply
     down = planned.sent.elements() * number
@@ -52,22 +52,24 @@ def traffic(planned: DryRun, cohort: float) -> Traffic:
 
 
 def _scores(evaluation: Evaluation, test_samples: int) -> float:
-    """How many numbers of the test's a round's Reduce carries, on average: where ranks share it."""
+    """How many of the test's numbers a round's Reduce has on average, if all ranks test."""
     if evaluation.where == "server":
         return 0.0
     return 2 * evaluation.batches(test_samples) / evaluation.every
 
 
 def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tuple[str, int]]:
-    """What a rank keeps, in words and bytes; the Python process itself left out."""
-    net, local, reply = planned.clients.net, planned.config.local, planned.reply.flat()
+    """The parts of a rank's memory in words, and their bytes; without the Python process itself."""
+    net = planned.clients.net
+    reply = planned.reply.flat()
     values = sum(vector.numel() for vector in reply.values())
-    d, b = net.weights.nbytes, net.buffers.nbytes
-    yield "weights, gradient, buffers", 2 * d + b
-    yield "the round's message and the last", size_of(planned.sent.vectors()) + d + b
+    weights = net.weights.nbytes
+    buffers = net.buffers.nbytes
+    yield "weights, gradient, buffers", 2 * weights + buffers
+    yield "the round's message and the last", size_of(planned.sent.vectors()) + weights + buffers
     yield "a client's reply", size_of(reply)
-    if local.momentum:
-        yield "its momentum", d
+    if planned.config.local.momentum:
+        yield "its momentum", weights
     yield "sum of replies, int64", 8 * values
     yield "scratch of the sum, float64", 8 * min(BLOCK, values)
     if ranks > 1:
@@ -80,25 +82,25 @@ def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tup
 
 
 def remembered(planned: DryRun, cohort: float) -> int:
-    """Bytes of all clients' states, once each has played; those of a round's `cohort` twice, until
-    the round counts.
+    """Bytes of all clients' states after each has played. Those of a round's `cohort` exist twice
+    until the round is complete.
     """
     return round(size_of(planned.state.flat()) * (len(planned.clients) + cohort))
 
 
 @dataclass(frozen=True)
 class Load:
-    """The work of a round, with a given number of ranks; means over a few of the run's own cohorts."""
+    """The work of a round for a given number of ranks: means over a few of the run's own cohorts."""
 
     ranks: int
     cohort: float
-    """clients"""
+    """clients of the round"""
     steps: float
-    """minibatches of all clients"""
+    """minibatches of all its clients"""
     longest: float
-    """minibatches of the worker with the most"""
+    """minibatches of the worker that has the most"""
     clients: float
-    """how many clients that worker plays"""
+    """clients of that worker"""
 
 
 def loads(planned: DryRun, ranks: list[int]) -> list[Load]:
@@ -108,11 +110,12 @@ def loads(planned: DryRun, ranks: list[int]) -> list[Load]:
     cohorts = [config.participation.cohort(config.seed, round, config.clients) for round in rounds]
     size = float(np.mean([len(cohort) for cohort in cohorts]))
     steps = float(np.mean([planned.clients.steps(cohort).sum() for cohort in cohorts]))
-    means = (
-        np.mean([_longest(planned, cohort, max(1, n - 1)) for cohort in cohorts], axis=0)
-        for n in ranks
-    )
-    return [Load(n, size, steps, *map(float, mean)) for n, mean in zip(ranks, means, strict=True)]
+    found = []
+    for count in ranks:
+        workers = max(1, count - 1)
+        longest = np.mean([_longest(planned, cohort, workers) for cohort in cohorts], axis=0)
+        found.append(Load(count, size, steps, float(longest[0]), float(longest[1])))
+    return found
 
 
 def _longest(planned: DryRun, cohort: np.ndarray, workers: int) -> tuple[float, float]:
@@ -120,47 +123,51 @@ def _longest(planned: DryRun, cohort: np.ndarray, workers: int) -> tuple[float, 
     steps = planned.clients.steps(cohort)
     if workers == 1:
         return steps.sum(), len(cohort)
-    if len(cohort) > _DEALT_OUT:
+    if len(cohort) > _MOST_ASSIGNED:
         return max(steps.max(), steps.sum() / workers), len(cohort) / workers
-    plays = assign(cohort, planned.clients.costs(cohort), workers)
-    work = [(int(steps[np.searchsorted(cohort, play)].sum()), len(play)) for play in plays if play]
-    return max(work)
+    most = (0, 0)
+    for clients in assign(cohort, planned.clients.costs(cohort), workers):
+        own_steps = steps[np.searchsorted(cohort, clients)].sum() if clients else 0
+        most = max(most, (int(own_steps), len(clients)))
+    return most
 
 
 def seconds(planned: DryRun, measured: Profile, load: Load) -> tuple[float, float]:
-    """Seconds of a mean round and of the whole run, without what MPI and the disk take."""
-    e, rounds = planned.config.evaluation, planned.config.rounds
+    """Seconds of an average round and of the whole run, without MPI and the disk."""
+    evaluation = planned.config.evaluation
+    rounds = planned.config.rounds
     training, test = _training_and_test(planned, measured, load)
-    if load.ranks == 1 or e.where == "shared":
+    if load.ranks == 1 or evaluation.where == "shared":
         test /= load.ranks
         tested = training + test
     else:
         tested = max(training, test)
-    tests = (rounds - 1) // e.every  # beside the last round's, which comes after all training
+    tests = (rounds - 1) // evaluation.every  # before the last one, which follows all training
     total = tests * tested + (rounds - tests) * training + test
     return total / rounds, total
 
 
 def server_is_last(planned: DryRun, measured: Profile, load: Load) -> bool:
-    """Whether the workers wait for the server's test, in rounds that have one."""
+    """Whether the workers wait for the server's test in rounds that have one."""
     training, test = _training_and_test(planned, measured, load)
     return load.ranks > 1 and planned.config.evaluation.where == "server" and test > training
 
 
 def _training_and_test(planned: DryRun, measured: Profile, load: Load) -> tuple[float, float]:
-    """Seconds of the longest worker, and of the whole test on one rank."""
-    e = planned.config.evaluation
-    one = e.batches(planned.data.test) * measured.evaluation
-    training = load.clients * (measured.client + e.clients * one) + load.longest * measured.step
-    return training, (1 + len(e.models)) * one
+    """Seconds of the worker with the most steps, and of the whole test on one rank."""
+    evaluation = planned.config.evaluation
+    test = evaluation.batches(planned.data.test) * measured.evaluation
+    of_a_client = measured.client + (test if evaluation.clients else 0.0)
+    training = load.clients * of_a_client + load.longest * measured.step
+    return training, (1 + len(evaluation.models)) * test
 
 
 def stored(planned: DryRun) -> tuple[int, int]:
-    """How many rounds' weights a run keeps, and bytes of all the weights on disk."""
-    keep, rounds, net = planned.config.results, planned.config.rounds, planned.clients.net
+    """The number of rounds whose weights a run keeps, and the bytes of all its weights on disk."""
+    config = planned.config
+    net = planned.clients.net
     model = net.weights.nbytes + net.buffers.nbytes
-    kept, clients = keep.weights_rounds(rounds), keep.clients_rounds(rounds)
-    cohort = len(
-        planned.config.participation.cohort(planned.config.seed, 1, planned.config.clients)
-    )
-    return len(kept), len(kept) * model + len(clients) * cohort * model
+    kept = config.results.weights_rounds(config.rounds)
+    kept_clients = config.results.clients_rounds(config.rounds)
+    cohort = config.participation.cohort(config.seed, 1, config.clients)
+    return len(kept), len(kept) * model + len(kept_clients) * len(cohort) * model

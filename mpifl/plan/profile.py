@@ -1,5 +1,5 @@
-"""How long a local step and a test take on this machine, and what a step keeps in memory: short and
-measured.
+"""How long a local step and a test take on this machine, and what a step keeps in memory: a short
+measurement.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from mpifl.training.evaluate import evaluate
 from mpifl.training.experiment import Experiment
 
 _REPEATS = 3
-_SECONDS = 2.0  # what timing the steps may take, where one step does not take longer by itself
+_SECONDS = 2.0  # for timing the steps, unless a single step takes longer
 _MOST_STEPS = 20
 
 
 class Profile(NamedTuple):
-    """What was measured; seconds and bytes."""
+    """What was measured, in seconds and bytes."""
 
     batch: int
     """samples in a step"""
     step: float
+    """seconds of a step"""
     client: float
-    """a client's round beside its steps: its weights in, its reply added"""
+    """seconds of a client's round without its steps: loading its weights, adding its reply"""
     evaluation: float
-    """one batch of the test"""
+    """seconds of one batch of the test"""
     activations: int
-    """what a step keeps for its backward pass, parameters left out"""
+    """bytes that a step keeps for its backward pass, without parameters"""
 
 
 def measure(planned: DryRun) -> Profile:
@@ -43,9 +44,9 @@ def measure(planned: DryRun) -> Profile:
     player = _Player(planned)
     saved = SavedForBackward(trial.clients.net.weights)
     with saved:
-        player.play(1)  # which warms up too
+        player.play(1)  # this also warms up
     more = int(min(_MOST_STEPS, max(1, _SECONDS / _REPEATS / player.play(1))))
-    # the least: what others do on the machine only adds
+    # the minimum, because other work on the machine only adds
     few = min(player.play(1) for _ in range(_REPEATS))
     many = min(player.play(1 + more) for _ in range(_REPEATS))
     step = (many - few) / more if many > few else many / (1 + more)
@@ -57,24 +58,27 @@ class _Player:
     """One client's round, as a worker does it."""
 
     def __init__(self, planned: DryRun) -> None:
-        self._clients, self._sent = planned.trial.clients, planned.sent
-        # As a client that has played before: MOON then also runs two frozen models.
+        self._clients = planned.trial.clients
+        self._sent = planned.sent
+        # Like a client that has played before: MOON then also runs two frozen models.
         self._state = replace(planned.state, has_played=True)
         self._sums = WeightedSum(self._sent.vectors(), layout_of(planned.reply.flat()))
 
     def play(self, steps: int) -> float:
-        """Seconds for `steps` steps and all around them."""
+        """Seconds of a round with `steps` steps."""
         clients = self._clients
         clients.local = replace(clients.local, steps=steps)
         began = time.perf_counter()
         played = clients.play(0, 1, self._sent, self._state)
-        with suppress(Diverged):  # it takes as long
+        with suppress(Diverged):  # which takes as long
             self._sums.add(played.reply.flat(), 1.0)
         return time.perf_counter() - began
 
 
 def _evaluation(trial: Experiment) -> float:
-    times, forward = [], trial.clients.loss.evaluated(trial.clients.net.module)
+    """Seconds of one batch of the test."""
+    forward = trial.clients.loss.evaluated(trial.clients.net.module)
+    times = []
     for _ in range(_REPEATS):
         began = time.perf_counter()
         evaluate(trial.clients.net, trial.test, trial.evaluation.batch, forward=forward)
@@ -83,9 +87,10 @@ def _evaluation(trial: Experiment) -> float:
 
 
 class SavedForBackward(saved_tensors_hooks):
-    """Counts, while it is entered, the most bytes that one graph keeps for its backward pass.
+    """A context that counts the bytes that a graph keeps for its backward pass; `peak` is the most
+    of one graph.
 
-    Views of `weights` are left out, and what several operations keep in one storage counts once.
+    Views of `weights` do not count. A storage that several operations keep counts once.
     """
 
     def __init__(self, weights: Tensor) -> None:
@@ -97,7 +102,8 @@ class SavedForBackward(saved_tensors_hooks):
 
     def _saved(self, tensor: Tensor) -> Tensor:
         if self._backward:  # a new graph begins
-            self._storages, self._backward = {}, False
+            self._storages = {}
+            self._backward = False
         storage = tensor.untyped_storage()
         if storage.data_ptr() != self._known:
             self._storages[storage.data_ptr()] = storage.nbytes()
@@ -110,17 +116,22 @@ class SavedForBackward(saved_tensors_hooks):
 
 
 def resident() -> tuple[int, int] | None:
-    """This process's memory in bytes, (now, at its peak); None where the system does not tell. GPU
-    memory is extra.
+    """This process's memory in bytes, (now, at its peak), without GPU memory; None if the system
+    does not tell.
     """
     try:
         with open("/proc/self/status") as status:
             fields = dict(line.split(":", 1) for line in status)
-        return tuple(int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+        return _bytes(fields["VmRSS"]), _bytes(fields["VmHWM"])
     except (OSError, KeyError, ValueError):
         return None
 
 
+def _bytes(field: str) -> int:
+    """The bytes of a field such as `123 kB`."""
+    return int(field.split()[0]) * 1024
+
+
 def on_gpu(device: torch.device) -> int:
-    """The most bytes that tensors took on `device`; 0 for the CPU."""
+    """The most bytes that tensors have taken on `device`; 0 for the CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

@@ -104,7 +104,7 @@ MISTAKES = {
     'base = "base.toml"\ncases = { x = 3 }': "expected a valid dictionary; got 3",
     'base = "base.toml"\n[grid]\nseed = [1]\n[cases.x]\na.seed = 2': "seed: expected it once, ",
     'base = "base.toml"\n[grid]\nmodel = ["cnn"]\n[cases.x]\na.model.name = "mlp"': "model.name: expected it once, ",
-    f'base = "base.toml"\n[grid]\nlocal.loss = ["{"x" * 300}"]': "expected a name of at most 200 letters; got 305",
+    f'base = "base.toml"\n[grid]\nlocal.loss = ["{"x" * 300}"]': "expected a name of at most 200 characters; got 305",
     f'base = "base.toml"\n[grid]\nseed = {NUMBERS}\nrounds = {NUMBERS}': "expected at most 10,000 runs; got 10,201",
 }
 
