@@ -128,6 +128,10 @@ class Heartbeat:
         """Request a stop of the run, unless something has requested it before."""
         self._stop_request.make(reason)
 
+    def forget_stop(self) -> None:
+        """Forget the request to stop, so that this process may begin another run."""
+        self._stop_request.forget()
+
     def fail(self) -> None:
         """Tell the server that this worker has raised an exception.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,12 @@ class StopRequest:
             self.reason = reason
             self._time = time.monotonic()
 
+    def forget(self) -> None:
+        """Begin anew, for another run of this process."""
+        self.reason = ""
+        self.rounds_began = False
+        self._time = inf
+
     def grace_is_over(self, now: float) -> bool:
         """Whether a client must leave its training, at a time of `time.monotonic`."""
         return now > self._time + self.grace
@@ -41,8 +48,12 @@ class StopRequest:
     def on_signals(self) -> Iterator[None]:
         """Inside this context, SIGTERM, SIGUSR1 and SIGINT request a stop.
 
-        A second SIGINT ends the process.
+        A second SIGINT ends the process. In another thread than the main one, which alone may
+        handle signals, they do what they did before.
         """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         handlers = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         try:
             yield

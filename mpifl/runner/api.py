@@ -45,6 +45,8 @@ def run(
         return _config(config, overrides)
 
     communicator = _communicator()
+    if communicator.size == 1:  # Ctrl-C in a notebook stops one run; a signal to a job, all of them
+        communicator.heartbeat.forget_stop()
     target = session.Target(None if out is None else Path(out), resume, force)
     outcome = session.play(communicator, read, target, callbacks, quiet)
     return Run.open(outcome.folder) if communicator.is_server else None
