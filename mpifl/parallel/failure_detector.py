@@ -53,7 +53,7 @@ class FailureDetector:
         self._early = early
         watched = {0, rank} if rank else range(len(hosts))
         nothing = Report(round=0, client=-1, silence=0.0, waiting=False, timeout=inf)
-        self._last = {rank: _LastHeard(time, nothing) for rank in watched}
+        self._last = {other: _LastHeard(time, nothing) for other in watched}
         self._left: dict[int, float] = {}
         self._ended: dict[int, float] = {}
 
@@ -96,7 +96,9 @@ class FailureDetector:
         """Seconds since a rank's main thread reported; inside MPI: since the last heartbeat."""
         last = self._last[rank]
         unheard = time - last.time
-        return unheard if last.report.waiting else unheard + last.report.silence
+        if last.report.waiting:
+            return unheard
+        return unheard + last.report.silence
 
     def failure(self, time: float, limit: Limit, unreachable: Set[int] = frozenset()) -> str:
         """What has gone wrong, in words; empty if nothing has.
