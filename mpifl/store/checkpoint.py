@@ -22,7 +22,7 @@ from mpifl.options import BadInput
 from mpifl.store import arrays, atomic, checksum, compatibility, manifest
 from mpifl.store.arrays import Spec, Vectors
 from mpifl.store.hdf5_layout import model_name
-from mpifl.store.manifest import Entry, Manifest, Part
+from mpifl.store.manifest import CheckpointEntry, Manifest, Part
 from mpifl.store.run_folder import CHECKPOINT, MANIFEST
 
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
@@ -120,7 +120,7 @@ def commit(
     name = f"{model_name(round)}.server.h5"
     attributes = {**_format(), "round": round, "run_id": run_id}
     size, crc32 = arrays.write(_make_place(folder) / name, attributes, specs, fill, check)
-    entry = Entry(round, compatibility.digest(config), (Part(name, size, crc32), *parts))
+    entry = CheckpointEntry(round, compatibility.digest(config), (Part(name, size, crc32), *parts))
     listed = Manifest(run_id, (entry, *_fallback(folder, round, run_id)))
     manifest.write(folder, listed, check)
     manifest.prune(folder, listed.entries, round)
@@ -179,7 +179,7 @@ def check_run(folder: Path, round: int, run_id: str, config: str) -> None:
         )
 
 
-def _read(folder: Path, run_id: str, entry: Entry) -> Checkpoint:
+def _read(folder: Path, run_id: str, entry: CheckpointEntry) -> Checkpoint:
     """Check the files of a checkpoint, and read the server's."""
     manifest.check_files(folder, entry)
     place = folder / CHECKPOINT
@@ -225,7 +225,7 @@ def _format() -> dict[str, str | int]:
     return {"format": manifest.FORMAT, "format_version": manifest.FORMAT_VERSION}
 
 
-def _fallback(folder: Path, round: int, run_id: str) -> tuple[Entry, ...]:
+def _fallback(folder: Path, round: int, run_id: str) -> tuple[CheckpointEntry, ...]:
     """The run's newest checkpoint of an earlier round; none if the manifest is damaged."""
     try:
         listed = manifest.read(folder)

@@ -44,8 +44,8 @@ def check_same(where: str, old: str, new: str) -> None:
         elif (type(was), was) != (type(now), now):
             raise BadInput(
                 f"{where}: {key}: expected {_shown(was)}, as the run was begun; got {_shown(now)}; "
-                "a resumed run may change more rounds, name, results, runtime, "
-                "evaluation.every and .target_accuracy"
+                "allowed to change: rounds (more of them), name, results, runtime, "
+                "evaluation.every, evaluation.target_accuracy"
             )
 
 

@@ -33,7 +33,7 @@ class Part(NamedTuple):
     """whose states it holds, in the order of its rows"""
 
 
-class Entry(NamedTuple):
+class CheckpointEntry(NamedTuple):
     """One checkpoint."""
 
     round: int
@@ -47,7 +47,7 @@ class Manifest(NamedTuple):
     """The checkpoints of one run, newest first."""
 
     run_id: str
-    entries: tuple[Entry, ...]
+    entries: tuple[CheckpointEntry, ...]
 
 
 def read(folder: Path) -> Manifest | None:
@@ -92,7 +92,7 @@ def write(folder: Path, manifest: Manifest, check: atomic.Check | None = None) -
     atomic.write(folder / CHECKPOINT / MANIFEST, json.dumps(record, indent=1).encode(), check)
 
 
-def check_files(folder: Path, entry: Entry) -> None:
+def check_files(folder: Path, entry: CheckpointEntry) -> None:
     """Read the files of a checkpoint whole. Raises BadInput, in a few words, for the first that is
     missing or damaged.
     """
@@ -119,7 +119,7 @@ def forget_after(folder: Path, round: int, check: atomic.Check) -> None:
     prune(folder, kept)
 
 
-def prune(folder: Path, kept: Sequence[Entry], up_to: float = math.inf) -> None:
+def prune(folder: Path, kept: Sequence[CheckpointEntry], up_to: float = math.inf) -> None:
     """Remove the files of checkpoints other than those kept.
 
     Files of rounds after `up_to` stay: ranks may be writing them for the next checkpoint.
@@ -138,7 +138,7 @@ def _manifest(content: dict[str, Any]) -> Manifest:
         parts = []
         for part in entry["parts"]:
             parts.append(Part(**{**part, "clients": tuple(part["clients"])}))
-        entries.append(Entry(entry["round"], entry["config"], tuple(parts)))
+        entries.append(CheckpointEntry(entry["round"], entry["config"], tuple(parts)))
     return Manifest(content["run_id"], tuple(entries))
 
 

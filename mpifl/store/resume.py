@@ -14,7 +14,7 @@ from mpifl.store.hdf5_layout import Attributes, Entry, Results, software, timest
 from mpifl.store.reader import Run
 
 
-def opened(folder: Path, config: str, layout: Sequence[Entry], round: int) -> Run:
+def load_stopped(folder: Path, config: str, layout: Sequence[Entry], round: int) -> Run:
     """The run in `folder`. Raises BadInput unless it may resume after `round` with this config
     (TOML text) and layout.
     """

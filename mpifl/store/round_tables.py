@@ -85,7 +85,7 @@ class Cohorts(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name == "participated":
             return self._spread(np.ones(len(self.ids), "u1"), absent=0)
-        return self._spread(self.reported[name], absent=np.nan)
+        return self._spread(self.reported[name].astype("f4", copy=False), absent=np.nan)
 
     def __iter__(self) -> Iterator[str]:
         return iter(("participated", *self.reported))

@@ -32,15 +32,15 @@ Lengths = tuple[int | None, ...]
 
 
 @contextmanager
-def opened(file: Path, expected: str, format: str, version: int) -> Iterator[h5py.File]:
-    """A file of this `format`, of `version` or older, open for reading.
+def opened(file: Path, expected: str, file_format: str, version: int) -> Iterator[h5py.File]:
+    """A file of this format, of `version` or older, open for reading.
 
     Raises BadInput for any other file, and for damage found later, inside the `with` block.
     `expected` says in words what the file should be.
     """
     try:
         with checksum.opened(file) as content:
-            _check_format(content.attrs, format, version)
+            _check_format(content.attrs, file_format, version)
             yield content
     except checksum.InvalidFile as problem:
         raise BadInput(f"{file}: expected {expected}; got {problem.what}") from problem
@@ -83,9 +83,9 @@ class _AnotherFormat(Exception):
     """An intact file of another format or version."""
 
 
-def _check_format(attrs: h5py.AttributeManager, format: str, version: int) -> None:
+def _check_format(attrs: h5py.AttributeManager, file_format: str, version: int) -> None:
     found = attrs.get("format")
-    if not isinstance(found, str) or found != format:
+    if not isinstance(found, str) or found != file_format:
         raise _AnotherFormat(_FORMATS.get(str(found), "an HDF5 file of another kind"))
     if attrs["format_version"] > version:
         raise _AnotherFormat(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checkpoint, manifest, resume, run_folder
+from mpifl.store import atomic, checkpoint, manifest, run_folder
 from mpifl.store.arrays import model_arrays
 from mpifl.store.hdf5_layout import (
     FORMAT_VERSION,
@@ -28,6 +28,7 @@ from mpifl.store.hdf5_layout import (
     timestamp,
 )
 from mpifl.store.manifest import Part
+from mpifl.store.resume import load_stopped, results_after
 from mpifl.store.round_tables import Clients, Cohorts, Rounds, Value
 from mpifl.store.run_folder import MODELS, RESULTS, Owner
 
@@ -124,11 +125,11 @@ class Store:
         changed, unless the folder holds this run: the same layout, and a config that differs only
         in options that may change (see `compatibility`).
         """
-        folder = resume.opened(Path(folder), config, layout, round).path
+        folder = load_stopped(Path(folder), config, layout, round).path
         owner = Owner.claim(folder)
         # again: until now another writer may have added to it
-        run = resume.opened(folder, config, layout, round)
-        results = resume.results_after(run, config, round, provenance)
+        run = load_stopped(folder, config, layout, round)
+        results = results_after(run, config, round, provenance)
         store = cls(folder, owner, results, commit_seconds)
         manifest.forget_after(folder, round, owner.check)
         run_folder.clear_unfinished(folder)
