@@ -1,4 +1,4 @@
-"""FedAvg (McMahan et al. 2017, algorithm 1): w <- sum_c p_c y_c, or a server optimiser's step
+"""FedAvg (McMahan et al. 2017, algorithm 1): w <- sum_c p_c y_c, or a server optimizer's step
 towards it.
 """
 

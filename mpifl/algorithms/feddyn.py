@@ -1,4 +1,4 @@
-"""FedDyn (Acar et al. 2021, algorithm 1): dynamic regularisation, which makes local optima agree at
+"""FedDyn (Acar et al. 2021, algorithm 1): a dynamic regulariser makes the local optima agree with
 the global one.
 
 In accumulated form, with the client's dual l_c = -g_c / alpha and the server's h_bar = -h / alpha:
@@ -6,7 +6,7 @@ In accumulated form, with the client's dual l_c = -g_c / alpha and the server's 
     y_c ~ argmin f_c(y) + alpha <l_c, y> + (alpha/2)||y - w||^2;   l_c <- l_c + y_c - w
     h_bar <- h_bar + sum_S p_c (y_c - w);   w <- mean_S y_c + h_bar
 
-h_bar is the weighted mean of l_c over all clients, those that did not take part included.
+h_bar is the weighted mean of l_c over all clients, also those outside the cohort.
 """
 
 from __future__ import annotations

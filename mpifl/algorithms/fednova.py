@@ -1,11 +1,11 @@
-"""FedNova (Wang et al. 2020, eq. 8): steps normalised, so that clients that take more do not pull
-the optimum theirs.
+"""FedNova (Wang et al. 2020, eq. 8): local changes are divided by their number of steps, so clients
+with more steps do not pull the optimum towards theirs.
 
     d_c = (w - y_c) / a_c;   w <- w - tau sum_S p_c d_c;   tau = sum_S p_c a_c
 
 a_c is the sum of the weights of the steps' gradients in (w - y_c) / lr, for any mix of momentum and
-proximal term. Momentum begins at zero in each round: what it brought from earlier ones would weigh
-most where steps are few.
+proximal term. Momentum begins at zero in each round: momentum of earlier rounds would have the most
+weight for clients with few steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mpifl.training.messages import Vectors
 
 @options
 class FedNova(Algorithm):
-    """With equal steps everywhere it is FedAvg, to rounding."""
+    """If all clients take the same number of steps it is FedAvg, up to rounding."""
 
     mu: NonNegative = 0.0
     """strength of a proximal term (mu/2)||y - w||^2"""
@@ -36,10 +36,8 @@ class FedNova(Algorithm):
     def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         w = sent["w"]
         trained = train(w, pull=self.mu)
-        return {
-            "d": (w - trained.y) / trained.accumulated,
-            "a": w.new_tensor([trained.accumulated]),
-        }, own
+        a = trained.accumulated
+        return {"d": (w - trained.y) / a, "a": w.new_tensor([a])}, own
 
     def server(
         self, w: Tensor, server: Vectors, mean: Vectors, share: float

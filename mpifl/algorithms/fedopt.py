@@ -1,8 +1,8 @@
-"""Server optimisers (Reddi et al. 2021, algorithm 2; Hsu et al. 2019 for momentum): a step along D
+"""Server optimizers (Reddi et al. 2021, algorithm 2; Hsu et al. 2019 for momentum): a step along D
 = target - w.
 
-Any rule whose server moves to a target, such as the mean of the clients' models, can take one. They
-see weights only, never BatchNorm's buffers.
+An algorithm whose server moves to a target, such as the mean of the clients' models, can use one.
+They change weights only, never BatchNorm's buffers.
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ Decay = Annotated[float, Ge(0), Lt(1)]
 
 @options
 class ServerOptimizer(ABC):
-    """How a server moves towards a target."""
+    """How the server moves its weights towards a target."""
 
     @abstractmethod
     def init(self, w: Tensor) -> Vectors:
-        """What it remembers before the first round."""
+        """Its state before the first round."""
 
     @abstractmethod
     def __call__(self, w: Tensor, target: Tensor, state: Vectors) -> tuple[Tensor, Vectors]:
-        """The next weights, and what it remembers then."""
+        """The next weights [d] and the next state, from the weights `w [d]` and their `target [d]`."""
 
 
 @options
 class Sgd(ServerOptimizer):
-    """m <- beta m + D;  w <- w + lr m.  With lr 1 and no momentum it is the target itself, bit for bit."""
+    """m <- beta m + D;  w <- w + lr m.
+
+    With lr 1 and no momentum the next weights are the target itself, bit for bit.
+    """
 
     lr: Positive = 1.0
     momentum: Decay = 0.0
@@ -44,15 +47,20 @@ class Sgd(ServerOptimizer):
         return {"m": torch.zeros_like(w)} if self.momentum else {}
 
     def __call__(self, w: Tensor, target: Tensor, state: Vectors) -> tuple[Tensor, Vectors]:
+        if not self.momentum and self.lr == 1.0:
+            return target, state
         if not self.momentum:
-            return (target if self.lr == 1.0 else w + self.lr * (target - w)), state
+            return w + self.lr * (target - w), state
         m = self.momentum * state["m"] + (target - w)
         return w + self.lr * m, {**state, "m": m}
 
 
 @options
 class Adaptive(ServerOptimizer):
-    """m <- beta1 m + (1 - beta1) D;  v by the optimiser, from tau^2 on;  w <- w + lr m / (sqrt(v) + tau)."""
+    """m <- beta1 m + (1 - beta1) D;  w <- w + lr m / (sqrt(v) + tau).
+
+    Each subclass has its own v, which begins at tau^2.
+    """
 
     lr: Positive = 0.1
     beta1: Decay = 0.9
@@ -108,4 +116,4 @@ SERVER_OPTIMIZERS: dict[str, type[ServerOptimizer]] = {
 }
 
 Optimizer = Annotated[ServerOptimizer, Named(SERVER_OPTIMIZERS, "sgd")]
-"""the type of an option that is a server optimiser, chosen by name"""
+"""the type of an option that is a server optimizer, chosen by name"""

@@ -1,5 +1,5 @@
-"""FedProx (Li et al. 2020, algorithm 2): FedAvg with clients held near what they were sent, by
-(mu/2)||y - w||^2.
+"""FedProx (Li et al. 2020, algorithm 2): FedAvg with a proximal term (mu/2)||y - w||^2, which keeps
+clients near the sent weights.
 """
 
 from __future__ import annotations

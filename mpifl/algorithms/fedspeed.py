@@ -1,11 +1,12 @@
 """FedSpeed (Sun et al. 2023, algorithm 1): FedDyn's dual with a gradient blended from a perturbed
 point.
 
-    y <- y - lr ((1 - mix) g(y) + mix g(y + rho g(y)) - ghat_c + (y - w)/lambda);   ghat_c <- ghat_c - (y - w)/lambda
+    y <- y - lr ((1 - mix) g(y) + mix g(y + rho g(y)) - ghat_c + (y - w)/lambda)
+    ghat_c <- ghat_c - (y - w)/lambda
 
-With alpha = 1/lambda and the dual l_c = -lambda ghat_c that is FedDyn under the `blend` gradient.
-The server's rule is FedDyn's too, as in the authors' code: the paper's, which averages the cohort's
-y_c + l_c, does not converge when some clients stay away.
+With alpha = 1/lambda and the dual l_c = -lambda ghat_c this is FedDyn with the `blend` gradient.
+The server too is FedDyn's, as in the authors' code. The paper's server averages y_c + l_c over the
+cohort, which does not converge if some clients do not take part.
 """
 
 from __future__ import annotations
@@ -23,21 +24,20 @@ from mpifl.training.messages import Vectors
 
 @options
 class FedSpeed(Algorithm):
-    """rho = 0 or mix = 0 is FedDyn. It brings its own gradient, so `local.gradient` stays plain."""
+    """rho = 0 or mix = 0 is FedDyn. It has its own gradient, so `local.gradient` must stay plain."""
 
     alpha: NonNegative = 0.1
     """1 / lambda"""
     rho: NonNegative = 0.1
     mix: Fraction = 1.0
-    """the paper's alpha: weight of the perturbed gradient"""
+    """the weight of the perturbed gradient (the paper's alpha)"""
     normalise: bool = True
     """perturb by rho g/||g|| (the code) or by rho g (the paper)"""
     duals: Literal["all", "cohort"] = "all"
-    """whose duals the server's weights have: all clients', or the cohort's only (the paper)"""
+    """whose duals the server adds to the mean: all clients', or the cohort's only (the paper)"""
 
     @property
     def gradient(self) -> Blend:
-        """The gradient of its local steps."""
         return Blend(rho=self.rho, mix=self.mix, normalise=self.normalise)
 
     def _dyn(self) -> FedDyn:
@@ -58,8 +58,6 @@ class FedSpeed(Algorithm):
     def server(
         self, w: Tensor, server: Vectors, mean: Vectors, share: float
     ) -> tuple[Tensor, Vectors]:
-        return (
-            self._dyn().server(w, server, mean, share)
-            if self.duals == "all"
-            else (mean["w"], server)
-        )
+        if self.duals == "cohort":
+            return mean["w"], server
+        return self._dyn().server(w, server, mean, share)

@@ -1,12 +1,13 @@
 """SCAFFOLD (Karimireddy et al. 2020, algorithm 1, option II): local steps corrected by control
 variates.
 
-    y <- y - lr (g - c_c + c);   c_c+ = c_c - c + (w - y) / (lr a_c);   c <- c + sum_S p_c (c_c+ - c_c)
+    y <- y - lr (g - c_c + c)
+    c_c+ = c_c - c + (w - y) / (lr a_c);   c <- c + sum_S p_c (c_c+ - c_c)
 
-a_c is the sum of the weights of the steps' gradients in w - y: the number of steps where there is
-neither momentum nor a quadratic term. With local momentum the number of steps in its place makes
-the controls diverge; so does momentum of earlier rounds (`momentum_state = "persist"`), unless it
-is left out of w - y.
+a_c is the sum of the weights of the steps' gradients in (w - y) / lr: the number of steps if there
+is neither momentum nor a quadratic term. With local momentum, the number of steps in place of a_c
+makes the controls diverge. So does momentum of earlier rounds (`momentum_state = "persist"`),
+unless it is taken out of w - y.
 """
 
 from __future__ import annotations
@@ -22,21 +23,22 @@ from mpifl.training.messages import Vectors
 
 
 def renewed(control: Tensor, shared: Tensor, w: Tensor, trained: Trained) -> Tensor:
-    """A client's next control variate, the mean gradient that it met on its way: c_c - c + (w - y)
-    / (lr a_c).
+    """A client's next control variate, the mean gradient of its steps: c_c - c + (w - y) / (lr a_c).
 
-    What momentum of earlier rounds put into w - y is taken out first. At a rate of 0 the client
-    learns nothing.
+    The part of w - y that comes from momentum of earlier rounds is taken out first. At a rate of 0
+    the control stays the same.
     """
     if trained.lr == 0:
         return control.clone()
-    way = w - trained.y if trained.carried is None else w - trained.y - trained.lr * trained.carried
+    way = w - trained.y
+    if trained.carried is not None:
+        way = way - trained.lr * trained.carried
     return control - shared + way / (trained.lr * trained.accumulated)
 
 
 @options
 class Scaffold(Algorithm):
-    """The controls' weighted mean over all clients is the server's, after every round."""
+    """After every round, the server's control is the weighted mean of all clients' controls."""
 
     server_optimizer: Optimizer = Sgd()
 

@@ -263,7 +263,7 @@ def _check_evaluation(config: Config) -> None:
 
 def _check_gradient(config: Config) -> None:
     """Refuse a gradient beside an algorithm's own."""
-    if type(config.algorithm).gradient is not None and not isinstance(config.local.gradient, Plain):
+    if config.algorithm.gradient is not None and not isinstance(config.local.gradient, Plain):
         name = type(config.algorithm).__name__
         got = type(config.local.gradient).__name__.lower()
         raise BadInput(

@@ -29,12 +29,15 @@ class Train(Protocol):
 class Algorithm(ABC):
     """The five functions of an algorithm; those that most share are written here."""
 
-    gradient: ClassVar[Gradient | None] = None
-    """the gradient of its local steps, for an algorithm that brings its own; `local.gradient` must
-    then stay plain
-    """
     fresh_momentum: ClassVar[bool] = False
-    """whether it holds only where local momentum begins at zero in each round"""
+    """whether local momentum must begin at zero in each round"""
+
+    @property
+    def gradient(self) -> Gradient | None:
+        """The gradient of its local steps, if the algorithm has its own; `local.gradient` must then
+        stay plain.
+        """
+        return None
 
     def init_server(self, w: Tensor) -> Vectors:
         """What the server remembers before the first round."""
