@@ -38,7 +38,7 @@ BENCHMARKS = {
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
-@click.option("--list", "listing", is_flag=True, help="Say what there is, and run nothing.")
+@click.option("--list", "listing", is_flag=True, help="List the benchmarks, and run none.")
 @click.option(
     "--json",
     "path",
@@ -46,15 +46,13 @@ BENCHMARKS = {
     help="Append a line for each benchmark to this file.",
 )
 def main(names: tuple[str, ...], listing: bool, path: Path | None) -> None:
-    """Time mpifl against bare alternatives, side by side; a ratio under 1 means that mpifl is
-    faster.
-    """
+    """Time mpifl against bare alternatives, in turn. A ratio under 1 means that mpifl is faster."""
     if listing:
         for name, benchmark in BENCHMARKS.items():
             click.echo(f"{name:10} {benchmark.__doc__}")
     elif len(names) == 1:
         _run(names[0], path)
-    else:  # each in a process of its own, so that none inherits another's heap
+    else:  # each in a process of its own, so none inherits another's heap
         arguments = ["--json", str(path)] if path else []
         commands = [
             [sys.executable, "-m", "benchmarks", name, *arguments] for name in names or BENCHMARKS

@@ -1,8 +1,7 @@
-"""The bare loop: one process, plain PyTorch, flat weights, and nothing of a framework. It does not
-even average.
+"""The bare loop: one process, plain PyTorch, flat weights, no framework. It does not even average.
 
-The networks are plain `nn.Sequential`s with their parameters in the same order as the models they
-stand for, so that both can be given the same flat weights and must end in the same ones.
+The networks are plain `nn.Sequential`s with their parameters in the order of mpifl's models. So
+both can start from the same flat weights, and must end with the same ones.
 """
 
 from __future__ import annotations
@@ -21,9 +20,16 @@ from mpifl.training.client import Clients
 
 def pfl_cnn() -> nn.Module:
     """The pfl_cnn of 3x32x32 images and 10 classes."""
-    convolutions = nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)
     return nn.Sequential(
-        *convolutions, nn.Flatten(), nn.Linear(12_544, 128), nn.ReLU(), nn.Linear(128, 10)
+        nn.Conv2d(3, 32, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12_544, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
     )
 
 
@@ -36,33 +42,34 @@ class Bare:
     """Local steps of plain SGD on a module whose weights and gradients are views of flat vectors."""
 
     def __init__(self, module: nn.Module, clients: Clients) -> None:
-        self.module, self.clients, self.lr = module, clients, clients.local.lr
-        self.images, self.labels = clients.samples.images, clients.samples.labels
-        self.mean, self.std = (
-            torch.tensor(m).float().view(1, -1, 1, 1) for m in moments(self.images.numpy())
-        )
+        self.module = module
+        self.clients = clients
+        self.lr = clients.local.lr
+        self.images = clients.samples.images
+        self.labels = clients.samples.labels
+        mean, std = moments(self.images.numpy())
+        self.mean = torch.tensor(mean).float().view(1, -1, 1, 1)
+        self.std = torch.tensor(std).float().view(1, -1, 1, 1)
         parameters = list(module.parameters())
         self.weights = torch.cat([p.detach().reshape(-1) for p in parameters])
         self.gradient = torch.zeros_like(self.weights)
         sizes = [p.numel() for p in parameters]
-        for p, w, g in zip(
-            parameters, self.weights.split(sizes), self.gradient.split(sizes), strict=True
-        ):
-            p.data, p.grad = w.view(p.shape), g.view(p.shape)
+        weights = self.weights.split(sizes)
+        gradients = self.gradient.split(sizes)
+        for parameter, weight, gradient in zip(parameters, weights, gradients, strict=True):
+            parameter.data = weight.view(parameter.shape)
+            parameter.grad = gradient.view(parameter.shape)
 
     def batches(self, client: int, round: int) -> list[Tensor]:
-        """The sample indices of each of the client's batches: those that mpifl would deal."""
-        local, shuffle = (
-            self.clients.local,
-            seeds.generator(self.clients.seed, "shuffle", client, round),
-        )
-        order, lengths = sequence(
-            self.clients.parts[client], local.batch, local.epochs, None, False, shuffle
-        )
+        """The sample indices of each of the client's batches: the same as in mpifl."""
+        local = self.clients.local
+        shuffle = seeds.generator(self.clients.seed, "shuffle", client, round)
+        own = self.clients.parts[client]
+        order, lengths = sequence(own, local.batch, local.epochs, None, False, shuffle)
         return list(torch.from_numpy(order).split(lengths))
 
     def play(self, w: Tensor, batches: Iterable[Tensor]) -> None:
-        """One client: take the weights, take a step on each batch."""
+        """One client: load the weights, take a step on each batch."""
         self.weights.copy_(w)
         for indices in batches:
             x = self.images[indices].float().div_(255).sub_(self.mean).div_(self.std)

@@ -1,8 +1,10 @@
-"""Channels-last against contiguous images, model by model: what each model's `channels_last` should
-say on a CPU.
-"""
+"""Channels-last against contiguous images for each model: which `channels_last` is right on a CPU."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -14,7 +16,7 @@ from mpifl.net import Net
 from mpifl.parallel.devices import settle
 
 SHAPE, CLASSES = (3, 32, 32), 10
-CASES = (
+CASES: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("resnet56", {}, 64),
     ("resnet56", {"norm": "group"}, 64),
     ("resnet20", {}, 64),
@@ -27,7 +29,8 @@ CASES = (
     ("tiny_cnn", {}, 50),
     ("fedln_cnn", {}, 50),
 )
-_NEAR = 0.03  # ratios this close to 1 decide nothing
+"""models, their options, and batch sizes"""
+_NEAR = 0.03  # a ratio this close to 1 decides nothing
 
 
 def memory_format() -> list[Row]:
@@ -42,18 +45,16 @@ def _row(name: str, options: dict, batch: int) -> Row:
     model = MODELS[name](**options)
     x = torch.randn(batch, *SHAPE, generator=torch.Generator().manual_seed(0))
     y = torch.arange(batch) % CLASSES
-    steps = [
-        _step(Net(model.build(SHAPE, CLASSES), channels_last=last), x, y) for last in (True, False)
-    ]
-    row = Row.of(
-        f"{name} {options.get('norm', '')}".strip() + f", batch {batch}", interleave(*steps, 12)
-    )
+    channels_last = _step(Net(model.build(SHAPE, CLASSES), channels_last=True), x, y)
+    contiguous = _step(Net(model.build(SHAPE, CLASSES)), x, y)
+    title = f"{name} {options.get('norm', '')}".strip()
+    row = Row.of(f"{title}, batch {batch}", interleave(channels_last, contiguous, 12))
     right = abs(row.ratio - 1) < _NEAR or model.channels_last == (row.ratio < 1)
     chosen = "channels-last" if model.channels_last else "contiguous"
-    return Row(**{**vars(row), "note": f"model chooses {chosen}: {'fine' if right else 'SLOWER'}"})
+    return replace(row, note=f"model chooses {chosen}: {'fine' if right else 'SLOWER'}")
 
 
-def _step(net: Net, x: torch.Tensor, y: torch.Tensor):
+def _step(net: Net, x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
     def step() -> None:
         net.weights.add_(net.take_gradient(functional.cross_entropy(net(x).logits, y)), alpha=-0.01)
 

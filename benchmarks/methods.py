@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from benchmarks.pairs import interleave
 from benchmarks.report import Row
@@ -12,7 +13,7 @@ from mpifl.training.messages import Sent
 
 HEAD = {"model": {"name": "resnet56", "projection": 256}}
 
-METHODS = {
+METHODS: dict[str, tuple[dict[str, Any], float, str]] = {
     "man": ({"local": {"loss": "ce + man"}}, 1.05, "paper: negligible"),
     "fedalign": ({"local": {"loss": "ce + fedalign", "clip": 10.0}}, 1.15, "paper: 1.21"),
     "moon": ({"local": {"loss": "ce + moon"}, **HEAD}, 2.0, "paper: 3.0; both have the head"),
@@ -26,23 +27,24 @@ METHODS = {
     "sam": ({"local": {"gradient": "sam"}}, 2.05, ""),
     "asam": ({"local": {"gradient": "asam"}}, 2.05, ""),
 }
-"""name -> what the config changes, the bar, what was published of seconds a round"""
+"""name -> changes of the config, the bar, the published ratio of seconds a round"""
 
 _STEPS = 2
 
 
 def methods() -> list[Row]:
     """a local step with each loss and gradient : a plain step, ResNet-56, batch 64"""
-    plain, headed = (_steps(changes) for changes in ({}, HEAD))
+    plain = _steps({})
+    with_head = _steps(HEAD)
     rows = []
     for name, (changes, bar, note) in METHODS.items():
-        pairs = interleave(_steps(changes), headed if "model" in changes else plain, 7)
+        pairs = interleave(_steps(changes), with_head if "model" in changes else plain, 7)
         rows.append(Row.of(name, pairs, bar, note))
     return rows
 
 
 def _steps(changes: dict) -> Callable[[], object]:
-    """A few local steps of one client that has met before, on one batch size throughout."""
+    """A few local steps of one client that has played before, all of the same batch size."""
     raw = {**RESNET, **changes, "partition": {"name": "iid"}}
     raw["local"] = {**RESNET["local"], "steps": _STEPS, **changes.get("local", {})}
     x = experiment(raw, 2)

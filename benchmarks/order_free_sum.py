@@ -1,5 +1,5 @@
-"""What the order-free sum over clients costs: one client's weighted reply added as int64, against
-float32's add.
+"""The cost of the order-free sum over clients: adding one client's weighted reply as int64, against
+an add in float32.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _row(d: int) -> Row:
     random = torch.Generator().manual_seed(0)
     reply = {"w": torch.randn(d, generator=random)}
     ours, other = WeightedSum(reply), torch.zeros(d)
-    # what training leaves in the caches: not the sums
+    # training leaves other data than the sums in the caches
     elsewhere = torch.randn(8_000_000, generator=random)
 
     def integers() -> None:

@@ -1,9 +1,9 @@
-"""A whole round of mpifl against its local steps alone, run bare: what everything that is not
-training costs.
+"""A whole round of mpifl against the bare loop of its local steps: the cost of everything that is not
+training.
 
-Ours is a federation of one rank, with all that a user's run has: cohort, streams, order-free sum,
-server step, SHA-256 of each round's weights, a store on disk; only the test is left out. The other
-is `bare.Bare`.
+Ours is a run on one rank with all that a user's run has: cohort, random streams, order-free sum,
+server optimizer, SHA-256 of each round's weights, a store on disk; only the test is left out. The
+other is `bare.Bare`.
 """
 
 from __future__ import annotations
@@ -28,19 +28,22 @@ from mpifl.training.progress import Progress
 
 
 class Interleaved(Callback):
-    """Records each finished round; then stops the clock, plays a bare round of as many steps, and
-    starts it again.
+    """Records each finished round; then times a bare round of as many steps, and starts the next
+    lap.
     """
 
     def __init__(self, recorder: StoreWriter, other: bare.Bare) -> None:
-        self.recorder, self.other = recorder, other
-        self.pairs, self.watch = Pairs(), Stopwatch()
+        self.recorder = recorder
+        self.other = other
+        self.pairs = Pairs()
+        self.watch = Stopwatch()
 
     def round_finished(self, progress: Progress, last: bool) -> None:
         self.recorder.round_finished(progress, last)
-        # The first report comes while round 2 is under way, the last one soon after: neither spans
-        # one round.
-        ours, measured = self.watch.lap(), progress.round > 1 and not last
+        # The first report comes during round 2, and the last one soon after it: neither is the time
+        # of one round.
+        ours = self.watch.lap()
+        measured = progress.round > 1 and not last
         batches = [self.other.batches(client, progress.round) for client in progress.cohort]
         self.watch.lap()
         for each in batches:
@@ -65,14 +68,13 @@ def compare(raw: dict, module: nn.Module, measured: int) -> Pairs:
 
 
 def _store(folder: Path, x: Experiment) -> Store:
-    layout, clients = x.clients.net.layout, len(x.clients)
     partition = (x.clients.parts.indices, x.clients.parts.offsets, x.clients.counts())
     return Store.create(
         folder,
         config="",
         seed=x.seed,
-        layout=layout,
-        clients=clients,
+        layout=x.clients.net.layout,
+        clients=len(x.clients),
         partition=partition,
         provenance={},
     )
@@ -90,14 +92,13 @@ def _refuse_different_work(x: Experiment, other: bare.Bare) -> None:
 
 
 def overhead() -> list[Row]:
-    """many small clients: a whole round against its 250 local steps, bare; what is added must stay
-    under 5 %
+    """many small clients: a whole round against the bare loop of its 250 local steps; the overhead
+    must stay under 5 %
     """
-    return [
-        Row.of("round / bare steps", compare(workloads.MANY_CLIENTS, bare.pfl_cnn(), 8), bar=1.05)
-    ]
+    pairs = compare(workloads.MANY_CLIENTS, bare.pfl_cnn(), 8)
+    return [Row.of("round / bare steps", pairs, bar=1.05)]
 
 
 def small() -> list[Row]:
-    """next to no arithmetic: a round of 64 one-step clients against the bare loop"""
+    """very little arithmetic: a round of 64 clients of one step against the bare loop"""
     return [Row.of("round / bare steps", compare(workloads.TINY_STEPS, bare.mlp(), 300))]

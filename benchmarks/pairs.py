@@ -1,8 +1,8 @@
-"""Timing two things against each other on a machine that others use too: interleaved, and compared
-pair by pair.
+"""Timing two things against each other on a machine that others use too: in turn, and compared pair
+by pair.
 
-A slow second hits both halves of a pair alike, so the median of the pairs' ratios is steady where
-the times are not.
+A slow second affects both halves of a pair, so the median of the pairs' ratios is steady when the
+times are not.
 """
 
 from __future__ import annotations
@@ -16,25 +16,28 @@ import numpy as np
 
 
 class Times(NamedTuple):
-    """Seconds by the clock on the wall, and of this process's own computing."""
+    """Seconds of wall-clock time, and of this process's CPU time."""
 
     wall: float
     cpu: float
 
 
 class Stopwatch:
-    """Measures from its making, or from the last `lap`."""
+    """Measures time from its construction, or from the last `lap`."""
 
     def __init__(self) -> None:
-        self.lap()
+        self._began = _now()
 
     def lap(self) -> Times:
-        """The time since the last lap; starts the next."""
-        before, self._now = (
-            getattr(self, "_now", Times(0.0, 0.0)),
-            Times(time.perf_counter(), time.process_time()),
-        )
-        return Times(self._now.wall - before.wall, self._now.cpu - before.cpu)
+        """The time since the last lap; starts the next one."""
+        now = _now()
+        lap = Times(now.wall - self._began.wall, now.cpu - self._began.cpu)
+        self._began = now
+        return lap
+
+
+def _now() -> Times:
+    return Times(time.perf_counter(), time.process_time())
 
 
 @dataclass
@@ -46,18 +49,15 @@ class Pairs:
 
     def ratios(self, clock: str = "wall") -> np.ndarray:
         """ours / other of each pair; `clock` is wall or cpu."""
-        return np.array(
-            [
-                getattr(a, clock) / getattr(b, clock)
-                for a, b in zip(self.ours, self.other, strict=True)
-            ]
-        )
+        ours = np.array([getattr(times, clock) for times in self.ours])
+        other = np.array([getattr(times, clock) for times in self.other])
+        return ours / other
 
     def medians(self) -> tuple[float, float]:
         """Median wall seconds of ours and of the other."""
-        return float(np.median([t.wall for t in self.ours])), float(
-            np.median([t.wall for t in self.other])
-        )
+        ours = np.median([times.wall for times in self.ours])
+        other = np.median([times.wall for times in self.other])
+        return float(ours), float(other)
 
 
 def interleave(
@@ -66,11 +66,14 @@ def interleave(
     pairs: int,
     before: Callable[[], object] = lambda: None,
 ) -> Pairs:
-    """Time both in turn, `pairs` times, after one call of each that does not count; `before` each,
-    unmeasured.
+    """Time both in turn, `pairs` times, after one call of each that does not count.
+
+    `before` is called before each of them, and is not timed.
     """
-    ours(), other()
-    result, watch = Pairs(), Stopwatch()
+    ours()
+    other()
+    result = Pairs()
+    watch = Stopwatch()
     for _ in range(pairs):
         for action, times in ((ours, result.ours), (other, result.other)):
             before()

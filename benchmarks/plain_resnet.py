@@ -1,6 +1,4 @@
-"""ResNet-56 of FedML and FedAlign as one writes it for torchvision: `nn` modules, bottlenecks,
-nothing of mpifl.
-"""
+"""ResNet-56 of FedML and FedAlign as in torchvision: `nn` modules, bottlenecks, nothing of mpifl."""
 
 from __future__ import annotations
 
@@ -13,13 +11,12 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, planes: int, stride: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(inputs, planes, 1, bias=False), nn.BatchNorm2d(planes)
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3, self.bn3 = (
-            nn.Conv2d(planes, 4 * planes, 1, bias=False),
-            nn.BatchNorm2d(4 * planes),
-        )
+        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * planes)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if stride > 1 or inputs != 4 * planes:
@@ -39,13 +36,18 @@ class PlainResNet56(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        self.relu, blocks, inputs = nn.ReLU(inplace=True), [], 16
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        blocks = []
+        inputs = 16
         for planes in (16, 32, 64):
             for index in range(6):
-                blocks.append(Bottleneck(inputs, planes, 2 if planes > 16 and not index else 1))
+                stride = 2 if planes > 16 and index == 0 else 1
+                blocks.append(Bottleneck(inputs, planes, stride))
                 inputs = 4 * planes
-        self.blocks, self.pool = nn.Sequential(*blocks), nn.AdaptiveAvgPool2d(1)
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,8 +56,8 @@ class PlainResNet56(nn.Module):
 
 
 def with_weights(module: PlainResNet56, flat: Tensor) -> PlainResNet56:
-    """`module` with the flat weights [d] of mpifl's model, whose parameters stand in the same order
-    and shapes.
+    """`module` with the flat weights [d] of mpifl's model, whose parameters have the same order and
+    shapes.
     """
     offset = 0
     with torch.no_grad():

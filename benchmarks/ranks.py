@@ -1,6 +1,4 @@
-"""The program that `waiting` starts under mpirun on three ranks; rank 0 prints what was measured as
-JSON.
-"""
+"""The program that `waiting` starts with mpirun on three ranks; rank 0 prints the times as JSON."""
 
 from __future__ import annotations
 
@@ -18,11 +16,11 @@ from mpifl.training.messages import ClientState, Sent
 from mpifl.training.progress import Progress
 
 CLIENTS = 6
-"""that each worker plays in a turn"""
+"""of each worker in a turn"""
 
 
 class Seconds(Callback):
-    """Each round's seconds, and those that its slowest worker trained."""
+    """The seconds of each round, and of the training of its slowest worker."""
 
     def __init__(self) -> None:
         self.rounds: list[tuple[float, float]] = []
@@ -34,8 +32,9 @@ class Seconds(Callback):
 def turn(
     communicator: Communicator, x: Experiment, server: str, expected: float
 ) -> tuple[Times, Times]:
-    """The workers train while rank 0 waits in `arrive`, waits in a plain barrier, or sleeps:
-    slowest worker, server.
+    """The workers train while rank 0 waits in `arrive`, waits in a plain barrier, or sleeps.
+
+    Returns the times of the slowest worker and of the server.
     """
     communicator.arrive()
     watch = Stopwatch()
@@ -58,10 +57,11 @@ def turn(
 
 
 def main(turns: int) -> None:
-    """All turns, in turn; then whole rounds."""
+    """All turns, one after the other; then whole rounds."""
     communicator = Communicator()
     x = workloads.experiment(workloads.MANY_CLIENTS, rounds=5)
-    slowest, measured = Times(0.0, 0.0), {"arrive": [], "away": [], "spinning": []}
+    slowest = Times(0.0, 0.0)
+    measured: dict[str, list[tuple[Times, Times]]] = {"arrive": [], "away": [], "spinning": []}
     for number in range(turns + 1):
         for server, found in measured.items():
             slowest, waited = turn(communicator, x, server, slowest.wall)

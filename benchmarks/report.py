@@ -1,4 +1,4 @@
-"""The tables that benchmarks print: two times, their ratio with its spread, and the bar."""
+"""The tables that benchmarks print: two times, their ratio and its spread, and the bar."""
 
 from __future__ import annotations
 
@@ -25,58 +25,48 @@ class Row:
     high: float
     """quartiles of the pairs' ratios"""
     cpu: float
-    """the ratio of CPU seconds: fairer than the clock's where others use the machine"""
+    """the ratio of CPU seconds: fairer than that of the clock if others use the machine"""
     pairs: int
     bar: float | None = None
     """what the ratio must stay under"""
     note: str = ""
     counted_in: str = ""
-    """what `ours` and `other` are where they are no seconds"""
+    """what `ours` and `other` count, if they are not seconds"""
 
     @classmethod
     def counted(
         cls, what: str, ours: float, other: float, bar: float | None = None, note: str = ""
     ) -> Row:
-        """Two numbers that do not vary from time to time."""
-        return cls(
-            what,
-            ours,
-            other,
-            ours / other,
-            ours / other,
-            ours / other,
-            ours / other,
-            1,
-            bar,
-            note,
-            "count",
-        )
+        """Two numbers that are the same each time."""
+        ratio = ours / other
+        return cls(what, ours, other, ratio, ratio, ratio, ratio, 1, bar, note, "count")
 
     @classmethod
     def of(cls, what: str, pairs: Pairs, bar: float | None = None, note: str = "") -> Row:
+        """Two times, measured in pairs."""
         low, ratio, high = np.quantile(pairs.ratios(), (0.25, 0.5, 0.75)).tolist()
         cpu = float(np.median(pairs.ratios("cpu")))
         return cls(what, *pairs.medians(), ratio, low, high, cpu, len(pairs.ours), bar, note)
 
     def cells(self) -> list[str]:
-        bar = (
-            ""
-            if self.bar is None
-            else f"< {self.bar:g}: {'yes' if self.ratio < self.bar else 'NO'}"
-        )
-        spread = f"{self.low:.3f} .. {self.high:.3f}"
-        told = _plain if self.counted_in else _milliseconds
-        times = told(self.ours), told(self.other)
+        """The row as text, one cell for each column."""
+        text_of = _count if self.counted_in else _milliseconds
         return [
             self.what,
-            *times,
+            text_of(self.ours),
+            text_of(self.other),
             f"{self.ratio:.3f}",
-            spread,
+            f"{self.low:.3f} .. {self.high:.3f}",
             f"{self.cpu:.3f}",
             str(self.pairs),
-            bar,
+            self._verdict(),
             self.note,
         ]
+
+    def _verdict(self) -> str:
+        if self.bar is None:
+            return ""
+        return f"< {self.bar:g}: {'yes' if self.ratio < self.bar else 'NO'}"
 
 
 def show(title: str, rows: list[Row]) -> None:
@@ -104,7 +94,7 @@ def plain(rows: list[Row]) -> list[dict]:
     return [asdict(row) for row in rows]
 
 
-def _plain(count: float) -> str:
+def _count(count: float) -> str:
     return f"{count:.3g}" if count < 100 else f"{count:,.0f}"
 
 

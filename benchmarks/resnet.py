@@ -1,9 +1,8 @@
-"""ResNet-56's local steps against the usual PyTorch loop: does the model, or the flat vectors, cost
-anything?
+"""ResNet-56's local steps against the usual PyTorch loop: do the model or the flat vectors cost time?
 
-The other is a torchvision-like network on channels-last memory, `torch.optim.SGD`, `deepcopy` of
-the global model for each client: what one writes first. Both play the same client from the same
-weights.
+The other is what one writes first: a network as in torchvision, in channels-last memory,
+`torch.optim.SGD`, and a `deepcopy` of the global model for each client. Both play the same client
+from the same weights.
 """
 
 from __future__ import annotations
@@ -29,20 +28,19 @@ def resnet() -> list[Row]:
     and deepcopy
     """
     x = workloads.experiment(workloads.RESNET, rounds=1)
-    clients, client = x.clients, int(np.argsort(x.clients.sizes)[len(x.clients) // 2])
+    clients = x.clients
+    client = int(np.argsort(clients.sizes)[len(clients) // 2])
     w = clients.net.weights.clone()
     sent = Sent({"w": w}, clients.net.buffers.clone())
     state = ClientState({})
-    model = with_weights(PlainResNet56(10), w).to(memory_format=torch.channels_last)
+    model = with_weights(PlainResNet56(10), w)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     batches = Bare(nn.Linear(1, 1), clients).batches(client, 1)
-    reply, usual = (
-        clients.play(client, 1, sent, state).reply.algorithm["w"],
-        _flat(_usual(model, clients, batches)),
-    )
+    reply = clients.play(client, 1, sent, state).reply.algorithm["w"]
+    usual = _flat(_usual(model, clients, batches))
     if not torch.allclose(reply, usual, atol=1e-4):
-        raise AssertionError(
-            f"the plain loop ended {float((reply - usual).abs().max()):.1e} away: not the same work"
-        )
+        apart = float((reply - usual).abs().max())
+        raise AssertionError(f"the plain loop ended {apart:.1e} away: not the same work")
     times = interleave(
         lambda: clients.play(client, 1, sent, state), lambda: _usual(model, clients, batches), 12
     )
@@ -50,8 +48,10 @@ def resnet() -> list[Row]:
 
 
 def _usual(model: nn.Module, clients: Clients, batches: list[Tensor]) -> nn.Module:
+    """The usual loop over the batches, on a copy of the model."""
     own = copy.deepcopy(model).train()
-    local, samples = clients.local, clients.samples
+    local = clients.local
+    samples = clients.samples
     optimizer = torch.optim.SGD(own.parameters(), lr=local.lr, momentum=local.momentum)
     for indices in batches:
         x = samples.pick(indices).contiguous(memory_format=torch.channels_last)

@@ -1,6 +1,4 @@
-"""Whether a server that waits takes time from the clients: two workers on two cores, with rank 0
-beside them.
-"""
+"""Whether a waiting server takes time from the clients: two workers and rank 0 on two cores."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from benchmarks.report import Row
 
 
 def waiting() -> list[Row]:
-    """two workers train on two cores while rank 0 waits, against the same while it is away"""
+    """two workers train on two cores while rank 0 waits, against the same while it sleeps"""
     found = _measure(turns=15)
     away = [_times(slowest) for slowest, _ in found["away"]]
     rows = []
@@ -30,9 +28,10 @@ def waiting() -> list[Row]:
         rows.append(
             Row.of(f"server in {server} / away", pairs, bar, f"server's CPU: {share:.1%} of a core")
         )
-    whole = Pairs(
-        [Times(s, s) for s, _ in found["rounds"]], [Times(t, t) for _, t in found["rounds"]]
-    )
+    whole = Pairs()
+    for round_seconds, training_seconds in found["rounds"]:
+        whole.ours.append(Times(round_seconds, round_seconds))
+        whole.other.append(Times(training_seconds, training_seconds))
     return [*rows, Row.of("whole round / its slowest worker's training", whole)]
 
 
@@ -41,11 +40,11 @@ def _times(pair: list[float]) -> Times:
 
 
 def _measure(turns: int) -> dict:
-    """What `benchmarks.ranks` prints, run on three ranks by the mpirun beside this Python, or else
-    on the PATH.
+    """What `benchmarks.ranks` prints on three ranks, started by the mpirun beside this Python, or
+    by that of the PATH.
     """
     beside = Path(sys.executable).parent / "mpirun"
-    mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
+    mpirun = str(beside) if beside.exists() else shutil.which("mpirun") or "mpirun"
     command = [mpirun, "-n", "3", sys.executable, "-m", "benchmarks.ranks", str(turns)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:

@@ -1,6 +1,8 @@
-"""What is run: small synthetic experiments in which a round's work is known."""
+"""The workloads: small synthetic experiments whose work in a round is known."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
@@ -10,7 +12,7 @@ from mpifl.training.experiment import Experiment
 
 CIFAR = {"shape": [3, 32, 32], "classes": 10}
 
-MANY_CLIENTS = {
+MANY_CLIENTS: dict[str, Any] = {
     "name": "many small clients",
     "clients": 200,
     "participation": {"fraction": 0.25},
@@ -23,7 +25,7 @@ MANY_CLIENTS = {
 1,626,442 parameters.
 """
 
-RESNET = {
+RESNET: dict[str, Any] = {
     "name": "ResNet-56",
     "clients": 16,
     "data": {"name": "synthetic", "options": {**CIFAR, "train": 2_000}},
@@ -31,9 +33,9 @@ RESNET = {
     "model": {"name": "resnet56"},
     "local": {"batch": 64, "epochs": 1, "lr": 0.1, "momentum": 0.9},
 }
-"""The papers' shape: 16 unlike clients with 2,000 samples, BatchNorm, momentum."""
+"""As in the papers: 16 different clients with 2,000 samples in all, BatchNorm, momentum."""
 
-TINY_STEPS = {
+TINY_STEPS: dict[str, Any] = {
     "name": "tiny steps",
     "clients": 64,
     "data": {"name": "synthetic", "options": {"shape": [1, 8, 8], "classes": 10, "train": 2_048}},
@@ -41,11 +43,11 @@ TINY_STEPS = {
     "model": {"name": "mlp"},
     "local": {"batch": 32, "epochs": 1, "lr": 0.1},
 }
-"""Next to no arithmetic: 64 clients take one step each on 32 samples with 4,810 parameters."""
+"""Very little arithmetic: 64 clients take one step each on 32 samples with 4,810 parameters."""
 
 
 def experiment(raw: dict, rounds: int) -> Experiment:
-    """The experiment that the config `raw` describes, on one CPU thread, tested at its end only."""
+    """The experiment of the config `raw`, on one CPU thread, tested at its end only."""
     device = torch.device("cpu")
     settle(device, 1)
     config = schema.resolve({**raw, "rounds": rounds, "evaluation": {"every": rounds + 1}})
