@@ -1,6 +1,4 @@
-"""Schedules: a factor by round, on the local learning rate or on a loss's strength. Constant within
-a round.
-"""
+"""Schedules: a factor for each round, on the local learning rate or on the strength of a loss."""
 
 from __future__ import annotations
 
@@ -12,11 +10,11 @@ from mpifl.options import Count, Fraction, Share, options
 
 @options
 class Schedule(ABC):
-    """What a strength is multiplied by."""
+    """A factor for each round; it is the same for all local steps of a round."""
 
     @abstractmethod
     def __call__(self, round: int, rounds: int) -> float:
-        """The factor of `round`, counted from 1, of a run of `rounds`."""
+        """The factor in `round`, counted from 1, of a run of `rounds`."""
 
 
 @options
@@ -29,7 +27,7 @@ class Constant(Schedule):
 
 @options
 class Exponential(Schedule):
-    """decay^(round - 1): the FedDyn family's 0.998 a round."""
+    """decay^(round - 1). The FedDyn family has 0.998."""
 
     decay: Share = 0.998
 
@@ -39,20 +37,20 @@ class Exponential(Schedule):
 
 @options
 class Milestones(Schedule):
-    """Multiplied by `factor` after each share of the rounds in `at`: FedNova's 0.1 at 50 % and 75
-    %.
-    """
+    """Multiplied by `factor` at each milestone. FedNova has 0.1 after 50 % and 75 % of the rounds."""
 
     at: tuple[Fraction, ...] = (0.5, 0.75)
+    """milestones, as shares of the rounds"""
     factor: Share = 0.1
 
     def __call__(self, round: int, rounds: int) -> float:
-        return self.factor ** sum(round - 1 >= share * rounds for share in self.at)
+        passed = [share for share in self.at if round - 1 >= share * rounds]
+        return self.factor ** len(passed)
 
 
 @options
 class Cosine(Schedule):
-    """From 1 to `floor` along half a cosine, after `warmup` rounds of linear increase."""
+    """From 1 to `floor` along half a cosine, after a linear increase to 1 in round `warmup`."""
 
     floor: Fraction = 0.0
     warmup: Count = 1

@@ -44,7 +44,8 @@ def test_the_demo_config_round_trips():
 def test_extends_lays_later_keys_over_earlier_ones(tmp_path):
     write(
         tmp_path,
-        base='rounds = 3\n[partition]\nname = "dirichlet"\nalpha = 0.1\n[local]\nlr = 0.5\nbatch = 8',
+        base='rounds = 3\n[partition]\nname = "dirichlet"\nalpha = 0.1\n'
+        "[local]\nlr = 0.5\nbatch = 8",
         middle='extends = "base.toml"\nrounds = 4\n[local]\nlr = 0.25',
         top='extends = "middle.toml"\n[local]\nepochs = 2',
     )
@@ -103,18 +104,26 @@ MISTAKES = {
     "local = 3": r"local: expected a table of options; got 3",
     "model = 3": r"model: expected a name, or a table with a name; got 3",
     "[model]\nname = 'resnet65'": r"model.name: unknown name 'resnet65'; did you mean resnet56\?",
-    "[model]\nname = 'cnn'\nnorm = 'bach'": r"model.norm: expected 'batch', 'group', .* 'shift' or 'none'; got 'bach'",
-    "[partition]\nname = 'dirichlet'\nalpha = 0.0": r"partition.alpha: expected greater than .*; got 0.0",
+    "[model]\nname = 'cnn'\nnorm = 'bach'": (
+        r"model.norm: expected 'batch', 'group', .* 'shift' or 'none'; got 'bach'"
+    ),
+    "[partition]\nname = 'dirichlet'\nalpha = 0.0": (
+        r"partition.alpha: expected greater than .*; got 0.0"
+    ),
     "[algorithm]\nname = 'fedagv'": r"algorithm.name: unknown name 'fedagv'; did you mean fedavg\?",
     "[local]\nloss = 'cee'": r"local.loss: unknown loss 'cee'; did you mean ce\?",
     "[local]\nloss = 'ce + '": r"local.loss: expected terms such as",
     "[local]\nloss = 'ce(0.1)'": r"local.loss: .* whose options lack names",
-    "[local]\nloss = 'ce(smoothing=2.0)'": r"local.loss: ce.smoothing: expected less than or equal to 1; got 2.0",
+    "[local]\nloss = 'ce(smoothing=2.0)'": (
+        r"local.loss: ce.smoothing: expected less than or equal to 1; got 2.0"
+    ),
     "[local]\nloss = 'ce(__import__(\"os\"))'": r"local.loss: ",
     "[local]\nloss = 'ce(smoothing=open(\"x\"))'": r"local.loss: .*not plain values",
     "[local]\nnesterov = true": r"local.nesterov: expected a local.momentum above 0",
     "[participation]\nfraction = 0.0": r"participation.fraction: expected greater than 0; got 0.0",
-    "[data]\nname = 'cifar10'": r"data.path: expected a file packed by `mpifl data NAME --out FILE`",
+    "[data]\nname = 'cifar10'": (
+        r"data.path: expected a file packed by `mpifl data NAME --out FILE`"
+    ),
 }
 
 

@@ -130,7 +130,9 @@ def test_what_is_published_is_numbers(path):
         assert isinstance(section.get(word, ""), str)
     for numbers in published(path).values():
         for key, value in numbers.items():
-            assert type(value) in (int, float) and isfinite(value) and value > 0
+            assert type(value) in (int, float)
+            assert isfinite(value)
+            assert value > 0
             assert not key.endswith("_std") or key.removesuffix("_std") in numbers
 
 

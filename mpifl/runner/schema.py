@@ -61,51 +61,54 @@ Free = Annotated[dict[str, Any], AfterValidator(_only_toml)]
 
 @options
 class Data:
-    """Which images, and what is done to them."""
+    """Which images, and how they are prepared."""
 
     name: str = ""
-    """digits or synthetic, made on the spot; for a packed file, a name to show"""
+    """"digits" or "synthetic", which need no file; for a packed file, a name to show"""
     path: str = ""
     """a file packed by `mpifl data`"""
     options: Free = field(default_factory=dict)
-    """options of digits and synthetic"""
+    """options of the digits or the synthetic images"""
     train_limit: NonNegativeInt = 0
-    """use this many training samples, a class-stratified choice; 0: all"""
+    """number of training samples to use, chosen at random with the classes' shares kept; 0: all"""
     test_limit: NonNegativeInt = 0
+    """the same for the test samples"""
     normalise: bool = True
-    """whether images have the channels' mean 0 and deviation 1; else they are in 0 to 1"""
+    """whether each channel of the images is scaled to mean 0 and standard deviation 1; else pixels
+    are in 0 to 1
+    """
     augment: Augmentation = Augmentation()
 
 
 @options
 class Results:
-    """What a run keeps on disk."""
+    """What a run writes to disk, and how often."""
 
     weights_every: NonNegativeInt = 10
     """rounds between stored global weights; 0: only the last, which is always stored"""
     clients_every: NonNegativeInt = 0
-    """rounds between stored weights of the round's clients, with those that they were sent; 0:
-    never
+    """rounds between stored weights of the clients, and of the global weights that they were sent;
+    0: never
     """
     commit_seconds: NonNegative = 10.0
-    """least time between two commits of results.h5"""
+    """shortest time between two commits of results.h5"""
     checkpoint_rounds: NonNegativeInt = 0
-    """rounds between checkpoints, from which --resume goes on; 0: by minutes only, and at the end
+    """rounds between checkpoints, from which --resume continues; 0: by time only, and at the end
     """
     checkpoint_minutes: NonNegative = 10.0
     """minutes between checkpoints; 0: by rounds only, and at the end"""
 
     def clients_rounds(self, rounds: int) -> frozenset[int]:
-        """The rounds, of `rounds`, whose clients' weights are kept."""
+        """The rounds, in a run of `rounds`, whose clients' weights are stored."""
         every = self.clients_every
         if not every:
             return frozenset()
         return frozenset({rounds, *range(every, rounds + 1, every)})
 
     def weights_rounds(self, rounds: int) -> frozenset[int]:
-        """The rounds, of `rounds`, whose global weights are kept.
+        """The rounds, in a run of `rounds`, whose global weights are stored.
 
-        Where clients' weights are kept, so are the global weights before and after their training.
+        For a round whose clients' weights are stored, so are the global weights before and after.
         """
         kept = {rounds}
         if self.weights_every:
@@ -119,22 +122,22 @@ class Results:
 
 @options
 class Runtime:
-    """Where it computes."""
+    """Where a run computes, and how long it waits."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: NonNegativeInt = 0
-    """per rank; 0: what Slurm grants a task, else 1"""
+    """threads of each rank; 0: as many as Slurm gives a task, or 1 without Slurm"""
     channels_last: Literal["auto", "yes", "no"] = "auto"
-    """memory format of images; auto: what was measured faster for the model"""
+    """whether images are in channels-last memory format; auto: whichever is faster for the model"""
     grace_seconds: NonNegative = 20.0
-    """after a signal: how long the round under way may still take, before it is left"""
+    """after a signal to stop: how long the current round may still take, before it is abandoned"""
     patience_minutes: NonNegative = 10.0
-    """how long a rank may be silent before all ranks end, six times that around the rounds; 0: for
-    ever
+    """how long a rank may be silent before all ranks end; six times as long while data or
+    checkpoints are read or written; 0: no limit
     """
     states_folder: str = ""
-    """where each rank keeps what its clients remember, in a file; $VARIABLES are the rank's; empty:
-    in memory
+    """folder in which each rank keeps its clients' states in a file; may contain $VARIABLES of the
+    rank's environment; empty: states are kept in memory
     """
 
 
@@ -143,15 +146,20 @@ class Config:
     """One run."""
 
     name: str = "run"
+    """name of the run, and of its folder unless --out is given"""
     seed: NonNegativeInt = 0
+    """all random numbers of the run follow from it"""
     rounds: Count = 10
     clients: Annotated[int, Ge(1), Le(10**7)] = 10
+    """number of clients that the training samples are divided among"""
     objective: Literal["samples", "uniform"] = "samples"
-    """how clients weigh: by their samples, or all alike"""
+    """weights of clients in means: by their number of samples, or equal"""
     buffers: Literal["average", "pooled", "local"] = "average"
-    """what becomes of BatchNorm's running statistics"""
+    """BatchNorm's running statistics: the clients' weighted mean; those of the pooled samples; or
+    each client keeps its own
+    """
     divergence: Literal["stop", "skip", "continue"] = "stop"
-    """what a client whose loss is not finite does to the run"""
+    """if a client's loss is not finite: stop the run, leave the client out, or go on with it"""
     participation: Participation = Participation()
     data: Data = Data(name="digits")
     partition: Annotated[Partition, Named(PARTITIONS, "dirichlet")] = Dirichlet()
@@ -162,7 +170,7 @@ class Config:
     results: Results = Results()
     runtime: Runtime = Runtime()
     published: Free = field(default_factory=dict)
-    """numbers that a paper gives for this run, to compare with; nothing is made of them"""
+    """numbers that a paper gives for this run, to compare results with; the run ignores them"""
 
 
 TABLES = tables(Config)

@@ -1,4 +1,4 @@
-"""A config's loss text: what it builds, and the line that a mistake gets."""
+"""The text of a loss: what it builds, and the error line for a mistake in it."""
 
 import re
 from dataclasses import fields
@@ -65,7 +65,8 @@ def test_terms_add_in_their_order(text, terms):
         "ce",
         "ce(smoothing=0.1) + man(pooled=true, power=1) + prox(mu=1e-5)",
         "ce + man(schedule=milestones(at=(0.5,)), layers=(1, 2))",
-        "mixup(stochdepth(fedlc + man(layers='blocks'), keep=0.5) + gradaug(resolutions=(1.0,)), gamma=0.3) + fedalign",
+        "mixup(stochdepth(fedlc + man(layers='blocks'), keep=0.5) + gradaug(resolutions=(1.0,)), "
+        "gamma=0.3) + fedalign",
     ],
 )
 def test_a_rendered_loss_has_every_option_and_reads_as_the_same_loss(text):
@@ -89,7 +90,8 @@ def test_a_wrapper_takes_a_whole_sum():
 
 def test_what_a_sum_asks_for_is_what_its_terms_ask_for():
     loss = read(
-        "mixup(stochdepth(ce + moon + prox(mu=0.25)) + gradaug + prox(mu=0.5)) + man(layers='blocks')"
+        "mixup(stochdepth(ce + moon + prox(mu=0.25)) + gradaug + prox(mu=0.5)) + "
+        "man(layers='blocks')"
     )
     assert loss.needs == {
         "gates",
@@ -129,14 +131,20 @@ MISTAKES = {
     "ce + man(schedule=0.5)": "man.schedule: expected an instance of Schedule; got 0.5",
     "ce + man(schedule=cosine(0.5))": "whose options lack names",
     "ce + man(schedule=cosine(warm=2))": "man.schedule.warm: unknown key; did you mean warmup?",
-    "ce + man(schedule=cosine(warmup=0))": "man.schedule.warmup: expected greater than or equal to 1; got 0",
+    "ce + man(schedule=cosine(warmup=0))": (
+        "man.schedule.warmup: expected greater than or equal to 1; got 0"
+    ),
     "ce + man(zeta=cosine)": "man.zeta: expected a valid number; got Cosine(",
-    "ce + man(layers=())": "man.layers: expected 'hidden', 'hidden and logits', 'blocks' or 'stages', or",
+    "ce + man(layers=())": (
+        "man.layers: expected 'hidden', 'hidden and logits', 'blocks' or 'stages', or"
+    ),
     "ce + man(layers='block')": "'blocks' or 'stages', or a valid tuple; got 'block'",
     "ce + man(layers=(0, -1))": "'stages', or greater than or equal to 0; got (0, -1)",
     "ce + man(tiny_paper_bug=true, pooled=true)": "expected tiny_paper_bug alone",
     "ce + man(pooled=True())": "whose options are not plain values",
-    "ce + man(pooled=truth)": "whose options are not plain values, nor schedules (constant, exponential,",
+    "ce + man(pooled=truth)": (
+        "whose options are not plain values, nor schedules (constant, exponential,"
+    ),
     "ce + man(pooled='true')": "man.pooled: expected a valid boolean; got 'true'",
     "ce + man(zeta=1, zeta=2)": "which gives an option twice",
     "ce + man(**{'zeta': 1})": "which unpacks options",

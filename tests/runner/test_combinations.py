@@ -1,6 +1,4 @@
-"""Algorithms, losses, gradients and models that do not go together: refused with one line before
-anything is made.
-"""
+"""Algorithms, losses, gradients and models that do not go together are refused in one line."""
 
 import pytest
 
@@ -10,7 +8,8 @@ from mpifl.runner.schema import resolve
 REFUSED = {
     "a cnn has no stages": (
         {"model": "cnn", "local": {"loss": "ce + fedalign"}},
-        "local.loss: 'ce + fedalign' needs a model with stages, width; got cnn; allowed: resnet18, resnet20, resnet56",
+        "local.loss: 'ce + fedalign' needs a model with stages, width; got cnn; "
+        "allowed: resnet18, resnet20, resnet56",
     ),
     "a cnn has no blocks": (
         {"model": "cnn", "local": {"loss": "ce + man(layers='blocks')"}},
@@ -34,7 +33,8 @@ REFUSED = {
     ),
     "moon without a head": (
         {"model": "resnet20", "local": {"loss": "ce + moon"}},
-        "model.projection: expected more than 0, such as 256, for 'ce + moon' needs a projection head; got 0",
+        "model.projection: expected more than 0, such as 256, for 'ce + moon' needs a "
+        "projection head; got 0",
     ),
     "moon on a model that has none": (
         {"model": "vit", "local": {"loss": "ce + moon"}},
@@ -72,11 +72,13 @@ REFUSED = {
     ),
     "norms behind nonlinearities where they stand before attention": (
         {"model": {"name": "vit", "norm_after_activation": True}},
-        "model.norm_after_activation: expected an option of vit; got one of cnn, fedln_cnn, lenet, mlp",
+        "model.norm_after_activation: expected an option of vit; got one of cnn, fedln_cnn, "
+        "lenet, mlp",
     ),
     "fednova with momentum of earlier rounds": (
         {"algorithm": "fednova", "local": {"momentum": 0.9, "momentum_state": "persist"}},
-        "local.momentum_state: expected reset, since FedNova weighs the gradients of one round only; got persist",
+        "local.momentum_state: expected reset, since FedNova weighs the gradients of one "
+        "round only; got persist",
     ),
     "gradaug at no resolution": (
         {"model": "resnet20", "local": {"loss": "ce + gradaug(resolutions=())"}},

@@ -1,5 +1,5 @@
-"""Configs, overrides and losses of every kind are refused in one line or understood, and what is
-understood lasts.
+"""Configs, overrides and losses of every kind are refused in one line, or understood; then their
+text gives them again.
 """
 
 from __future__ import annotations
@@ -51,11 +51,8 @@ def check_file(chance: random.Random, folder) -> None:
 def check_overrides(chance: random.Random, folder) -> None:
     given = [f"{key(chance)}={chance.choice(VALUES)}" for _ in range(chance.randint(1, 3))]
     if chance.random() < 0.1:
-        given = [
-            "".join(
-                map(chr, chance.choices([0, 10, 34, 46, 61, 65, 91, 123, 0xDC80, 0x1F600], k=8))
-            )
-        ]
+        codes = chance.choices([0, 10, 34, 46, 61, 65, 91, 123, 0xDC80, 0x1F600], k=8)
+        given = ["".join(chr(code) for code in codes)]
     outcome(lambda: understood(config.override({}, given)), given)
 
 
@@ -111,12 +108,11 @@ DEEP = [
 def loss(chance: random.Random, depth: int = 0) -> str:
     """An expression much like those that are meant, or characters."""
     if depth == 0 and chance.random() < 0.3:
-        signs = [
-            chr(chance.randrange(1 << chance.choice((5, 7, 16, 20))))
-            for _ in range(chance.randint(0, 30))
-        ]
+        length = chance.randint(0, 30)
+        codes = [chance.randrange(1 << chance.choice((5, 7, 16, 20))) for _ in range(length)]
+        signs = "".join(chr(code) for code in codes)
         return chance.choice(
-            ["".join(signs), "9" * 900, "0x" + "f" * 900, f"ce(smoothing={'-' * 900}1)", *DEEP]
+            [signs, "9" * 900, "0x" + "f" * 900, f"ce(smoothing={'-' * 900}1)", *DEEP]
         )
     terms = []
     for _ in range(chance.choice([1, 1, 2])):
@@ -129,7 +125,8 @@ def loss(chance: random.Random, depth: int = 0) -> str:
             for _ in range(chance.randint(0, 2))
         ]
         inner = [loss(chance, depth + 1)] if chance.random() < 0.3 and depth < 4 else []
-        terms.append(chance.choice([name, f"{name}({', '.join([*inner, *options])})"]))
+        call = f"{name}({', '.join([*inner, *options])})"
+        terms.append(chance.choice([name, call]))
     return " + ".join(terms)
 
 
@@ -169,9 +166,10 @@ def check_data(chance: random.Random, folder) -> None:
         for _ in range(chance.randint(1, 2))
     ]
     given = [f"data.name={name}", *(f"data.options.{option}" for option in small + strange)]
-    given += [
-        f"data.{chance.choice(['train_limit', 'test_limit'])}={chance.choice(SIZES)}"
-    ] * chance.randint(0, 1)
+    limit = chance.choice(["train_limit", "test_limit"])
+    size = chance.choice(SIZES)
+    if chance.randint(0, 1):
+        given.append(f"data.{limit}={size}")
     outcome(lambda: loaded(given), given)
 
 
