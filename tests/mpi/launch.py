@@ -28,7 +28,7 @@ def launch(
     mpi: str,
     ranks: int,
     *argv: str | Path,
-    timeout: float = 60,
+    timeout: float = 300,
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""A run in the background, to be disturbed; and what two runs of the same bits have in common."""
+"""Runs in the background, to be disturbed, and what two runs of the same bits have in common."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import tomli_w
 from click.testing import CliRunner
+from mpi.calls import runs
+from mpi.job import Job
 from mpi.launch import ALONE, environment, launch, mpirun, plain
 
 from mpifl.cli import main
@@ -25,7 +27,7 @@ CONFIG = {
     "participation": {"kind": "bernoulli", "fraction": 0.5},
     "data": {"name": "digits", "train_limit": 400},
     "partition": {"name": "dirichlet", "alpha": 0.5},
-    "model": {"name": "cnn"},
+    "model": {"name": "mlp", "hidden": [64]},
     "algorithm": {"name": "scaffold", "server_optimizer": {"name": "sgd", "momentum": 0.5}},
     "local": {"lr": 0.05, "batch": 16, "momentum": 0.5, "momentum_state": "persist"},
     "evaluation": {"every": 3, "models": ["cohort", "all"]},
@@ -34,6 +36,10 @@ CONFIG = {
 """much that a resumed run must get right: client states, server momentum, means of local models,
 rounds untested
 """
+
+MPIFL = ("-m", "mpifl")
+SLOW = (str(Path(__file__).parent / "programs" / "slow.py"), "0.01")
+"""a program for `begun`: after two of the 12 rounds there are seconds left to disturb it"""
 
 
 def written(folder: Path, **options) -> Path:
@@ -51,9 +57,16 @@ def run(
     """
     command = ["run", str(config), "--out", str(out), *map(str, more)]
     if mpi != ALONE:
-        return launch(mpi, ranks, "-m", "mpifl", *command, timeout=120)
+        return launch(mpi, ranks, "-m", "mpifl", *command, timeout=300)
     done = CliRunner().invoke(main, command)
     return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
+
+
+def resume(job: Job, ranks: int, config: Path, out: Path, *more: str) -> str:
+    """What `mpifl run --resume` says, which goes on to the run's end on ranks of a running job."""
+    code, output = job.call(ranks, runs.run, config, out, more, True)[0]
+    assert code == 0, output
+    return output
 
 
 @contextmanager
@@ -63,7 +76,7 @@ def begun(
     ranks: int,
     *more: str,
     mpi: str = "mpich",
-    program: Sequence[str] = ("-m", "mpifl"),
+    program: Sequence[str] = MPIFL,
 ) -> Iterator[subprocess.Popen]:
     """`mpifl run`, in the background and in a session of its own; nothing of it is left afterwards."""
     command = [*mpirun(mpi, ranks), *program, "run", str(config), "--out", str(out), *more]
@@ -80,7 +93,7 @@ def begun(
                     kill(pid, signal.SIGKILL)
 
 
-def ended(process: subprocess.Popen, timeout: float = 30) -> tuple[int, str]:
+def ended(process: subprocess.Popen, timeout: float = 180) -> tuple[int, str]:
     """The exit code and all the output of a run that ends by itself."""
     output, _ = process.communicate(timeout=timeout)
     return process.returncode, plain(output)
@@ -115,7 +128,7 @@ def wait_for_rounds(out: Path, rounds: int, process: subprocess.Popen) -> None:
     wait_until(lambda: done(out) >= rounds or process.poll() is not None)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
     """Look until `condition` holds; an error when it never does."""
     deadline = time.monotonic() + seconds
     while not condition():

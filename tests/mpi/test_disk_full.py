@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mpi.job import MPICH, Job
 from mpi.launch import ALONE
-from mpi.running import columns, done, run, written
+from mpi.running import columns, done, resume, run, written
 
 from mpifl.store import Run, checkpoint, checksum, pack
+
+pytestmark = MPICH
 
 OPTIONS = {
     "rounds": 20,
@@ -87,41 +90,41 @@ def assert_is_refused(ended: subprocess.CompletedProcess, full: Path, out: Path)
     return found.round
 
 
-def assert_goes_on(config: Path, out: Path, whole: str) -> None:
-    resumed = run(config, out, 2, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "going on after round" in resumed.stdout
+def assert_goes_on(job: Job, config: Path, out: Path, whole: str) -> None:
+    assert "going on after round" in resume(job, 2, config, out)
     assert columns(out) == whole
     assert_all_opens(out)
     assert not list(out.rglob("*.tmp"))  # not even of a rank that the other ended while it wrote
 
 
-def fill_and_go_on(tmp_path: Path, disk: Callable[[int], Path], whole: str, kilobytes: int) -> None:
+def fill_and_go_on(
+    job: Job, tmp_path: Path, disk: Callable[[int], Path], whole: str, kilobytes: int
+) -> None:
     config, out = written(tmp_path, **OPTIONS), disk(kilobytes) / "run"
     first = assert_is_refused(run(config, out, 2), out, out)
     assert done(out) < OPTIONS["rounds"]
     assert assert_is_refused(run(config, out, 2, "--resume"), out, out) >= first
     disk(64_000)
-    assert_goes_on(config, out, whole)
+    assert_goes_on(job, config, out, whole)
     assert Run.open(pack(out, tmp_path / "packed.h5")).saved_rounds == list(
         range(1, OPTIONS["rounds"] + 1)
     )
 
 
 def test_a_run_that_fills_its_disk_goes_on_with_the_same_bits_when_there_is_space(
-    tmp_path, disk, whole
+    job, tmp_path, disk, whole
 ):
-    fill_and_go_on(tmp_path, disk, whole, kilobytes=5000)
+    fill_and_go_on(job("mpich"), tmp_path, disk, whole, kilobytes=5000)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kilobytes", range(4400, 9000, 370))
-def test_wherever_it_is_met_a_full_disk_costs_no_more(tmp_path, disk, whole, kilobytes):
-    fill_and_go_on(tmp_path, disk, whole, kilobytes)
+def test_wherever_it_is_met_a_full_disk_costs_no_more(job, tmp_path, disk, whole, kilobytes):
+    fill_and_go_on(job("mpich"), tmp_path, disk, whole, kilobytes)
 
 
 def test_a_run_whose_states_fill_their_disk_goes_on_with_the_same_bits_when_there_is_space(
-    tmp_path, disk
+    job, tmp_path, disk
 ):
     """Each state takes 5 MB, and their file grows by three at a time."""
     options = {"rounds": 5, "model": {"name": "mlp", "hidden": [8192]}}
@@ -132,7 +135,7 @@ def test_a_run_whose_states_fill_their_disk_goes_on_with_the_same_bits_when_ther
     assert_is_refused(run(config, out, 2), tmp_path / "disk", out)
     assert done(out) < 5
     disk(200_000)
-    assert_goes_on(config, out, columns(tmp_path / "whole"))
+    assert_goes_on(job("mpich"), config, out, columns(tmp_path / "whole"))
 
 
 def test_a_run_is_not_begun_where_there_is_no_room(tmp_path, disk):

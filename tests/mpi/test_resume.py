@@ -7,23 +7,24 @@ from __future__ import annotations
 import os
 import signal
 
+from mpi.job import MPICH
 from mpi.launch import ALONE
-from mpi.running import begun, columns, run, wait_for_rounds, written
+from mpi.running import SLOW, begun, columns, resume, run, wait_for_rounds, written
 
 from mpifl.store import Run
 from mpifl.store.run_folder import Owner
 
 
-def test_a_killed_run_resumes_on_other_ranks_with_the_same_bits(tmp_path):
+@MPICH
+def test_a_killed_run_resumes_on_other_ranks_with_the_same_bits(job, tmp_path):
     config = written(tmp_path)
     assert run(config, tmp_path / "whole", 1, mpi=ALONE).returncode == 0
-    with begun(config, tmp_path / "killed", 3) as process:
+    with begun(config, tmp_path / "killed", 3, program=SLOW) as process:
         wait_for_rounds(tmp_path / "killed", 5, process)
         os.killpg(process.pid, signal.SIGKILL)
     assert Run.open(tmp_path / "killed").status == "running"
-    resumed = run(config, tmp_path / "killed", 2, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "going on after round" in resumed.stdout
+    output = resume(job("mpich"), 2, config, tmp_path / "killed")
+    assert "going on after round" in output
     assert columns(tmp_path / "whole") == columns(tmp_path / "killed")
 
 

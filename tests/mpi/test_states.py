@@ -6,8 +6,10 @@ import os
 import signal
 
 import pytest
+from mpi.calls import runs
+from mpi.job import MPICH, on
 from mpi.launch import ALONE
-from mpi.running import begun, columns, run, wait_for_rounds, written
+from mpi.running import SLOW, begun, columns, resume, run, wait_for_rounds, written
 
 
 @pytest.fixture(scope="module")
@@ -20,21 +22,22 @@ def reference(tmp_path_factory) -> tuple:
     return config, columns(folder / "run")
 
 
-@pytest.mark.parametrize(("mpi", "ranks"), [(ALONE, 1), ("mpich", 3), ("openmpi", 3)])
-def test_states_on_disk_change_no_bit(reference, tmp_path, mpi, ranks):
+@pytest.mark.parametrize(("mpi", "ranks"), [on("mpich", 1), on("mpich", 3), on("openmpi", 3)])
+def test_states_on_disk_change_no_bit(job, reference, tmp_path, mpi, ranks):
     config, expected = reference
-    (tmp_path / "states").mkdir()
-    done = run(config, tmp_path / "run", ranks, f"runtime.states_folder={tmp_path}/states", mpi=mpi)
-    assert done.returncode == 0, done.stderr
-    assert columns(tmp_path / "run") == expected
-    assert "round 12/12" in done.stdout
-    # though Open MPI gives ranks a terminal, whatever the output goes to
-    assert "\x1b" not in done.stdout
-    assert list((tmp_path / "states").iterdir()) == []
+    states, out = tmp_path / "states", tmp_path / "run"
+    states.mkdir()
+    more = [f"runtime.states_folder={states}"]
+    code, output = job(mpi).call(ranks, runs.run, config, out, more, False)[0]
+    assert code == 0, output
+    assert columns(out) == expected
+    assert "round 12/12" in output
+    assert list(states.iterdir()) == []
 
 
+@MPICH
 def test_a_killed_run_leaves_no_states_and_resumes_with_them_in_memory_or_back_on_disk(
-    reference, tmp_path
+    job, reference, tmp_path
 ):
     config, expected = reference
     states, out = tmp_path / "states", tmp_path / "run"
@@ -43,12 +46,12 @@ def test_a_killed_run_leaves_no_states_and_resumes_with_them_in_memory_or_back_o
         (3, f"runtime.states_folder={states}", 5),
         (2, "runtime.states_folder=", 8),
     ):
-        with begun(config, out, ranks, where, *(["--resume"] if out.exists() else [])) as process:
+        more = [where, "--resume"] if out.exists() else [where]
+        with begun(config, out, ranks, *more, program=SLOW) as process:
             wait_for_rounds(out, rounds, process)
             os.killpg(process.pid, signal.SIGKILL)
         assert list(states.iterdir()) == []
-    done = run(config, out, 3, f"runtime.states_folder={states}", "--resume")
-    assert done.returncode == 0, done.stderr
+    resume(job("mpich"), 3, config, out, f"runtime.states_folder={states}")
     assert columns(out) == expected
 
 

@@ -1,0 +1,33 @@
+"""`slow.py SECONDS run ...` is `mpifl run ...` whose every training step takes so much longer, asleep.
+
+When a client trains, the file OUT.training is there. The weights are those of the same run without
+this program.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from mpifl.cli import main
+from mpifl.losses import LOSSES
+from mpifl.losses.cross_entropy import CrossEntropy
+from mpifl.options import options
+
+
+@options
+class SlowCrossEntropy(CrossEntropy):
+    """Cross-entropy that takes its time."""
+
+    def __call__(self, step):
+        TRAINING.touch()
+        time.sleep(SECONDS)
+        return super().__call__(step)
+
+
+if __name__ == "__main__":
+    SECONDS = float(sys.argv.pop(1))
+    TRAINING = Path(sys.argv[sys.argv.index("--out") + 1] + ".training")
+    LOSSES["ce"] = SlowCrossEntropy
+    main()
