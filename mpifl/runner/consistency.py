@@ -21,58 +21,64 @@ from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.training.experiment import Experiment
 
 Facts = Mapping[str, str]
-"""what must be the same: value by name"""
+"""what must be the same on all ranks: value by name"""
+
+_MAY_DIFFER = "runtime."
+"""the options with which each rank may choose where it computes"""
 
 
 def of_config(text: str) -> dict[str, str]:
-    """The versions of the software and the options of a config, a TOML text; each rank may compute
-    where it likes.
-    """
-    versions = {"mpifl": mpifl.__version__, "torch": torch.__version__, "numpy": np.__version__}
-    versions["python"] = platform.python_version()
-    options = {
-        key: repr(value)
-        for key, value in flat(tomllib.loads(text)).items()
-        if not key.startswith("runtime.")
+    """The versions of the software, and the options of a config (a TOML text)."""
+    facts = {
+        "version of mpifl": mpifl.__version__,
+        "version of torch": torch.__version__,
+        "version of numpy": np.__version__,
+        "version of python": platform.python_version(),
     }
-    return {f"version of {name}": version for name, version in versions.items()} | options
+    for key, value in flat(tomllib.loads(text)).items():
+        if not key.startswith(_MAY_DIFFER):
+            facts[key] = repr(value)
+    return facts
 
 
-def of_experiment(x: Experiment, dataset: Dataset) -> dict[str, str]:
+def of_experiment(experiment: Experiment, dataset: Dataset) -> dict[str, str]:
     """The data, the partition, and the layout and types of the flat vectors."""
-    net, parts = x.clients.net, x.clients.parts
+    net, parts = experiment.clients.net, experiment.clients.parts
     partition = hashlib.sha256(parts.indices.tobytes())
     partition.update(parts.offsets.tobytes())
     facts = {
         "checksum of the data": dataset.checksum,
         "SHA-256 of the partition": partition.hexdigest(),
-    }
-    facts |= {
         "type of the weights": str(net.weights.dtype),
         "type of the buffers": str(net.buffers.dtype),
     }
-    facts |= {f"{e.kind} {e.name}": f"shape {tuple(e.shape)} at {e.offset}" for e in net.layout}
+    for entry in net.layout:
+        facts[f"{entry.kind} {entry.name}"] = f"shape {tuple(entry.shape)} at {entry.offset}"
     return facts
 
 
 def refuse_differences(communicator: Communicator, facts: Facts) -> None:
-    """AgreedBadInput where a rank's `facts` differ from the server's; a digest a rank is gathered,
-    more only then.
+    """Raise AgreedBadInput, on all ranks, where a rank's `facts` differ from the server's.
+
+    Each rank sends a digest; the facts themselves are gathered only where digests differ.
     """
-    own = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
     communicator.arrive()
-    if len(set(communicator.allgather(own))) > 1:
-        raise AgreedBadInput(_told(communicator.allgather((socket.gethostname(), dict(facts)))))
+    digests = communicator.allgather(digest)
+    if len(set(digests)) > 1:
+        found = communicator.allgather((socket.gethostname(), dict(facts)))
+        raise AgreedBadInput(_first_difference(found))
 
 
-def _told(found: list[tuple[str, Facts]]) -> str:
-    """The first difference, of the first rank that differs; `found` are each rank's host and facts."""
+def _first_difference(found: list[tuple[str, Facts]]) -> str:
+    """What differs first, on the first rank that differs; `found` has each rank's host and facts."""
     server, expected = found[0]
     differing = [rank for rank, (_, facts) in enumerate(found) if facts != expected]
     host, facts = found[differing[0]]
-    what = next(name for name in {**expected, **facts} if expected.get(name) != facts.get(name))
+    names = {**expected, **facts}
+    name = next(name for name in names if expected.get(name) != facts.get(name))
     return (
-        f"rank {differing[0]} on {host}: {what}: expected {expected.get(what, 'none')}, as rank 0 on {server} has; got "
-        f"{facts.get(what, 'none')} (so with {len(differing)} of {len(found)} ranks); give all ranks the same config, "
-        "data and software"
+        f"rank {differing[0]} on {host}: {name}: expected {expected.get(name, 'none')}, as rank 0 "
+        f"on {server} has; got {facts.get(name, 'none')} (so with {len(differing)} of {len(found)} "
+        "ranks); give all ranks the same config, data and software"
     )

@@ -72,9 +72,13 @@ def provenance(dataset: Dataset, places: list[Place]) -> Facts:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda or "",
     }
-    facts |= {f"version_{name}": version(name) for name in _LIBRARIES}
-    facts |= {key: [str(row[key]) for row in places] for key in ("host", "device", "threads")}
-    facts |= {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}
+    for name in _LIBRARIES:
+        facts[f"version_{name}"] = version(name)
+    for key in ("host", "device", "threads"):
+        facts[key] = [str(row[key]) for row in places]
+    for name, value in os.environ.items():
+        if name.startswith("SLURM_"):
+            facts[name] = value
     return facts
 
 

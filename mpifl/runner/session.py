@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from mpifl.data.dataset import Dataset
+from mpifl.net import Net
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.runner import build, consistency, schema
@@ -19,7 +20,7 @@ from mpifl.runner.checkpoints import Checkpoints, everywhere, start_from
 from mpifl.runner.exit_codes import DONE, STOPPED, on_all_ranks
 from mpifl.runner.provenance import Facts, Place, place, provenance
 from mpifl.runner.ranks import choose_device, shared_data
-from mpifl.store import Checkpoint, Store, Superseded, checkpoint
+from mpifl.store import Checkpoint, Entry, Store, Superseded, checkpoint
 from mpifl.training import rounds
 from mpifl.training.callback import Callback
 from mpifl.training.experiment import Experiment
@@ -178,7 +179,7 @@ def _create(
         folder,
         config=schema.text(config),
         seed=config.seed,
-        layout=clients.net.layout,
+        layout=_layout(clients.net),
         clients=config.clients,
         partition=(clients.parts.indices, clients.parts.offsets, clients.counts()),
         provenance=facts,
@@ -200,7 +201,7 @@ def _resume(
             store = Store.resume(
                 folder,
                 config=schema.text(config),
-                layout=experiment.clients.net.layout,
+                layout=_layout(experiment.clients.net),
                 round=_round_of(found),
                 provenance=facts,
                 commit_seconds=config.results.commit_seconds,
@@ -211,6 +212,11 @@ def _resume(
             if _round_of(newest) == _round_of(found):
                 raise
             found = newest
+
+
+def _layout(net: Net) -> list[Entry]:
+    """The flat vectors' table of contents, as the store keeps it."""
+    return [Entry(*row) for row in net.layout]
 
 
 def _round_of(found: Checkpoint | None) -> int:

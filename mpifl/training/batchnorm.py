@@ -23,17 +23,19 @@ class BufferPolicy:
 
     def __init__(self, policy: Policy, layout: list[Entry]) -> None:
         self.policy = policy
-        entries = {
-            e.name: torch.arange(e.offset, e.offset + e.size) for e in layout if e.kind == "buffer"
-        }
-        pairs = [
-            (entries[n.removesuffix("var") + "mean"], i)
-            for n, i in entries.items()
-            if n.endswith("running_var")
-        ]
-        none = torch.empty(0, dtype=torch.int64)
-        self._means = torch.cat([none, *(mean for mean, _ in pairs)])
-        self._variances = torch.cat([none, *(variance for _, variance in pairs)])
+        places = {}
+        for entry in layout:
+            if entry.kind == "buffer":
+                places[entry.name] = torch.arange(entry.offset, entry.offset + entry.size)
+        means = [torch.empty(0, dtype=torch.int64)]
+        variances = [torch.empty(0, dtype=torch.int64)]
+        for name, place in places.items():
+            if name.endswith("running_var"):
+                means.append(places[name.removesuffix("var") + "mean"])
+                variances.append(place)
+        # Where each variance lies in the buffers, and the mean of the same channel.
+        self._means = torch.cat(means)
+        self._variances = torch.cat(variances)
 
     def encode(self, buffers: Tensor) -> Tensor:
         """What a client replies `[b]`: something whose weighted mean the server can use."""

@@ -1,6 +1,4 @@
-"""Loss and accuracy of a weight vector on a fixed split, in fixed batches that any set of ranks may
-share.
-"""
+"""Loss and accuracy of a weight vector on a fixed split, in fixed batches that ranks may share."""
 
 from __future__ import annotations
 
@@ -45,17 +43,15 @@ class Evaluation:
         return -(-samples // self.batch)
 
     def reached(self, figures: Mapping[str, np.ndarray]) -> int:
-        """The first round tested as every so many are, by a run's `round` and `test_accuracy`, that
-        hit the target.
-
-        0: none.
+        """The first round that reached the target accuracy, of a run's `round` and `test_accuracy`;
+        0 for none. Rounds that were evaluated only because the run ended with them do not count.
         """
         if not self.target_accuracy or "test_accuracy" not in figures:
             return 0
         rounds = figures["round"]
-        hits = rounds[
-            (rounds % self.every == 0) & (figures["test_accuracy"] >= self.target_accuracy)
-        ]
+        is_due = rounds % self.every == 0
+        is_reached = figures["test_accuracy"] >= self.target_accuracy
+        hits = rounds[is_due & is_reached]
         return int(hits[0]) if len(hits) else 0
 
 
@@ -79,8 +75,8 @@ def evaluate(
     forward: dict[str, Any] | None = None,
     alive: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
-    """Summed cross-entropy and number right of each batch, float64 `[batches, 2]`, of the net's
-    present weights.
+    """Each batch's summed cross-entropy and number right, float64 `[batches, 2]`, for the weights
+    that the net has.
 
     With several `shares`, every `shares`-th batch from `share` on is done and the other rows stay
     zero: adding the shares gives the whole, to the bit. `forward` holds options of the forward
@@ -92,13 +88,11 @@ def evaluate(
     with torch.inference_mode():
         for row in range(share, len(starts), shares):
             alive()
-            indices = torch.arange(
-                starts[row], min(starts[row] + batch, len(samples)), device=net.device
-            )
-            logits, y = (
-                net(samples.pick(indices), **(forward or {})).logits,
-                samples.labels[indices],
-            )
+            start = starts[row]
+            stop = min(start + batch, len(samples))
+            indices = torch.arange(start, stop, device=net.device)
+            logits = net(samples.pick(indices), **(forward or {})).logits
+            y = samples.labels[indices]
             sums[row, 0] = _cross_entropy(logits, y)
             sums[row, 1] = (logits.argmax(-1) == y).sum()
     return sums.cpu().numpy()

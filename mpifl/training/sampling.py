@@ -61,16 +61,16 @@ class Participation:
 
     def _nobody(self, clients: int) -> BadInput:
         return BadInput(
-            f"participation.fraction: expected to pick at least one of {clients} clients; got {self.fraction}, which "
-            f"picks nobody; allowed: {1 / clients:.3g} and more"
+            f"participation.fraction: expected to pick at least one of {clients} clients; got "
+            f"{self.fraction}, which picks nobody; allowed: {1 / clients:.3g} and more"
         )
 
 
 def assign(cohort: np.ndarray, costs: np.ndarray, workers: int) -> list[list[int]]:
-    """The clients each worker plays: the longest first, each to the worker with the least work so
-    far.
+    """The clients that each worker plays.
 
-    `costs[i]` is the expected work of `cohort[i]` in any unit. Ties go by client id and worker
+    The client with the most work comes first, and each goes to the worker with the least work so
+    far. `costs[i]` is the expected work of `cohort[i]` in any unit. Ties go by client id and worker
     number.
 
     >>> assign(np.array([3, 5, 8, 9]), np.array([4.0, 1.0, 3.0, 2.0]), 2)
@@ -86,7 +86,7 @@ def assign(cohort: np.ndarray, costs: np.ndarray, workers: int) -> list[list[int
 
 
 def weights(objective: Literal["samples", "uniform"], sizes: np.ndarray) -> np.ndarray:
-    """The weight (float64, sum 1) of each client of a cohort in the mean: by its samples, or all
+    """The weight of each client of a cohort in the mean, float64 of sum 1: by its samples, or all
     alike.
 
     >>> weights("samples", np.array([1, 3])).tolist(), weights("uniform", np.array([1, 3])).tolist()
