@@ -1,14 +1,14 @@
-"""A run before it is run: its partition, its clients and its messages, from the labels and a
-handful of images.
-"""
+"""A dry run: the partition, clients and messages of a run, from the labels and a few images."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset, chosen, refuse_beyond
@@ -25,16 +25,16 @@ _TRIAL_BATCHES = 4
 
 @dataclass(frozen=True)
 class DryRun:
-    """What can be asked before a run."""
+    """All parts of a run that can be made without training."""
 
     config: schema.Config
     data: Labels
     clients: Clients
-    """all clients, with their true parts; their images are the trial's, so they can be asked, not
-    played
+    """all clients, with the samples that the run gives them; they have only the images of `trial`,
+    so they cannot be played
     """
     trial: Experiment
-    """one client with a few real samples and one batch of the test: what can be timed"""
+    """one client with a few real samples, and one batch of the test: it can be played and timed"""
 
     @property
     def sent(self) -> Sent:
@@ -56,18 +56,19 @@ class DryRun:
     @property
     def reply(self) -> Reply:
         """A reply like those of clients: the algorithm is given the sent weights as trained."""
-        sent, state = self.sent, self.state.to(self.clients.net.device)
+        sent = self.sent
+        state = self.state.to(self.clients.net.device)
         untrained = Trained(sent.algorithm["w"], 1, 1.0, 1.0, None, 0.0, 0.0)
         vectors, _ = self.config.algorithm.client(
             sent.algorithm, state.algorithm, lambda w, **terms: untrained
         )
-        means = dict.fromkeys(self.config.evaluation.models, untrained.y)
+        means: dict[str, Tensor] = dict.fromkeys(self.config.evaluation.models, untrained.y)
         return Reply(vectors, self.clients.buffers.encode(sent.buffers), means)
 
 
 @dataclass(frozen=True)
 class Labels:
-    """A data set but for its images."""
+    """A data set without its images."""
 
     name: str
     shape: tuple[int, int, int]
@@ -75,39 +76,44 @@ class Labels:
     labels: np.ndarray
     """int64 [training samples]"""
     domains: np.ndarray | None
-    """likewise"""
+    """int64 [training samples], or None if there are no domains"""
     test: int
     """test samples"""
 
     @property
     def bytes(self) -> int:
-        """What the whole data set takes in memory, images and all."""
-        each = int(np.prod(self.shape)) + self.labels.itemsize * (
-            2 if self.domains is not None else 1
-        )
+        """The memory of the whole data set, with its images."""
+        numbers = 1 if self.domains is None else 2  # beside the image: a label and a domain
+        each = math.prod(self.shape) + numbers * self.labels.itemsize
         return (len(self.labels) + self.test) * each
 
 
 def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun:
-    """Make everything of a run but its training; raises BadInput where the run would."""
-    whole = None if config.data.path else build.load_data(config.data, config.seed)
-    data = _packed_labels(config) if whole is None else _labels(whole)
+    """Make everything of a run except its training; raises BadInput where the run would."""
+    if config.data.path:  # of a packed data set only a few images are read
+        data = _packed_labels(config)
+    else:
+        whole = build.load_data(config.data, config.seed)
+        data = _labels(whole)
     parts = build.partition(config, data.labels, data.domains)
-    trained = _like_the_median(parts.sizes, config.local.batch)
+    trained = _trial_samples(parts.sizes, config.local.batch)
     tested = min(config.evaluation.batch, data.test)
-    some = packed.head(config.data.path, max(trained, tested)) if whole is None else whole
-    trial = build.experiment(
-        _one_client(config), _first(some, trained, tested), torch.device(device)
+    if config.data.path:
+        whole = packed.head(config.data.path, max(trained, tested))
+    of_trial = replace(
+        whole, train=whole.train.take(np.arange(trained)), test=whole.test.take(np.arange(tested))
     )
+    trial = build.experiment(_one_client(config), of_trial, torch.device(device))
     return DryRun(config, data, replace(trial.clients, parts=parts, labels=data.labels), trial)
 
 
-def _like_the_median(sizes: np.ndarray, batch: int) -> int:
-    """So many samples that batches are as full as the median client's: some full ones, or one that
-    is not.
+def _trial_samples(sizes: np.ndarray, batch: int) -> int:
+    """How many samples the trial's client has: a few full batches, as the median client has; or its
+    number of samples, if that is less than a batch.
     """
     median = max(1, int(np.median(sizes)))
-    return min(median // batch, _TRIAL_BATCHES) * batch or median
+    full = min(median // batch, _TRIAL_BATCHES)
+    return full * batch if full else median
 
 
 def _labels(dataset: Dataset) -> Labels:
@@ -123,19 +129,17 @@ def _labels(dataset: Dataset) -> Labels:
 
 
 def _packed_labels(config: schema.Config) -> Labels:
-    found, limits = packed.describe(Path(config.data.path)), config.data
-    labels, domains, test = found.labels, found.domains, limits.test_limit or found.test
+    found = packed.describe(Path(config.data.path))
+    labels = found.labels
+    domains = found.domains
+    test = config.data.test_limit or found.test
     refuse_beyond("test", test, found.test)
-    if limits.train_limit:
-        kept = chosen("train", labels, limits.train_limit, config.seed)
-        labels, domains = labels[kept], None if domains is None else domains[kept]
+    if config.data.train_limit:
+        kept = chosen("train", labels, config.data.train_limit, config.seed)
+        labels = labels[kept]
+        domains = None if domains is None else domains[kept]
     return Labels(found.name, found.shape, len(found.classes), labels, domains, test)
 
 
 def _one_client(config: schema.Config) -> schema.Config:
     return replace(config, clients=1, partition=Iid(), participation=Participation())
-
-
-def _first(dataset: Dataset, trained: int, tested: int) -> Dataset:
-    train, test = dataset.train.take(np.arange(trained)), dataset.test.take(np.arange(tested))
-    return replace(dataset, train=train, test=test)

@@ -115,16 +115,21 @@ class SavedForBackward(saved_tensors_hooks):
         return tensor
 
 
-def resident() -> tuple[int, int] | None:
-    """This process's memory in bytes, (now, at its peak), without GPU memory; None if the system
-    does not tell.
-    """
+class Resident(NamedTuple):
+    """The memory of this process in bytes, without that of GPUs; 0 if the system does not tell."""
+
+    now: int = 0
+    peak: int = 0
+
+
+def resident() -> Resident:
+    """The memory of this process."""
     try:
         with open("/proc/self/status") as status:
             fields = dict(line.split(":", 1) for line in status)
-        return _bytes(fields["VmRSS"]), _bytes(fields["VmHWM"])
+        return Resident(_bytes(fields["VmRSS"]), _bytes(fields["VmHWM"]))
     except (OSError, KeyError, ValueError):
-        return None
+        return Resident()
 
 
 def _bytes(field: str) -> int:

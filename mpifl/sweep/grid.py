@@ -43,7 +43,7 @@ Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepRun:
     """One run of a sweep, as `mpifl run BASE ASSIGNMENTS... --out OUT` would run it."""
 
     name: str
@@ -75,7 +75,7 @@ class Sweep:
     grid: dict[str, Any] = field(default_factory=dict)
 
 
-def read(path: Path) -> list[Cell]:
+def read(path: Path) -> list[SweepRun]:
     """The runs of the sweep file at `path`, in the order of their numbers; raises BadInput."""
     sweep = validated(Sweep, configs.read(path))
     axes = [_bases(path.parent, sweep.base), *_cases(sweep.cases), *_grid(sweep.grid)]
@@ -91,23 +91,23 @@ def read(path: Path) -> list[Cell]:
             f"got {sweep.out!r}"
         )
     out = Path(sweep.out) if sweep.out else Path("runs") / path.stem
-    cells = [_cell(choices, out) for choices in itertools.product(*axes)]
-    _refuse_repeated_names(path, cells)
-    return cells
+    runs = [_run(choices, out) for choices in itertools.product(*axes)]
+    _refuse_repeated_names(path, runs)
+    return runs
 
 
-def _refuse_repeated_names(path: Path, cells: list[Cell]) -> None:
+def _refuse_repeated_names(path: Path, runs: list[SweepRun]) -> None:
     names = set()
-    for cell in cells:
-        if cell.name in names:
+    for run in runs:
+        if run.name in names:
             raise BadInput(
-                f"{path}: expected a name of its own for each run; got two runs {cell.name}; "
+                f"{path}: expected a name of its own for each run; got two runs {run.name}; "
                 "name `cases`"
             )
-        names.add(cell.name)
+        names.add(run.name)
 
 
-def _cell(choices: Sequence[_Choice], out: Path) -> Cell:
+def _run(choices: Sequence[_Choice], out: Path) -> SweepRun:
     """The run of one choice of each axis; the first axis is the base config."""
     base = choices[0].base
     labels = [choice.label for choice in choices if choice.label]
@@ -123,7 +123,7 @@ def _cell(choices: Sequence[_Choice], out: Path) -> Cell:
     assignments = [f"name={json.dumps(name)}"]
     for key in sorted(chosen, key=lambda key: key.count(".")):  # model=cnn before model.norm=group
         assignments.append(f"{key}={_text(key, chosen[key])}")
-    return Cell(name, base, tuple(assignments), out / name)
+    return SweepRun(name, base, tuple(assignments), out / name)
 
 
 def _text(key: str, value: Any) -> str:

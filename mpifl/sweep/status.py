@@ -1,12 +1,10 @@
-"""`mpifl sweep SWEEP.toml`: what there is of each run of a grid, and what is missing; no MPI is
-needed.
-"""
+"""`mpifl sweep SWEEP.toml`: the state of each run of a sweep, and which are missing; without MPI."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 from mpifl.data import packed
@@ -14,77 +12,86 @@ from mpifl.options import BadInput
 from mpifl.runner import schema
 from mpifl.store import Run, compatibility
 from mpifl.store.run_folder import RESULTS
-from mpifl.sweep.grid import Cell, read
+from mpifl.sweep.grid import SweepRun, read
 from mpifl.terminal import say, say_table, table
 
-DONE, PARTIAL, MISSING = "done", "partial", "missing"
+DONE = "done"
+PARTIAL = "partial"
+MISSING = "missing"
 
 
 @dataclass(frozen=True)
-class State:
-    """What there is of one run."""
+class Status:
+    """What the folder of a run holds."""
 
     state: str
+    """done, partial or missing"""
     rounds: int
-    of: int
-    accuracy: float
-    """the last measured; NaN if there is none"""
-    status: str = ""
-    """what the run says of itself, and when it was last written"""
+    """rounds so far"""
+    planned: int
+    """rounds of the config"""
+    accuracy: float = math.nan
+    """the last test accuracy; NaN if there is none"""
+    last_written: str = ""
+    """when the run was last written, and what it says of itself"""
 
 
 def overview(path: Path) -> None:
-    """Print a table of the sweep's runs; raises BadInput where a run is not what its folder holds."""
-    cells = read(path)
-    states = _states(cells)
+    """Print a table of the sweep's runs; raises BadInput if a folder holds another run."""
+    runs = read(path)
+    found = [_status(run, config) for run, config in zip(runs, _configs(runs), strict=True)]
     made = table("task", "run", "state", "rounds", "accuracy", "last written", texts=3)
-    for number, (cell, state) in enumerate(zip(cells, states, strict=True)):
-        accuracy = "" if state.accuracy != state.accuracy else f"{state.accuracy:.2%}"
-        rounds = f"{state.rounds} of {state.of}"
-        made.add_row(str(number), cell.name, state.state, rounds, accuracy, state.status)
-    counts = Counter(state.state for state in states)
-    told = ", ".join(f"{counts[name]} {name}" for name in (DONE, PARTIAL, MISSING))
-    say_table(f"{len(cells)} runs in {cells[0].out.parent}: {told}", made)
+    for number, (run, status) in enumerate(zip(runs, found, strict=True)):
+        accuracy = "" if math.isnan(status.accuracy) else f"{status.accuracy:.2%}"
+        rounds = f"{status.rounds} of {status.planned}"
+        made.add_row(str(number), run.name, status.state, rounds, accuracy, status.last_written)
+    counts = Counter(status.state for status in found)
+    summary = ", ".join(f"{counts[state]} {state}" for state in (DONE, PARTIAL, MISSING))
+    say_table(f"{len(runs)} runs in {runs[0].out.parent}: {summary}", made)
 
 
 def lines(path: Path, task: int | None) -> None:
-    """Print each run's number, state and folder, between tabs, for scripts; with `task` of that run
-    only.
+    """Print the number, state and folder of each run between tabs, for scripts; with `task` of that
+    run only.
     """
-    cells = read(path)
-    numbers = range(len(cells)) if task is None else [_checked(task, cells)]
-    states = _states([cells[number] for number in numbers])
-    for number, state in zip(numbers, states, strict=True):
-        say(f"{number}\t{state.state}\t{cells[number].out}")
+    runs = read(path)
+    numbers = list(range(len(runs)))
+    if task is not None:
+        _check_number(task, runs)
+        numbers = [task]
+    listed = [runs[number] for number in numbers]
+    for number, run, config in zip(numbers, listed, _configs(listed), strict=True):
+        say(f"{number}\t{_status(run, config).state}\t{run.out}")
 
 
 def missing(path: Path) -> None:
-    """Print the numbers of the runs that are not done as an array range; nothing, and a note, where
-    all are.
+    """Print the numbers of the runs that are not done, as an array range.
+
+    If all are done, print nothing to stdout and a note to stderr.
     """
-    cells = read(path)
-    configs = _resolved(cells)
+    runs = read(path)
+    configs = _configs(runs)
     _check_data(configs)
-    left = [
-        n
-        for n, found in enumerate(zip(cells, configs, strict=True))
-        if _state(*found).state != DONE
-    ]
-    if left:
-        say(ranges(left))
+    numbers = []
+    for number, (run, config) in enumerate(zip(runs, configs, strict=True)):
+        if _status(run, config).state != DONE:
+            numbers.append(number)
+    if numbers:
+        say(ranges(numbers))
     else:
-        say(f"mpifl: all {len(cells)} runs of {path} are done", error=True)
+        say(f"mpifl: all {len(runs)} runs of {path} are done", error=True)
 
 
-def find(path: Path, number: int) -> tuple[Cell, bool]:
-    """The run of this number, and whether it is done; raises BadInput also where another run of the
+def find(path: Path, number: int) -> tuple[SweepRun, bool]:
+    """The run of this number, and whether it is done. Raises BadInput also if another run of the
     sweep is wrong.
     """
-    cells = read(path)
-    cell = cells[_checked(number, cells)]
-    configs = _resolved(cells)
+    runs = read(path)
+    _check_number(number, runs)
+    configs = _configs(runs)
     _check_data(configs)
-    return cell, _state(cell, configs[number]).state == DONE
+    run = runs[number]
+    return run, _status(run, configs[number]).state == DONE
 
 
 def ranges(numbers: list[int]) -> str:
@@ -93,56 +100,58 @@ def ranges(numbers: list[int]) -> str:
     >>> ranges([0, 3, 4, 5, 7])
     '0,3-5,7'
     """
-    runs = [
-        [n for _, n in run]
-        for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
-    ]
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    blocks: list[list[int]] = []
+    for number in numbers:
+        if blocks and number == blocks[-1][-1] + 1:
+            blocks[-1].append(number)
+        else:
+            blocks.append([number])
+    return ",".join(_block(block) for block in blocks)
 
 
-def _checked(number: int, cells: list[Cell]) -> int:
-    if number >= len(cells):
+def _block(numbers: list[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+
+
+def _check_number(number: int, runs: list[SweepRun]) -> None:
+    if number >= len(runs):
         raise BadInput(
-            f"--task: expected 0 to {len(cells) - 1}, the numbers of the sweep's runs; got {number}"
+            f"--task: expected 0 to {len(runs) - 1}, the numbers of the sweep's runs; got {number}"
         )
-    return number
 
 
-def _states(cells: list[Cell]) -> list[State]:
-    return [_state(cell, config) for cell, config in zip(cells, _resolved(cells), strict=True)]
-
-
-def _resolved(cells: list[Cell]) -> list[schema.Config]:
+def _configs(runs: list[SweepRun]) -> list[schema.Config]:
     """The checked config of every run; BadInput names the first run that is wrong."""
     found = []
-    for cell in cells:
+    for run in runs:
         try:
-            found.append(schema.resolve(schema.raw(cell.base, cell.assignments)))
+            found.append(schema.resolve(schema.raw(run.base, run.assignments)))
         except BadInput as mistake:
-            raise BadInput(f"{cell.name}: {mistake}") from None
+            raise BadInput(f"{run.name}: {mistake}") from None
     return found
 
 
 def _check_data(configs: list[schema.Config]) -> None:
-    """BadInput where a run's packed data is not there."""
-    for path in dict.fromkeys(config.data.path for config in configs if config.data.path):
+    """Raise BadInput if the packed data of a run is not there."""
+    paths = [config.data.path for config in configs if config.data.path]
+    for path in dict.fromkeys(paths):  # each once
         packed.describe(Path(path))
 
 
-def _state(cell: Cell, config: schema.Config) -> State:
-    if not (cell.out / RESULTS).exists():
-        return State(MISSING, 0, config.rounds, float("nan"))
-    run = Run.open(cell.out)
-    compatibility.check_same(str(cell.out), run.config, schema.text(config))
-    rounds = len(run.rounds["round"])
-    measured = [value for value in run.rounds.get("test_accuracy", ()) if value == value]
-    over = rounds >= config.rounds or 0 < config.evaluation.reached(run.rounds) < rounds
-    done = run.status == "complete" and over
-    accuracy = measured[-1] if measured else float("nan")
-    return State(
-        DONE if done else PARTIAL,
-        rounds,
-        config.rounds,
-        accuracy,
-        f"{run.attrs['updated']}, {run.status}",
+def _status(run: SweepRun, config: schema.Config) -> Status:
+    if not (run.out / RESULTS).exists():
+        return Status(MISSING, 0, config.rounds)
+    stored = Run.open(run.out)
+    compatibility.check_same(str(run.out), stored.config, schema.text(config))
+    rounds = len(stored.rounds["round"])
+    stopped_early = 0 < config.evaluation.reached(stored.rounds) < rounds
+    is_done = stored.status == "complete" and (rounds >= config.rounds or stopped_early)
+    accuracies = stored.rounds.get("test_accuracy", ())
+    measured = [accuracy for accuracy in accuracies if not math.isnan(accuracy)]
+    return Status(
+        state=DONE if is_done else PARTIAL,
+        rounds=rounds,
+        planned=config.rounds,
+        accuracy=measured[-1] if measured else math.nan,
+        last_written=f"{stored.attrs['updated']}, {stored.status}",
     )

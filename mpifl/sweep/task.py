@@ -1,5 +1,5 @@
-"""`mpifl sweep SWEEP.toml --task N`: one run of a sweep, on all ranks of the job; to do it twice
-does no harm.
+"""`mpifl sweep SWEEP.toml --task N`: one run of a sweep, on all ranks of the job. The same task may
+run again: it resumes the run, or finds it done.
 """
 
 from __future__ import annotations
@@ -13,24 +13,20 @@ from mpifl.terminal import say
 
 
 def main(path: Path, number: int) -> int:
-    """Run the sweep's run of this number, go on with it, or leave it alone if it is done; the exit
-    code.
-    """
+    """Start or resume the sweep's run of this number, or leave it if it is done; the exit code."""
     return exit_codes.on_all_ranks(lambda communicator: _task(communicator, path, number))
 
 
 def _task(communicator: Communicator, path: Path, number: int) -> int:
-    """What rank 0 finds holds for all: a file system may show the others an older state of the
-    folder.
-    """
+    # Rank 0 decides for all: other ranks may see an older state of a shared folder.
     found = communicator.agree(
         lambda: status.find(path, number) if communicator.is_server else None
     )
-    cell, done = communicator.bcast(found)
-    if not done:
+    run, is_done = communicator.bcast(found)
+    if not is_done:
         return session.run(
-            communicator, cell.base, cell.assignments, cell.out, resume=True, force=False
+            communicator, run.base, run.assignments, run.out, resume=True, force=False
         )
     if communicator.is_server:
-        say(f"mpifl: {cell.out} is done")
+        say(f"mpifl: {run.out} is done")
     return 0

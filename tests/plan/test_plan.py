@@ -235,7 +235,7 @@ def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(path, 
     planned = cost.remembered(dry_run(config_of(*remembering)), 3)
     assert planned == 9 * cost.size_of(dry_run(config_of(*remembering)).state.flat())
     lines = [
-        next(line for line in text.splitlines() if "remember, and" in line)
+        next(line for line in text.splitlines() if "clients remember" in line)
         for text in (in_memory, on_disk)
     ]
     assert all(line.rstrip().endswith(size(planned)) for line in lines)

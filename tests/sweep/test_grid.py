@@ -25,14 +25,14 @@ seed = [1, 2, 3]
 """
 
 
-def cells(folder: Path, text: str) -> list[grid.Cell]:
+def runs(folder: Path, text: str) -> list[grid.SweepRun]:
     (folder / "base.toml").write_text('algorithm = "scaffold"\nrounds = 7')
     (folder / "sweep.toml").write_text(text)
     return grid.read(folder / "sweep.toml")
 
 
 def names(folder: Path, text: str) -> list[str]:
-    return [cell.name for cell in cells(folder, text)]
+    return [run.name for run in runs(folder, text)]
 
 
 def test_the_runs_are_every_combination_the_last_line_fastest_and_named_by_what_differs(tmp_path):
@@ -45,9 +45,9 @@ def test_the_runs_are_every_combination_the_last_line_fastest_and_named_by_what_
 
 
 def test_a_run_is_its_base_config_with_the_options_of_its_place_in_the_grid(tmp_path):
-    cell = cells(tmp_path, SWEEP)[10]
-    config = schema.resolve(schema.raw(cell.base, cell.assignments))
-    assert cell.out == Path("all") / config.name == Path("all/feddyn-man_alpha=0.3_seed=2")
+    run = runs(tmp_path, SWEEP)[10]
+    config = schema.resolve(schema.raw(run.base, run.assignments))
+    assert run.out == Path("all") / config.name == Path("all/feddyn-man_alpha=0.3_seed=2")
     assert (config.rounds, config.seed, config.partition.alpha) == (7, 2, 0.3)
     assert config.algorithm == FedDyn(alpha=0.01)
     assert config.local.loss == "ce + man(zeta=0.15)"
@@ -112,6 +112,6 @@ MISTAKES = {
 @pytest.mark.parametrize(("text", "line"), MISTAKES.items(), ids=map(str, range(len(MISTAKES))))
 def test_a_mistake_in_a_sweep_is_one_line(tmp_path, text, line):
     with pytest.raises(BadInput) as mistake:
-        cells(tmp_path, text)
+        runs(tmp_path, text)
     assert line in str(mistake.value)
     assert "\n" not in str(mistake.value)
