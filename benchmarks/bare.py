@@ -39,7 +39,7 @@ def mlp() -> nn.Module:
 
 
 class Bare:
-    """Local steps of plain SGD on a module whose weights and gradients are views of flat vectors."""
+    """Local steps of plain SGD on a module; its weights and gradients are views of flat vectors."""
 
     def __init__(self, module: nn.Module, clients: Clients) -> None:
         self.module = module

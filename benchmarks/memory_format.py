@@ -1,4 +1,4 @@
-"""Channels-last against contiguous images for each model: which `channels_last` is right on a CPU."""
+"""Channels-last against contiguous images: which `channels_last` is right for a model on a CPU."""
 
 from __future__ import annotations
 

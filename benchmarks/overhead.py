@@ -1,4 +1,4 @@
-"""A whole round of mpifl against the bare loop of its local steps: the cost of everything that is not
+"""A whole round of mpifl against the bare loop of its local steps: the cost of all that is not
 training.
 
 Ours is a run on one rank with all that a user's run has: cohort, random streams, order-free sum,

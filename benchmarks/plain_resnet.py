@@ -1,4 +1,4 @@
-"""ResNet-56 of FedML and FedAlign as in torchvision: `nn` modules, bottlenecks, nothing of mpifl."""
+"""ResNet-56 of FedML and FedAlign as in torchvision: `nn` modules and nothing of mpifl."""
 
 from __future__ import annotations
 

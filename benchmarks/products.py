@@ -25,8 +25,8 @@ _GRADIENTS = {"cnn": 2.1, "resnet20": 3.3}
 
 
 def products() -> list[Row]:
-    """four products with a Hessian in a block : other ways, and : four gradients; batch 16 of 3 x 32
-    x 32
+    """four products with a Hessian in a block : other ways, and : four gradients; batch 16 of
+    3 x 32 x 32
     """
     settle(torch.device("cpu"), 1)
     return [*_rows("cnn"), *_rows("resnet20")]

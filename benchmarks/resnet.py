@@ -1,4 +1,4 @@
-"""ResNet-56's local steps against the usual PyTorch loop: do the model or the flat vectors cost time?
+"""ResNet-56's local steps against the usual PyTorch loop: do its model or flat vectors cost time?
 
 The other is what one writes first: a network as in torchvision, in channels-last memory,
 `torch.optim.SGD`, and a `deepcopy` of the global model for each client. Both play the same client

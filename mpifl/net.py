@@ -103,7 +103,7 @@ class Net:
         return twin
 
     def take_gradient(self, loss: Tensor) -> Tensor:
-        """The gradient [d] of `loss`: the net's own gradient vector, which the next call overwrites."""
+        """The gradient [d] of `loss`: the net's gradient vector; the next call overwrites it."""
         self.gradient.zero_()
         loss.backward()
         return self.gradient

@@ -1,6 +1,4 @@
-"""Rules, losses, gradients, norms and models: what combinations there are, and what training one
-means.
-"""
+"""Algorithms, losses, gradients, norms and models: their combinations, and how one is trained."""
 
 from __future__ import annotations
 
@@ -75,7 +73,7 @@ MODELS_OF = {
 
 
 def impossible(choice: Choice) -> bool:
-    """The rule: FedSpeed brings its own gradient, and some losses ask for what only some models
+    """The algorithm: FedSpeed has its own gradient, and some losses need what only some models
     have.
     """
     loss, model = choice.get("loss", ""), choice.get("model")

@@ -1,5 +1,5 @@
-"""Clients with quadratic losses f_c(w) = (w - b_c)' A_c (w - b_c) / 2, in float64: every rule has a
-closed form.
+"""Clients with quadratic losses f_c(w) = (w - b_c)' A_c (w - b_c) / 2, in float64: every algorithm
+has a closed form.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tiny nets, minibatches and whole runs on made-up images: real parts, small enough for many tests."""
+"""Tiny nets, minibatches and whole runs on made-up images: real parts, small enough for tests."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""FedDC (Gao et al. 2022, algorithm 1): both FedDyn's drift variable and SCAFFOLD's control variate.
+"""FedDC (Gao et al. 2022, algorithm 1): FedDyn's drift variable and SCAFFOLD's control variate.
 
     f_c(y) + (alpha/2)||y + h_c - w||^2 + <y, c - c_c>;   h_c <- h_c + y_c - w;   c_c as in SCAFFOLD
     w <- mean_S y_c + mean_all h_c;   c <- c + sum_S p_c (c_c+ - c_c)
 
 Completing the square shows that h_c is FedDyn's dual: without the controls this is FedDyn. In c_c
-the steps have weights as in SCAFFOLD, with momentum and the quadratic term in a_c; the authors' code
-has the number of steps there.
+the steps have weights as in SCAFFOLD, with momentum and the quadratic term in a_c; the authors'
+code has the number of steps there.
 """
 
 from __future__ import annotations

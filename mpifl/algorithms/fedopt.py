@@ -30,7 +30,7 @@ class ServerOptimizer(ABC):
 
     @abstractmethod
     def __call__(self, w: Tensor, target: Tensor, state: Vectors) -> tuple[Tensor, Vectors]:
-        """The next weights [d] and the next state, from the weights `w [d]` and their `target [d]`."""
+        """The next weights [d] and the next state, from the weights `w [d]` and a `target [d]`."""
 
 
 @options

@@ -24,7 +24,7 @@ from mpifl.training.messages import Vectors
 
 @options
 class FedSpeed(Algorithm):
-    """rho = 0 or mix = 0 is FedDyn. It has its own gradient, so `local.gradient` must stay plain."""
+    """rho = 0 or mix = 0 is FedDyn. It has its own gradient: `local.gradient` must stay plain."""
 
     alpha: NonNegative = 0.1
     """1 / lambda"""

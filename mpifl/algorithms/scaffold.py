@@ -23,10 +23,10 @@ from mpifl.training.messages import Vectors
 
 
 def renewed(control: Tensor, shared: Tensor, w: Tensor, trained: Trained) -> Tensor:
-    """A client's next control variate, the mean gradient of its steps: c_c - c + (w - y) / (lr a_c).
+    """A client's next control variate, the mean gradient of its steps.
 
-    The part of w - y that comes from momentum of earlier rounds is taken out first. At a rate of 0
-    the control stays the same.
+    It is c_c - c + (w - y) / (lr a_c). The part of w - y that comes from momentum of earlier rounds
+    is taken out first. At a rate of 0 the control stays the same.
     """
     if trained.lr == 0:
         return control.clone()

@@ -5,7 +5,8 @@ H = W'TW + R, where a Lanczos basis W has the large eigenvalues, so that R is sm
 sign vector z the entries of z * Rz have the mean diag R; the diagonal and trace of W'TW are known.
 The estimate has no bias for any W.
 
-    diag H = diag W'TW + E[z * Rz],     tr H = tr T + E[z'Rz],     var(z'Rz) = 2 (||R||_F^2 - ||diag R||^2)
+    diag H = diag W'TW + E[z * Rz],    tr H = tr T + E[z'Rz]
+    var(z'Rz) = 2 (||R||_F^2 - ||diag R||^2)
 
 The squared norm of an average of noisy vectors is too large by their variance. Leaving out the
 products of a probe with itself (a U-statistic) removes this bias.
@@ -118,7 +119,8 @@ def diagonal(
     """
     if not 2 <= least <= most:
         raise BadInput(
-            f"diagonal: expected least and most probes with 2 <= least <= most; got {least} and {most}"
+            "diagonal: expected least and most probes with 2 <= least <= most; "
+            f"got {least} and {most}"
         )
     if basis is None:
         basis = nothing(operator)

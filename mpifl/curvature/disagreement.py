@@ -1,7 +1,8 @@
 """How far the Hessians of several models disagree (Mendieta et al. 2022, section 3), by the norms
 and angles of their diagonals.
 
-    H_N = mean over pairs (||diag H_k|| - ||diag H_j||)^2,     H_D = mean over pairs cos(diag H_k, diag H_j)
+    H_N = mean over pairs (||diag H_k|| - ||diag H_j||)^2
+    H_D = mean over pairs cos(diag H_k, diag H_j)
 """
 
 from __future__ import annotations

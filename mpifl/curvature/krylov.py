@@ -79,7 +79,7 @@ class Space:
 
     @property
     def complete(self) -> bool:
-        """Whether the operator maps the space into itself; the next step then begins a new chain."""
+        """Whether the operator maps the space into itself; the next step then begins a chain."""
         return self._next is None
 
     def step(self) -> None:
@@ -141,7 +141,7 @@ class Space:
             self._leaving[end] = rest - (vector @ rest) * vector
 
     def _orthogonalised(self, vector: Tensor) -> tuple[np.ndarray, Tensor]:
-        """The vector's coordinates in the space, float64 [m], and its part outside, by two passes."""
+        """The vector's coordinates in the space, float64 [m], and its part outside; two passes."""
         rows = self._vectors[: self.size]
         coordinates = vector.new_zeros(self.size)
         for _ in range(2):

@@ -71,7 +71,8 @@ def lanczos(
     d = operator.dimension
     if not 1 <= wanted <= d:
         raise BadInput(
-            f"lanczos: expected 1 to {d} eigenvalues, the dimension; got top={top} and bottom={bottom}"
+            f"lanczos: expected 1 to {d} eigenvalues, the dimension; "
+            f"got top={top} and bottom={bottom}"
         )
     if most < wanted:
         raise BadInput(

@@ -33,7 +33,9 @@ class LayerTop:
 def layers(layout: list[Entry]) -> dict[str, list[str]]:
     """The parameters' names of each layer, in the net's order.
 
-    >>> layers([Entry("a.weight", "parameter", (2,), 0, 2), Entry("a.bias", "parameter", (1,), 2, 1)])
+    >>> weight = Entry("a.weight", "parameter", (2,), 0, 2)
+    >>> bias = Entry("a.bias", "parameter", (1,), 2, 1)
+    >>> layers([weight, bias])
     {'a': ['a.weight', 'a.bias']}
     """
     found: dict[str, list[str]] = {}

@@ -28,7 +28,8 @@ class Dominant:
     products: int
     converged: bool
     residual: float
-    """||H v - value v||: an eigenvalue is this close to the value, if all products are of one matrix
+    """||H v - value v||: an eigenvalue is this close to the value, if all products are of one
+    matrix
     """
 
 

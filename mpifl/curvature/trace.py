@@ -1,5 +1,5 @@
-"""The trace of an operator, by probes: plain, deflated by a Lanczos basis, or with the stopping rule
-of FedAlign's released code.
+"""The trace of an operator, by probes: plain, deflated by a Lanczos basis, or with the stopping
+rule of FedAlign's released code.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ def pack_source(
         raise BadInput(f"data: unknown data set {name!r}{suggestion(name, SOURCES)}")
     if out.exists() and not force:
         raise BadInput(
-            f"{out}: expected a file that does not exist yet; got one; allowed: another --out, or --force"
+            f"{out}: expected a file that does not exist yet; got one; "
+            "allowed: another --out, or --force"
         )
     options = {
         k: tuple(v) if isinstance(v, list) else v for k, v in config.override({}, given).items()

@@ -1,7 +1,9 @@
 """GradAug (Yang et al. 2020, eq. 3) as FedAlign runs it: narrow sub-networks learn the full
 network's predictions.
 
-    mu sum_i KL(softmax(full logits, detached) || softmax(logits of sub-network i on resized images))
+    mu sum_i KL(softmax(full logits, detached) || softmax(logits_i))
+
+logits_i are those of sub-network i on resized images.
 
 One sub-network has the least width, the others' widths are uniform in [width, 1]; each sees the
 images at a random resolution. Sub-networks use batch statistics and leave the running ones alone.
@@ -33,7 +35,7 @@ class GradAug(Loss):
     width: Share = 0.8
     """the least width"""
     narrowest: bool = True
-    """whether one sub-network always has the least width, as in the code; or all widths are drawn"""
+    """whether one sub-network always has the least width, as in the code; else all are drawn"""
     resolutions: Annotated[tuple[Share, ...], Field(min_length=1)] = (1.0, 0.875, 0.75, 0.625)
     """shares of the image's sides; one of them is drawn for each sub-network"""
 

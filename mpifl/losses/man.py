@@ -87,8 +87,8 @@ class Man(Loss):
         count = network.hidden_layers.count
         if isinstance(self.layers, tuple) and max(self.layers) >= count:
             raise BadInput(
-                f"local.loss: man.layers: expected numbers from 0 to {count - 1}, the model's hidden "
-                f"layers; got {max(self.layers)}"
+                f"local.loss: man.layers: expected numbers from 0 to {count - 1}, the model's "
+                f"hidden layers; got {max(self.layers)}"
             )
         if count == 0 and self.layers != "hidden and logits":
             raise BadInput(
@@ -115,7 +115,7 @@ class Man(Loss):
         return [batch] if self.reduction == "sample" else [1]
 
     def _layers(self, step: Step) -> Iterator[tuple[Tensor, int]]:
-        """||a||^2 and the number of elements of each chosen layer that the forward pass computed."""
+        """||a||^2 and the number of elements of each chosen layer that the forward pass has."""
         out = step.out
         chosen = self._chosen(step.net.module.hidden_layers)
         for index, layer in enumerate(out.layer_numbers):

@@ -1,4 +1,4 @@
-"""Networks, by name: options that build a `torch.nn.Module` whose forward pass returns an `Output`."""
+"""Networks by name: options that build a `Network`, whose forward pass returns an `Output`."""
 
 from __future__ import annotations
 

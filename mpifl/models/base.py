@@ -39,12 +39,12 @@ class Model(ABC):
     norm_affine: bool = True
     """whether norms learn a scale and a shift"""
     feature_norm: FeatureNorm = False
-    """whether the q features that enter the classifier are scaled to norm sqrt(q); or instead l2 (to
-    norm 1), shift (to mean 0), layer (to mean 0, then to norm sqrt(q))"""
+    """whether the q features that enter the classifier are scaled to norm sqrt(q); or instead l2
+    (to norm 1), shift (to mean 0), layer (to mean 0, then to norm sqrt(q))"""
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What losses may ask of the network: what all networks have, and what this one supports."""
+        """What losses may ask of the network: what all networks have, and what it supports."""
         return self.supports | KEEPABLE | {"activations"}
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The CNN of pfl-research's CIFAR-10 benchmark (Granqvist et al., 2024), for comparing simulators."""
+"""The CNN of pfl-research's CIFAR-10 benchmark (Granqvist et al., 2024), to compare simulators."""
 
 from __future__ import annotations
 

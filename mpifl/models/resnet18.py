@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al., 2016) in torchvision's layout, with a stem for small or for large images."""
+"""ResNet-18 (He et al., 2016) in torchvision's layout, with a stem for small or large images."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def remembered(planned: DryRun, cohort: float) -> int:
 
 @dataclass(frozen=True)
 class Load:
-    """The work of a round for a given number of ranks: means over a few of the run's own cohorts."""
+    """The work of a round for a number of ranks: means over a few of the run's own cohorts."""
 
     ranks: int
     cohort: float

@@ -62,7 +62,7 @@ class _Choice:
 
 
 _Axis = list[_Choice]
-"""what varies independently of the rest: the base config, a table of cases, an option of the grid"""
+"""what varies independently: the base config, a table of cases, an option of the grid"""
 
 
 @options

@@ -1,4 +1,4 @@
-"""`mpifl sweep SWEEP.toml`: the state of each run of a sweep, and which are missing; without MPI."""
+"""`mpifl sweep SWEEP.toml`: the state of each run of a sweep, and what is missing; without MPI."""
 
 from __future__ import annotations
 

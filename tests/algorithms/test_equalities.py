@@ -1,4 +1,4 @@
-"""Rules that are other rules at some of their options: to the bit, with momentum and half of the
+"""Algorithms that equal others for some of their options: to the bit, with momentum and half of the
 clients at a time.
 """
 
@@ -40,30 +40,30 @@ EQUAL = {
 
 @pytest.mark.parametrize("case", EQUAL)
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
-def test_equal_to_the_bit(case, objective):
+def test_neutral_options_give_the_simpler_algorithm_bit_for_bit(case, objective):
     local, half = Local(steps=3, batch=100, lr=0.05, momentum=0.9), Participation(fraction=0.5)
     a, b = (
-        moments(Quadratics().experiment(rule, local, 5, half, objective=objective))
-        for rule in EQUAL[case]
+        moments(Quadratics().experiment(algorithm, local, 5, half, objective=objective))
+        for algorithm in EQUAL[case]
     )
     assert all(torch.equal(one.w, other.w) for one, other in zip(a, b, strict=True))
     assert not torch.equal(a[-1].w, a[-2].w)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_rule_changes_nothing_that_it_is_given(name):
-    q, rule = Quadratics(), ALGORITHMS[name]()
-    x = q.experiment(rule, Local(steps=2, batch=100, lr=0.1), 3)
+def test_an_algorithm_changes_no_tensor_that_it_is_given(name):
+    q, algorithm = Quadratics(), ALGORITHMS[name]()
+    x = q.experiment(algorithm, Local(steps=2, batch=100, lr=0.1), 3)
     w = q.start.clone()
-    server, own = rule.init_server(w), rule.init_client(w)
+    server, own = algorithm.init_server(w), algorithm.init_client(w)
     for round in (1, 2):  # in the second one states are not zero
-        sent = rule.send(w, server)
+        sent = algorithm.send(w, server)
         given = [vector for state in (sent, own, server) for vector in state.values()]
         before = [vector.clone() for vector in given]
         played = x.clients.play(0, round, Sent(sent, torch.zeros(0)), ClientState(own))
         reply, own = played.reply.algorithm, played.state.algorithm
         replies = [vector.clone() for vector in reply.values()]
-        w, server = rule.server(w, server, reply, 0.25)
+        w, server = algorithm.server(w, server, reply, 0.25)
         assert all(map(torch.equal, given, before))
         assert all(map(torch.equal, reply.values(), replies))
         live = x.clients.net.weights.untyped_storage().data_ptr()

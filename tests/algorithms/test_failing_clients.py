@@ -12,7 +12,7 @@ from mpifl.algorithms.scaffold import Scaffold
 from mpifl.training.local import Local
 from mpifl.training.sampling import Participation
 
-RULES = {
+CASES = {
     "scaffold": (Scaffold(), ("c",)),
     "feddyn": (FedDyn(alpha=1.0), ("dual",)),
     "feddc": (FedDC(alpha=0.3), ("drift", "c")),
@@ -28,11 +28,11 @@ class Failing(Quadratics):
         return super().__call__(step) * (float("nan") if fails else 1.0)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 @pytest.mark.parametrize("participation", [Participation(), Participation(fraction=0.75)])
-def test_the_server_holds_the_mean_of_the_clients_states(rule, objective, participation):
-    q, (algorithm, names) = Failing(), RULES[rule]
+def test_the_server_holds_the_mean_of_the_clients_states(case, objective, participation):
+    q, (algorithm, names) = Failing(), CASES[case]
     local = Local(steps=3, batch=100, lr=0.1)
     x = q.experiment(algorithm, local, 6, participation, objective=objective, divergence="skip")
     history = moments(x)

@@ -1,4 +1,4 @@
-"""FedDC: its paper's local problem and updates, its fixed point, and the optimum that it promises."""
+"""FedDC: its paper's local problem and updates, its fixed point, and its optimum."""
 
 import pytest
 import torch
@@ -73,7 +73,7 @@ def test_reaches_the_optimum_of_the_objective_and_its_fixed_points_identities(
         assert distance(alpha * state["drift"], state["c"] - q.gradient(i, optimum)) < 1e-9
 
 
-def test_reaches_it_with_local_momentum():
+def test_reaches_the_optimum_with_local_momentum():
     q = Quadratics()
     local = Local(steps=5, batch=100, lr=0.05, momentum=0.9)
     last = weights_by_round(q.experiment(FedDC(alpha=0.1), local, 90))[-1]

@@ -29,8 +29,8 @@ def unequal(start=None):
 def test_equal_steps_are_fedavg(kind, participation):
     q, local = Quadratics(), Local(steps=4, batch=100, lr=0.05, **MOMENTUM[kind])
     runs = (
-        weights_by_round(q.experiment(rule, local, 6, participation))
-        for rule in (FedNova(), FedAvg())
+        weights_by_round(q.experiment(algorithm, local, 6, participation))
+        for algorithm in (FedNova(), FedAvg())
     )
     assert max(map(distance, *runs)) < 1e-12
 
@@ -38,8 +38,8 @@ def test_equal_steps_are_fedavg(kind, participation):
 def test_equal_steps_with_a_proximal_term_are_fedprox():
     q, local = Quadratics(), Local(steps=4, batch=100, lr=0.1)
     runs = (
-        weights_by_round(q.experiment(rule, local, 6))
-        for rule in (FedNova(mu=0.7), FedProx(mu=0.7))
+        weights_by_round(q.experiment(algorithm, local, 6))
+        for algorithm in (FedNova(mu=0.7), FedProx(mu=0.7))
     )
     assert max(map(distance, *runs)) < 1e-12
 
@@ -70,9 +70,9 @@ def weight(steps, momentum=0.0, nesterov=False):
 def test_at_small_rates_it_rests_at_the_optimum_and_fedavg_where_more_steps_count_more():
     lr = 1e-4
 
-    def move(rule, p):
+    def move(algorithm, p):
         q = unequal(lambda q: q.optimum(p))
-        (w,) = weights_by_round(q.experiment(rule, Local(batch=1, lr=lr), 1))
+        (w,) = weights_by_round(q.experiment(algorithm, Local(batch=1, lr=lr), 1))
         return distance(w, q.start) / lr
 
     p, steps = torch.from_numpy(UNEQUAL / UNEQUAL.sum()), torch.from_numpy(UNEQUAL)

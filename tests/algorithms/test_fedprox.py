@@ -1,4 +1,4 @@
-"""FedProx: its first step, its local fixed point, and its equality with the term `prox` of a loss."""
+"""FedProx: its first step, its local fixed point, and its equality with the term `prox`."""
 
 import torch
 from quadratics import Quadratics, distance, weights_by_round
@@ -18,16 +18,17 @@ def test_many_local_steps_reach_the_proximal_point():
     assert distance(got, sum(p[c] * points[c] for c in range(4))) < 1e-12
 
 
-def test_the_first_step_of_a_round_does_not_feel_it():
+def test_the_proximal_term_does_not_change_the_first_step_of_a_round():
     q, local = Quadratics(), Local(steps=1, batch=100, lr=0.2)
     ours, fedavg = (
-        weights_by_round(q.experiment(rule, local, 5)) for rule in (FedProx(mu=MU), FedAvg())
+        weights_by_round(q.experiment(algorithm, local, 5))
+        for algorithm in (FedProx(mu=MU), FedAvg())
     )
     assert all(map(torch.equal, ours, fedavg))
 
 
-def test_as_a_term_of_the_loss_it_does_the_same():
+def test_prox_as_a_loss_term_gives_the_same_round():
     q, local = Quadratics(), Local(steps=4, batch=100, lr=0.2)
-    rule = weights_by_round(q.experiment(FedProx(mu=MU), local, 5))
+    prox = weights_by_round(q.experiment(FedProx(mu=MU), local, 5))
     q.pull = MU
-    assert all(map(torch.equal, rule, weights_by_round(q.experiment(FedAvg(), local, 5))))
+    assert all(map(torch.equal, prox, weights_by_round(q.experiment(FedAvg(), local, 5))))

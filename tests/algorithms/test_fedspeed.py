@@ -1,4 +1,4 @@
-"""FedSpeed against its authors' code, and where it goes: to the optimum of the perturbed gradients."""
+"""FedSpeed against its authors' code, and its limit: the optimum of the perturbed gradients."""
 
 import pytest
 import torch
@@ -22,8 +22,8 @@ def blended(q, c, y, normalise):
 @pytest.mark.parametrize("normalise", [True, False])
 def test_every_round_is_the_papers_local_algorithm_under_feddyns_server(normalise):
     q, n = Quadratics(), 4
-    rule = FedSpeed(alpha=ALPHA, rho=RHO, mix=MIX, normalise=normalise)
-    x = q.experiment(rule, LOCAL, 6, HALF, objective="uniform")
+    algorithm = FedSpeed(alpha=ALPHA, rho=RHO, mix=MIX, normalise=normalise)
+    x = q.experiment(algorithm, LOCAL, 6, HALF, objective="uniform")
     w, ghat = q.start, [torch.zeros(3).double()] * n
     for round, moment in enumerate(moments(x), start=1):
         cohort, y = HALF.cohort(1, round, n), {}
@@ -37,7 +37,7 @@ def test_every_round_is_the_papers_local_algorithm_under_feddyns_server(normalis
         assert all(distance(-ALPHA * moment.clients[c]["dual"], ghat[c]) < 1e-12 for c in range(n))
 
 
-def test_the_printed_servers_rule_averages_what_the_cohort_sends():
+def test_the_papers_server_averages_what_the_cohort_sends():
     q, n = Quadratics(), 4
     x = q.experiment(
         FedSpeed(alpha=ALPHA, rho=0.0, duals="cohort"), LOCAL, 6, HALF, objective="uniform"
@@ -55,12 +55,12 @@ def test_the_printed_servers_rule_averages_what_the_cohort_sends():
         assert distance(moment.w, w) < 1e-12
 
 
-def test_with_everybody_both_servers_rules_are_one_and_with_half_only_all_duals_converge():
+def test_with_all_clients_both_servers_are_equal_and_with_half_only_all_duals_converge():
     q = Quadratics(d=2)
 
     def last(participation, duals):
-        rule = FedSpeed(alpha=2.0, rho=0.0, duals=duals)
-        return weights_by_round(q.experiment(rule, LOCAL, 100, participation))[-1]
+        algorithm = FedSpeed(alpha=2.0, rho=0.0, duals=duals)
+        return weights_by_round(q.experiment(algorithm, LOCAL, 100, participation))[-1]
 
     optimum = q.optimum(q.share("samples"))
     assert distance(last(Participation(), "cohort"), last(Participation(), "all")) < 1e-10
@@ -73,10 +73,10 @@ def test_with_everybody_both_servers_rules_are_one_and_with_half_only_all_duals_
 def test_reaches_where_the_perturbed_gradients_vanish_in_the_mean(objective, participation, rounds):
     """g + rho A g is linear on a quadratic, so that point has a closed form."""
     q = Quadratics(d=2)
-    rule = FedSpeed(alpha=2.0, rho=0.1, normalise=False)
-    last = weights_by_round(q.experiment(rule, LOCAL, rounds, participation, objective=objective))[
-        -1
-    ]
+    algorithm = FedSpeed(alpha=2.0, rho=0.1, normalise=False)
+    last = weights_by_round(
+        q.experiment(algorithm, LOCAL, rounds, participation, objective=objective)
+    )[-1]
     sharpened = q.A + 0.1 * q.A @ q.A
     p = q.share(objective)
     left, right = (

@@ -78,8 +78,8 @@ def test_reaches_the_optimum_of_the_objective_where_fedavg_does_not(
 def test_one_step_of_everybody_is_fedavg(objective):
     q, local = Quadratics(), Local(steps=1, batch=100, lr=LR)
     ours, fedavg = (
-        weights_by_round(q.experiment(rule, local, 8, objective=objective))
-        for rule in (Scaffold(), FedAvg())
+        weights_by_round(q.experiment(algorithm, local, 8, objective=objective))
+        for algorithm in (Scaffold(), FedAvg())
     )
     assert max(map(distance, ours, fedavg)) < 1e-12
 
@@ -87,7 +87,7 @@ def test_one_step_of_everybody_is_fedavg(objective):
 def test_a_single_client_trains_as_if_alone():
     q = Quadratics(clients=1)
     ours, alone = (
-        weights_by_round(q.experiment(rule, LOCAL, 8)) for rule in (Scaffold(), FedAvg())
+        weights_by_round(q.experiment(algorithm, LOCAL, 8)) for algorithm in (Scaffold(), FedAvg())
     )
     assert max(map(distance, ours, alone)) < 1e-12
 
@@ -129,11 +129,11 @@ def test_momentum_of_earlier_rounds_is_no_gradient_of_this_one(kind, participati
         assert distance(left_in[-1], optimum) > 1e-3
 
 
-@pytest.mark.parametrize("rule", [Scaffold(), FedDC(alpha=0.1)])
-def test_a_round_at_no_rate_teaches_the_controls_nothing(rule):
+@pytest.mark.parametrize("algorithm", [Scaffold(), FedDC(alpha=0.1)])
+def test_a_round_at_no_rate_teaches_the_controls_nothing(algorithm):
     """A cosine may end at a rate of 0."""
     q, local = Quadratics(), Local(steps=3, batch=100, lr=LR, schedule=Cosine(floor=0.0))
-    *_, before, last = moments(q.experiment(rule, local, 5))
+    *_, before, last = moments(q.experiment(algorithm, local, 5))
     assert last.w.isfinite().all()
     assert torch.equal(last.server["c"], before.server["c"])
     assert all(

@@ -84,13 +84,13 @@ def test_values_near_zero_are_asked_for_at_the_scale_of_the_largest():
     assert abs(ends.bottom.values[0]) < 1e-3 + ends.bottom.residuals[0]
 
 
-def test_what_was_not_reached_is_said():
+def test_values_that_did_not_converge_are_marked():
     ends = lanczos(matrix(np.linspace(0, 1, 200)), 5, most=8, tolerance=1e-6)
     assert ends.products == 8
     assert not ends.top.converged.all()
 
 
-def test_the_largest_takes_no_more_products_than_power_iteration_and_ten_a_quarter_of_deflated_power():
+def test_one_takes_no_more_products_than_power_iteration_and_ten_a_quarter():
     one, ten = lanczos(matrix(outliers()), 1), lanczos(matrix(outliers()), 10)
     assert abs(one.top.values[0] - 100) < 0.1
     assert one.products <= power(matrix(outliers())).products

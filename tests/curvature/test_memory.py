@@ -27,7 +27,7 @@ print(said / (peak() - before))
 """
 
 
-def test_memory_is_said_in_advance():
+def test_the_estimated_memory_is_that_of_the_graph_and_the_vectors():
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True
     )

@@ -28,14 +28,14 @@ def test_the_constant_is_the_spectral_norm_of_the_transmitting_matrix(shapes):
     torch.testing.assert_close(lipschitz(f1, f2, 10), expected, rtol=1e-12, atol=0)
 
 
-def test_it_is_so_on_a_networks_own_features():
+def test_the_constant_of_a_networks_features_is_the_spectral_norm():
     entering, leaving = tiny.step(tiny.net("resnet56", norm="batch"), n=4).out.stages[-2:]
     expected = torch.linalg.matrix_norm(transmitting(entering, leaving), 2)
     torch.testing.assert_close(lipschitz(entering, leaving, 10), expected, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("s", [0.01, 7.0])
-def test_it_scales_with_either_features(s):
+def test_the_constant_scales_with_either_features(s):
     f1, f2 = features(2, 8, 4, 4), features(2, 8, 4, 4, seed=1)
     for scaled in (lipschitz(s * f1, f2, 10), lipschitz(f1, s * f2, 10)):
         torch.testing.assert_close(scaled, s * lipschitz(f1, f2, 10), rtol=1e-12, atol=0)

@@ -1,4 +1,4 @@
-"""MAN in closed form: gradient, terms, options, and the bound on the Hessian that it is made from."""
+"""MAN in closed form: gradient, terms, options, and its bound on the Hessian."""
 
 import pytest
 import tiny
@@ -136,7 +136,7 @@ CASES = {
 
 @pytest.mark.parametrize("model", ["cnn", "tiny_cnn"])
 @pytest.mark.parametrize("case", CASES)
-def test_an_option_is_its_formula(case, model):
+def test_each_option_computes_its_formula(case, model):
     options, formula = CASES[case]
     step = tiny.step(tiny.net(model))
     torch.testing.assert_close(
@@ -146,7 +146,7 @@ def test_an_option_is_its_formula(case, model):
 
 @pytest.mark.parametrize(("model", "blocks", "stages"), [("resnet20", 6, 3), ("resnet18", 8, 4)])
 @pytest.mark.parametrize("projection", [0, 4])
-def test_blocks_and_stages_are_the_last_of_theirs(model, blocks, stages, projection):
+def test_layers_blocks_and_stages_choose_the_last_layer_of_each(model, blocks, stages, projection):
     net = tiny.net(model, projection=projection)
     ends = []
     for block in (block for stage in net.module.stages for block in stage):
@@ -161,7 +161,7 @@ def test_blocks_and_stages_are_the_last_of_theirs(model, blocks, stages, project
 
 @pytest.mark.parametrize("model", ["cnn", "tiny_cnn", "resnet20", "vit"])
 @pytest.mark.parametrize("options", [{}, {"norm": "group", "norm_after_activation": True}])
-def test_before_the_nonlinearity_are_its_inputs(model, options):
+def test_site_pre_takes_the_inputs_of_nonlinearities(model, options):
     if model == "vit":
         options = {"depth": 2, "dim": 8, "heads": 2}
     out = tiny.step(tiny.net(model, **options), n=2).out
@@ -224,7 +224,7 @@ def test_its_strength_follows_a_schedule(schedule, factor):
     torch.testing.assert_close(got, factor * Man()(step), rtol=1e-12, atol=0)
 
 
-def test_where_its_schedule_is_zero_it_is_nothing():
+def test_at_schedule_zero_the_loss_is_zero():
     step = tiny.step(tiny.net("cnn"), rounds=2)
     assert not tiny.loss("man(schedule=cosine)")(step).requires_grad
 
@@ -286,7 +286,7 @@ def test_the_released_tiny_code_stands_a_batch_of_one():
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_silent_layers_give_no_nan(power):
+def test_activations_of_zero_give_no_nan(power):
     net = tiny.net("mlp", hidden=(4,))
     with torch.no_grad():
         net.module.dense[0].layer.bias.fill_(-1e3)

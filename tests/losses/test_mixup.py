@@ -37,7 +37,7 @@ def test_other_steps_draw_otherwise_and_the_same_step_the_same():
     assert torch.equal(order, order_again)
 
 
-def test_a_batch_of_one_is_itself():
+def test_a_batch_of_one_is_mixed_with_itself():
     step = tiny.step(tiny.net(), n=1)
     plain = CrossEntropy()(tiny.step(tiny.net(), n=1))
     torch.testing.assert_close(Mixup(loss=CrossEntropy())(step), plain, rtol=1e-12, atol=0)

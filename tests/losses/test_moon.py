@@ -121,14 +121,14 @@ class Listening:
         return self.loss(step)
 
 
-@pytest.mark.parametrize("rule", ["fedavg", "feddyn"])
-def test_a_clients_previous_model_is_its_own_last_one_however_long_it_stayed_away(rule):
+@pytest.mark.parametrize("algorithm", ["fedavg", "feddyn"])
+def test_a_clients_previous_model_is_its_own_last_one_however_long_it_stayed_away(algorithm):
     raw = {
         "rounds": 6,
         "clients": 4,
         "participation": {"fraction": 0.5},
         "model": {"name": "resnet20", "norm": "batch", "projection": 4},
-        "algorithm": {"name": rule},
+        "algorithm": {"name": algorithm},
         "local": {"loss": "ce + moon"},
         "results": {"clients_every": 1},
     }

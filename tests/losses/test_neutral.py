@@ -1,5 +1,5 @@
-"""At strength 0 every term, wrapper, gradient and rule is the run without it: the same bits, draws
-and statistics.
+"""At strength 0 every term, wrapper, gradient and algorithm is the run without it: the same
+bits, draws and statistics.
 """
 
 import json
@@ -81,7 +81,7 @@ def test_at_strength_zero_nothing_moves(case, model):
     "term", ["man(zeta=0.0)", "prox(mu=0.0)", "fedalign(mu=0.0)", "gradaug(mu=0.0)"]
 )
 @pytest.mark.parametrize("wrapped", ["mixup(ce)", "stochdepth(ce, keep=0.5)"])
-def test_beside_a_wrapper_too(wrapped, term):
+def test_at_strength_zero_beside_a_wrapper_nothing_moves(wrapped, term):
     """A pass of its own through the network would move the running statistics."""
     plain = without("resnet", **of_loss(wrapped))
     assert digests({"model": MODELS["resnet"], **of_loss(f"{wrapped} + {term}")}) == plain
@@ -108,11 +108,11 @@ STRONG = {
 
 
 @pytest.mark.parametrize("case", STRONG)
-def test_above_zero_it_does_something(case):
+def test_above_strength_zero_the_weights_differ(case):
     assert digests({"model": MODELS["resnet"], **STRONG[case]}) != without("resnet")
 
 
-def test_moon_does_something_once_clients_come_again():
+def test_moon_changes_the_weights_once_clients_play_again():
     plain, moon = (
         digests({"model": MODELS["headed cnn"], "rounds": 3, **of_loss(text)})
         for text in ("ce", "ce + moon")

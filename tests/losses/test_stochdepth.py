@@ -81,7 +81,7 @@ def test_a_dropped_block_gets_no_gradient_and_keeps_its_statistics():
         assert moved.any() != name.startswith(branches), name
 
 
-def test_kept_whole_it_passes_no_gates():
+def test_keep_one_passes_no_gates():
     assert gates_of(tiny.net("resnet20"), wrapped(1.0), [0]) == [None]
     assert wrapped(1.0).evaluated(tiny.net("resnet20").module) == {}
 

@@ -83,7 +83,7 @@ def test_scaling_a_hidden_layer_of_the_bias_free_cnn_changes_no_logit(norm, feat
 
 
 def test_normalising_every_layer_is_normalising_the_last_where_there_are_no_biases():
-    """The study's proposition: what scales each layer scales the last alone, and shifts go along."""
+    """The study's proposition: what scales each layer scales only the last, and shifts too."""
     x = batch(4, 3, 32, 32).double()
 
     def logits(**options):
@@ -97,7 +97,7 @@ def test_normalising_every_layer_is_normalising_the_last_where_there_are_no_bias
     )  # but for layer norm's eps
 
 
-def test_without_norm_that_scaling_is_felt():
+def test_without_norms_scaling_a_hidden_layer_changes_the_logits():
     net, x = build("fedln_cnn", (3, 32, 32), norm="none"), batch(4, 3, 32, 32)
     before = net(x).logits
     with torch.no_grad():

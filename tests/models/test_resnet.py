@@ -1,4 +1,4 @@
-"""Residual networks: layout, sub-network passes, gates, and torchvision's ResNet-18 as reference."""
+"""Residual networks: layout, sub-network passes, gates, and torchvision's ResNet-18."""
 
 import pytest
 import torch

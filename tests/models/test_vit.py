@@ -13,7 +13,7 @@ def batch(*size):
     return torch.randn(*size, generator=torch.Generator().manual_seed(1))
 
 
-def test_sites_are_the_hidden_layers_of_the_encoders():
+def test_hidden_layers_are_those_of_the_encoders():
     out = MODELS["vit"](depth=3, dim=16, expansion=4).build((3, 32, 32), 10)(batch(2, 3, 32, 32))
     assert [tuple(a.shape) for a in out.activations] == [(2, 64, 64)] * 3
     assert out.features.shape == (2, 16)

@@ -41,7 +41,7 @@ SMALL = {
     "model": {"name": "mlp", "hidden": [16]},
     "local": {"batch": 16, "lr": 0.01},
 }
-RULES = {
+CASES = {
     "fedavg": ["evaluation.every=2"],
     "scaffold, persistent momentum": [
         "algorithm=scaffold",
@@ -87,9 +87,9 @@ class Figures(Callback):
         )
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_bytes_steps_and_states_are_those_of_the_run(rule):
-    config = config_of(*RULES[rule])
+@pytest.mark.parametrize("case", CASES)
+def test_bytes_steps_and_states_are_those_of_the_run(case):
+    config = config_of(*CASES[case])
     planned, figures = dry_run(config), Figures()
     x = build.experiment(config, build.load_data(config.data, config.seed), torch.device("cpu"))
     rounds.run(x, Communicator(), [figures])
@@ -276,7 +276,7 @@ def test_a_plan_fits_its_width_and_has_no_escape_codes(path, elsewhere):
         "participation.fraction=0.01",
     ],
 )
-def test_a_mistake_is_said_as_a_run_says_it(path, elsewhere, mistake):
+def test_a_mistake_gives_the_line_that_a_run_gives(path, elsewhere, mistake):
     planned, run = invoke("plan", path, mistake), invoke("run", path, mistake)
     assert planned.exit_code == run.exit_code == 2
     assert planned.stderr == run.stderr

@@ -42,7 +42,9 @@ def strange(chance: random.Random) -> bytes:
         )
         text += f"\n{key(chance)} = [{', '.join(values)}]\n"
     if chance.random() < 0.2:
-        text += f"\n[cases.{chance.choice([*KEYS, 'x'])}.{chance.choice([*KEYS, 'y'])}]\n{key(chance)} = 1\n"
+        axis = chance.choice([*KEYS, "x"])
+        case = chance.choice([*KEYS, "y"])
+        text += f"\n[cases.{axis}.{case}]\n{key(chance)} = 1\n"
     kind = chance.random()
     return (
         chance.randbytes(300)

@@ -91,21 +91,31 @@ MISTAKES = {
     "base = 3": "base: expected a path in quotes, or a list of them; got 3",
     "base = []": "base: expected a path in quotes, or a list of them; got ()",
     'base = ["a.toml", "a.toml"]': "base: expected different configs; got a.toml, a.toml",
-    'base = "base.toml"\ngird = 3': "gird: unknown key; did you mean grid? allowed: base, out, cases, grid",
+    'base = "base.toml"\ngird = 3': (
+        "gird: unknown key; did you mean grid? allowed: base, out, cases, grid"
+    ),
     'base = "base.toml"\nout = 3': "out: expected a valid string; got 3",
     'base = "base.toml"\n[grid]\nseed = 3': "grid.seed: expected a list of values; got 3",
     'base = "base.toml"\n[grid]\nlocal.lr = []': "grid.local.lr: expected a list of values; got []",
     'base = "base.toml"\n[grid]\nseed = [1, 1]': "two runs seed=1; ",
     'base = "base.toml"\n[grid]\nname = ["a"]': "name: expected no name in a sweep",
-    'base = "base.toml"\n[grid]\nseed = [1979-05-27]': "seed: expected text, a number, true, false or a list; got ",
+    'base = "base.toml"\n[grid]\nseed = [1979-05-27]': (
+        "seed: expected text, a number, true, false or a list; got "
+    ),
     'base = "base.toml"\n[cases]\nx = {}': "cases.x: expected tables, one for each case; got none",
     'base = "base.toml"\n[cases.x]\n"a/b" = {}': "cases.x: expected names of letters, digits and ",
     'base = "base.toml"\n[cases.x]\n".." = {}': "cases.x: expected names of letters, digits and ",
     'base = "base.toml"\ncases = { x = 3 }': "expected a valid dictionary; got 3",
     'base = "base.toml"\n[grid]\nseed = [1]\n[cases.x]\na.seed = 2': "seed: expected it once, ",
-    'base = "base.toml"\n[grid]\nmodel = ["cnn"]\n[cases.x]\na.model.name = "mlp"': "model.name: expected it once, ",
-    f'base = "base.toml"\n[grid]\nlocal.loss = ["{"x" * 300}"]': "expected a name of at most 200 characters; got 305",
-    f'base = "base.toml"\n[grid]\nseed = {NUMBERS}\nrounds = {NUMBERS}': "expected at most 10,000 runs; got 10,201",
+    'base = "base.toml"\n[grid]\nmodel = ["cnn"]\n[cases.x]\na.model.name = "mlp"': (
+        "model.name: expected it once, "
+    ),
+    f'base = "base.toml"\n[grid]\nlocal.loss = ["{"x" * 300}"]': (
+        "expected a name of at most 200 characters; got 305"
+    ),
+    f'base = "base.toml"\n[grid]\nseed = {NUMBERS}\nrounds = {NUMBERS}': (
+        "expected at most 10,000 runs; got 10,201"
+    ),
 }
 
 

@@ -103,7 +103,7 @@ def test_no_run_starts_while_another_is_wrong(folder, grid, line):
     assert not (folder / "out").exists()
 
 
-def test_wrong_calls_are_told(folder):
+def test_wrong_calls_are_refused_in_one_line(folder):
     assert (
         sweep("--task", "4").stderr
         == "mpifl: --task: expected 0 to 3, the numbers of the sweep's runs; got 4\n"

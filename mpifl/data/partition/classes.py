@@ -70,8 +70,8 @@ class Classes(Partition):
 def even_ownership(
     clients: int, classes: int, each: int, random: np.random.Generator
 ) -> np.ndarray:
-    """bool [clients, classes]: each client owns `each` classes, and all classes have the same number
-    of owners, to within one.
+    """bool [clients, classes]: each client owns `each` classes, and all classes have the same
+    number of owners, to within one.
 
     Client after client chooses among the classes with places left. If a class has as many places
     left as there are clients to come, each of these must take it; then no client is left without a

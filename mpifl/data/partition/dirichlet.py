@@ -51,8 +51,8 @@ class Dirichlet(Partition):
         return owners
 
     def shares(self, sizes: np.ndarray, clients: int, random: np.random.Generator) -> np.ndarray:
-        """int64 [classes, clients]: how many samples of each class each client gets; the rows add up
-        to `sizes`, int64 [classes].
+        """int64 [classes, clients]: how many samples of each class each client gets; the rows add
+        up to `sizes`, int64 [classes].
         """
         wanted = f"at least {self.minimum} samples for each of {clients} clients"
         if self.minimum * clients > sizes.sum():
