@@ -18,9 +18,9 @@ from mpifl.cli import main
 from mpifl.data import packed
 from mpifl.data.batches import sequence
 from mpifl.parallel.communicator import Communicator
-from mpifl.plan import cost
+from mpifl.plan import cost, report
 from mpifl.plan.dry_run import dry_run
-from mpifl.plan.profile import Profile, SavedForBackward, measure
+from mpifl.plan.profile import Profile, Resident, SavedForBackward, measure
 from mpifl.runner import build, schema
 from mpifl.seeds import generator
 from mpifl.terminal import size
@@ -218,7 +218,11 @@ def test_the_config_is_printed_whole(path, elsewhere):
     )
 
 
-def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(path, elsewhere):
+def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(
+    path, elsewhere, monkeypatch
+):
+    # the memory of this process, which is large after other tests, would hide the difference
+    monkeypatch.setattr(report, "resident", Resident)
     remembering = ("algorithm=scaffold", "model.hidden=[2000]")
     in_memory, on_disk = (
         invoke(
