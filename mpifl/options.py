@@ -86,6 +86,7 @@ def options(kind: type[Kind]) -> type[Kind]:
 def _schema(
     kind: type, source: Any, handler: GetCoreSchemaHandler
 ) -> core_schema.BeforeValidatorFunctionSchema:
+    """pydantic's schema of a group: its own schema of a dataclass, after `_prepared`."""
     return core_schema.no_info_before_validator_function(partial(_prepared, kind), handler(source))
 
 
@@ -137,12 +138,13 @@ class Named:
     default: str
 
     def name_of(self, value: object) -> str:
-        """The name of the class of `value`."""
+        """The name of the class of `value`, which must be in the table."""
         return next(name for name, kind in self.table.items() if type(value) is kind)
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
+        """How pydantic checks and serialises the option; `source` is its type."""
         expected = get_origin(source) or source
         return core_schema.no_info_plain_validator_function(
             partial(self._validate, expected),
@@ -167,7 +169,7 @@ class Named:
         return adapter(self.table[name]).validate_python(values)
 
     def _refuse_options_of_others(self, name: str, values: Mapping[str, Any]) -> None:
-        """Refuse an option that other classes of the table have: it is no misspelt one."""
+        """Refuse an option that only other classes of the table have."""
         own = option_names(self.table[name])
         for key in values:
             if key in own:
@@ -187,6 +189,7 @@ class Named:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
+        """The JSON Schema of the option: a name, or a table of any of the classes."""
         choices = [self._choice(name, kind, handler) for name, kind in self.table.items()]
         return {
             "oneOf": [{"enum": list(self.table)}, *choices],
@@ -237,7 +240,7 @@ def adapter(kind: type) -> TypeAdapter:
 
 
 _COMPLETE = "complete"
-"""type of an error whose message needs no further word"""
+"""type of an error whose message already says what was got and what is allowed"""
 _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
 
 
@@ -253,14 +256,14 @@ def validated(kind: type[Kind], table: Any, where: str = "") -> Kind:
 
 
 def _mistake(message: str, got: Any, *place: str) -> ValidationError:
-    """pydantic's error with a complete message, for what is at `place` below here."""
+    """An error for pydantic to report as it is; `place` leads to it from the value being checked."""
     return ValidationError.from_exception_data(
         "options", [{"type": PydanticCustomError(_COMPLETE, message), "loc": place, "input": got}]
     )
 
 
 def _line(mistakes: list[ErrorDetails], given: Any, where: str) -> str:
-    """The first mistake as `where: expected ..; got ..`; `given` is the whole that was checked."""
+    """The first mistake as `where: expected ..; got ..`; `given` is the table that was checked."""
     first = mistakes[0]
     place = _place(first, given)
     start = "".join(f"{part}." for part in (where, *place) if part != "")
@@ -280,7 +283,7 @@ def _line(mistakes: list[ErrorDetails], given: Any, where: str) -> str:
 def _place(mistake: ErrorDetails, given: Any) -> tuple[Hashable, ...]:
     """The keys that lead to a mistake in what was given.
 
-    Behind them, pydantic adds the type that it tried, where an option has several types.
+    pydantic's location may go on: it names the type that was tried, if an option has several.
     """
     location = mistake["loc"]
     if mistake["type"] in (_COMPLETE, *_MISSING):

@@ -57,6 +57,8 @@ GRIDS = {
     "": ["base"],
     'model = ["cnn", { name = "mlp", hidden = [8] }]': ["cnn", "mlp,hidden=8"],
     'algorithm.name = ["fedavg", "fedprox"]': ["fedavg", "fedprox"],
+    'algorithm.server_optimizer = ["adam", "yogi"]': ["adam", "yogi"],
+    'algorithm.server_step = ["adam", "yogi"]': ["adam", "yogi"],
     "local.lr = [0.1, 1e-3]": ["lr=0.1", "lr=0.001"],
     "local.lr = [-1, 1]": ["lr=-1", "lr=1"],
     "seed = [1]\nlocal.epochs = [2]": ["seed=1_epochs=2"],
