@@ -1,9 +1,8 @@
-"""How far clients move from the model they were sent, layer by layer, and whether they move the
-same way.
+"""How far clients move from the model that they were sent, by layer, and whether in one direction.
 
-With u_c = y_c - w the update of client c, all follows from the inner products <u_c, u_j> of each
-layer: the drift ||u_c||, the cosine of two updates, and the distance ||y_c - sum_j p_j y_j|| from
-the clients' weighted mean.
+The update of client c is u_c = y_c - w. Everything follows from the inner products <u_c, u_j> of
+each layer: the drift ||u_c||, the cosine of two updates, and the distance from the weighted mean of
+the clients' models, ||y_c - sum_j p_j y_j||.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpifl import net
+from mpifl.analysis.models.stored import has_clients
 from mpifl.curvature.layers import layers
 from mpifl.options import BadInput
 from mpifl.store import Entry, Run
@@ -32,29 +33,34 @@ DIMENSIONS = {
 
 
 def slices(layout: Sequence[Entry]) -> dict[str, slice]:
-    """Where the weights and biases of each layer lie in the flat vector, in its order."""
-    entries = {entry.name: entry for entry in layout if entry.kind == "parameter"}
-    members = {
-        layer: [entries[name] for name in names] for layer, names in layers(list(layout)).items()
-    }
-    return {
-        layer: slice(of[0].offset, of[-1].offset + of[-1].size) for layer, of in members.items()
-    }
+    """Where each layer's weights and biases lie in the flat vector [d], in its order."""
+    members = layers([net.Entry(*entry) for entry in layout])
+    places = {entry.name: entry for entry in layout if entry.kind == "parameter"}
+    found = {}
+    for layer, names in members.items():
+        first, last = places[names[0]], places[names[-1]]
+        found[layer] = slice(first.offset, last.offset + last.size)
+    return found
 
 
 def drift(
     run: Run, rounds: Sequence[int] = (), initial: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Drift, spread and cosines of the stored clients' models at `rounds` (all that have clients),
-    as DIMENSIONS.
+    """Drift, distances and cosines of the clients' models stored at `rounds` (default: all stored).
 
-    `drift` ||y_c - w||, `spread` ||y_c - mean||, `scale` ||w||, cosines of updates; `_whole`: of
-    all layers at once. `initial` [d] are the weights of round 0, for round 1 (`ReloadedRun.initial`).
-    Cohorts smaller than the largest are filled up with NaN, and client -1. Raises BadInput where a
-    round lacks clients or the weights that they were sent.
+    DIMENSIONS names the axes of the arrays:
+
+    - `drift`: ||y_c - w||; `scale`: ||w||, to make it relative;
+    - `spread`: ||y_c - sum_j p_j y_j||, the distance from the round's weighted mean;
+    - `cosine`: between the updates of two clients;
+    - `drift_whole`, `spread_whole`, `cosine_whole`: the same over all layers at once.
+
+    `initial` [d] are the weights of round 0, needed for round 1 (`ReloadedRun.initial`). A cohort
+    smaller than the largest is filled up with NaN, and client -1. Raises BadInput where a round
+    lacks its clients' models or the weights that they were sent.
     """
-    rounds = list(rounds) or with_clients(run, initial is not None)
-    found = [_at(run, round, initial) for round in rounds]
+    rounds = list(rounds) or rounds_with_clients(run, initial is not None)
+    found = [_at_round(run, round, initial) for round in rounds]
     places = max(len(one["client"]) for one in found)
     stacked = {
         name: np.stack([_padded(one[name], name, places) for one in found]) for name in found[0]
@@ -62,29 +68,28 @@ def drift(
     return {"round": np.array(rounds), "layer": np.array(list(slices(run.layout))), **stacked}
 
 
-def with_clients(run: Run, initial: bool = False) -> list[int]:
-    """The rounds whose clients' models are stored, and the weights that they were sent. Raises
-    BadInput for none.
+def rounds_with_clients(run: Run, initial: bool = False) -> list[int]:
+    """The rounds that store their clients' models and the weights that these were sent.
 
-    `initial`: whether those sent in round 1 are known.
+    `initial`: whether the weights of round 0 are known. Raises BadInput where there is no round.
     """
-    stored = [round for round in run.saved_rounds if "clients" in run.saved_arrays[round]]
+    stored = [round for round in run.saved_rounds if has_clients(run, round)]
     if not stored:
-        how = "run it with results.clients_every=N"
+        expected = "rounds stored with their clients' models"
         raise BadInput(
-            f"{run.path}: expected rounds stored with their clients' models; got none; {how}"
+            f"{run.path}: expected {expected}; got none; run it with results.clients_every=N"
         )
-    begun = [round for round in stored if round - 1 in run.saved_rounds or (round == 1 and initial)]
-    if not begun:
+    sent = [round - 1 for round in stored]
+    known = [round for round in sent if round in run.saved_rounds or (round == 0 and initial)]
+    if not known:
+        expected = "the weights that the stored clients were sent"
         got = f"none of the rounds before {', '.join(map(str, stored))}"
-        raise BadInput(
-            f"{run.path}: expected the weights that the stored clients were sent; got {got}"
-        )
-    return begun
+        raise BadInput(f"{run.path}: expected {expected}; got {got}")
+    return [round + 1 for round in known]
 
 
-def _at(run: Run, round: int, initial: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The figures of one round, in which w is what the clients were sent."""
+def _at_round(run: Run, round: int, initial: np.ndarray | None) -> dict[str, np.ndarray]:
+    """The arrays of one round, without the axis of rounds; w is what the clients were sent."""
     ids, models, _ = run.client_weights(round)
     sent = initial if round == 1 and initial is not None else run.weights(round - 1)[0]
     weight = _weights_in_mean(run, round, ids)
@@ -137,20 +142,22 @@ def _cosines(grams: np.ndarray) -> np.ndarray:
 
 
 def _padded(array: np.ndarray, name: str, places: int) -> np.ndarray:
-    """With NaN (client -1) up to `places` along each axis of places."""
-    axes = [i for i, axis in enumerate(DIMENSIONS[name][1:]) if axis in ("place", "other")]
-    widths = [(0, places - array.shape[i] if i in axes else 0) for i in range(array.ndim)]
+    """Filled up with NaN (client: -1) to `places` along each axis of clients."""
+    widths = []
+    for axis, length in zip(DIMENSIONS[name][1:], array.shape, strict=True):
+        widths.append((0, places - length if axis in ("place", "other") else 0))
     return np.pad(array, widths, constant_values=-1 if name == "client" else np.nan)
 
 
 def agreement(cosine: np.ndarray) -> np.ndarray:
-    """The mean cosine [R] or [R, L] over pairs of different clients, of `cosine` [R, k, k] or [R,
-    k, k, L].
+    """The mean cosine over pairs of different clients: [R] of `cosine` [R, k, k], or [R, L] of
+    [R, k, k, L].
 
     NaN where there is no pair.
     """
-    pairs = ~np.eye(cosine.shape[1], dtype=bool)
-    values = cosine[:, pairs]
+    different = ~np.eye(cosine.shape[1], dtype=bool)
+    values = cosine[:, different]
     known = np.isfinite(values)
-    mean = np.full(values.shape[:1] + values.shape[2:], np.nan)
-    return np.divide(np.where(known, values, 0).sum(1), known.sum(1), out=mean, where=known.any(1))
+    total = np.where(known, values, 0).sum(1)
+    mean = np.full(total.shape, np.nan)
+    return np.divide(total, known.sum(1), out=mean, where=known.any(1))

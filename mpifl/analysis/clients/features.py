@@ -62,7 +62,8 @@ def features(
 
     `on_model` is called after each model. Raises BadInput where a model is not stored.
     """
-    found, sites = [], []
+    found: list[dict[str, Any]] = []
+    sites: list[str] = []
     rounds = list(rounds) or reloaded.run.saved_rounds
     for round, client, weights, buffers in _models(reloaded, rounds, clients):
         net = reloaded.load(weights, buffers)

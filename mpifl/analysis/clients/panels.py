@@ -1,10 +1,11 @@
-"""Drift and features of groups of runs as panels: by round, and layer by layer at the last round
-that all share.
+"""Drift and features of groups of runs as panels: by round, and by layer at the last round that all
+runs share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,120 +15,108 @@ from mpifl.analysis.hessian.metrics import GLOBAL
 from mpifl.options import BadInput
 
 Arrays = dict[str, np.ndarray]
-"""what `drift` or `features` gives for one run"""
+"""what `drift` or `features` returns for one run"""
 
-Groups = dict[str, Sequence[Arrays]]
+Groups = Mapping[str, Sequence[Arrays]]
 """the runs of each group, by its label"""
 
 Measure = Callable[[Arrays], tuple[np.ndarray, np.ndarray]]
-"""of one run: rounds [R], and at each a number, [R], or several, [R, n]"""
+"""of one run: rounds [R], and a number at each, [R], or several, [R, n]"""
 
 _DRIFT, _SPREAD, _COSINE = "drift ‖y − w‖", "spread ‖y − ȳ‖", "cosine of updates"
 
 _ROUNDING = 1e-9
-"""singular values below this share of the largest are what rounding leaves of zero"""
+"""smaller singular values, as a share of the largest, are rounding errors of zero"""
 
 
 def drift_panels(groups: Groups) -> list[Panel]:
-    """How far clients go from what they were sent, and whether they agree: means over clients, or
-    pairs of them.
+    """Drift, spread and cosines: three panels by round, then two by layer.
 
-    Three panels by round, then two by layer at the last round that all runs share. Raises BadInput
-    where there is none.
+    Values are means over clients, or over pairs of them. The panels by layer are of the last round
+    that all runs share; raises BadInput where there is none.
     """
-    at = _last(groups)
-    names = _names(groups, "layer")
+    last = _last_shared_round(groups)
+    names = _common_names(groups, "layer")
     return [
-        _by_round(
-            groups,
-            _DRIFT,
-            lambda run: (run["round"], np.nanmean(run["drift_whole"], 1)),
-            from_zero=True,
-        ),
-        _by_round(
-            groups,
-            _SPREAD,
-            lambda run: (run["round"], np.nanmean(run["spread_whole"], 1)),
-            from_zero=True,
-        ),
-        _by_round(groups, _COSINE, lambda run: (run["round"], agreement(run["cosine_whole"]))),
-        _along(
-            groups,
-            f"{_DRIFT} / ‖w‖",
-            at,
-            lambda run: (run["round"], _relative_drift(run)),
-            "layer",
-            names,
-            log=True,
-        ),
-        _along(
-            groups,
-            _COSINE,
-            at,
-            lambda run: (run["round"], agreement(run["cosine"])),
-            "layer",
-            names,
-        ),
+        _by_round(groups, _DRIFT, _mean_over_clients("drift_whole"), from_zero=True),
+        _by_round(groups, _SPREAD, _mean_over_clients("spread_whole"), from_zero=True),
+        _by_round(groups, _COSINE, _agreement("cosine_whole")),
+        _along(groups, f"{_DRIFT} / ‖w‖", last, _relative_drift, "layer", names, log=True),
+        _along(groups, _COSINE, last, _agreement("cosine"), "layer", names),
     ]
 
 
 def feature_panels(groups: Groups, clients: bool = False) -> list[Panel]:
-    """Activations, spectra, effective ranks and norms of features: of the global models, or the
-    means of clients'.
+    """Activations, spectra, effective ranks and norms of features: three panels along layers or
+    singular values, then three by round.
 
-    Three panels at the last round that all runs share, then three by round. Raises BadInput where
-    there is none.
+    Values are those of the global models, or with `clients` means over the clients' models. The
+    first three panels are of the last round that all runs share; raises BadInput where there is
+    none.
     """
-    at, names = _last(groups), _names(groups, "site")
+    last = _last_shared_round(groups)
+    names = _common_names(groups, "site")
+    title = "clients' models" if clients else "global model"
 
-    def of(name: str) -> Measure:
+    def measure(name: str) -> Measure:
         return lambda run: _of_models(run, name, clients)
 
-    def strength(run: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    def mean_activation(run: Arrays) -> tuple[np.ndarray, np.ndarray]:
         rounds, values = _of_models(run, "activation", clients)
         return rounds, values.mean(1)
 
-    def spread(run: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    def spectrum(run: Arrays) -> tuple[np.ndarray, np.ndarray]:
         rounds, values = _of_models(run, "spectrum", clients)
         return rounds, np.where(values > _ROUNDING * values[:, :1], values, np.nan)
 
-    def right(run: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    def percent_correct(run: Arrays) -> tuple[np.ndarray, np.ndarray]:
         rounds, values = _of_models(run, "accuracy", clients)
         return rounds, 100 * values
 
-    whose = {"title": "clients' models" if clients else "global model"}
+    def along(what: str, measure: Measure, axis: str, names: Sequence[str] = ()) -> Panel:
+        return _along(groups, what, last, measure, axis, names, title=title, log=True)
+
+    def by_round(what: str, measure: Measure, **how: Any) -> Panel:
+        return _by_round(groups, what, measure, title=title, **how)
+
     return [
-        _along(
-            groups, "activations ‖a‖² / m", at, of("activation"), "layer", names, log=True, **whose
-        ),
-        _along(groups, "singular values of features", at, spread, "number", log=True, **whose),
-        _by_round(
-            groups, "effective rank of features", of("effective_rank"), from_zero=True, **whose
-        ),
-        _by_round(groups, "activations ‖a‖² / m, mean", strength, from_zero=True, **whose),
-        _by_round(groups, "norm of features ‖f‖", of("feature_norm"), from_zero=True, **whose),
-        _by_round(groups, "accuracy, %", right, limits=(0, 100), **whose),
+        along("activations ‖a‖² / m", measure("activation"), "layer", names),
+        along("singular values of features", spectrum, "number"),
+        by_round("effective rank of features", measure("effective_rank"), from_zero=True),
+        by_round("activations ‖a‖² / m, mean", mean_activation, from_zero=True),
+        by_round("norm of features ‖f‖", measure("feature_norm"), from_zero=True),
+        by_round("accuracy, %", percent_correct, limits=(0, 100)),
     ]
 
 
-def _relative_drift(run: Arrays) -> np.ndarray:
-    return np.nanmean(run["drift"], 1) / run["scale"]
+def _mean_over_clients(name: str) -> Measure:
+    return lambda run: (run["round"], np.nanmean(run[name], 1))
+
+
+def _agreement(name: str) -> Measure:
+    return lambda run: (run["round"], agreement(run[name]))
+
+
+def _relative_drift(run: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    return run["round"], np.nanmean(run["drift"], 1) / run["scale"]
 
 
 def _of_models(run: Arrays, name: str, clients: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Rounds, and at each the global model's figure or the mean of the clients'."""
+    """Rounds, and at each the global model's value or the mean of the clients'."""
     chosen = (run["client"] != GLOBAL) == clients
     rounds = np.unique(run["round"][chosen])
-    return rounds, np.array(
-        [run[name][chosen & (run["round"] == round)].mean(0) for round in rounds]
-    )
+    means = [run[name][chosen & (run["round"] == round)].mean(0) for round in rounds]
+    return rounds, np.array(means)
 
 
-def _by_round(groups: Groups, what: str, measure: Measure, **how) -> Panel:
+def _by_round(groups: Groups, what: str, measure: Measure, **how: Any) -> Panel:
     traces = []
     for label, runs in groups.items():
-        rounds = _shared(runs)
-        values = [values[np.isin(at, rounds)] for at, values in map(measure, runs)]
+        rounds = _shared_rounds(runs)
+        values = []
+        for run in runs:
+            at, measured = measure(run)
+            values.append(measured[np.isin(at, rounds)])
         traces.append(Trace(label, rounds.astype("f8"), np.stack(values)))
     return Panel("round", what, traces, **how)
 
@@ -137,39 +126,48 @@ def _along(
     what: str,
     round: int,
     measure: Measure,
-    along: str,
+    axis: str,
     names: Sequence[str] = (),
-    **how,
+    title: str = "",
+    log: bool = False,
 ) -> Panel:
     """A panel along layers or singular values, at one round."""
     traces = []
     for label, runs in groups.items():
-        values = np.stack([values[at == round][0] for at, values in map(measure, runs)])
+        rows = []
+        for run in runs:
+            at, measured = measure(run)
+            rows.append(measured[at == round][0])
+        values = np.stack(rows)
         traces.append(Trace(label, np.arange(1.0, values.shape[1] + 1), values))
-    how["title"] = ", ".join(filter(None, (how.get("title"), f"round {round}")))
-    return Panel(along, what, traces, names=names, **how)
+    title = f"{title}, round {round}" if title else f"round {round}"
+    return Panel(axis, what, traces, names=names, title=title, log=log)
 
 
-def _shared(runs: Sequence[Arrays]) -> np.ndarray:
-    return np.array(sorted(set.intersection(*(set(run["round"].tolist()) for run in runs))))
+def _shared_rounds(runs: Sequence[Arrays]) -> np.ndarray:
+    shared = set(runs[0]["round"].tolist())
+    for run in runs[1:]:
+        shared &= set(run["round"].tolist())
+    return np.array(sorted(shared))
 
 
-def _last(groups: Groups) -> int:
-    rounds = _shared([run for runs in groups.values() for run in runs])
+def _last_shared_round(groups: Groups) -> int:
+    rounds = _shared_rounds([run for runs in groups.values() for run in runs])
     if not len(rounds):
-        raise BadInput(
-            "runs: expected models stored at a round that all runs share; got none; name others, or fewer"
-        )
+        expected = "models stored at a round that all runs share"
+        raise BadInput(f"runs: expected {expected}; got none; name others, or fewer")
     return int(rounds[-1])
 
 
-def _names(groups: Groups, of: str) -> list[str]:
-    """The names along an axis where all runs agree on them, else none; `layer` inside a block goes
-    without saying.
+def _common_names(groups: Groups, axis: str) -> list[str]:
+    """The names along an axis where all runs agree on them, else none.
+
+    A `.layer` at the end is left out: it is a module inside a block, which goes without saying.
     """
-    every = [
-        [name.removesuffix(".layer") for name in run[of].tolist()]
-        for runs in groups.values()
-        for run in runs
-    ]
-    return every[0] if all(names == every[0] for names in every) else []
+    found = []
+    for runs in groups.values():
+        for run in runs:
+            found.append([name.removesuffix(".layer") for name in run[axis].tolist()])
+    if any(names != found[0] for names in found):
+        return []
+    return found[0]

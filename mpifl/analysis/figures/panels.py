@@ -1,6 +1,4 @@
-"""What a figure shows, before it is drawn: panels of traces, each the runs of one group along an
-axis.
-"""
+"""What a figure shows, before it is drawn: panels, each with one trace for each group of runs."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 Band = Literal["std", "sem", "range", "none"]
-"""sample standard deviation (n - 1), that of the mean, least to greatest, nothing"""
+"""sample standard deviation (n - 1), standard error of the mean, least to greatest, nothing"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +30,9 @@ class Trace:
     @property
     def std(self) -> np.ndarray:
         """(n): sample standard deviation over the runs (n - 1); NaN for one run."""
-        return self.values.std(0, ddof=1) if len(self.values) > 1 else np.full(len(self.x), np.nan)
+        if len(self.values) == 1:
+            return np.full(len(self.x), np.nan)
+        return self.values.std(0, ddof=1)
 
     def band(self, kind: Band = "std") -> tuple[np.ndarray, np.ndarray] | None:
         """Lower and upper end (n) of the spread; None for one run and for "none"."""
@@ -40,7 +40,9 @@ class Trace:
             return None
         if kind == "range":
             return self.values.min(0), self.values.max(0)
-        half = self.std / (len(self.values) ** 0.5 if kind == "sem" else 1)
+        half = self.std
+        if kind == "sem":
+            half = half / len(self.values) ** 0.5
         return self.mean - half, self.mean + half
 
     def scaled(self, x: float, y: float) -> Trace:
@@ -50,9 +52,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: in each panel of a figure the same group has the same place among the
-    traces.
-    """
+    """One pair of axes. A group has the same place among the traces in all panels of a figure."""
 
     x_title: str
     y_title: str
@@ -61,34 +61,35 @@ class Panel:
     log: bool = False
     """whether the y axis is logarithmic"""
     limits: tuple[float, float] = (-np.inf, np.inf)
-    """the least and greatest values that there can be: bands and axes end there"""
+    """the least and greatest possible values, where bands and axes end"""
     from_zero: bool = False
     """whether the y axis begins at 0"""
     names: Sequence[str] = ()
-    """of x = 1, 2, ..., where these are things and no numbers"""
+    """of x = 1, 2, ..., where these stand for things such as layers"""
     whole: bool = True
-    """whether only whole numbers make sense along x"""
+    """whether x takes whole numbers only"""
     marks: Sequence[float | None] = ()
-    """for each trace a value to compare it with, or None"""
+    """for each trace a value to compare it with, drawn as a line, or None"""
 
     def band(self, trace: Trace, kind: Band = "std") -> tuple[np.ndarray, np.ndarray] | None:
-        """The trace's band within the limits; on a logarithmic axis not below the least run, for it
-        may reach 0.
+        """The trace's band within the limits; on a logarithmic axis not below the least run, since
+        it may reach 0.
         """
         ends = trace.band(kind)
         if ends is None:
             return None
         low, high = (np.clip(end, *self.limits) for end in ends)
-        return (np.maximum(low, trace.values.min(0)) if self.log else low), high
+        if self.log:
+            low = np.maximum(low, trace.values.min(0))
+        return low, high
 
 
 def points(panels: Sequence[Panel]) -> Iterator[dict[str, float | str | int]]:
-    """The numbers of `panels`, one row a point of a trace's run: for a CSV file, or a
-    pandas.DataFrame.
-    """
+    """The numbers of `panels`, a row for each point of each run: for CSV or a pandas.DataFrame."""
     for panel in panels:
+        what = {"quantity": panel.y_title, "of": panel.title, "over": panel.x_title}
         for trace in panel.traces:
             for run, values in enumerate(trace.values, 1):
+                group = {"group": trace.label, "run": run}
                 for x, y in zip(trace.x.tolist(), values.tolist(), strict=True):
-                    what = {"quantity": panel.y_title, "of": panel.title, "over": panel.x_title}
-                    yield what | {"group": trace.label, "run": run, "x": x, "value": y}
+                    yield {**what, **group, "x": x, "value": y}

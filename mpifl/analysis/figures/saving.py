@@ -1,8 +1,8 @@
-"""Panels as files: pictures, a page to hover over, or the numbers, by the file's suffix."""
+"""Panels as files: a picture, a page, or the numbers, by the file's suffix."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ KINDS = (*FORMATS, "html", "csv")
 def save(
     path: Path, panels: Sequence[Panel], title: str = "", band: Band = "std", across: int = 3
 ) -> None:
-    """Write panels in the form of the path's suffix, of KINDS; pictures with `across` in a row.
+    """Write panels as the path's suffix says, one of KINDS; pictures have `across` panels in a row.
+
     Raises OSError.
     """
     kind = path.suffix.removeprefix(".")
@@ -31,23 +32,17 @@ def save(
         write(path, rendered(figure(panels, across, band), kind))
 
 
-def save_cosines(path: Path, groups: dict[str, Sequence[dict[str, np.ndarray]]]) -> None:
-    """Write the cosines between clients' updates, of what `drift` gives: each group's first run, at
-    its last round.
+def save_cosines(path: Path, groups: Mapping[str, Sequence[dict[str, np.ndarray]]]) -> None:
+    """Write a picture of the cosines between clients' updates, as `drift` returns them: of each
+    group's first run, at its last round.
     """
-    first = [runs[0] for runs in groups.values()]
-    there = [run["client"][-1] >= 0 for run in first]
-    ids = [run["client"][-1][known].tolist() for run, known in zip(first, there, strict=True)]
-    squares = [
-        run["cosine_whole"][-1][np.ix_(known, known)]
-        for run, known in zip(first, there, strict=True)
-    ]
-    labels = [
-        f"{label}\nround {run['round'][-1]}" for label, run in zip(groups, first, strict=True)
-    ]
-    write(
-        path,
-        rendered(
-            matrices(labels, ids, squares, "cosine of updates"), path.suffix.removeprefix(".")
-        ),
-    )
+    labels, ids, squares = [], [], []
+    for label, runs in groups.items():
+        run = runs[0]
+        clients = run["client"][-1]
+        present = clients >= 0
+        labels.append(f"{label}\nround {run['round'][-1]}")
+        ids.append(clients[present].tolist())
+        squares.append(run["cosine_whole"][-1][np.ix_(present, present)])
+    picture = matrices(labels, ids, squares, "cosine of updates")
+    write(path, rendered(picture, path.suffix.removeprefix(".")))

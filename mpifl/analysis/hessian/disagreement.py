@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ def compare_clients(
 
 
 def _finding(found: Disagreement, clients: Sequence[StoredModel], pairs: str) -> Finding:
-    arrays = {
+    arrays: dict[str, Any] = {
         "H_N": found.H_N.value,
         "H_N_error": found.H_N.error,
         "H_D": found.H_D.value,

@@ -19,17 +19,12 @@ import torch
 
 from mpifl import seeds
 from mpifl.analysis.hessian.disagreement import compare_clients
+from mpifl.analysis.hessian.model import MeasuredModel, Vectors
 from mpifl.analysis.hessian.protocols import Protocol, facts
-from mpifl.analysis.hessian.quantities import (
-    OF_CLIENTS,
-    QUANTITIES,
-    MeasuredModel,
-    Vectors,
-    products,
-)
+from mpifl.analysis.hessian.quantities import OF_CLIENTS, QUANTITIES, measured_model, products
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.analysis.models.stored import StoredModel
-from mpifl.curvature import Curvature, LostInNoise, Memory, Objective, memory
+from mpifl.curvature import LostInNoise, Memory, Objective, memory
 from mpifl.options import BadInput
 from mpifl.store import sha256
 from mpifl.store.measurements import Finding, Findings
@@ -106,7 +101,7 @@ class Measurement:
     def cost(self, tasks: Sequence[Task]) -> Cost:
         """How long the tasks will take, by a timed product, and the memory that they need."""
         model = self.model(tasks[0].model)
-        H = self.communicator.agree(lambda: self._operator(model))
+        H = self.communicator.agree(model.timed)
         H.watch = None
         probe = torch.ones(1, H.dimension, dtype=H.dtype, device=H.device)
         H(probe)
@@ -124,12 +119,11 @@ class Measurement:
 
     def measure(self, tasks: Sequence[Task], report: Report = silent) -> None:
         """Measure the tasks, and keep each finding at once. Raises BadInput where it cannot."""
-        model, stored = None, None
+        measured: tuple[StoredModel, MeasuredModel] | None = None
         for task in tasks:
-            if task.model is not stored:
-                stored = task.model
-                model = self.model(stored)
-            self._measure(task, model, report)
+            if measured is None or task.model is not measured[0]:
+                measured = task.model, self.model(task.model)
+            self._measure(task, measured[1], report)
 
     def _measure(self, task: Task, model: MeasuredModel, report: Report) -> None:
         compute = QUANTITIES[self.protocol.name][task.quantity]
@@ -171,12 +165,7 @@ class Measurement:
             return self.on_ranks.objective(stored, data)
 
         weights = self.on_ranks.vector(stored.weights)
-        return MeasuredModel(self.protocol, weights, seed, objective, self._count)
-
-    def _operator(self, model: MeasuredModel) -> Curvature:
-        if self.protocol.name == "exact":
-            return model.operator
-        return model.changing("timing")
+        return measured_model(self.protocol, weights, seed, objective, self._count)
 
     def _indices(self, model: StoredModel) -> np.ndarray:
         """The samples on which a model is measured."""

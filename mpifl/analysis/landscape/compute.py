@@ -5,7 +5,7 @@ The points of the grid are shared out over the ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from mpifl.analysis.models.stored import StoredModel
 from mpifl.curvature import Fixed, Objective
 from mpifl.options import BadInput
 
-Marks = dict[str, tuple[float, ...]]
+Marks = Mapping[str, tuple[float, ...]]
 """coordinates of models, by name"""
 
 
