@@ -1,7 +1,127 @@
-"""Finished runs read together: grouped over seeds, drawn as curves, put into tables, and their
-models looked at again.
+"""Analysis of finished runs: tables, curves, drift, features, curvature, landscapes.
 
-Nothing here trains or writes into a run, and numbers come back as numpy arrays. The commands are in
-`analysis/`, whose README shows a notebook's way. Only `reload_run` and `features` need torch, only
-`drawing` and `surfaces` matplotlib, only `page` plotly.
+Everything that the commands `mpifl table`, `curves`, `features`, `hessian` and `landscape` do can be
+had from Python, as numpy arrays. Nothing here trains, and nothing writes into a run's own files.
+
+    from mpifl.analysis import compare, group, open_runs
+    groups = group(open_runs(["runs/avg-1", "runs/avg-2", "runs/man-1", "runs/man-2"]))
+    compare(groups, target=0.9).rows
+
+The public names below are imported when they are first used: torch comes with `reload_run`,
+`features` and the Hessians, MPI with `RunOnRanks`, matplotlib and plotly with `figure` and `save`.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpifl.analysis.clients.drift import agreement, drift
+    from mpifl.analysis.clients.features import features, subset
+    from mpifl.analysis.figures.matplotlib_figures import figure
+    from mpifl.analysis.figures.panels import Panel, Trace
+    from mpifl.analysis.figures.saving import save
+    from mpifl.analysis.hessian.measurement import Measurement
+    from mpifl.analysis.hessian.metrics import GLOBAL, disagreements, metrics
+    from mpifl.analysis.hessian.protocols import Exact, FedAlign
+    from mpifl.analysis.landscape.compute import Landscape
+    from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
+    from mpifl.analysis.models.on_ranks import RunOnRanks
+    from mpifl.analysis.models.reload import ReloadedRun, reload_run
+    from mpifl.analysis.models.stored import StoredModel
+    from mpifl.analysis.runs.comparison import Comparison, compare
+    from mpifl.analysis.runs.curves import curve, curve_panels, series
+    from mpifl.analysis.runs.groups import Group, group, open_runs, options
+    from mpifl.analysis.runs.outcomes import outcome
+    from mpifl.analysis.runs.table_formats import latex, markdown, rows
+    from mpifl.store.measurements import Findings
+
+__all__ = [
+    "GLOBAL",
+    "Comparison",
+    "Exact",
+    "FedAlign",
+    "Findings",
+    "Group",
+    "Landscape",
+    "LandscapeOptions",
+    "LandscapePlan",
+    "Measurement",
+    "Panel",
+    "ReloadedRun",
+    "RunOnRanks",
+    "StoredModel",
+    "Trace",
+    "agreement",
+    "compare",
+    "curve",
+    "curve_panels",
+    "disagreements",
+    "drift",
+    "features",
+    "figure",
+    "group",
+    "latex",
+    "markdown",
+    "metrics",
+    "open_runs",
+    "options",
+    "outcome",
+    "reload_run",
+    "rows",
+    "save",
+    "series",
+    "subset",
+]
+
+_HOMES = {
+    "GLOBAL": "mpifl.analysis.hessian.metrics",
+    "Comparison": "mpifl.analysis.runs.comparison",
+    "Exact": "mpifl.analysis.hessian.protocols",
+    "FedAlign": "mpifl.analysis.hessian.protocols",
+    "Findings": "mpifl.store.measurements",
+    "Group": "mpifl.analysis.runs.groups",
+    "Landscape": "mpifl.analysis.landscape.compute",
+    "LandscapeOptions": "mpifl.analysis.landscape.plan",
+    "LandscapePlan": "mpifl.analysis.landscape.plan",
+    "Measurement": "mpifl.analysis.hessian.measurement",
+    "Panel": "mpifl.analysis.figures.panels",
+    "ReloadedRun": "mpifl.analysis.models.reload",
+    "RunOnRanks": "mpifl.analysis.models.on_ranks",
+    "StoredModel": "mpifl.analysis.models.stored",
+    "Trace": "mpifl.analysis.figures.panels",
+    "agreement": "mpifl.analysis.clients.drift",
+    "compare": "mpifl.analysis.runs.comparison",
+    "curve": "mpifl.analysis.runs.curves",
+    "curve_panels": "mpifl.analysis.runs.curves",
+    "disagreements": "mpifl.analysis.hessian.metrics",
+    "drift": "mpifl.analysis.clients.drift",
+    "features": "mpifl.analysis.clients.features",
+    "figure": "mpifl.analysis.figures.matplotlib_figures",
+    "group": "mpifl.analysis.runs.groups",
+    "latex": "mpifl.analysis.runs.table_formats",
+    "markdown": "mpifl.analysis.runs.table_formats",
+    "metrics": "mpifl.analysis.hessian.metrics",
+    "open_runs": "mpifl.analysis.runs.groups",
+    "options": "mpifl.analysis.runs.groups",
+    "outcome": "mpifl.analysis.runs.outcomes",
+    "reload_run": "mpifl.analysis.models.reload",
+    "rows": "mpifl.analysis.runs.table_formats",
+    "save": "mpifl.analysis.figures.saving",
+    "series": "mpifl.analysis.runs.curves",
+    "subset": "mpifl.analysis.clients.features",
+}
+"""where each public name is defined: imported when it is first asked for"""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mpifl.analysis' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -13,7 +13,7 @@ from analysis.small import make
 from mpifl.analysis.landscape.compute import Landscape, coordinates_along
 from mpifl.analysis.landscape.directions import Direction, client_plane, direction_to, normalised
 from mpifl.analysis.landscape.figures import figure, page
-from mpifl.analysis.landscape.plan import LandscapeOptions, Plan
+from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.curvature import Fixed
 from mpifl.options import BadInput
@@ -37,7 +37,7 @@ def on_ranks(run) -> RunOnRanks:
 
 
 def explored(on_ranks: RunOnRanks, **wanted):
-    plan = Plan(on_ranks, LandscapeOptions(samples=0, points=5, side=3, **wanted))
+    plan = LandscapePlan(on_ranks, LandscapeOptions(samples=0, points=5, side=3, **wanted))
     return plan, plan.compute()
 
 
@@ -179,7 +179,7 @@ def test_ways_lead_to_runs_on_the_same_data_with_stored_weights_alone(folder, co
 
 def test_two_runs_of_one_name_are_two_ways(run, on_ranks, tmp_path):
     shutil.copytree(run.path, tmp_path / "deep" / "run")
-    plan = Plan(
+    plan = LandscapePlan(
         on_ranks,
         LandscapeOptions(
             along=[], to=[str(run.path), str(tmp_path / "deep" / "run")], side=3, points=3

@@ -90,6 +90,6 @@ def points(panels: Sequence[Panel]) -> Iterator[dict[str, float | str | int]]:
         what = {"quantity": panel.y_title, "of": panel.title, "over": panel.x_title}
         for trace in panel.traces:
             for run, values in enumerate(trace.values, 1):
-                group = {"group": trace.label, "run": run}
+                group: dict[str, float | str | int] = {"group": trace.label, "run": run}
                 for x, y in zip(trace.x.tolist(), values.tolist(), strict=True):
                     yield {**what, **group, "x": x, "value": y}

@@ -1,11 +1,8 @@
-"""What is known of a run's curvature, in a few numbers a model and a round: for tables, notebooks
-and the terminal.
-"""
+"""The findings about a run's curvature in a few numbers: one row for each model and each round."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from mpifl.store.measurements import Finding, Findings
@@ -15,7 +12,7 @@ GLOBAL = -1
 
 
 class Metrics(NamedTuple):
-    """Of one stored model; NaN for what is not known. Errors are standard errors."""
+    """One stored model; NaN for what was not measured. Errors are standard errors."""
 
     round: int
     client: int
@@ -24,7 +21,7 @@ class Metrics(NamedTuple):
     accuracy: float
     lambda_max: float
     lambda_max_error: float
-    """of protocol exact the likely error; of fedalign the residual"""
+    """protocol exact: the likely error; fedalign: the residual"""
     lambda_min: float
     H_T: float
     """trace"""
@@ -34,7 +31,7 @@ class Metrics(NamedTuple):
 
 
 class Disagreements(NamedTuple):
-    """Of one round's clients."""
+    """The clients of one round."""
 
     round: int
     H_N: float
@@ -44,56 +41,73 @@ class Disagreements(NamedTuple):
 
 
 def metrics(findings: Findings, measurement: str = "exact") -> list[Metrics]:
-    """A row for each model that was looked at, by round, the global model first."""
+    """A row for each model that was measured, by round, the global model first."""
     models: dict[tuple[int, int], dict[str, Finding]] = {}
     for path, finding in findings.under(measurement).items():
-        round, model, quantity = path.split("/")
+        round, model, quantity = _parts(path)
         if model != "clients":
             client = GLOBAL if model == "global" else int(model.removeprefix("client_"))
-            models.setdefault((int(round.removeprefix("round_")), client), {})[quantity] = finding
-    return [Metrics(*at, *_numbers(models[at])) for at in sorted(models)]
+            models.setdefault((round, client), {})[quantity] = finding
+    return [_metrics(round, client, models[round, client]) for round, client in sorted(models)]
 
 
 def disagreements(findings: Findings, measurement: str = "exact") -> list[Disagreements]:
     """A row for each round whose clients were compared."""
     rows = []
     for path, finding in sorted(findings.under(measurement).items()):
-        round, model, _ = path.split("/")
+        round, model, _ = _parts(path)
         if model == "clients":
-            values = (float(finding[name]) for name in Disagreements._fields[1:])
-            rows.append(Disagreements(int(round.removeprefix("round_")), *values))
+            values = [float(finding[name]) for name in Disagreements._fields[1:]]
+            rows.append(Disagreements(round, *values))
     return rows
 
 
 def scalars(findings: Findings, measurement: str = "exact") -> dict[str, float]:
-    """lambda_max and H_T of the last global model looked at, H_N and H_D of the last clients; only
-    what is known.
+    """lambda_max and H_T of the last global model measured, H_N and H_D of the last clients; only
+    those that are known.
     """
+    found: dict[str, float] = {}
     models = [row for row in metrics(findings, measurement) if row.client == GLOBAL]
+    if models:
+        found.update(lambda_max=models[-1].lambda_max, H_T=models[-1].H_T)
     rounds = disagreements(findings, measurement)
-    found = {name: getattr(models[-1], name) for name in ("lambda_max", "H_T")} if models else {}
-    found |= {name: getattr(rounds[-1], name) for name in ("H_N", "H_D")} if rounds else {}
+    if rounds:
+        found.update(H_N=rounds[-1].H_N, H_D=rounds[-1].H_D)
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def _numbers(of: dict[str, Finding]) -> Iterator[float]:
-    trace = "diagonal" if "diagonal" in of else "trace"
-    of_lambda = (
-        "errors" if "eigenvalues" in of and "errors" in of["eigenvalues"].arrays else "residuals"
+def _parts(path: str) -> tuple[int, str, str]:
+    """Round, model and quantity of a finding's path.
+
+    >>> _parts("round_000010/client_000003/diagonal")
+    (10, 'client_000003', 'diagonal')
+    """
+    round, model, quantity = path.split("/")
+    return int(round.removeprefix("round_")), model, quantity
+
+
+def _metrics(round: int, client: int, found: dict[str, Finding]) -> Metrics:
+    trace = "diagonal" if "diagonal" in found else "trace"
+    lambda_max_error = _number(found, "eigenvalues", "errors")
+    if math.isnan(lambda_max_error):
+        lambda_max_error = _number(found, "eigenvalues", "residuals")
+    return Metrics(
+        round=round,
+        client=client,
+        loss=_number(found, "objective", "loss"),
+        accuracy=_number(found, "objective", "accuracy"),
+        lambda_max=_number(found, "eigenvalues", "values"),
+        lambda_max_error=lambda_max_error,
+        lambda_min=_number(found, "eigenvalues", "smallest"),
+        H_T=_number(found, trace, "trace"),
+        H_T_error=_number(found, trace, "trace_error"),
+        diagonal_norm=_number(found, "diagonal", "norm"),
+        sharpness=_number(found, "sharpness", "value"),
     )
-    yield _number(of, "objective", "loss")
-    yield _number(of, "objective", "accuracy")
-    yield _number(of, "eigenvalues", "values")
-    yield _number(of, "eigenvalues", of_lambda)
-    yield _number(of, "eigenvalues", "smallest")
-    yield _number(of, trace, "trace")
-    yield _number(of, trace, "trace_error")
-    yield _number(of, "diagonal", "norm")
-    yield _number(of, "sharpness", "value")
 
 
-def _number(of: dict[str, Finding], quantity: str, name: str) -> float:
-    """The first of an array; NaN where it is not known."""
-    if quantity not in of or name not in of[quantity].arrays:
+def _number(found: dict[str, Finding], quantity: str, name: str) -> float:
+    """The first number of an array; NaN where it was not measured."""
+    if quantity not in found or name not in found[quantity].arrays:
         return math.nan
-    return float(of[quantity][name].reshape(-1)[0])
+    return float(found[quantity][name].reshape(-1)[0])

@@ -1,10 +1,15 @@
-"""How curvature is measured: by definition, or as FedAlign's released code does it, so that numbers
-can be compared.
+"""How curvature is measured: by definition (exact), or as FedAlign's released code does it
+(fedalign), to compare with its numbers.
 
-exact: fixed samples in evaluation mode without augmentation; the element-wise diagonal; pairs of
-different clients. fedalign: each product sees other batches, augmented as in training; power
-iteration and Hutchinson with stopping rules that look at the last change; "diagonals" of one number
-a tensor; pairs of a client with itself as well.
+| | exact | fedalign |
+|---|---|---|
+| samples | fixed, without augmentation | other batches for each product, augmented |
+| eigenvalues | Lanczos, with residuals | power iteration, stopped by its last change |
+| trace | deflated probes, with standard errors | Hutchinson, stopped by its last change |
+| a diagonal | each element | one trace a tensor |
+| pairs of clients | different ones | also a client with itself |
+
+Both look at the model in evaluation mode.
 """
 
 from __future__ import annotations
@@ -33,53 +38,55 @@ class Exact:
     """how many, a class-stratified choice; 0: all"""
     split: Literal["train", "test"] = "train"
     data: Literal["own", "global"] = "own"
-    """whose training samples a client's model is measured on; the global model is always measured
-    on all clients'
-    """
+    """samples for a client's model: its own, or all clients'; the global model always sees all"""
     batch: Count = 100
-    """samples a batch: memory grows with it, results do not depend on it"""
+    """samples a batch: more take more memory; results do not depend on it"""
     top: Count = 10
     """how many of the largest eigenvalues"""
     tolerance: Positive = 0.03
-    """of eigenvalues: their residuals, relative"""
+    """relative residual of the eigenvalues"""
     trace_tolerance: Positive = 0.05
-    """of the trace and of the diagonal's norm: two standard errors, relative"""
+    """relative: two standard errors of the trace and of the diagonal's norm"""
     probes: Count = 100
     """at most, for the trace and the diagonal"""
     starts: Count = 6
-    """at most, of the spectral density"""
+    """of the spectral density, at most"""
     density_tolerance: Positive = 0.05
-    """of the spectral density: the area under its standard error"""
+    """area under the standard error of the spectral density"""
     steps: Count = 40
-    """of each start"""
+    """products of each start"""
     rho: Positive = 0.05
     """radius of the sharpness"""
 
     def chosen(
         self, labels: np.ndarray, own: np.ndarray | None, where: tuple[int, ...]
     ) -> np.ndarray:
-        """Indices of the samples that are looked at, ascending: of all `labels`, or of a client's
-        `own` indices.
+        """Indices of the samples to measure on, ascending: of all `labels` [n], or for a client's model
+        of its `own` indices.
+
+        `where` makes the choice differ between clients that have different samples.
         """
-        pool = np.arange(len(labels)) if own is None or self.data == "global" else np.sort(own)
+        if own is None or self.data == "global":
+            pool = np.arange(len(labels))
+        else:
+            pool = np.sort(own)
         if not self.samples or self.samples >= len(pool):
             return pool
-        # The same samples for all who share a pool, so that they differ in their weights alone.
-        random = generator(
-            self.seed, "curvature samples", *(where if len(pool) < len(labels) else ())
-        )
+        # Models with the same pool see the same samples: they differ only in their weights.
+        stream = where if len(pool) < len(labels) else ()
+        random = generator(self.seed, "curvature samples", *stream)
         return pool[stratified(labels[pool], self.samples, random)]
 
     def source(
         self, samples: Samples, indices: np.ndarray, share: int, shares: int, **unused: Any
     ) -> Fixed:
-        """The data of this share."""
+        """Share number `share` of the samples."""
         return Fixed(samples, indices, self.batch, share, shares)
 
 
 @options
 class FedAlign:
-    """What the released code of FedAlign (Mendieta et al. 2022) computes."""
+    """As the released code of FedAlign (Mendieta et al. 2022)."""
 
     name: ClassVar[str] = "fedalign"
     split: ClassVar[str] = "train"
@@ -88,16 +95,16 @@ class FedAlign:
     seed: NonNegativeInt = 0
     batch: Count = 64
     batches: Count = 10
-    """drawn anew for each product, from all training samples"""
+    """drawn for each product, from all training samples"""
     tolerance: Fraction = 1e-3
-    """of the change that stops"""
+    """relative change at which it stops"""
     most: Count = 100
-    """products for the eigenvalue, and for the trace"""
+    """products at most, for the eigenvalue and for the trace each"""
 
     def chosen(
         self, labels: np.ndarray, own: np.ndarray | None, where: tuple[int, ...]
     ) -> np.ndarray:
-        """All samples: each product draws its own of them."""
+        """All samples: each product draws its own batches from them."""
         return np.arange(len(labels))
 
     def source(
@@ -109,9 +116,18 @@ class FedAlign:
         augmentation: Augmentation,
         purpose: str,
     ) -> Fresh:
-        """The data of this share: its passes are drawn from the stream `purpose`."""
-        given = self.batch, self.batches, augmentation, self.seed, f"curvature batches, {purpose}"
-        return Fresh(samples, indices, *given, share, shares)
+        """Share number `share` of the batches, which are drawn from the random stream `purpose`."""
+        return Fresh(
+            samples,
+            indices,
+            self.batch,
+            self.batches,
+            augmentation,
+            self.seed,
+            f"curvature batches, {purpose}",
+            share,
+            shares,
+        )
 
 
 Protocol = Exact | FedAlign
@@ -119,7 +135,7 @@ PROTOCOLS: dict[str, type[Protocol]] = {"exact": Exact, "fedalign": FedAlign}
 
 
 def facts(protocol: Protocol, data_checksum: str) -> dict[str, Any]:
-    """What a measurement's attributes say of it."""
+    """The attributes of a measurement."""
     about = {
         "protocol": protocol.name,
         "split": protocol.split,

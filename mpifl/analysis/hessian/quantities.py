@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from mpifl.analysis.hessian import exact, fedalign
 from mpifl.analysis.hessian.exact import ExactModel
 from mpifl.analysis.hessian.fedalign import FedAlignModel
 from mpifl.analysis.hessian.model import Found, MeasuredModel
 from mpifl.analysis.hessian.protocols import FedAlign, Protocol
-from mpifl.curvature import layers
+from mpifl.curvature import Objective, layers
 from mpifl.net import Entry
 
 QUANTITIES: dict[str, Mapping[str, Callable[[Any], Found]]] = {
@@ -23,11 +25,17 @@ OF_CLIENTS = ("objective", "eigenvalues", "diagonal", "trace")
 """what is measured of clients' models by default"""
 
 
-def measured_model(protocol: Protocol, *of_model: Any) -> MeasuredModel:
-    """The model as its protocol measures it; `of_model` are MeasuredModel's fields."""
+def measured_model(
+    protocol: Protocol,
+    w: Tensor,
+    seed: int,
+    objective: Callable[[str], Objective],
+    on_products: Callable[[int], None],
+) -> MeasuredModel:
+    """The model as the protocol measures it."""
     if isinstance(protocol, FedAlign):
-        return FedAlignModel(*of_model, protocol)
-    return ExactModel(*of_model, protocol)
+        return FedAlignModel(w, seed, objective, on_products, protocol)
+    return ExactModel(w, seed, objective, on_products, protocol)
 
 
 def products(protocol: Protocol, quantity: str, layout: Sequence[Entry]) -> float:

@@ -55,7 +55,7 @@ class LandscapeOptions:
     seed: int = 0
 
 
-class Plan:
+class LandscapePlan:
     """The landscapes of one run. All ranks of the run's communicator make one and call its methods.
 
     `panels` holds the grids; those in one list share a panel of the figure. Raises BadInput, on all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mpifl.analysis.figures import check_installed
-from mpifl.analysis.landscape.plan import LandscapeOptions, Plan
+from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner.exit_codes import DONE, on_all_ranks
@@ -30,7 +30,9 @@ def _draw(
 ) -> int:
     communicator.agree(check_installed)
     run = communicator.agree(lambda: Run.open(path))
-    plan = Plan(RunOnRanks(run, communicator, path=data_path, unfinished=unfinished), options)
+    plan = LandscapePlan(
+        RunOnRanks(run, communicator, path=data_path, unfinished=unfinished), options
+    )
     title = f"{path}: {plan.model.label}"
     seconds = plan.seconds()
     if communicator.is_server:

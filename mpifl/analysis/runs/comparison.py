@@ -1,5 +1,5 @@
-"""A table of methods: what each came to, over its seeds, beside the number that its config quotes
-from a paper.
+"""A table of methods: each one's numbers over its seeds, beside those that its config quotes from a
+paper.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ from mpifl.store import Run
 from mpifl.store.measurements import Findings
 
 CURVATURE = ("lambda_max", "H_T", "H_N", "H_D")
-"""top eigenvalue and trace of the Hessian; difference of norm and cosine of the clients' diagonals
+"""largest eigenvalue and trace of the Hessian; difference of norms and cosine of the clients'
+diagonals
 """
 
 
 class Published(NamedTuple):
-    """A number that a paper gives."""
+    """A number from a paper."""
 
     value: float
     std: float
-    """NaN where it gives none"""
+    """NaN where the paper has none"""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One quantity: a column of the table, or three where papers have it too."""
+    """A quantity: one column of the table, or three where a paper has it too."""
 
     key: str
     title: str
     latex: str
     factor: float = 1.0
-    """from the quantity's own unit to the table's, which `[published]` has too"""
+    """from the quantity's unit to the table's, which is that of `[published]`"""
     decimals: int | None = None
     """None: four significant digits"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One group: all values in the table's units."""
+    """A group; its values are in the table's units."""
 
     label: str
     runs: int
@@ -57,12 +58,10 @@ class Row:
     """rounds of the group's longest run"""
 
     def difference(self, key: str) -> float:
-        """Ours minus the published; NaN without either."""
-        return (
-            self.figures[key].mean - self.published[key].value
-            if key in self.published
-            else math.nan
-        )
+        """Ours minus the published number; NaN where one is missing."""
+        if key not in self.published:
+            return math.nan
+        return self.figures[key].mean - self.published[key].value
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Comparison:
     columns: Sequence[Column]
     rows: Sequence[Row]
     notes: Sequence[str]
-    """what a reader must know to read it"""
+    """what a reader must know to understand it"""
 
     def has_published(self, key: str) -> bool:
         """Whether any row has a published number of this column."""
@@ -87,11 +86,15 @@ def compare(
     against: str = "final_accuracy",
     measurement: str = "exact",
 ) -> Comparison:
-    """The groups' figures: final accuracy as the mean of the `last` evaluations; REACHED for a
-    `target` (0..1); CURVATURE of runs that have that `measurement` of it.
+    """The table of the groups.
 
-    `table` is which of a paper's tables `[published]` is read for, "" its main one, `against` the
-    accuracy that is held against it. Columns that no group has are left out. Raises BadInput.
+    - `target`: an accuracy (0..1), for the columns REACHED;
+    - `last`: how many evaluations the final accuracy averages;
+    - `table`: which of a paper's tables to read from `[published]`; "" is its main one;
+    - `against`: the accuracy that is compared with the published one;
+    - `measurement`: which measurement of CURVATURE to read.
+
+    Columns that no group has are left out. Raises BadInput.
     """
     if target is not None and not 0 < target <= 1:
         raise BadInput(f"target: expected an accuracy above 0 and up to 1; got {target}")
@@ -100,17 +103,18 @@ def compare(
         return outcome(run, target, last) | metrics.scalars(Findings.open(run), measurement)
 
     summed = [summaries(group, figures) for group in groups]
-    columns = [
-        column for column in _columns(target, summed) if any(column.key in row for row in summed)
-    ]
-    rows = [
-        _row(group, of, columns, table, target, against)
-        for group, of in zip(groups, summed, strict=True)
-    ]
+    present: set[str] = set()
+    for summaries_of_group in summed:
+        present.update(summaries_of_group)
+    columns = [column for column in _columns(target, summed) if column.key in present]
+    rows = []
+    for group, summaries_of_group in zip(groups, summed, strict=True):
+        theirs = published(group.options, table, target, against)
+        rows.append(_row(group, summaries_of_group, columns, theirs))
     notes = [*_notes(groups, last, target), *_sources(groups, table, rows)]
-    if any(key in row.figures for row in rows for key in CURVATURE):
+    if present & set(CURVATURE):
         notes.append(
-            f"curvature: measurement {measurement!r} of `mpifl hessian`, of the last models measured"
+            f"curvature: measurement {measurement!r} of `mpifl hessian`, at the last models measured"
         )
     return Comparison(columns, rows, notes)
 
@@ -133,34 +137,32 @@ def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> I
 
 def _row(
     group: Group,
-    of: Mapping[str, Summary],
+    summed: Mapping[str, Summary],
     columns: Sequence[Column],
-    table: str,
-    target: float | None,
-    against: str,
+    theirs: Mapping[str, Published],
 ) -> Row:
-    figures = {
-        column.key: of[column.key]._replace(
-            mean=of[column.key].mean * column.factor, std=of[column.key].std * column.factor
-        )
-        for column in columns
-        if column.key in of
-    }
-    seeds = tuple(run.seed for run in group.runs)
-    longest = max(int(run.rounds["round"][-1]) for run in group.runs)
-    theirs = {
-        key: value
-        for key, value in published(group.options, table, target, against).items()
-        if key in figures
-    }
-    return Row(group.label, len(group), seeds, figures, theirs, longest)
+    figures = {}
+    for column in columns:
+        if column.key in summed:
+            ours = summed[column.key]
+            mean, std = ours.mean * column.factor, ours.std * column.factor
+            figures[column.key] = ours._replace(mean=mean, std=std)
+    return Row(
+        group.label,
+        len(group),
+        tuple(run.seed for run in group.runs),
+        figures,
+        {key: number for key, number in theirs.items() if key in figures},
+        max(int(run.rounds["round"][-1]) for run in group.runs),
+    )
 
 
 def published(
     options: Options, table: str = "", target: float | None = None, against: str = "final_accuracy"
 ) -> dict[str, Published]:
-    """What `[published]` of a config says, by the name of our figure. `table`: of which table, ""
-    the main one.
+    """The numbers in a config's `[published]`, by the name of our quantity.
+
+    `table`: of which table of the paper; "" is the main one.
     """
     where = "published."
     if table and options.get("published.table") != table:
@@ -169,15 +171,12 @@ def published(
     if target is not None:
         stated = f"rounds_to_{100 * target:g}pct"
         names["rounds_to_target"] = stated if where + stated in options else "rounds_to_target"
-    found = {
-        key: (options.get(where + name), options.get(f"{where}{name}_std"))
-        for key, name in names.items()
-    }
-    return {
-        key: Published(float(value), math.nan if std is None else float(std))
-        for key, (value, std) in found.items()
-        if isinstance(value, int | float)
-    }
+    found = {}
+    for key, name in names.items():
+        value, std = options.get(where + name), options.get(f"{where}{name}_std")
+        if isinstance(value, int | float):
+            found[key] = Published(float(value), math.nan if std is None else float(std))
+    return found
 
 
 def with_published_accuracy(panel: Panel, groups: Sequence[Group]) -> Panel:
@@ -197,7 +196,10 @@ def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator
     if last > 1:
         yield f"final: the mean of the last {last} evaluations"
     if target is not None:
-        yield "to a target: at the first evaluation that reaches it; (2 of 3): mean of those runs that do; >: none did"
+        yield (
+            "to a target: at the first evaluation that reaches it; "
+            "(2 of 3): mean of those runs that do; >: none did"
+        )
     for group in groups:
         for run in group.runs:
             if run.status != "complete":
@@ -206,18 +208,12 @@ def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator
 
 
 def _sources(groups: Sequence[Group], table: str, rows: Sequence[Row]) -> Iterator[str]:
-    sources = dict.fromkeys(
-        ", ".join(
-            filter(
-                None,
-                (
-                    group.options.get("published.paper"),
-                    table or group.options.get("published.table"),
-                ),
-            )
-        )
-        for group, row in zip(groups, rows, strict=True)
-        if row.published
-    )
+    """A note that names the papers and tables of the published numbers."""
+    sources: dict[str, None] = {}
+    for group, row in zip(groups, rows, strict=True):
+        if row.published:
+            paper = group.options.get("published.paper")
+            where = table or group.options.get("published.table")
+            sources[", ".join(part for part in (paper, where) if part)] = None
     if sources:
-        yield f"published: {'; '.join(filter(None, sources))}"
+        yield f"published: {'; '.join(source for source in sources if source)}"

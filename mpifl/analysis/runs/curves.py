@@ -1,6 +1,4 @@
-"""A run's figures as curves over rounds, bytes or seconds; of a group of runs, their mean and
-spread over seeds.
-"""
+"""Quantities of a run by round, and curves of a group over rounds, bytes or seconds."""
 
 from __future__ import annotations
 
@@ -14,13 +12,12 @@ from mpifl.options import BadInput, suggestion
 from mpifl.store import Run
 
 SHORT = {"accuracy": "test_accuracy", "loss": "test_loss"}
-"""names of columns of /rounds that are asked for most"""
+"""short names of columns of /rounds"""
 
 MADE = ("bytes", "seconds", "training_loss", "training_accuracy")
-"""what is made of columns: bytes up and down and seconds since the start; means over the round's
-clients, weighted
+"""computed from columns: bytes up and down, and seconds, since the start; weighted means over the
+round's clients
 """
-
 
 TITLES = {
     "accuracy": "test accuracy",
@@ -28,7 +25,7 @@ TITLES = {
     "bytes": "sent up and down",
     "seconds": "time",
 }
-"""of quantities; others are called as they are"""
+"""on axes; other quantities keep their names"""
 
 UNITS = {
     "bytes": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes")),
@@ -37,29 +34,26 @@ UNITS = {
 
 
 def series(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rounds [n] and values [n] of `quantity` where it is known: a column of /rounds, of SHORT or
-    of MADE.
+    """Rounds [n] and values [n] of `quantity` where it is known.
 
-    Raises BadInput where the run has none.
+    It is a column of /rounds, or a name in SHORT or MADE. Raises BadInput where the run has no
+    values.
     """
     values = _column(run, quantity)
     known = np.isfinite(values)
     if not known.any():
-        why = "; it has no evaluation yet" if quantity.removeprefix("test_") in SHORT else ""
-        raise BadInput(
-            f"{run.path}: expected values of {quantity}; got none in {len(values)} rounds{why}"
-        )
+        is_evaluated = quantity.removeprefix("test_") in SHORT
+        why = "; it has no evaluation yet" if is_evaluated else ""
+        got = f"none in {len(values)} rounds{why}"
+        raise BadInput(f"{run.path}: expected values of {quantity}; got {got}")
     return run.rounds["round"][known], values[known]
 
 
 def quantities(run: Run) -> list[str]:
-    """All that `series` can be asked for of this run."""
-    numbers = [
-        name
-        for name, column in run.rounds.items()
-        if column.dtype.kind in "fi" and name not in MADE
-    ]
-    return [*SHORT, *MADE, *numbers]
+    """The quantities of a run that `series` knows."""
+    columns = run.rounds.items()
+    numbers = [name for name, column in columns if column.dtype.kind in "fi"]
+    return [*SHORT, *MADE, *(name for name in numbers if name not in MADE)]
 
 
 def _column(run: Run, quantity: str) -> np.ndarray:
@@ -85,9 +79,8 @@ def _known(run: Run, name: str) -> np.ndarray:
 def _over_clients(run: Run, name: str) -> np.ndarray:
     """The mean over each round's clients, weighted as their replies were."""
     if not {name, "weight"} <= set(run.clients):
-        raise BadInput(
-            f"{run.path}: expected /clients/{name} and /clients/weight; got {', '.join(run.clients)}"
-        )
+        expected = f"/clients/{name} and /clients/weight"
+        raise BadInput(f"{run.path}: expected {expected}; got {', '.join(run.clients)}")
     weight = np.nan_to_num(run.clients["weight"].astype("f8"))
     took_part = weight > 0
     value = np.where(took_part, run.clients[name], 0).astype("f8")
@@ -95,26 +88,33 @@ def _over_clients(run: Run, name: str) -> np.ndarray:
 
 
 def curve(group: Group, quantity: str, over: str = "round") -> Trace:
-    """`quantity` of the runs of a group at the rounds that they share, along the mean of `over`.
-    Raises BadInput.
+    """`quantity` of a group's runs at the rounds that all of them have, over the mean of `over`.
+
+    Raises BadInput where a run has no values, or the runs share no rounds.
     """
-    found = [
-        dict(zip(*map(np.ndarray.tolist, series(run, quantity)), strict=True)) for run in group.runs
-    ]
-    rounds = sorted(set.intersection(*map(set, found)))
+    found = [_by_round(run, quantity) for run in group.runs]
+    shared = set(found[0])
+    for values in found[1:]:
+        shared &= set(values)
+    rounds = sorted(shared)
     if not rounds:
-        raise BadInput(
-            f"{group.label}: expected rounds at which all runs have {quantity}; got none"
-        )
+        expected = f"rounds at which all runs have {quantity}"
+        raise BadInput(f"{group.label}: expected {expected}; got none")
     x = np.mean([_at(run, over, rounds) for run in group.runs], 0)
-    return Trace(group.label, x, np.array([[of[round] for round in rounds] for of in found]))
+    y = np.array([[values[round] for round in rounds] for values in found])
+    return Trace(group.label, x, y)
+
+
+def _by_round(run: Run, quantity: str) -> dict[int, float]:
+    rounds, values = series(run, quantity)
+    return dict(zip(rounds.tolist(), values.tolist(), strict=True))
 
 
 def _at(run: Run, over: str, rounds: Sequence[int]) -> np.ndarray:
-    """The values [R] at `rounds` of what a curve is drawn over."""
+    """The values [R] of `over` at `rounds`; NaN where they are not known."""
     if over == "round":
         return np.array(rounds, "f8")
-    known = dict(zip(*map(np.ndarray.tolist, series(run, over)), strict=True))
+    known = _by_round(run, over)
     return np.array([known.get(round, np.nan) for round in rounds])
 
 
@@ -124,16 +124,23 @@ def curve_panels(
     over: Sequence[str] = ("round",),
     log: Sequence[str] = (),
 ) -> list[Panel]:
-    """A panel for each quantity over each of `over`, in units that suit; `log`: quantities on a
-    logarithmic axis.
+    """A panel for each quantity over each of `over`, in suitable units; a trace for each group.
+
+    `log`: the quantities on a logarithmic axis. Raises BadInput as `curve`.
     """
-    return [_panel(groups, quantity, x, quantity in log) for quantity in quantities for x in over]
+    panels = []
+    for quantity in quantities:
+        for x in over:
+            panels.append(_panel(groups, quantity, x, quantity in log))
+    return panels
 
 
 def _panel(groups: Sequence[Group], quantity: str, over: str, log: bool) -> Panel:
     traces = [curve(group, quantity, over) for group in groups]
-    x_factor, x_unit = unit(over, max(float(np.nanmax(trace.x, initial=0)) for trace in traces))
-    y_factor, y_unit = unit(quantity, max(float(trace.values.max()) for trace in traces))
+    largest_x = max(float(np.nanmax(trace.x, initial=0)) for trace in traces)
+    largest_y = max(float(trace.values.max()) for trace in traces)
+    x_factor, x_unit = unit(over, largest_x)
+    y_factor, y_unit = unit(quantity, largest_y)
     return Panel(
         title(over, x_unit),
         title(quantity, y_unit),
@@ -146,7 +153,7 @@ def _panel(groups: Sequence[Group], quantity: str, over: str, log: bool) -> Pane
 
 
 def title(quantity: str, unit: str = "") -> str:
-    """What an axis is called."""
+    """The title of an axis."""
     words = TITLES.get(quantity, quantity.replace("_", " "))
     return f"{words}, {unit}" if unit else words
 

@@ -1,6 +1,4 @@
-"""Several runs read together: checked to share their data, and put together where only their seeds
-differ.
-"""
+"""Runs opened together, and grouped where they differ only in their seeds."""
 
 from __future__ import annotations
 
@@ -25,15 +23,17 @@ _NO_METHOD = (
     "data.path",
     "data.name",
 )
-"""options that change what is written, when and where, but not how a model is trained"""
+"""options that change what is written, when and where, but not how a model is trained: they do not
+tell groups apart
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs of one method: they differ in their seeds."""
+    """Runs of one method, which differ in their seeds."""
 
     label: str
-    """what sets it apart from the other groups"""
+    """what sets it apart from the other groups, in a few words"""
     runs: list[Run]
 
     def __len__(self) -> int:
@@ -41,60 +41,58 @@ class Group:
 
     @property
     def options(self) -> Options:
-        """The first run's, which are all runs' but for the seed."""
+        """The first run's options, which all runs share except for the seed."""
         return options(self.runs[0])
 
 
 def open_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """The runs at `paths` (folders, results.h5 or packed files).
+    """The runs at `paths`: folders, results.h5 or packed files.
 
     Raises BadInput for none, for one that cannot be read, for the same run twice, and for runs on
     different data.
     """
     runs = [Run.open(path) for path in paths]
     if not runs:
-        raise BadInput(
-            "runs: expected at least one run's folder, results.h5 or packed file; got none"
-        )
+        expected = "at least one run's folder, results.h5 or packed file"
+        raise BadInput(f"runs: expected {expected}; got none")
     seen: dict[str, Run] = {}
     for run in runs:
         if run.run_id in seen:
-            raise BadInput(
-                f"runs: expected each run once; got run {run.run_id} as {seen[run.run_id].path}, {run.path}"
-            )
+            both = f"{seen[run.run_id].path}, {run.path}"
+            raise BadInput(f"runs: expected each run once; got run {run.run_id} as {both}")
         seen[run.run_id] = run
         if data_of(run) != data_of(runs[0]):
-            both = " and ".join(
-                f"{r.provenance.get('data_source', 'unknown data')} ({r.path})"
-                for r in (runs[0], run)
-            )
-            raise BadInput(
-                f"runs: expected runs on the same data; got {both}; look at them one data set at a time"
-            )
+            both = f"{_describe_data(runs[0])} and {_describe_data(run)}"
+            todo = "look at them one data set at a time"
+            raise BadInput(f"runs: expected runs on the same data; got {both}; {todo}")
     return runs
 
 
+def _describe_data(run: Run) -> str:
+    return f"{run.provenance.get('data_source', 'unknown data')} ({run.path})"
+
+
 def data_of(run: Run) -> object:
-    """What identifies the data of a run: the checksum; where a limit draws samples by the seed,
-    what they are from.
+    """What identifies the data of a run: equal for runs on the same data.
+
+    It is the checksum. Where a limit draws samples by the seed, it is the whole data set's name
+    and the limits.
     """
-    of, source = options(run), str(run.provenance.get("data_source", ""))
-    limits = of.get("data.train_limit", 0), of.get("data.test_limit", 0)
-    return (
-        (source.split("; limited to")[0], limits)
-        if any(limits)
-        else run.provenance.get("data_checksum", "")
-    )
+    known = options(run)
+    limits = known.get("data.train_limit", 0), known.get("data.test_limit", 0)
+    if any(limits):
+        source = str(run.provenance.get("data_source", ""))
+        return source.split("; limited to")[0], limits
+    return run.provenance.get("data_checksum", "")
 
 
 def options(run: Run) -> Options:
-    """The options of a run, one dotted key each, as its config has them. Raises BadInput."""
+    """The options in the run's config, by dotted key. Raises BadInput."""
     try:
         return dict(_flattened("", tomllib.loads(run.config)))
     except tomllib.TOMLDecodeError as problem:
-        raise BadInput(
-            f"{run.path}: expected a run with a config in TOML; got: {problem}"
-        ) from None
+        expected = "a run with a config in TOML"
+        raise BadInput(f"{run.path}: expected {expected}; got: {problem}") from None
 
 
 def _flattened(where: str, value: Any) -> Iterable[tuple[str, Any]]:
@@ -106,56 +104,64 @@ def _flattened(where: str, value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def group(runs: Sequence[Run], by: Sequence[str] = (), labels: Sequence[str] = ()) -> list[Group]:
-    """`runs` as groups, in the order of their first runs: together where all options but the seed
-    are equal.
+    """`runs` as groups, in the order of their first runs: one where all options but the seed agree.
 
-    With `by`, only these options tell groups apart. `labels` replace those made from what differs.
-    Raises BadInput for an option that no run has, the same method and seed twice, and another
-    number of labels than groups.
+    With `by`, only these options tell groups apart. `labels` replace the labels made from what
+    differs. Raises BadInput for an option that no run has, for the same method and seed twice, and
+    where there is another number of labels than of groups.
     """
     members: dict[frozenset, list[Run]] = {}
     methods: list[Options] = []
-    for run, method in zip(runs, (_method(run, by) for run in runs), strict=True):
+    for run, method in zip(runs, [_method(run, by) for run in runs], strict=True):
         key = frozenset((name, repr(value)) for name, value in method.items())
-        methods += [] if key in members else [method]
-        members.setdefault(key, []).append(run)
+        if key not in members:
+            members[key] = []
+            methods.append(method)
+        members[key].append(run)
     if not by:
-        _refuse_repetition(members.values())
-    own = [_name(group[0]) for group in members.values()]
-    made = labels or distinct(
-        own if len(members) == 1 else [label(method, methods) for method in methods], own
-    )
-    if len(made) != len(members):
-        raise BadInput(
-            f"label: expected {len(members)}, one for each group of runs; got {len(made)}"
-        )
-    return [Group(text, group) for text, group in zip(made, members.values(), strict=True)]
+        for group in members.values():
+            _refuse_repetition(group)
+    names = [_name(group[0]) for group in members.values()]
+    if not labels:
+        labels = distinct(_labels(methods, names), names)
+    if len(labels) != len(members):
+        expected = f"{len(members)}, one for each group of runs"
+        raise BadInput(f"label: expected {expected}; got {len(labels)}")
+    return [Group(text, group) for text, group in zip(labels, members.values(), strict=True)]
+
+
+def _labels(methods: Sequence[Options], names: list[str]) -> list[str]:
+    """What sets each method apart; a single method has its config's name."""
+    if len(methods) == 1:
+        return names
+    return [label(method, methods) for method in methods]
 
 
 def _method(run: Run, by: Sequence[str]) -> Options:
-    of = options(run)
+    """The options that tell groups apart."""
+    known = options(run)
     for key in by:
-        if key not in of:
-            raise BadInput(f"by: {key}: unknown option in {run.path}{suggestion(key, of)}")
+        if key not in known:
+            raise BadInput(f"by: {key}: unknown option in {run.path}{suggestion(key, known)}")
     if by:
-        return {key: of[key] for key in by}
-    return {
-        key: v
-        for key, v in of.items()
-        if not any(key == no or key.startswith(f"{no}.") for no in _NO_METHOD)
-    }
+        return {key: known[key] for key in by}
+    return {key: value for key, value in known.items() if not _is_no_method(key)}
 
 
-def _refuse_repetition(members: Iterable[list[Run]]) -> None:
-    for runs in members:
-        seeds: dict[int, Run] = {}
-        for run in runs:
-            if run.seed in seeds:
-                raise BadInput(
-                    f"runs: expected each method and seed once; got {seeds[run.seed].path} and {run.path}, of seed "
-                    f"{run.seed} both and equal in all that trains: leave one out"
-                )
-            seeds[run.seed] = run
+def _is_no_method(key: str) -> bool:
+    return any(key == other or key.startswith(f"{other}.") for other in _NO_METHOD)
+
+
+def _refuse_repetition(runs: Sequence[Run]) -> None:
+    """Raise BadInput where two runs of a group have the same seed."""
+    seeds: dict[int, Run] = {}
+    for run in runs:
+        if run.seed in seeds:
+            raise BadInput(
+                f"runs: expected each method and seed once; got {seeds[run.seed].path} and "
+                f"{run.path}, of seed {run.seed} both and equal in all that trains: leave one out"
+            )
+        seeds[run.seed] = run
 
 
 def _name(run: Run) -> str:

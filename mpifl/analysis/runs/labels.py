@@ -1,4 +1,4 @@
-"""What sets one method apart from others, in few words: for legends and tables."""
+"""Labels for legends and tables: what sets one method apart from others, in a few words."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 Options = dict[str, Any]
-"""a config with one dotted key an option: {"local.lr": 0.1, ...}"""
+"""options by dotted key: {"local.lr": 0.1, ...}"""
 
 _LOSS = "local.loss"
 _PLAIN = ("ce", "plain", "constant")
-"""names that go without saying in a label"""
+"""names that are left out of a label"""
 
 
 def label(method: Options, methods: Sequence[Options]) -> str:
-    """What sets `method` apart from the other `methods`, in words; "" where it has nothing of its
-    own.
+    """What sets `method` apart from the other `methods`; "" where nothing does.
 
-    An option of a named part counts where methods with a part of the same name differ in it: mu of
-    fedprox goes without saying beside fedavg, not beside fedprox with another mu.
+    An option of a named part counts only where methods with a part of the same name differ in it:
+    mu of fedprox is left out beside fedavg, but not beside fedprox with another mu.
 
     >>> feddyn = {"algorithm.name": "feddyn", "algorithm.alpha": 0.1, "local.lr": 0.1}
     >>> label(feddyn, [feddyn, {"algorithm.name": "fedavg", "local.lr": 0.1}])
@@ -35,32 +34,50 @@ def label(method: Options, methods: Sequence[Options]) -> str:
     >>> [label({"local.loss": loss}, [{"local.loss": loss} for loss in losses]) for loss in losses]
     ['ce', 'ce + man(zeta=1)', 'ce + man(zeta=2)']
     """
-    method, methods = _short(method, methods), [_short(other, methods) for other in methods]
-    telling = _without_plain([key for key in method if _tells(key, method, methods)], method)
-    leaves = [key.rpartition(".")[2] for key in telling]
-    return ", ".join(
-        _text(leaf if leaves.count(leaf) == 1 else key, leaf, method[key])
-        for key, leaf in zip(telling, leaves, strict=True)
-    )
+    others = [_with_short_loss(other, methods) for other in methods]
+    method = _with_short_loss(method, methods)
+    keys = _without_plain([key for key in method if _tells_apart(key, method, others)], method)
+    leaves = [key.rpartition(".")[2] for key in keys]
+    words = []
+    for key, leaf in zip(keys, leaves, strict=True):
+        is_unique = leaves.count(leaf) == 1
+        words.append(_text(leaf if is_unique else key, leaf, method[key]))
+    return ", ".join(words)
 
 
-def _tells(key: str, method: Options, methods: Sequence[Options]) -> bool:
-    parts = key.split(".")
-    above = len(parts) - 1 - (parts[-1] in ("name", "kind"))
-    names = [".".join([*parts[:i], name]) for i in range(1, above + 1) for name in ("name", "kind")]
-    peers = [
-        other for other in methods if all(other.get(name) == method.get(name) for name in names)
-    ]
-    return any(repr(other.get(key)) != repr(method[key]) for other in peers)
+def _tells_apart(key: str, method: Options, others: Sequence[Options]) -> bool:
+    """Whether methods that have the same parts around this option differ in it."""
+    names = _names_around(key)
+    for other in others:
+        same_parts = all(other.get(name) == method.get(name) for name in names)
+        if same_parts and repr(other.get(key)) != repr(method[key]):
+            return True
+    return False
+
+
+def _names_around(key: str) -> list[str]:
+    """The keys that may name the parts in which an option lies.
+
+    >>> _names_around("local.gradient.rho")
+    ['local.name', 'local.kind', 'local.gradient.name', 'local.gradient.kind']
+    """
+    *parts, last = key.split(".")
+    if last in ("name", "kind"):  # a part's name lies in the part above
+        parts = parts[:-1]
+    names = []
+    for depth in range(1, len(parts) + 1):
+        part = ".".join(parts[:depth])
+        names += [f"{part}.name", f"{part}.kind"]
+    return names
 
 
 def _without_plain(keys: list[str], method: Options) -> list[str]:
-    """The keys without those that say "as usual", unless nothing else is left."""
-    rest = [
-        key
-        for key in keys
-        if method[key] not in _PLAIN or key.rpartition(".")[2] not in ("name", "loss")
-    ]
+    """The keys without names such as `plain`, unless nothing else is left."""
+    rest = []
+    for key in keys:
+        is_name = key.rpartition(".")[2] in ("name", "loss")
+        if not (is_name and method[key] in _PLAIN):
+            rest.append(key)
     return rest or keys
 
 
@@ -69,30 +86,34 @@ def _text(key: str, leaf: str, value: Any) -> str:
         return str(value)
     if isinstance(value, bool):
         return key if value else f"no {key}"
-    return f"{key}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+    if isinstance(value, tuple):
+        value = "+".join(str(part) for part in value)
+    return f"{key}={value}"
 
 
-def _short(method: Options, methods: Sequence[Options]) -> Options:
-    """With the loss's text without the options in which all `methods` that have the term agree."""
+def _with_short_loss(method: Options, methods: Sequence[Options]) -> Options:
+    """The method, its loss without the options in which all `methods` with that term agree."""
     if not isinstance(method.get(_LOSS), str):
         return method
     known: dict[tuple[str, str], set[str]] = {}
     for other in methods:
         for call in _calls(_tree(other.get(_LOSS, ""))):
             for option in call.keywords:
-                known.setdefault((ast.unparse(call.func), str(option.arg)), set()).add(
-                    ast.unparse(option.value)
-                )
+                values = known.setdefault(_option_name(call, option), set())
+                values.add(ast.unparse(option.value))
     tree = _tree(method[_LOSS])
     for call in _calls(tree):
-        call.keywords = [
-            o for o in call.keywords if len(known.get((ast.unparse(call.func), str(o.arg)), ())) > 1
-        ]
+        call.keywords = [o for o in call.keywords if len(known.get(_option_name(call, o), ())) > 1]
     return method | {_LOSS: ast.unparse(tree).replace("()", "")}
 
 
+def _option_name(call: ast.Call, option: ast.keyword) -> tuple[str, str]:
+    """The term of a loss, and its option."""
+    return ast.unparse(call.func), str(option.arg)
+
+
 def _tree(loss: Any) -> ast.AST:
-    """The syntax of a loss; its text as it is where that is none."""
+    """The syntax tree of a loss; a constant where it has no syntax."""
     try:
         return ast.parse(str(loss), mode="eval")
     except SyntaxError:
@@ -104,14 +125,17 @@ def _calls(tree: ast.AST) -> list[ast.Call]:
 
 
 def distinct(labels: list[str], names: list[str]) -> list[str]:
-    """Labels, with the config's name where a label is empty or not the only one, and a number where
-    that is not.
+    """Labels that differ: the config's name in place of an empty or repeated label, and a number
+    where names repeat too.
+
+    >>> distinct(["feddyn", "", "", ""], ["a", "b", "c", "c"])
+    ['feddyn', 'b', 'c (1)', 'c (2)']
     """
-    labels = [
-        text if text and labels.count(text) == 1 else name
-        for text, name in zip(labels, names, strict=True)
-    ]
-    return [
-        text if labels.count(text) == 1 else f"{text} ({labels[: i + 1].count(text)})"
-        for i, text in enumerate(labels)
-    ]
+    chosen = []
+    for text, name in zip(labels, names, strict=True):
+        chosen.append(text if text and labels.count(text) == 1 else name)
+    numbered = []
+    for place, text in enumerate(chosen):
+        number = chosen[: place + 1].count(text)
+        numbered.append(text if chosen.count(text) == 1 else f"{text} ({number})")
+    return numbered

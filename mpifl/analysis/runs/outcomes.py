@@ -1,6 +1,4 @@
-"""What came of a run in a few numbers: final and best accuracy, what it took to reach an accuracy,
-what it cost.
-"""
+"""A run in a few numbers: final and best accuracy, the cost, and the cost to reach a target."""
 
 from __future__ import annotations
 
@@ -15,11 +13,11 @@ from mpifl.options import BadInput
 from mpifl.store import Run
 
 REACHED = ("rounds_to_target", "bytes_to_target", "seconds_to_target")
-"""until the first evaluation at or above the target; NaN where it was not reached"""
+"""up to the first evaluation at or above the target; NaN where it was not reached"""
 
 
 class Summary(NamedTuple):
-    """A figure of a group: over the runs that have it."""
+    """A number of a group: mean and spread over the runs that have it."""
 
     mean: float
     std: float
@@ -31,11 +29,11 @@ class Summary(NamedTuple):
 
 
 def outcome(run: Run, target: float | None = None, last: int = 1) -> dict[str, float]:
-    """The figures of one run: accuracies as fractions, best_round, rounds, bytes (up and down),
-    seconds, and REACHED.
+    """The numbers of one run, by name.
 
-    final_accuracy is the mean of the `last` evaluations. Raises BadInput for a run without
-    evaluations.
+    final_accuracy and final_loss (means of the `last` evaluations), best_accuracy, best_round,
+    rounds, bytes (up and down), seconds; with a `target` (0..1) also REACHED. Accuracies are
+    fractions. Raises BadInput for a run without evaluations.
     """
     rounds, accuracy = series(run, "accuracy")
     best = int(accuracy.argmax())
@@ -54,29 +52,35 @@ def outcome(run: Run, target: float | None = None, last: int = 1) -> dict[str, f
     if not len(above):
         return figures | dict.fromkeys(REACHED, float("nan"))
     round = int(rounds[above[0]])
-    spent = (float(round), _until(run, "bytes", round), _until(run, "seconds", round))
-    return figures | dict(zip(REACHED, spent, strict=True))
+    return figures | {
+        "rounds_to_target": float(round),
+        "bytes_to_target": _until(run, "bytes", round),
+        "seconds_to_target": _until(run, "seconds", round),
+    }
 
 
 def _until(run: Run, quantity: str, round: int | None = None) -> float:
-    """What was spent by the end of `round`, or of all rounds; NaN where the run does not know."""
+    """What was spent up to the end of `round`, or of the run; NaN where it is not known."""
     try:
         rounds, spent = series(run, quantity)
     except BadInput:
         return float("nan")
-    spent = spent if round is None else spent[rounds <= round]
+    if round is not None:
+        spent = spent[rounds <= round]
     return float(spent[-1]) if len(spent) else float("nan")
 
 
 def summaries(
     group: Group, figures_of: Callable[[Run], Mapping[str, float]], names: Sequence[str] = ()
 ) -> dict[str, Summary]:
-    """Mean and spread over the runs of a group of what `figures_of` gives for each, by name.
+    """Mean and spread of the numbers that `figures_of` returns for each run of a group, by name.
 
-    A run may lack a figure, or have NaN: the others count. `names` are there in any case.
+    Runs that lack a number, or have NaN, do not count for it. `names` are in the result in any case.
     """
     rows = [figures_of(run) for run in group.runs]
-    every = dict.fromkeys([*names, *(name for row in rows for name in row)])
+    every = dict.fromkeys(names)
+    for row in rows:
+        every.update(dict.fromkeys(row))
     return {name: summary([row.get(name, float("nan")) for row in rows]) for name in every}
 
 

@@ -1,11 +1,10 @@
-"""A run in the terminal: what it is, how far it got, its accuracy curve, where it ran, its weights'
-digest.
-"""
+"""A run as text: its parts, progress, accuracy curve, partition, costs, provenance, digest."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -22,11 +21,10 @@ _PLAIN_FRAME = str.maketrans("┌┐└┘├┤┬┴┼│─", "+++++++++|-")
 
 
 def show(run: Run, console: Console, config: bool = False) -> None:
-    """Print a summary of `run`, and its stored configuration too with `config`; the last line is
-    its digest.
+    """Print a summary of `run`, with its stored config if `config` is set.
 
-    That line is `sha256 ` and the hex digest of the last saved weights; of the last row of /rounds
-    if none are saved; `none` if there is neither. Piped output has no colour codes.
+    The last line is `sha256 ` and a hex digest: of the last saved weights; else the one stored in
+    the last row of /rounds; else `none`.
     """
     stored = _parsed(run.config)
     console.print(Text(f"{stored.get('name', run.path.name)}: {_status(run)}", style="bold"))
@@ -48,13 +46,11 @@ def show(run: Run, console: Console, config: bool = False) -> None:
 
 
 def accuracy_curve(run: Run, width: int, encoding: str = "utf-8") -> str:
-    """The test accuracy over the rounds, drawn with characters; nothing before the first
-    evaluation.
-    """
+    """The test accuracy by round, drawn with characters; "" before the first evaluation."""
     rounds, accuracy = _evaluated(run)
     if not len(rounds):
         return ""
-    import plotext  # takes 0.2 s, and every rank of a run imports this module
+    import plotext  # type: ignore[import-untyped]  # takes 0.2 s
 
     unicode = encoding.lower().startswith("utf")
     figure = plotext.figure
@@ -79,34 +75,36 @@ def accuracy_curve(run: Run, width: int, encoding: str = "utf-8") -> str:
 
 
 def _status(run: Run) -> str:
-    return (
-        f"running, last written {run.attrs['updated']}" if run.status == "running" else run.status
-    )
+    if run.status == "running":
+        return f"running, last written {run.attrs['updated']}"
+    return run.status
 
 
-def _configured(stored: dict) -> Iterator[tuple[str, str]]:
+def _configured(stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key in _TABLES:
         if key in stored:
-            line = _line({k: v for k, v in stored[key].items() if k != "loss"})
+            shown = {name: value for name, value in stored[key].items() if name != "loss"}
+            line = _line(shown)
             yield key, line[1:-1] if line.startswith("(") else line
     if "loss" in stored.get("local", {}):
         yield "loss", str(stored["local"]["loss"])
 
 
 def _line(options: object) -> str:
-    """`name (option=value, ...)` of one configured part, without what is left empty."""
+    """One part of the config as `name (option=value, ...)`, without empty options."""
     if not isinstance(options, dict):
         return str(options)
-    name = next((str(options[key]) for key in ("name", "kind") if key in options), "")
-    rest = ", ".join(
-        f"{k}={_line(v)}"
-        for k, v in options.items()
-        if k not in ("name", "kind") and v not in ("", {})
-    )
-    return f"{name} ({rest})".strip() if rest else name
+    name = str(options.get("name", options.get("kind", "")))
+    words = []
+    for key, value in options.items():
+        if key not in ("name", "kind") and value not in ("", {}):
+            words.append(f"{key}={_line(value)}")
+    if not words:
+        return name
+    return f"{name} ({', '.join(words)})".strip()
 
 
-def _progress(run: Run, stored: dict) -> Iterator[tuple[str, str]]:
+def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
     done = run.rounds["round"]
     yield "rounds", f"{len(done)} of {stored['rounds']}" if "rounds" in stored else str(len(done))
     rounds, accuracy = _evaluated(run)
@@ -131,24 +129,20 @@ def _partition(run: Run) -> Iterator[tuple[str, str]]:
 
 def _costs(run: Run) -> Iterator[tuple[str, str]]:
     for name, column in run.rounds.items():
+        title = name.replace("_", " ")
         if name.startswith("seconds") and np.isfinite(column).any():
-            yield (
-                name.replace("_", " "),
-                f"mean {np.nanmean(column):.3g} a round, {np.nansum(column):.4g} in all",
-            )
+            mean, total = np.nanmean(column), np.nansum(column)
+            yield title, f"mean {mean:.3g} a round, {total:.4g} in all"
         elif name.startswith("bytes") and (column >= 0).any():
             known = column[column >= 0]
-            yield (
-                name.replace("_", " "),
-                f"mean {size(known.mean())} a round, {size(known.sum())} in all",
-            )
+            yield title, f"mean {size(known.mean())} a round, {size(known.sum())} in all"
 
 
 def _provenance(run: Run) -> Iterator[tuple[str, str]]:
-    for name, value in (
-        (name, value) for name, value in run.provenance.items() if value not in ("", [])
-    ):
-        yield name.replace("_", " "), _counted(value) if isinstance(value, list) else str(value)
+    for name, value in run.provenance.items():
+        if value not in ("", []):
+            text = _counted(value) if isinstance(value, list) else str(value)
+            yield name.replace("_", " "), text
 
 
 def _created(run: Run) -> Iterator[tuple[str, str]]:
@@ -158,29 +152,29 @@ def _created(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _resumed(run: Run) -> Iterator[tuple[str, str]]:
-    """Who went on with the run, each time: the provenance above is that of its beginning."""
+    """When and where the run was resumed; the provenance above is that of its first start."""
     for resume in run.resumes:
-        places = (_counted(resume[key]) for key in ("host", "device") if key in resume)
-        words = (
-            f"after round {resume['round']}",
-            str(resume["time"]),
-            *places,
-            str(resume.get("command", "")),
-        )
+        words = [f"after round {resume['round']}", str(resume["time"])]
+        for key in ("host", "device"):
+            if key in resume:
+                words.append(_counted(_as_list(resume[key])))
+        words.append(str(resume.get("command", "")))
         yield "resumed", ", ".join(word for word in words if word)
 
 
+def _as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _digest(run: Run) -> tuple[str, str]:
-    """A line on what the digest is of, and the digest."""
+    """A line that says what the digest is of, and the digest."""
     stored = dict(zip(run.rounds["round"].tolist(), run.rounds.get("sha256", ()), strict=False))
     if run.saved_rounds:
         last, digest = run.saved_rounds[-1], sha256(*run.weights())
         if stored.get(last, "") in ("", digest):
             return f"digest of the weights saved at round {last}:", digest
-        return (
-            f"WARNING: the weights saved at round {last} are not those that were trained:",
-            digest,
-        )
+        warning = f"WARNING: the weights saved at round {last} are not those that were trained:"
+        return warning, digest
     known = [(round, digest) for round, digest in stored.items() if digest]
     if known:
         return f"no weights are saved; digest stored at round {known[-1][0]}:", known[-1][1]
@@ -193,10 +187,10 @@ def _evaluated(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return run.rounds["round"][known], accuracy[known]
 
 
-def _parsed(config: str) -> dict:
+def _parsed(config: str) -> dict[str, Any]:
     try:
         return tomllib.loads(config)
-    except tomllib.TOMLDecodeError:  # the rest of the run is still worth seeing
+    except tomllib.TOMLDecodeError:  # the rest of the run is still shown
         return {}
 
 
@@ -204,8 +198,8 @@ def _spread(counts: np.ndarray) -> str:
     return f"min {counts.min()}, median {np.median(counts):g}, max {counts.max()}"
 
 
-def _counted(values: list) -> str:
-    """Every different value, with how often it comes where that is more than once."""
+def _counted(values: list[Any]) -> str:
+    """Each different value once, with a count where it is repeated."""
     counts: dict[str, int] = {}
     for value in values:
         counts[str(value)] = counts.get(str(value), 0) + 1

@@ -6,32 +6,37 @@ import math
 from collections.abc import Sequence
 
 from mpifl.analysis.files import csv_text
-from mpifl.analysis.runs.comparison import Column, Comparison, Row
+from mpifl.analysis.runs.comparison import Column, Comparison, Published, Row
 
 _ESCAPES = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 )
 
 
+_NOTHING = "–"
+
+
 def markdown(table: Comparison) -> str:
-    """A table for a README or an issue, its columns aligned in plain text too; the notes below it."""
+    """A table for a README or an issue, with the notes below; its columns are aligned in plain text
+    too.
+    """
     cells = [["method", "runs", *_heads(table, latex=False)]]
-    cells += [
-        [row.label.replace("|", "\\|"), str(row.runs), *_cells(table, row)] for row in table.rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in table.rows:
+        cells.append([row.label.replace("|", "\\|"), str(row.runs), *_cells(table, row)])
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [_line(row, widths) for row in (cells[0], rule, *cells[1:])]
-    return "\n".join([*lines, "", *(f"{note}  " for note in table.notes)]).rstrip() + "\n"
+    notes = [f"{note}  " for note in table.notes]
+    return "\n".join([*lines, "", *notes]).rstrip() + "\n"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = zip(cells, widths, strict=True)
-    return (
-        "| "
-        + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)])
-        + " |"
-    )
+    """One line of the table: the first cell to the left, the others to the right."""
+    padded = [cells[0].ljust(widths[0])]
+    for cell, width in zip(cells[1:], widths[1:], strict=True):
+        padded.append(cell.rjust(width))
+    return f"| {' | '.join(padded)} |"
 
 
 def latex(table: Comparison) -> str:
@@ -45,10 +50,8 @@ def latex(table: Comparison) -> str:
         r"\midrule",
     ]
     for row in table.rows:
-        lines.append(
-            " & ".join([escaped(row.label), str(row.runs), *map(_in_latex, _cells(table, row))])
-            + r" \\"
-        )
+        cells = [_in_latex(cell) for cell in _cells(table, row)]
+        lines.append(" & ".join([escaped(row.label), str(row.runs), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -69,27 +72,35 @@ def _in_latex(cell: str) -> str:
 
 
 def rows(table: Comparison) -> list[dict[str, str | int | float]]:
-    """The rows in full: a column for each mean, deviation and count, and what is published; NaN
-    where there is none.
+    """The rows with all numbers in full, for CSV or a pandas.DataFrame.
 
-    For a CSV file, or a pandas.DataFrame. Accuracies are in percent, times and bytes in the unit of
-    the column's title.
+    Each column of the table becomes columns for mean, deviation and count, and for the published
+    number. NaN stands for nothing. Accuracies are in percent, times and bytes in the unit of the
+    column's title.
     """
-    made = []
-    for row in table.rows:
-        cells: dict[str, str | int | float] = {"method": row.label, "runs": row.runs}
-        cells["seeds"] = " ".join(map(str, row.seeds))
-        for column in table.columns:
-            key, of = column.key, row.figures.get(column.key)
-            cells |= {f"{key}_unit": column.title}
-            cells |= {f"{key}_mean": of.mean, f"{key}_std": of.std, f"{key}_n": of.n} if of else {}
-            if table.has_published(key):
-                theirs = row.published.get(key)
-                cells[f"{key}_published"] = theirs.value if theirs else math.nan
-                cells[f"{key}_published_std"] = theirs.std if theirs else math.nan
-                cells[f"{key}_difference"] = row.difference(key)
-        made.append(cells)
-    return made
+    return [_row(table, row) for row in table.rows]
+
+
+def _row(table: Comparison, row: Row) -> dict[str, str | int | float]:
+    cells: dict[str, str | int | float] = {
+        "method": row.label,
+        "runs": row.runs,
+        "seeds": " ".join(str(seed) for seed in row.seeds),
+    }
+    for column in table.columns:
+        key = column.key
+        cells[f"{key}_unit"] = column.title
+        ours = row.figures.get(key)
+        if ours is not None:
+            cells[f"{key}_mean"] = ours.mean
+            cells[f"{key}_std"] = ours.std
+            cells[f"{key}_n"] = ours.n
+        if table.has_published(key):
+            theirs = row.published.get(key, Published(math.nan, math.nan))
+            cells[f"{key}_published"] = theirs.value
+            cells[f"{key}_published_std"] = theirs.std
+            cells[f"{key}_difference"] = row.difference(key)
+    return cells
 
 
 FORMATS = {"md": markdown, "tex": latex, "csv": lambda table: csv_text(rows(table))}
@@ -110,29 +121,32 @@ def _cells(table: Comparison, row: Row) -> list[str]:
         cells.append(_ours(column, row))
         if table.has_published(column.key):
             theirs = row.published.get(column.key)
-            cells.append(_plus_minus(theirs.value, theirs.std, None) if theirs else "–")
             difference = row.difference(column.key)
-            cells.append(_signed(difference, column.decimals) if math.isfinite(difference) else "–")
+            known = math.isfinite(difference)
+            cells.append(_plus_minus(theirs.value, theirs.std, None) if theirs else _NOTHING)
+            cells.append(_signed(difference, column.decimals) if known else _NOTHING)
     return cells
 
 
 def _ours(column: Column, row: Row) -> str:
-    of = row.figures.get(column.key)
-    if of is None or not of.n:
-        return f"> {row.longest}" if column.key == "rounds_to_target" else "–"
-    some = f" ({of.n} of {of.of})" if of.n < of.of else ""
-    return _plus_minus(of.mean, of.std, column.decimals) + some
+    """Our number; `> 40` where no run reached the target in 40 rounds."""
+    ours = row.figures.get(column.key)
+    if ours is None or not ours.n:
+        return f"> {row.longest}" if column.key == "rounds_to_target" else _NOTHING
+    count = f" ({ours.n} of {ours.of})" if ours.n < ours.of else ""
+    return _plus_minus(ours.mean, ours.std, column.decimals) + count
 
 
 def _plus_minus(mean: float, std: float, decimals: int | None) -> str:
     if math.isnan(std):
         return number(mean, decimals)
-    decimals = _decimals(mean) if decimals is None else decimals
+    if decimals is None:
+        decimals = _decimals(mean)
     return f"{number(mean, decimals)} ± {number(std, decimals)}"
 
 
 def number(value: float, decimals: int | None = None) -> str:
-    """A number with so many decimals; without, with four significant digits and no needless zeros.
+    """A number with `decimals`, or with four significant digits and no zeros at the end.
 
     >>> number(93.8721, 2), number(6240.3), number(0.984312), number(52.0)
     ('93.87', '6240', '0.9843', '52')
@@ -144,7 +158,10 @@ def number(value: float, decimals: int | None = None) -> str:
 
 
 def _decimals(value: float) -> int:
-    return max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    """How many decimals make four significant digits."""
+    if value == 0:
+        return 0
+    return max(0, 3 - math.floor(math.log10(abs(value))))
 
 
 def _signed(value: float, decimals: int | None) -> str:
