@@ -1,6 +1,4 @@
-"""`mpifl doctor`: whether the ranks are one job, where each runs and on what, and how fast their
-messages travel.
-"""
+"""`mpifl doctor`: are the ranks one job, on which hosts and devices, and how fast are messages."""
 
 from __future__ import annotations
 
@@ -19,42 +17,43 @@ import torch
 
 import mpifl
 from mpifl.parallel import launcher
-from mpifl.terminal import facts, say, say_paragraph, say_table, size, table
+from mpifl.terminal import facts, plural, say, say_paragraph, say_table, size, table
 
 if TYPE_CHECKING:
     from mpifl.parallel.benchmark import Timed
     from mpifl.parallel.communicator import Communicator
+    from mpifl.runner.schema import Config
 
 BAD_INPUT = 2  # what a run exits with in the same case
 
 _SLURM = (
-    "JOB_ID", "STEP_ID", "RESTART_COUNT", "JOB_NUM_NODES", "NODELIST", "NTASKS", "STEP_NUM_TASKS", "CPUS_PER_TASK",
-    "MPI_TYPE", "JOB_GPUS", "GPUS_ON_NODE", "PROCID", "LOCALID",
+    "JOB_ID", "STEP_ID", "RESTART_COUNT", "JOB_NUM_NODES", "NODELIST", "NTASKS", "STEP_NUM_TASKS",
+    "CPUS_PER_TASK", "MPI_TYPE", "JOB_GPUS", "GPUS_ON_NODE", "PROCID", "LOCALID",
 )  # fmt: skip
-_PATIENCE = 2.0  # seconds
-_LITTLE = 1 << 30
-_SHOWN = 8  # values of ranks that differ
+_SECONDS_FOR_THE_FIRST = 2.0
+_LITTLE_SHARED_MEMORY = 1 << 30  # bytes
+_VALUES_SHOWN = 8  # of ranks that differ
 
 
 def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
-    """Examine the job that this process is part of, and print what was found; the exit code."""
-    # Started later and by hand: a launcher of another MPI may end the process in MPI_Init, before
+    """Examine the MPI job of this process, print a report, and return the exit code."""
+    # MPI is started below: under the launcher of another MPI, MPI_Init may end the process before
     # it could say why.
     os.environ |= {"MPI4PY_RC_INITIALIZE": "0", "MPI4PY_RC_FINALIZE": "1"}
     try:
         from mpifl.parallel import mpi
     except (ImportError, RuntimeError) as error:
         return _refuse(
-            f"no MPI library: mpi4py says: {'; '.join(str(error).splitlines())}\nRemedy: `pip install mpich`, or load "
-            "your cluster's MPI (`module load ...`), or MPI4PY_LIBMPI=PATH with the path of a libmpi.so"
+            f"no MPI library: mpi4py says: {'; '.join(str(error).splitlines())}\n"
+            "Remedy: `pip install mpich`, or load your cluster's MPI (`module load ...`), or "
+            "MPI4PY_LIBMPI=PATH with the path of a libmpi.so"
         )
     library, launched = mpi.library(), launcher.ranks()
     if launcher.cannot_start(library):
-        _warn(
-            f"{library} under {launcher.name()} often ends in MPI_Init. Remedy: {launcher.remedy(library)}"
-        )
+        remedy = launcher.remedy(library)
+        _warn(f"{library} under {launcher.name()} often ends in MPI_Init. Remedy: {remedy}")
         _let_the_first_speak()
-    # mpi4py suspects it too, on every rank; the diagnosis says more, once
+    # mpi4py warns on every rank; the diagnosis below says more, once
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "suspicious MPI execution environment")
         ranks = mpi.begin()
@@ -71,16 +70,16 @@ def _warn(text: str) -> None:
 
 
 def _refuse(text: str) -> int:
-    """Say it once for all processes that cannot find each other."""
+    """Print it once for all processes, which cannot find each other; the exit code."""
     _warn(text)
     _let_the_first_speak()
     return BAD_INPUT
 
 
 def _let_the_first_speak() -> None:
-    """A launcher may end all processes when one has ended: those with nothing to say wait a little."""
+    """Wait, unless this is the first process: a launcher may end all when one has ended."""
     if not launcher.is_first():
-        time.sleep(_PATIENCE)
+        time.sleep(_SECONDS_FOR_THE_FIRST)
 
 
 def _examine(
@@ -95,31 +94,36 @@ def _examine(
     device = choose_device(config, job)
     message = _message(job, config) if path else None
     rows = job.gather(_facts(job, device, threads))
-    if job.is_server:
+    if rows is not None:
         _print_ranks(rows)
     if job.size > 1:
-        timed = [
-            ("", benchmark.measure(job, count, count)) for count in benchmark.sizes(1e6 * megabytes)
-        ]
-        timed += [(config.name, benchmark.measure(job, *message))] if message else []
+        timed = []
+        for count in benchmark.sizes(1e6 * megabytes):
+            timed.append(("", benchmark.measure(job, count, count)))
+        if message is not None:
+            timed.append((config.name, benchmark.measure(job, *message)))
         if job.is_server:
             _print_timed(timed)
-    if job.is_server:
+    if rows is not None:
         for note in _notes(job, rows):
             say_paragraph(note)
     return 0
 
 
-def _message(job: Communicator, config: Any) -> tuple[int, int]:
-    """Bytes of a round's Bcast and Reduce; the first rank of every node looks, for each needs the
-    data.
+def _message(job: Communicator, config: Config) -> tuple[int, int]:
+    """The bytes of a round's Bcast and Reduce.
+
+    The first rank of every node computes them: each node needs the data for that.
     """
     from mpifl.plan import cost
     from mpifl.plan.dry_run import dry_run
 
-    sketch = job.agree(lambda: dry_run(config) if job.node.rank == 0 else None)
-    sent = cost.traffic(sketch, cost.loads(sketch, [1])[0].cohort) if sketch else None
-    return job.bcast(sent and (sent.broadcast, sent.reduce))
+    planned = job.agree(lambda: dry_run(config) if job.node.rank == 0 else None)
+    message = None
+    if planned is not None:
+        sent = cost.traffic(planned, cost.loads(planned, [1])[0].cohort)
+        message = sent.broadcast, sent.reduce
+    return job.bcast(message)
 
 
 def _facts(job: Communicator, device: torch.device, threads: int) -> dict[str, Any]:
@@ -154,70 +158,78 @@ def _facts(job: Communicator, device: torch.device, threads: int) -> dict[str, A
 
 
 def _print_ranks(rows: list[dict[str, Any]]) -> None:
+    _print_software(rows)
+    columns = ("rank", "role", "host", "pid", "device", "CUDA_VISIBLE_DEVICES")
+    made = table(*columns, "cores", "threads", texts=len(columns))
+    for row in rows:
+        before, after = row["threads before"], row["threads"]
+        threads = str(after) if before == after else f"{before}, set to {after}"
+        made.add_row(*(row[name] for name in columns), str(len(row["cores"])), threads)
+    say_table(f"{plural(len(rows), 'rank')} in one job", made)
+    made = table("host", "ranks", "GPUs seen", "free in /dev/shm")
+    for host, there in _by_host(rows).items():
+        gpus = max(row["gpus"] for row in there)
+        free = min(row["shm"] for row in there)
+        made.add_row(host, str(len(there)), str(gpus), size(free))
+    say_table("hosts", made)
+
+
+def _print_software(rows: list[dict[str, Any]]) -> None:
     made = facts()
     for name in rows[0]["same"]:
-        made.add_row(name, _alike([row["same"][name] for row in rows]))
+        made.add_row(name, _one_or_all([row["same"][name] for row in rows]))
     for name in _SLURM:
         values = [row["slurm"][name] for row in rows]
         if any(value is not None for value in values):
-            made.add_row(f"SLURM_{name}", _alike([value or "unset" for value in values]))
+            made.add_row(f"SLURM_{name}", _one_or_all([value or "unset" for value in values]))
     say_table("software", made)
-    made = table(
-        "rank", "role", "host", "pid", "device", "CUDA_VISIBLE_DEVICES", "cores", "threads", texts=6
-    )
-    for row in rows:
-        before, after = row["threads before"], row["threads"]
-        cells = [
-            row[name] for name in ("rank", "role", "host", "pid", "device", "CUDA_VISIBLE_DEVICES")
-        ]
-        made.add_row(
-            *cells,
-            str(len(row["cores"])),
-            f"{after}" if before == after else f"{before}, set to {after}",
-        )
-    say_table(f"{len(rows)} rank{'s' * (len(rows) > 1)} in one job", made)
-    made = table("host", "ranks", "GPUs seen", "free in /dev/shm")
-    for host, there in _by_host(rows).items():
-        made.add_row(
-            host,
-            str(len(there)),
-            str(max(r["gpus"] for r in there)),
-            size(min(r["shm"] for r in there)),
-        )
-    say_table("hosts", made)
 
 
 def _print_timed(timed: list[tuple[str, Timed]]) -> None:
     made = table("", "Bcast", "ms", "GB/s", "Reduce (int64)", "ms", "GB/s")
-    for name, t in timed:
-        down, up = t.broadcast / t.broadcast_seconds / 1e9, t.reduce / t.reduce_seconds / 1e9
-        ms = [f"{1000 * seconds:.3f}" for seconds in (t.broadcast_seconds, t.reduce_seconds)]
-        made.add_row(
-            name, size(t.broadcast), ms[0], f"{down:.2g}", size(t.reduce), ms[1], f"{up:.2g}"
-        )
+    for name, times in timed:
+        broadcast = _cells(times.broadcast, times.broadcast_seconds)
+        made.add_row(name, *broadcast, *_cells(times.reduce, times.reduce_seconds))
     say_table("messages (medians, of the slowest rank)", made)
 
 
+def _cells(count: int, seconds: float) -> tuple[str, str, str]:
+    """Bytes, milliseconds, and GB/s."""
+    return size(count), f"{1000 * seconds:.3f}", f"{count / seconds / 1e9:.2g}"
+
+
 def _notes(job: Communicator, rows: list[dict[str, Any]]) -> Iterator[str]:
-    """What to mend, or to know."""
+    """What to repair, or to know."""
     if job.size == 1:
         yield "One rank sends no messages: `mpirun -n 3 mpifl doctor` measures them."
     for name in rows[0]["same"]:
         if len({row["same"][name] for row in rows}) > 1:
-            yield f"The ranks differ in: {name}. Their bits may differ too; install the same on every node."
+            yield (
+                f"The ranks differ in: {name}. Their bits may differ too; install the same on "
+                "every node."
+            )
     for host, there in _by_host(rows).items():
-        threads, cores = (
-            sum(row["threads"] for row in there),
-            len(set().union(*(row["cores"] for row in there))),
+        yield from _notes_on_host(host, there)
+
+
+def _notes_on_host(host: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+    threads = sum(row["threads"] for row in rows)
+    cores = len(set().union(*(row["cores"] for row in rows)))
+    if threads > cores:
+        yield (
+            f"{host}: {threads} threads on {cores} cores take turns; every time above is longer "
+            "for it."
         )
-        workers = sum(row["role"] != "server" for row in there)
-        gpus = max(row["gpus"] for row in there)
-        if threads > cores:
-            yield f"{host}: {threads} threads on {cores} cores take turns; every time above is longer for it."
-        if 1 < gpus < workers:
-            yield f"{host}: {workers} workers share {gpus} GPUs."
-        if min(row["shm"] for row in there) < _LITTLE and len(there) > 1:
-            yield f"{host}: a data set larger than what is free in /dev/shm is kept once a rank, not once a node."
+    workers = sum(row["role"] != "server" for row in rows)
+    gpus = max(row["gpus"] for row in rows)
+    if 1 < gpus < workers:
+        yield f"{host}: {workers} workers share {gpus} GPUs."
+    shared_memory = min(row["shm"] for row in rows)
+    if shared_memory < _LITTLE_SHARED_MEMORY and len(rows) > 1:
+        yield (
+            f"{host}: a data set larger than what is free in /dev/shm is kept once a rank, not "
+            "once a node."
+        )
 
 
 def _by_host(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -227,8 +239,10 @@ def _by_host(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return hosts
 
 
-def _alike(values: list[str]) -> str:
-    """The one value of all ranks, or the first ranks' values."""
+def _one_or_all(values: list[str]) -> str:
+    """The value that all ranks share, or the first ranks' values."""
     if len(set(values)) == 1:
         return values[0]
-    return "by rank: " + ", ".join(values[:_SHOWN]) + (" ..." if len(values) > _SHOWN else "")
+    shown = ", ".join(values[:_VALUES_SHOWN])
+    more = " ..." if len(values) > _VALUES_SHOWN else ""
+    return f"by rank: {shown}{more}"

@@ -55,6 +55,7 @@ def test_the_examples_of_curvature_and_landscapes_run(once, command, tmp_path):
         "range(300)": "range(30)",
         "top=5": "top=3",
         "side=31": "side=3",
+        "samples=200, top=3": "samples=20, top=3",
     }
     known: dict = {}
     for block in blocks("Curvature", "Landscapes"):
