@@ -78,6 +78,7 @@ class Heartbeat:
         self._patience = patience or inf
         self._stop_request.grace = grace
         self._activity.limit = Limit(self._patience, "runtime.patience_minutes")
+        self._activity.report()
 
     @contextmanager
     def playing(self) -> Iterator[None]:

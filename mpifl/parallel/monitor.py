@@ -1,5 +1,6 @@
-"""The monitor: a thread of every rank that exchanges heartbeats, and ends the process if a rank has
-failed.
+"""The monitor: a thread of every rank that exchanges heartbeats with the others.
+
+It ends its process when a rank has failed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mpifl.terminal import say
 
 _SLOW = 6.0  # times the limit, while large files are read or written
 _MESSAGE = Struct("!Bqqd?d")  # a Kind and a Report
-_LONGEST_TIMER = 1e6  # seconds; faulthandler refuses much longer ones
+_SHORTEST_TIMER, _LONGEST_TIMER = 1e-3, 1e6  # seconds that faulthandler accepts
 _STDERR = 2  # sys.stderr may be no file
 
 
@@ -91,7 +92,7 @@ class Monitor:
         self._kind = Kind.ALIVE
         self._must_end = False
         self._stopped = False
-        self._has_timer = False
+        self._timer_start = -inf
         self._connections = connect(ranks, _MESSAGE.size)
         self._detector = FailureDetector(
             self._rank,
@@ -163,7 +164,7 @@ class Monitor:
     def _beat(self, kind: Kind, now: float) -> None:
         """Send this rank's heartbeat, and look whether a rank has failed."""
         own = self._send(kind)
-        self._print_stack_if_hung(own)
+        self._print_stack_if_hung(own, now)
         self._detector.heard(self._rank, own, now)
         if kind == Kind.LEFT:
             self._detector.left(self._rank, now)
@@ -206,20 +207,23 @@ class Monitor:
         self._activity.last_report = now
         self._detector.forgive(now)
 
-    def _print_stack_if_hung(self, own: Report) -> None:
+    def _print_stack_if_hung(self, own: Report, now: float) -> None:
         """Have faulthandler print where the main thread is, once its timeout is over.
 
         faulthandler's timer works even if the main thread hangs in a library that never lets
         Python's other threads run.
         """
-        remaining = own.timeout - own.silence
         if own.waiting or own.timeout == inf:
-            if self._has_timer:
-                faulthandler.cancel_dump_traceback_later()
-            self._has_timer = False
-        elif remaining > 0:
+            self._cancel_timer()
+        elif now - own.silence > self._timer_start:  # a report has come since
+            remaining = max(own.timeout - own.silence, _SHORTEST_TIMER)
             faulthandler.dump_traceback_later(min(remaining, _LONGEST_TIMER), file=_STDERR)
-            self._has_timer = True
+            self._timer_start = now
+
+    def _cancel_timer(self) -> None:
+        if self._timer_start > -inf:
+            faulthandler.cancel_dump_traceback_later()
+        self._timer_start = -inf
 
     def _end_process(self) -> None:
         """End this process, after a moment in which the main thread may end it in order."""
