@@ -256,7 +256,7 @@ def validated(kind: type[Kind], table: Any, where: str = "") -> Kind:
 
 
 def _mistake(message: str, got: Any, *place: str) -> ValidationError:
-    """An error for pydantic to report as it is; `place` leads to it from the value being checked."""
+    """An error with a finished message; `place` leads to it from the value that is checked."""
     return ValidationError.from_exception_data(
         "options", [{"type": PydanticCustomError(_COMPLETE, message), "loc": place, "input": got}]
     )
