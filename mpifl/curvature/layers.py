@@ -7,7 +7,7 @@ A layer is a module with parameters of its own: a weight and its bias together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -30,7 +30,7 @@ class LayerTop:
     """each is cheaper than a product of the whole net"""
 
 
-def layers(layout: list[Entry]) -> dict[str, list[str]]:
+def layers(layout: Sequence[Entry]) -> dict[str, list[str]]:
     """The parameters' names of each layer, in the net's order.
 
     >>> weight = Entry("a.weight", "parameter", (2,), 0, 2)
@@ -66,7 +66,7 @@ def layer_tops(
         yield LayerTop(layer, float(ends.top.values[0]), float(ends.top.errors[0]), ends.products)
 
 
-def layer_traces(diagonal: Diagonal, layout: list[Entry]) -> dict[str, Estimate]:
+def layer_traces(diagonal: Diagonal, layout: Sequence[Entry]) -> dict[str, Estimate]:
     """Each layer's trace, without further products, from a diagonal that was estimated with the
     parameters' `sizes`.
     """
