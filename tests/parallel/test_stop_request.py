@@ -96,3 +96,12 @@ def test_grace_is_counted_from_the_first_request():
     after = time.monotonic()
     assert not request.grace_is_over(before + 4.9)
     assert request.grace_is_over(after + 5.1)
+
+
+def test_another_run_of_the_process_begins_without_the_request():
+    request = StopRequest(Told())
+    request.grace = 0.0
+    request.make("a signal")
+    request.forget()
+    assert request.reason == ""
+    assert not request.grace_is_over(time.monotonic())
