@@ -41,11 +41,12 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
-        failure = output_failure()
-        if failure is not None:
-            raise failure
-    except BrokenPipeError:
-        sys.exit(BROKEN_PIPE)
     except (BadInput, OSError) as error:
         say(f"mpifl: {error}", error=True)
+        sys.exit(BAD_INPUT)
+    failure = output_failure()
+    if isinstance(failure, BrokenPipeError):
+        sys.exit(BROKEN_PIPE)
+    if failure is not None:
+        say(f"mpifl: stdout: expected to write to it; got {failure.strerror}", error=True)
         sys.exit(BAD_INPUT)

@@ -62,7 +62,7 @@ def folder(once) -> Path:
             )
             assert done.exit_code == 0, done.output
 
-    return once("study-runs", make)
+    return once("analysis-runs", make)
 
 
 @pytest.fixture(scope="session")

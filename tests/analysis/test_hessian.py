@@ -225,7 +225,7 @@ def test_the_command_measures_and_goes_on(run, command):
         "hessian", str(run.path), "--quantities", "eigenvalues", "--samples", "0"
     )
     assert code == 0
-    assert "all is known of 'exact' already" in said
+    assert "measurement 'exact' has everything already" in said
 
 
 MISTAKES = {

@@ -1,5 +1,5 @@
-"""Where nobody reads what a run says, or a log's disk is full, the run goes on, and exit codes stay
-what they are.
+"""Where nobody reads the output, or its disk is full: a run goes on, and a report ends in one line or
+without a word.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TextIO
 
 import pytest
 
+from mpifl.cli import main
 from mpifl.runner import session
 from mpifl.store import Run
 
@@ -54,3 +55,39 @@ def test_a_run_that_nobody_hears_ends_as_any_other(
     assert session.main("config.toml", ["rounds=none"], Path("wrong")) == 2
     assert session.main("config.toml", ["local.lr=1e6"], Path("diverged")) == 3
     assert Run.open("out").status == "complete"
+
+
+REPORTS = {
+    "show": ["show", "RUN"],
+    "table": ["table", "RUN"],
+    "plan": ["plan", "CONFIG", "--no-timing"],
+    "data": ["data"],
+    "hessian": ["hessian", "RUN", "--samples", "9", "--top", "1", "--quantities", "objective"],
+}
+ENDS = {"full": (2, "mpifl: stdout: expected to write to it; got No space left on device\n")}
+ENDS["broken"] = (141, "")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("reports")
+    (folder / "config.toml").write_text(CONFIG)
+    assert session.main(str(folder / "config.toml"), [], folder / "out") == 0
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("report", REPORTS)
+@pytest.mark.parametrize("stream", ["full", "broken"])
+def test_a_report_that_cannot_be_written_ends_in_one_line_and_for_a_gone_reader_in_none(
+    finished, monkeypatch, capsys, stream, report
+):
+    places = {"RUN": str(finished / "out"), "CONFIG": str(finished / "config.toml")}
+    words = [places.get(word, word) for word in REPORTS[report]]
+    monkeypatch.setattr(sys, "stdout", STREAMS[stream]())
+    with pytest.raises(SystemExit) as ended:
+        main(words, prog_name="mpifl")
+    told = "".join(line for line in capsys.readouterr().err.splitlines(True) if "mpifl" in line)
+    # what was measured is in hessian.h5: its report goes on, as a run does
+    assert (ended.value.code, told) == ((0, "") if report == "hessian" else ENDS[stream])

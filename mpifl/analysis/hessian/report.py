@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from mpifl.analysis.hessian.measurement import Cost, Measurement, Report, Task, 
 from mpifl.analysis.hessian.metrics import GLOBAL, Metrics, disagreements, metrics
 from mpifl.store.measurements import Finding
 from mpifl.terminal import plural, say, say_table, table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _SHOWN = {
     "loss": "loss_error",
@@ -41,17 +45,17 @@ def progress(measurement: Measurement, tasks: Sequence[Task]) -> Iterator[Report
     say(_announcement(measurement, tasks, cost))
     # Under mpirun, output looks like a terminal even where it is none.
     in_terminal = sys.stdout.isatty() and measurement.communicator.size == 1
-    if not (cost and in_terminal):
-        yield _say_finding
+    if cost is None or not in_terminal:
+        yield lambda label, finding: say(_line(label, finding))
         return
-    with _bar(int(cost.products)) as advance:
-        measurement.on_products = advance
-        yield _say_finding
+    with _bar() as bar:
+        task = bar.add_task("products", total=int(cost.products))
+        measurement.on_products = lambda products: bar.advance(task, products)
+        yield lambda label, finding: bar.console.print(_line(label, finding), soft_wrap=True)
 
 
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of `total` products; gives the function that moves it on."""
+def _bar() -> Progress:
+    """A progress bar; lines printed on its console appear above it."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -67,16 +71,14 @@ def _bar(total: int) -> Iterator[Callable[[int], None]]:
         TextColumn("{task.description}"),
         TimeRemainingColumn(),
     )
-    console = Console(color_system=None)
-    with Progress(*columns, console=console, transient=True) as shown:
-        line = shown.add_task("products", total=total)
-        yield lambda products: shown.advance(line, products)
+    console = Console(color_system=None, highlight=False, markup=False)
+    return Progress(*columns, console=console, transient=True)
 
 
 def _announcement(measurement: Measurement, tasks: Sequence[Task], cost: Cost | None) -> str:
     path = measurement.run.path
     if cost is None:
-        return f"{path}: all is known of {measurement.name!r} already"
+        return f"{path}: measurement {measurement.name!r} has everything already"
     models = {task.model.path for task in tasks}
     where = f"{plural(len(models), 'model')} on {plural(measurement.communicator.size, 'rank')}"
     time = f"{cost.seconds / 60:.0f} min" if cost.seconds > 90 else f"{cost.seconds:.0f} s"
@@ -87,8 +89,8 @@ def _announcement(measurement: Measurement, tasks: Sequence[Task], cost: Cost | 
     )
 
 
-def _say_finding(label: str, finding: Finding) -> None:
-    say(f"{label:32} {_in_words(finding)}")
+def _line(label: str, finding: Finding) -> str:
+    return f"{label:32} {_in_words(finding)}"
 
 
 def _in_words(finding: Finding) -> str:
