@@ -1,4 +1,4 @@
-"""The command line: what is wrong is told in one line, with exit code 2, before any file is made."""
+"""The command line: bad input ends in one line and exit code 2, before any file is made."""
 
 from __future__ import annotations
 
@@ -69,32 +69,53 @@ OPTIONS = {
     "rounds.x=3": "rounds: expected a valid integer; got {'x': 3}",
     "local=3": "local: expected a table of options; got 3",
     "seed=-1": "seed: expected greater than or equal to 0; got -1",
-    "seed=99999999999999999999": "command line: seed: expected an integer of 64 bits; got a longer one",
+    "seed=99999999999999999999": (
+        "command line: seed: expected an integer of 64 bits; got a longer one"
+    ),
     "clients=99999999999": "clients: expected less than or equal to ",
-    "clients=201": "partition.dirichlet: expected a sample for each of 201 clients; got 200 samples; lower clients",
+    "clients=201": (
+        "partition.dirichlet: expected a sample for each of 201 clients; got 200 "
+        "samples; lower clients"
+    ),
     "partition.alpha=0": "partition.alpha: expected greater than or equal to ",
     "partition.alpha=-1": "partition.alpha: expected greater than or equal to ",
     "participation.fraction=0": "participation.fraction: expected greater than 0; got 0",
-    "participation.fraction=0.2": "participation.fraction: expected to pick at least one of 4 clients; got 0.2, which",
-    'participation={kind="bernoulli", fraction=1e-9}': "participation.fraction: expected to pick at least one of 4",
+    "participation.fraction=0.2": (
+        "participation.fraction: expected to pick at least one of 4 clients; got 0.2, which"
+    ),
+    'participation={kind="bernoulli", fraction=1e-9}': (
+        "participation.fraction: expected to pick at least one of 4"
+    ),
     "data.path=nowhere.h5": "data.path: expected a data file; got nothing at ",
     "data.path=text.h5": "data.path: expected a data file packed by `mpifl data`; got ",
     "data.path=other.h5": "data.path: expected a data file packed by `mpifl data`; got ",
     "data.path=mine": "data.path: expected a data file packed by `mpifl data`; got ",
-    "data.name=mnist": "data.path: expected a file packed by `mpifl data NAME --out FILE`, or data.name one of digits,",
+    "data.name=mnist": (
+        "data.path: expected a file packed by `mpifl data NAME --out FILE`, or data.name "
+        "one of digits,"
+    ),
     "data.train_limit=5000": "data.train: expected 1 to 1438 samples",
     "model.classes=100": "model.classes: expected 10, as many as the data has; got 100",
-    "model.norm=bach": "model.norm: expected 'batch', 'group', 'layer', 'scale', 'l2', 'shift' or 'none'; got 'bach'",
+    "model.norm=bach": (
+        "model.norm: expected 'batch', 'group', 'layer', 'scale', 'l2', 'shift' or "
+        "'none'; got 'bach'"
+    ),
     "model=resnet65": "model.name: unknown name 'resnet65'; did you mean resnet56? allowed: ",
     "model.name=3": "model.name: unknown name 3; allowed: ",
     "algorithm=scafold": "algorithm.name: unknown name 'scafold'; did you mean scaffold? allowed: ",
-    "partition=dirichlett": "partition.name: unknown name 'dirichlett'; did you mean dirichlet? allowed: ",
+    "partition=dirichlett": (
+        "partition.name: unknown name 'dirichlett'; did you mean dirichlet? allowed: "
+    ),
     "local.gradient=smas": "local.gradient.name: unknown name 'smas'",
     "local.loss=mann": "local.loss: unknown loss 'mann'; did you mean man? allowed: ce, ",
-    "local.loss=ce +": "local.loss: expected terms such as 'ce' or 'ce(smoothing=0.1)', joined by +; got 'ce +'",
+    "local.loss=ce +": (
+        "local.loss: expected terms such as 'ce' or 'ce(smoothing=0.1)', joined by +; got 'ce +'"
+    ),
     "local.loss=ce - ce": "local.loss: expected terms such as ",
     "local.loss=ce(0.1)": "local.loss: expected terms such as ",
-    "local.loss=ce(smoothing=2.0)": "local.loss: ce.smoothing: expected less than or equal to 1; got 2.0",
+    "local.loss=ce(smoothing=2.0)": (
+        "local.loss: ce.smoothing: expected less than or equal to 1; got 2.0"
+    ),
     "local.nesterov=true": "local.nesterov: expected a local.momentum above 0 with it; got 0.0",
     "name=../away": "name: expected ",
     "name=": "name: expected ",
@@ -108,13 +129,21 @@ CONFIGS = {
     "here.toml": "here.toml: expected a chain of `extends` that ends; got a circle",
     "syntax.toml": "syntax.toml: expected TOML; got: Invalid value (at line 1, column 10)",
     "bytes.toml": "bytes.toml: expected TOML text in UTF-8; got other bytes",
-    "mine": "mine/results.h5: expected a run's folder, its results.h5 or a packed file; got No such file",
-    "text.h5": "text.h5: expected a run's folder, its results.h5 or a packed file; got something else than an "
-    "HDF5 file",
+    "mine": (
+        "mine/results.h5: expected a run's folder, its results.h5 or a packed file; got "
+        "No such file"
+    ),
+    "text.h5": (
+        "text.h5: expected a run's folder, its results.h5 or a packed file; "
+        "got something else than an "
+        "HDF5 file"
+    ),
 }
 PLACES = {
     "mine": "mine: expected an empty or new folder; got one with other files; choose another",
-    "text.h5": "text.h5: expected a folder for the run; got something that is not a folder; choose another",
+    "text.h5": (
+        "text.h5: expected a folder for the run; got something that is not a folder; choose another"
+    ),
     "text.h5/run": "text.h5/run: expected a path through folders; got ",
     "/proc/run": "/proc/run: expected a place to write; got ",
 }

@@ -1,7 +1,7 @@
 """Analysis of finished runs: tables, curves, drift, features, curvature, landscapes.
 
-Everything that the commands `mpifl table`, `curves`, `features`, `hessian` and `landscape` do can be
-had from Python, as numpy arrays. Nothing here trains, and nothing writes into a run's own files.
+What the commands `mpifl table`, `curves`, `features`, `hessian` and `landscape` do can be had from
+Python too, as numpy arrays. Nothing here trains, and nothing writes into a run's own files.
 
     from mpifl.analysis import compare, group, open_runs
     groups = group(open_runs(["runs/avg-1", "runs/avg-2", "runs/man-1", "runs/man-2"]))

@@ -29,7 +29,7 @@ def run(
 
     \b
     mpifl run configs/demo.toml                                on one rank
-    mpirun -n 3 mpifl run configs/demo.toml                    a server and two workers: the same bits
+    mpirun -n 3 mpifl run configs/demo.toml                    on three ranks: the same bits
     mpifl run configs/demo.toml rounds=3 local.lr=0.1          other options
     mpifl run configs/demo.toml 'local.loss=ce(smoothing=0.1)' partition.alpha=0.1
     mpifl run configs/demo.toml --resume                       continue after a stop

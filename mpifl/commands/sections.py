@@ -6,7 +6,7 @@ import click
 
 
 class Sections(click.Group):
-    """A group of commands in sections, which `--help` lists in the order in which they were added."""
+    """A group of commands that `--help` lists by section, in the order in which they are added."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)  # type: ignore[arg-type]  # click checks them
@@ -20,11 +20,14 @@ class Sections(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands, section by section."""
-        return [str(command.name) for of in self._sections.values() for command in of]
+        names = []
+        for commands in self._sections.values():
+            names += [str(command.name) for command in commands]
+        return names
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a definition list for each section."""
-        widest = max(map(len, self.list_commands(ctx)))
+        widest = max(len(name) for name in self.list_commands(ctx))
         room = formatter.width - widest - 6
         for title, commands in self._sections.items():
             with formatter.section(title):

@@ -1,4 +1,4 @@
-"""`mpifl data NAME --out FILE`: pack a data set once, and say what is in it."""
+"""`mpifl data`: pack a data set into one HDF5 file, and print what is in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pack_source(
     given: Sequence[str],
     force: bool = False,
 ) -> None:
-    """Load `name`, write it to `out`, and print a summary; raises BadInput."""
+    """Load the data set `name`, write it to `out`, and print a summary. Raises BadInput."""
     if name not in SOURCES:
         raise BadInput(f"data: unknown data set {name!r}{suggestion(name, SOURCES)}")
     if out.exists() and not force:
@@ -31,9 +31,10 @@ def pack_source(
             f"{out}: expected a file that does not exist yet; got one; "
             "allowed: another --out, or --force"
         )
-    options = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in config.override({}, given).items()
-    }
+    options = config.override({}, given)
+    for key, value in options.items():
+        if isinstance(value, list):
+            options[key] = tuple(value)
     dataset = SOURCES[name].load(root, download, **options)
     out.parent.mkdir(parents=True, exist_ok=True)
     packed.write(dataset, out)
@@ -41,7 +42,7 @@ def pack_source(
 
 
 def list_sources() -> None:
-    """What can be packed."""
+    """Print the data sets that can be packed."""
     made = facts()
     for name, source in SOURCES.items():
         made.add_row(name, source.summary)
@@ -49,19 +50,17 @@ def list_sources() -> None:
 
 
 def summarise(dataset: Dataset, out: Path) -> None:
-    """What the file holds, and how a config names it."""
+    """Print what the file has, and how a config names it."""
     made = table("", "train", "test")
     splits = (dataset.train, dataset.test)
     made.add_row("samples", *(f"{len(split):,}" for split in splits))
-    sizes = [np.bincount(split.labels, minlength=len(dataset.classes)) for split in splits]
-    made.add_row(
-        f"samples of each of {len(dataset.classes)} classes",
-        *(f"{n.min()} to {n.max()}" for n in sizes),
-    )
-    for d, domain in enumerate(dataset.domain_names):
-        made.add_row(
-            f"domain {domain}", *(f"{np.count_nonzero(split.domains == d):,}" for split in splits)
-        )
+    classes = len(dataset.classes)
+    sizes = [np.bincount(split.labels, minlength=classes) for split in splits]
+    ranges = [f"{counts.min()} to {counts.max()}" for counts in sizes]
+    made.add_row(f"samples of each of {classes} classes", *ranges)
+    for number, domain in enumerate(dataset.domain_names):
+        counts = [np.count_nonzero(split.domains == number) for split in splits]
+        made.add_row(f"domain {domain}", *(f"{count:,}" for count in counts))
     say_table(f"{dataset.name}: {dataset.source}", made)
     say(f"images {' x '.join(map(str, dataset.shape))}, checksum {dataset.checksum[:16]}")
     say(f'written to {out}; in a config:  data.path = "{out}"')

@@ -48,7 +48,8 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
             "Remedy: `pip install mpich`, or load your cluster's MPI (`module load ...`), or "
             "MPI4PY_LIBMPI=PATH with the path of a libmpi.so"
         )
-    library, launched = mpi.library(), launcher.ranks()
+    library = mpi.library()
+    launched = launcher.ranks()
     if launcher.cannot_start(library):
         remedy = launcher.remedy(library)
         _warn(f"{library} under {launcher.name()} often ends in MPI_Init. Remedy: {remedy}")

@@ -1,4 +1,4 @@
-"""Features: models looked at again are the models that were tested, and their figures are numpy's."""
+"""Features: reloaded models are those that the run tested, and their figures are numpy's."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,4 @@
-"""Where nobody reads the output, or its disk is full: a run goes on, and a report ends in one line or
-without a word.
-"""
+"""Output that nobody reads, or on a full disk: a run goes on, a report ends in one line or silently."""
 
 from __future__ import annotations
 

@@ -153,7 +153,9 @@ def _figures(
 ) -> tuple[list[str], dict[str, Any]]:
     """The sites' names, and the figures of the network's present weights."""
     squares: np.ndarray | float = 0.0
-    collected, correct, sites = [], 0, []
+    collected = []
+    correct = 0
+    sites: list[str] = []
     for x, y in _batches(samples, batch):
         output = _with_hidden_layers(net, x, forward)
         squares = squares + np.array([_square(a) for a in output.activations])

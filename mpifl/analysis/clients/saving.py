@@ -24,7 +24,7 @@ class Drawn:
 
 
 def draw(groups: Sequence[Group], selection: Selection, parts: Sequence[str]) -> Drawn:
-    """Compute and draw "drift" and "features", as far as they are among `parts`. Raises BadInput."""
+    """Compute and draw those of "drift" and "features" that are in `parts`. Raises BadInput."""
     drawn = Drawn()
     if "drift" in parts:
         for group in groups:
@@ -35,13 +35,13 @@ def draw(groups: Sequence[Group], selection: Selection, parts: Sequence[str]) ->
         for group in groups:
             found[group.label] = [selection.features(run) for run in group.runs]
         drawn.figures["features"] = feature_panels(found)
-        if all(_has_clients(run) for runs in found.values() for run in runs):
+        if all(_have_clients(runs) for runs in found.values()):
             drawn.figures["features-clients"] = feature_panels(found, clients=True)
     return drawn
 
 
 def save_drawn(drawn: Drawn, folder: Path, suffixes: Sequence[str]) -> None:
-    """Write every figure with every suffix, and the clients' cosines as pictures. Raises OSError."""
+    """Write each figure with each suffix, and the clients' cosines as pictures. Raises OSError."""
     for suffix in suffixes:
         for name, panels in drawn.figures.items():
             save(folder / f"{name}.{suffix}", panels)
@@ -49,5 +49,5 @@ def save_drawn(drawn: Drawn, folder: Path, suffixes: Sequence[str]) -> None:
             save_cosines(folder / f"cosines.{suffix}", drawn.drifts)
 
 
-def _has_clients(features: Arrays) -> bool:
-    return bool((features["client"] != GLOBAL).any())
+def _have_clients(runs: Sequence[Arrays]) -> bool:
+    return all((features["client"] != GLOBAL).any() for features in runs)

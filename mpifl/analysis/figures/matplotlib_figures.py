@@ -16,7 +16,8 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from mpifl.analysis.figures.panels import Band, Panel, Trace
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""Okabe & Ito (2008), which colour-blind readers tell apart, in an order of contrasts; then brown"""
+"""of Okabe & Ito (2008), which colour-blind readers tell apart, in an order of contrasts; then brown
+"""
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 """the second is used when the colours are used up, and so on"""
@@ -78,7 +79,7 @@ def figure(
     band: Band = "std",
     size: tuple[float, float] = (2.9, 2.1),
 ) -> Figure:
-    """The panels, `across` in a row, each of `size` inches, under one legend. Bands are over runs."""
+    """The panels, `across` in a row, each of `size` inches, under one legend."""
     across = min(across, len(panels))
     rows = -(-len(panels) // across)
     made = Figure((size[0] * across, size[1] * rows + 0.3), layout="constrained")
@@ -183,8 +184,9 @@ class _PlainNumbers(LogFormatter):
 def matrices(
     labels: Sequence[str], ids: Sequence[Sequence[int]], values: Sequence[np.ndarray], title: str
 ) -> Figure:
-    """A square of colours for each of `values` [k, k] over clients `ids`, on one scale; the diagonal
-    is left out.
+    """A square of colours for each of `values` [k, k] over clients `ids`, on one scale.
+
+    The diagonal is left out.
     """
     squares = []
     for square in values:

@@ -36,7 +36,9 @@ def save_cosines(path: Path, groups: Mapping[str, Sequence[dict[str, np.ndarray]
     """Write a picture of the cosines between clients' updates, as `drift` returns them: of each
     group's first run, at its last round.
     """
-    labels, ids, squares = [], [], []
+    labels: list[str] = []
+    ids: list[list[int]] = []
+    squares: list[np.ndarray] = []
     for label, runs in groups.items():
         run = runs[0]
         clients = run["client"][-1]

@@ -67,7 +67,8 @@ class Measurement:
     def __init__(
         self, on_ranks: RunOnRanks, protocol: Protocol, name: str = "", again: bool = False
     ) -> None:
-        self.on_ranks, self.protocol = on_ranks, protocol
+        self.on_ranks = on_ranks
+        self.protocol = protocol
         self.name = name or protocol.name
         self.run = on_ranks.run
         self.communicator = on_ranks.communicator
@@ -127,7 +128,8 @@ class Measurement:
 
     def _measure(self, task: Task, model: MeasuredModel, report: Report) -> None:
         compute = QUANTITIES[self.protocol.name][task.quantity]
-        start, before = time.perf_counter(), self._products
+        start = time.perf_counter()
+        before = self._products
         finding, vectors = self.communicator.agree(lambda: compute(model))
         spent = {"products": self._products - before, "seconds": time.perf_counter() - start}
         whole = replace(finding, facts={**self._about(task.model), **spent, **finding.facts})

@@ -61,8 +61,8 @@ class Exact:
     def chosen(
         self, labels: np.ndarray, own: np.ndarray | None, where: tuple[int, ...]
     ) -> np.ndarray:
-        """Indices of the samples to measure on, ascending: of all `labels` [n], or for a client's model
-        of its `own` indices.
+        """Indices of the samples to measure on, ascending: from all `labels` [n], or for a client's
+        model from its `own` indices.
 
         `where` makes the choice differ between clients that have different samples.
         """

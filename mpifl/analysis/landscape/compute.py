@@ -22,7 +22,7 @@ Marks = Mapping[str, tuple[float, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
-    """Loss and accuracy around a model: along one direction `[n]`, or in the plane of two `[n, m]`."""
+    """Loss and accuracy around a model: along one direction [n], or in the plane of two [n, m]."""
 
     title: str
     axes: tuple[str, ...]

@@ -100,7 +100,7 @@ def eigen_directions(
 def direction_to(
     on_ranks: RunOnRanks, model: StoredModel, other: StoredModel, name: str
 ) -> Direction:
-    """The direction at whose 1 the other model is. Raises BadInput where the two have other tensors."""
+    """The direction with the other model at 1. Raises BadInput where their tensors differ."""
     if len(other.weights) != len(model.weights) or len(other.buffers) != len(model.buffers):
         expected = f"a model with the same tensors ({len(model.weights):,} weights)"
         raise BadInput(f"--to: expected {expected}; got {name} with {len(other.weights):,}")

@@ -64,7 +64,8 @@ class LandscapePlan:
 
     def __init__(self, on_ranks: RunOnRanks, options: LandscapeOptions) -> None:
         communicator = on_ranks.communicator
-        self.on_ranks, self.options = on_ranks, options
+        self.on_ranks = on_ranks
+        self.options = options
         communicator.agree(lambda: _check(options))
         clients = options.client is not None or "clients" in options.along
         round = communicator.agree(lambda: _one_round(on_ranks.run, options.rounds, clients))
@@ -97,9 +98,7 @@ class LandscapePlan:
         return [[self._compute(grid, on_point) for grid in panel] for panel in self.panels]
 
     def barriers(self, panels: Sequence[Sequence[Landscape]]) -> dict[str, float]:
-        """For each line to another model: by how much the loss rises above the straight line between
-        the two.
-        """
+        """For each line to another model: by how much the loss rises above the straight line."""
         found = {}
         for grids, landscapes in zip(self.panels, panels, strict=True):
             for grid, landscape in zip(grids, landscapes, strict=True):
@@ -175,7 +174,8 @@ class LandscapePlan:
 
     def _open(self, path: str) -> Run:
         """The run at `path`; raises BadInput where it has no stored weights, or other data."""
-        other, run = Run.open(path), self.on_ranks.run
+        other = Run.open(path)
+        run = self.on_ranks.run
         select_rounds(other, "last")
         if data_of(other) != data_of(run):
             expected = f"a run on the data of {run.path}"

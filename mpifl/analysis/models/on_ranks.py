@@ -1,4 +1,4 @@
-"""A stored run on all ranks of a job, which share out the samples on which its models are measured."""
+"""A stored run on all ranks of a job, which share out the samples of its measurements."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _refuse_unfinished(run: Run, unfinished: bool) -> None:
 
 
 def _device(communicator: Communicator) -> torch.device:
-    """This rank's device. All ranks compute, with the cores that Slurm grants each, or one thread."""
+    """This rank's device. All ranks compute, each with the cores that Slurm grants, or one."""
     worker, workers = communicator.worker_on_node()
     device = communicator.agree(lambda: device_for("auto", worker, workers))
     settle(device, threads_of(0))

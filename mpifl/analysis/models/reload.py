@@ -21,7 +21,7 @@ from mpifl.store import Run
 
 @dataclass(frozen=True, eq=False)
 class ReloadedRun:
-    """A run with its config, data and network. The network holds the initial weights until `load`."""
+    """A run with its config, data and network, which has the initial weights until `load`."""
 
     run: Run
     config: schema.Config

@@ -113,9 +113,8 @@ def compare(
         rows.append(_row(group, summaries_of_group, columns, theirs))
     notes = [*_notes(groups, last, target), *_sources(groups, table, rows)]
     if present & set(CURVATURE):
-        notes.append(
-            f"curvature: measurement {measurement!r} of `mpifl hessian`, at the last models measured"
-        )
+        source = f"measurement {measurement!r} of `mpifl hessian`"
+        notes.append(f"curvature: {source}, of the last models measured")
     return Comparison(columns, rows, notes)
 
 
@@ -180,7 +179,7 @@ def published(
 
 
 def with_published_accuracy(panel: Panel, groups: Sequence[Group]) -> Panel:
-    """The panel with a mark at each group's published accuracy, if it is a panel of test accuracy."""
+    """A panel of test accuracy with a mark at each group's published one; other panels as they are."""
     if not panel.y_title.startswith("test accuracy"):
         return panel
     marks = []

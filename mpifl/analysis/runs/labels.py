@@ -25,7 +25,8 @@ def label(method: Options, methods: Sequence[Options]) -> str:
     'feddyn'
     >>> label(feddyn, [feddyn, feddyn | {"algorithm.alpha": 0.01}])
     'alpha=0.1'
-    >>> label(feddyn | {"local.loss": "ce"}, [feddyn | {"local.loss": "man"}, {"algorithm.name": "fedavg"}])
+    >>> others = [feddyn | {"local.loss": "man"}, {"algorithm.name": "fedavg"}]
+    >>> label(feddyn | {"local.loss": "ce"}, others)
     'feddyn, lr=0.1'
 
     Of a loss, options in which all agree are left out:

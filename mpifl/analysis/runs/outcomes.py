@@ -75,7 +75,7 @@ def summaries(
 ) -> dict[str, Summary]:
     """Mean and spread of the numbers that `figures_of` returns for each run of a group, by name.
 
-    Runs that lack a number, or have NaN, do not count for it. `names` are in the result in any case.
+    Runs that lack a number, or have NaN, do not count for it. `names` are always in the result.
     """
     rows = [figures_of(run) for run in group.runs]
     every = dict.fromkeys(names)
