@@ -77,6 +77,8 @@ class Communicator(_Ranks):
     """the ranks of this rank's node"""
     bytes_moved: int
     """by this rank's Bcasts and Reduces, so far"""
+    _windows: list[MPI.Win]
+    """keeps shared memory mapped"""
 
     def __new__(cls, communicator: MPI.Intracomm | None = None) -> Communicator:
         ranks = communicator or MPI.COMM_WORLD
@@ -85,7 +87,7 @@ class Communicator(_Ranks):
             self.node = _Ranks(self.Split_type(MPI.COMM_TYPE_SHARED))
             self.heartbeat = Heartbeat(ranks)
             self.node.heartbeat = self.heartbeat
-        self._windows: list[MPI.Win] = []  # keeps shared memory mapped
+        self._windows = []
         self.bytes_moved = 0
         if communicator is None:
             _refuse_separate_jobs(self.size)
@@ -276,7 +278,8 @@ class Communicator(_Ranks):
             return _replicas(node, arrays)
         window = MPI.Win.Allocate_shared(size if node.rank == 0 else 0, 1, comm=node)
         self._windows.append(window)
-        memory = np.frombuffer(window.Shared_query(0)[0], dtype=np.uint8)
+        shared, _ = window.Shared_query(0)
+        memory = np.frombuffer(shared, np.uint8)  # type: ignore[call-overload]  # mpi4py's buffer
         views = {}
         offset = 0
         for array in described:

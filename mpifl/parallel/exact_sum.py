@@ -61,7 +61,7 @@ class _Part(NamedTuple):
 
 
 class WeightedSum:
-    """An accumulator of `weight * reply` over clients: one int64 a value, for any number of clients.
+    """The sum of `weight * reply` over clients: one int64 a value, for any number of clients.
 
     `sent` is what all ranks received this round. It fixes the grid: a reply vector's grid is that
     of the sent vector of the same name, else the coarsest of them. The `layout` of replies is that

@@ -44,7 +44,8 @@ def announce(
     )
     say(
         f"{len(sizes)} clients of {sizes.min()} to {sizes.max()} samples and {classes.min()} to "
-        f"{classes.max()} of {len(dataset.classes)} classes; a message is {size(net.weights.nbytes)}"
+        f"{classes.max()} of {len(dataset.classes)} classes; "
+        f"a message is {size(net.weights.nbytes)}"
     )
     if found is not None:
         if found.warning:

@@ -71,7 +71,7 @@ def refuse_differences(communicator: Communicator, facts: Facts) -> None:
 
 
 def _first_difference(found: list[tuple[str, Facts]]) -> str:
-    """What differs first, on the first rank that differs; `found` has each rank's host and facts."""
+    """What differs first, on the first rank that differs; `found` has ranks' hosts and facts."""
     server, expected = found[0]
     differing = [rank for rank, (_, facts) in enumerate(found) if facts != expected]
     host, facts = found[differing[0]]

@@ -81,7 +81,7 @@ def _refuse_mixture(kinds: list[tuple[str, str]]) -> None:
     without = [host for host, kind in kinds if kind == "cpu"]
     if without and any(kind == "cuda" for _, kind in kinds):
         raise BadInput(
-            f"runtime.device: expected a GPU for every worker, or for none; got none on {without[0]} "
-            "and some elsewhere, and their bits would differ; allowed: a job with GPUs on every "
-            "node, or runtime.device=cpu"
+            "runtime.device: expected a GPU for every worker, or for none; got none on "
+            f"{without[0]} and some elsewhere, and their bits would differ; allowed: a job with "
+            "GPUs on every node, or runtime.device=cpu"
         )

@@ -73,7 +73,7 @@ class Clients:
             self.local = replace(self.local, gradient=self.algorithm.gradient)
 
     def counts(self) -> np.ndarray:
-        """int32 [clients, classes]: samples of each class at each client; made anew at each call."""
+        """int32 [clients, classes]: samples by client and class; made anew at each call."""
         return counts(self.labels, self.parts, self.classes)
 
     def costs(self, cohort: np.ndarray) -> np.ndarray:

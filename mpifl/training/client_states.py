@@ -76,7 +76,7 @@ class ClientStates:
             self._fresh[client] = state.flat()
 
     def settle(self, round: int) -> None:
-        """`round` is the last that counts: what was kept in it holds, a later round's is dropped."""
+        """`round` is the last that counts: keep its new states, and drop those of a later one."""
         if self._round_under_way == round:
             self._kept.take_all(self._fresh)
         self._fresh.clear()

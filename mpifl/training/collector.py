@@ -49,7 +49,7 @@ class Collector:
         return WeightedSum(sent.vectors(), self._layout)
 
     def collect(self, plan: RoundPlan, played: PlayedRound, scores: np.ndarray) -> Collected | None:
-        """Bring all to the server; None on the others. `scores` are this rank's part of the test."""
+        """Bring all to the server (elsewhere None). `scores` are this rank's part of the test."""
         began = time.perf_counter()
         self._agree_on_layout(played.sums)
         figures = {"rows": played.rows, "scores": scores, "wishes": self._wishes(played)}

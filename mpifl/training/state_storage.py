@@ -1,5 +1,4 @@
-"""Where clients' states are kept: in memory, or in a file that is mapped to memory and may be larger
-than it.
+"""Where clients' states are kept: in memory, or in a file that is mapped to it and may be larger.
 
 Either way in slots that are used again. States kept as they come, each a piece of the heap, would
 leave more and more holes in it (of 100 clients on one rank, 19 % more memory after 250 rounds than
