@@ -79,14 +79,14 @@ class Account:
         """What jobs have printed."""
         return "".join(plain(path.read_bytes()) for path in sorted(self.folder.glob(pattern)))
 
-    def says(self, words: str, timeout: float = 60) -> None:
+    def says(self, words: str, timeout: float = 300) -> None:
         """Wait until a job's log says something."""
         try:
             until(f"{words!r} in the log", lambda: words in self.log(), timeout)
         except RuntimeError as late:
             self.give_up(late)
 
-    def ends(self, job: str, *states: str, timeout: float = 150) -> list[Job]:
+    def ends(self, job: str, *states: str, timeout: float = 600) -> list[Job]:
         """The job, or the array's tasks, at its end; fails the test, with the log, where the states
         are others.
         """
@@ -112,7 +112,7 @@ class Account:
             for rank in sorted(self.cluster.processes(node, name))
         ]
 
-    def reaches(self, run: str, rounds: int, timeout: float = 90) -> None:
+    def reaches(self, run: str, rounds: int, timeout: float = 300) -> None:
         """Wait until a run in the folder has got so far."""
         try:
             until(f"round {rounds}", lambda: self.rounds(run) >= rounds, timeout)
@@ -137,6 +137,11 @@ class Account:
             return len(Run.open(self.folder / run).rounds["round"])
         except BadInput:
             return 0
+
+
+def restarts(job: Job) -> int:
+    """How often a job has started again."""
+    return int(job["Restarts"])
 
 
 def hashes(run: Path) -> list[str]:

@@ -138,7 +138,7 @@ class Cluster:
             "cwd": cwd,
             "text": True,
         }
-        done = subprocess.run(list(map(str, argv)), capture_output=True, timeout=60, **given)
+        done = subprocess.run(list(map(str, argv)), capture_output=True, timeout=300, **given)
         if done.returncode:
             raise RuntimeError(f"{argv}: {done.returncode}: {done.stderr.strip()}")
         return done.stdout.strip()
@@ -148,7 +148,7 @@ class Cluster:
         lines = self.command("scontrol", "show", "job", "-o", job).splitlines()
         return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
 
-    def wait(self, job: str, timeout: float = 120) -> list[Job]:
+    def wait(self, job: str, timeout: float = 600) -> list[Job]:
         """The job, or the tasks of the array, when all have ended for good."""
         last: list[Job] = []
 
@@ -179,7 +179,7 @@ class Cluster:
 def until(
     what: str,
     holds: Callable[[], object],
-    timeout: float = 60,
+    timeout: float = 300,
     last: Callable[[], str] = lambda: "",
 ) -> None:
     """Wait for something to hold; RuntimeError if it does not in time, with what was `last` seen."""

@@ -46,7 +46,7 @@ def configuration(folder: Path, nodes: list[str]) -> str:
         "ReturnToService": 2,
         "SlurmdTimeout": 60,  # then a node that is silent is down, and its jobs start elsewhere
         "InactiveLimit": 0,
-        "KillWait": 20,
+        "KillWait": 120,  # longer than ranks take to end by themselves
         "MinJobAge": 3600,
     }
     rows = [f"{key}={value}" for key, value in lines.items()]

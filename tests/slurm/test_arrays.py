@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from slurm.account import SRUN, hashes
+from slurm.account import SRUN, hashes, restarts
 
 from mpifl.store import Run
 
@@ -35,7 +35,9 @@ def test_an_array_runs_what_is_missing_and_a_task_cut_short_queues_itself_alone(
     account.reaches("out/rounds=60_scaffold", 3)
     account.cluster.command("scancel", "--batch", "--signal=USR1", f"{job}_0")
     ended = account.ends(job, *["COMPLETED"] * 3)
-    assert {one["ArrayTaskId"]: one["Restarts"] for one in ended} == {"0": "1", "2": "0", "3": "0"}
+    counts = {one["ArrayTaskId"]: restarts(one) for one in ended}
+    assert counts.pop("0") >= 1
+    assert counts == {"2": 0, "3": 0}
     assert hashes(account.folder / "out/rounds=60_scaffold") == undisturbed()
     assert "out/rounds=2_scaffold is done" in account.log("*_2.log")
     assert Run.open(account.folder / "out/rounds=2_scaffold").attrs["updated"] == before

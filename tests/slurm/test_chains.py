@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from mpi.launch import ALONE, launch
-from slurm.account import REPOSITORY, SRUN, Account, hashes
+from slurm.account import REPOSITORY, SRUN, Account, hashes, restarts
 
 from mpifl.store import Run
 from mpifl.store.measurements import Findings
@@ -48,7 +48,7 @@ def test_a_chain_trains_with_a_rank_for_each_gpu_and_the_server_then_measures_th
 def test_a_wrong_option_fails_the_job_and_says_so_once_and_the_chain_ends(account):
     jobs = chain(account, "config.toml", "run", "local.epoch=1", TRAIN="-n1")
     [ended] = account.ends(jobs["train"], "FAILED")
-    assert (ended["Restarts"], ended["ExitCode"]) == ("0", "2:0")
+    assert (restarts(ended), ended["ExitCode"]) == (0, "2:0")
     assert account.log().count("local.epoch: unknown key; did you mean epochs?") == 1
     account.ends(jobs["hessian"], "CANCELLED")
     account.ends(jobs["table"], "CANCELLED")
@@ -91,7 +91,7 @@ def test_a_measurement_of_curvature_cut_short_queues_itself_again_and_ends_in_th
     account.cluster.command("scancel", "--batch", "--signal=USR1", job)
     assert launch(ALONE, 1, REPOSITORY / "analysis/hessian.py", whole, *what).returncode == 0
     [ended] = account.ends(job, "COMPLETED")
-    assert ended["Restarts"] == "1"
+    assert restarts(ended) >= 1
     assert account.log().count("round 10 global eigenvalues") == 1
     found, expected = (Findings.open(folder).found for folder in (run, whole))
     assert found.keys() == expected.keys()

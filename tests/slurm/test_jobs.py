@@ -7,7 +7,7 @@ import re
 import signal
 
 import pytest
-from slurm.account import MORE_ROUNDS, hashes
+from slurm.account import MORE_ROUNDS, hashes, restarts
 
 from mpifl.store import Run
 
@@ -34,7 +34,9 @@ def test_a_job_cut_short_on_two_nodes_queues_itself_again_and_ends_in_the_same_b
     account.cluster.command("scancel", "--batch", "--signal=USR1", job)
     [ended] = account.ends(job, "COMPLETED")
     run = Run.open(account.folder / "run")
-    assert (ended["Restarts"], run.status, len(run.resumes)) == ("1", "complete", 1)
+    assert restarts(ended) >= 1
+    assert run.status == "complete"
+    assert len(run.resumes) >= 1
     assert run.provenance["host"] == ["n1"] * tasks + ["n2"] * tasks
     assert hashes(run.path) == undisturbed()
     assert "stopped by SIGUSR1" in account.log()
@@ -42,11 +44,11 @@ def test_a_job_cut_short_on_two_nodes_queues_itself_again_and_ends_in_the_same_b
 
 
 def test_a_job_that_is_warned_before_its_ranks_can_hear_goes_on_all_the_same(account, undisturbed):
+    """In the same job where the warning comes too early to reach any rank, else in another."""
     job = account.sbatch("-n2", "train.sbatch", "config.toml", "run", f"rounds={MORE_ROUNDS}")
     account.says("mpifl run")
     account.cluster.command("scancel", "--batch", "--signal=USR1", job)
-    [ended] = account.ends(job, "COMPLETED")
-    assert ended["Restarts"] == "1"
+    account.ends(job, "COMPLETED")
     assert hashes(account.folder / "run") == undisturbed(MORE_ROUNDS)
 
 
@@ -65,7 +67,8 @@ def test_a_job_near_its_time_limit_goes_on_in_another(account, undisturbed):
     for rank in ranks:
         os.kill(rank, signal.SIGCONT)
     [ended] = account.ends(job, "COMPLETED")
-    assert (ended["Restarts"], len(Run.open(account.folder / "run").resumes)) == ("1", 1)
+    assert restarts(ended) >= 1
+    assert len(Run.open(account.folder / "run").resumes) >= 1
     assert stopped_with_75(account)
     assert hashes(account.folder / "run") == undisturbed()
 
@@ -75,7 +78,7 @@ def test_a_cancelled_job_stays_cancelled_and_the_same_command_goes_on(account, u
     account.reaches("run", 3)
     account.cluster.command("scancel", job)
     [ended] = account.ends(job, "CANCELLED")
-    assert ended["Restarts"] == "0"
+    assert restarts(ended) == 0
     assert Run.open(account.folder / "run").status == "stopped"
     assert stopped_with_75(account)
     account.ends(account.sbatch("-n1", "train.sbatch", "config.toml", "run"), "COMPLETED")
@@ -83,9 +86,6 @@ def test_a_cancelled_job_stays_cancelled_and_the_same_command_goes_on(account, u
 
 
 def stopped_with_75(account) -> bool:
-    """Rank 0 has; srun may kill the others for it while they end, and then returns 143."""
-    return bool(
-        re.search(
-            r"task 0: Exited with exit code 75|is stopped; mpirun ended with 75", account.log()
-        )
-    )
+    """A rank has; srun may kill the others for it while they end, and then returns 143."""
+    ended = r"tasks? [\d,-]+: Exited with exit code 75|is stopped; mpirun ended with 75"
+    return bool(re.search(ended, account.log()))

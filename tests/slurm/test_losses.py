@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from slurm.account import REPOSITORY, Account, hashes
+from slurm.account import REPOSITORY, Account, hashes, restarts
 from slurm.cluster import until
 
 from mpifl.store import Run
@@ -23,16 +23,16 @@ LONG = pytest.mark.long
     "where", [("-n2",), ("-N2", "--ntasks-per-node=1")], ids=["on one node", "on two"]
 )
 def test_a_rank_that_is_killed_ends_the_others_and_fails_the_job(account, where):
-    """Long before srun does: KillWait is 20 seconds."""
+    """Before srun does: KillWait is two minutes."""
     # a round of a second, which is training all but for an instant
     more = ("rounds=1000", "local.epochs=100")
     job = account.sbatch(*where, "train.sbatch", "config.toml", "run", *more)
     account.reaches("run", 2)
     _, victim = account.ranks()
     os.kill(victim, signal.SIGKILL)
-    until("the other's end", lambda: not account.ranks(), 5)
+    until("the other's end", lambda: not account.ranks(), 60)
     [ended] = account.ends(job, "FAILED")
-    assert ended["Restarts"] == "0"
+    assert restarts(ended) == 0
     assert f"mpifl: rank 0: rank 1 on n{len(where)} has died, or was killed" in account.log()
     assert Run.open(account.folder / "run").status == "failed"
 
@@ -43,7 +43,7 @@ def test_an_exception_in_training_ends_all_ranks_and_names_rank_round_and_client
     launched = f"srun --mpi=pmi2 --kill-on-bad-exit=1 {run}"
     job = account.sbatch("-N3", "--output=%j.log", f"--wrap={launched}")
     until("the exception", (account.folder / "run.time").exists)
-    until("the end of all", lambda: not account.ranks("python"), 5)
+    until("the end of all", lambda: not account.ranks("python"), 60)
     account.ends(job, "FAILED")
     assert "RuntimeError: as asked for" in account.log()
     assert ", round 2, client 3" in account.log()
@@ -82,7 +82,8 @@ def test_a_job_goes_on_elsewhere_when_a_node_is_lost_and_its_ghost_writes_nothin
             "scontrol", "update", f"nodename={lost}", "state=down", "reason=lost"
         )
     [ended] = account.ends(job, "COMPLETED")
-    assert (ended["Restarts"], lost in account.nodes(job)) == ("1", False)
+    assert restarts(ended) >= 1
+    assert lost not in account.nodes(job)
     assert hashes(run) == undisturbed()
     if ghost:
         wake(account, lost, ghost)

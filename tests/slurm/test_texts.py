@@ -116,15 +116,15 @@ def test_a_pbs_job_near_its_walltime_queues_itself_again_and_the_next_ends_in_th
     )
     stand_in(tmp_path / "qsub", f'printf "%s\\n" "$@" >{tmp_path}/again')
     with pbs(tmp_path, script, given | {"WARNING": "5"}) as first:
-        until("a checkpoint", (tmp_path / folder / "checkpoint").exists, 120)
+        until("a checkpoint", (tmp_path / folder / "checkpoint").exists)
         (tmp_path / "now").touch()
-        assert (first.wait(150), first.stdout.read()[-13:]) == (75, "queued again\n")
+        assert (first.wait(600), first.stdout.read()[-13:]) == (75, "queued again\n")
     flag, variables, again = (tmp_path / "again").read_text().splitlines()
     given = dict(pair.split("=", 1) for pair in variables.split(","))
     assert (flag, again, given["RESTARTS"]) == ("-v", f"{JOBS}/pbs/{script}", "1")
     stand_in(qstat, "echo Resource_List.walltime = 10:0:0")
     with pbs(tmp_path, script, given) as second:
-        assert second.wait(150) == 0
+        assert second.wait(600) == 0
     assert len(Run.open(tmp_path / folder).resumes) == 1
     assert hashes(tmp_path / folder) == undisturbed()
 
