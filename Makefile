@@ -33,7 +33,7 @@ demo: $(VENV)/demo.installed  ## set up, then 16 federated clients on handwritte
 
 check: $(VENV)/test.installed  ## set up, then the tests that start no mpirun and no Slurm: a minute, for the loop of edit and test
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2 --ignore tests/mpi --ignore tests/slurm
+	$(BIN)/python -m pytest -n 2 -m "not slow and not long" --ignore tests/mpi --ignore tests/slurm
 
 test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries
 	$(BIN)/ruff check .

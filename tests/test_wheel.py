@@ -49,6 +49,7 @@ def test_it_has_every_module_job_file_and_config(wheel):
     assert {name for name in packed if name.startswith("mpifl/")} == expected
 
 
+@pytest.mark.slow
 def test_it_runs_its_own_configs_from_an_empty_folder(wheel, tmp_path):
     site, folder = tmp_path / "site", tmp_path / "empty"
     zipfile.ZipFile(wheel).extractall(site)

@@ -47,6 +47,7 @@ def test_the_servers_drift_and_control_are_the_means_of_the_clients(objective):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 @pytest.mark.parametrize(
     ("alpha", "participation", "rounds"),

@@ -55,6 +55,7 @@ def test_the_papers_server_averages_what_the_cohort_sends():
         assert distance(moment.w, w) < 1e-12
 
 
+@pytest.mark.slow
 def test_with_all_clients_both_servers_are_equal_and_with_half_only_all_duals_converge():
     q = Quadratics(d=2)
 

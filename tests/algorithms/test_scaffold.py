@@ -113,6 +113,7 @@ class ByTheWholeWay(Scaffold):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MOMENTUM)
 @pytest.mark.parametrize("participation", [Participation(), HALF])
 def test_momentum_of_earlier_rounds_is_no_gradient_of_this_one(kind, participation):

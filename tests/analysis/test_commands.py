@@ -59,6 +59,7 @@ def test_curves_writes_a_picture_a_page_and_the_numbers(command, tmp_path):
     assert len(rows) == 2 * 2 * 4 * 4 and {row["group"] for row in rows} == {"ce", "ce + man"}
 
 
+@pytest.mark.slow
 def test_features_fills_a_folder(command, tmp_path):
     code, text, heard = command(
         "features", "avg-1", "man-1", "--samples", "40", "--on", "own", "--format", "png,csv"

@@ -115,6 +115,7 @@ def numbers(findings: Findings) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_broken_off_and_started_again_it_ends_in_the_same_bits(run):
     whole = numbers(measured(run, clients=True, name="whole").findings)
     first = Measurement(

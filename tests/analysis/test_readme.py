@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.figure
 import numpy as np
+import pytest
 from analysis.small import make
 
 from mpifl.store.measurements import Findings
@@ -43,6 +44,7 @@ def test_the_examples_run_one_after_the_other(folder, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_examples_of_curvature_and_landscapes_run(once, command, tmp_path):
     shutil.copytree(once("tiny-run", make), tmp_path / "runs" / "demo")
     code, _, _ = command(

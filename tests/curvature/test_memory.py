@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from curvature.nets import batches, net
 
 from mpifl.curvature import Objective, memory
@@ -27,6 +28,7 @@ print(said / (peak() - before))
 """
 
 
+@pytest.mark.slow
 def test_the_estimated_memory_is_that_of_the_graph_and_the_vectors():
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True

@@ -288,6 +288,7 @@ def test_a_mistake_gives_the_line_that_a_run_gives(path, elsewhere, mistake):
     assert planned.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_plan_needs_no_mpi_library_and_writes_nothing(path, elsewhere):
     before = sorted(elsewhere.rglob("*"))
     command = [sys.executable, "-m", "mpifl", "plan", path, "--no-timing"]

@@ -107,6 +107,7 @@ def begin_or_go_on(case: str, folder: Path, callback: Callback) -> None:
     run(x, tiny.alone(), [callback], checkpoints, start_from(found, x, tiny.alone()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RUNS)
 def test_a_killed_run_goes_on_with_the_same_bits(tmp_path, case):
     whole, killed, resumed = Noting(), Noting(killed=True), Noting()

@@ -26,6 +26,8 @@ from mpifl.runner import build, schema
 from mpifl.runner.schema import Config
 from mpifl.schedules import Cosine
 
+pytestmark = pytest.mark.slow
+
 
 def understood(raw: dict) -> None:
     resolved = schema.text(schema.resolve(raw))

@@ -44,6 +44,7 @@ def rows(out: str) -> list[tuple]:
     return list(zip(found["round"].tolist(), found["sha256"], strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["server", "shared"])
 def test_a_run_that_hit_its_target_ends_where_it_would_have_wherever_it_was_stopped(folder, where):
     options = [TARGET, f"evaluation.where={where}"]

@@ -53,6 +53,7 @@ def check_consistent(folder: Path) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_opens(tmp_path):
     moments = random.Random(5)
     for i in range(6):

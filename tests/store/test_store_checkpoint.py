@@ -265,6 +265,7 @@ def writer(folder: Path, first: int) -> Iterator[subprocess.Popen]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint_to_go_on_from(tmp_path):
     write(tmp_path, 1)
     moments, reached = random.Random(3), 1

@@ -26,6 +26,8 @@ from mpifl.store import Entry, Partition, Run, Store, checkpoint, pack
 from mpifl.store.measurements import Finding, Findings
 from mpifl.store.run_folder import Superseded, check_free, is_run
 
+pytestmark = pytest.mark.slow
+
 CONFIG = 'name = "tiny"\nrounds = 3\n'
 LAYOUT = [Entry("weight", "parameter", (5, 2), 0, 10), Entry("mean", "buffer", (2,), 0, 2)]
 

@@ -15,6 +15,8 @@ from strange import KEYS, NUMBERS, VALUES, changed, key
 from mpifl.cli import main
 from mpifl.sweep import grid
 
+pytestmark = pytest.mark.slow
+
 SWEEP = """
 base = "base.toml"
 out = "out"
