@@ -164,14 +164,14 @@ def test_the_runs_own_files_stay_as_they_are(run):
 def test_samples_are_chosen_by_class_and_the_same_for_all_who_share_them(run):
     labels = np.repeat(np.arange(4), 50)
     some = Exact(samples=40)
-    chosen = some.chosen(labels, None, ())
+    chosen = some.sample_indices(labels, None, ())
     assert np.bincount(labels[chosen]).tolist() == [10] * 4
     assert np.array_equal(
-        chosen, Exact(samples=40, data="global").chosen(labels, np.arange(90), (3,))
+        chosen, Exact(samples=40, data="global").sample_indices(labels, np.arange(90), (3,))
     )
-    own = some.chosen(labels, np.arange(60, 150), (3,))
+    own = some.sample_indices(labels, np.arange(60, 150), (3,))
     assert set(own) <= set(range(60, 150)) and len(own) == 40
-    assert not np.array_equal(chosen, Exact(samples=40, seed=1).chosen(labels, None, ()))
+    assert not np.array_equal(chosen, Exact(samples=40, seed=1).sample_indices(labels, None, ()))
 
 
 def test_rounds_have_names(run):

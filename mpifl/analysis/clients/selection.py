@@ -33,21 +33,21 @@ class Selection:
     """test, train, or own: each client's own training images"""
     samples: int = 1000
     """images at most"""
-    path: str = ""
+    data_path: str = ""
     """where the packed data are now, if they have moved"""
     device: str = "auto"
 
     def drift(self, run: Run) -> dict[str, np.ndarray]:
         """The drift of one run's clients; in round 1, from the initial weights."""
         needs_initial = has_clients(run, 1) and (not self.rounds or 1 in self.rounds)
-        initial = reload_run(run, self.path).initial()[0] if needs_initial else None
+        initial = reload_run(run, self.data_path).initial()[0] if needs_initial else None
         return drift(run, self.rounds, initial)
 
     def features(self, run: Run) -> dict[str, np.ndarray]:
         """The features of one run's models; shows a progress bar in a terminal."""
         device = device_for(self.device, 0, 1)
         settle(device, torch.get_num_threads())  # arithmetic as in the run
-        reloaded = reload_run(run, self.path, device)
+        reloaded = reload_run(run, self.data_path, device)
         rounds = self._feature_rounds(run)
         models = count_models(run, rounds, self.clients)
         label = f"{run.path}: {plural(models, 'model')} at {plural(len(rounds), 'round')}"

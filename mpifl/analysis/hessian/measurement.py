@@ -156,7 +156,7 @@ class Measurement:
 
         def objective(purpose: str) -> Objective:
             samples = self.on_ranks.samples(self.protocol.split)
-            data = self.protocol.source(
+            data = self.protocol.data_source(
                 samples,
                 self._indices(stored),
                 self.communicator.rank,
@@ -174,8 +174,8 @@ class Measurement:
         split = self.protocol.split
         labels = getattr(self.on_ranks.reloaded.dataset, split).labels
         if model.client is None or split == "test":
-            return self.protocol.chosen(labels, None, ())
-        return self.protocol.chosen(labels, self.run.part(model.client), (model.client,))
+            return self.protocol.sample_indices(labels, None, ())
+        return self.protocol.sample_indices(labels, self.run.part(model.client), (model.client,))
 
     def _about(self, model: StoredModel) -> dict[str, Any]:
         indices = self._indices(model)

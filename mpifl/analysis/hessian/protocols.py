@@ -58,7 +58,7 @@ class Exact:
     rho: Positive = 0.05
     """radius of the sharpness"""
 
-    def chosen(
+    def sample_indices(
         self, labels: np.ndarray, own: np.ndarray | None, where: tuple[int, ...]
     ) -> np.ndarray:
         """Indices of the samples to measure on, ascending: from all `labels` [n], or for a client's
@@ -77,7 +77,7 @@ class Exact:
         random = generator(self.seed, "curvature samples", *stream)
         return pool[stratified(labels[pool], self.samples, random)]
 
-    def source(
+    def data_source(
         self, samples: Samples, indices: np.ndarray, share: int, shares: int, **unused: Any
     ) -> Fixed:
         """Share number `share` of the samples."""
@@ -101,13 +101,13 @@ class FedAlign:
     most: Count = 100
     """products at most, for the eigenvalue and for the trace each"""
 
-    def chosen(
+    def sample_indices(
         self, labels: np.ndarray, own: np.ndarray | None, where: tuple[int, ...]
     ) -> np.ndarray:
         """All samples: each product draws its own batches from them."""
         return np.arange(len(labels))
 
-    def source(
+    def data_source(
         self,
         samples: Samples,
         indices: np.ndarray,

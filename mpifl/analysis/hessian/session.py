@@ -32,7 +32,7 @@ def _measure(communicator: Communicator, path: str, options: dict[str, Any]) -> 
     on_ranks = RunOnRanks(
         run,
         communicator,
-        path=options["data_path"],
+        data_path=options["data_path"],
         unfinished=options["unfinished"],
         precision=options["precision"],
     )

@@ -73,7 +73,7 @@ class LandscapePlan:
         self._clients = stored[1:]
         self.model: StoredModel = communicator.agree(lambda: _chosen(stored, options.client))
         labels = getattr(on_ranks.reloaded.dataset, options.split).labels
-        indices = Exact(samples=options.samples, seed=options.seed).chosen(labels, None, ())
+        indices = Exact(samples=options.samples, seed=options.seed).sample_indices(labels, None, ())
         samples = on_ranks.samples(options.split)
         self._data = Fixed(samples, indices, _BATCH)
         self._share = Fixed(samples, indices, _BATCH, communicator.rank, communicator.size)

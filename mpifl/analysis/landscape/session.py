@@ -31,7 +31,7 @@ def _draw(
     communicator.agree(check_installed)
     run = communicator.agree(lambda: Run.open(path))
     plan = LandscapePlan(
-        RunOnRanks(run, communicator, path=data_path, unfinished=unfinished), options
+        RunOnRanks(run, communicator, data_path=data_path, unfinished=unfinished), options
     )
     title = f"{path}: {plan.model.label}"
     seconds = plan.seconds()

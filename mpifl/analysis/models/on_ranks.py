@@ -28,7 +28,7 @@ Precision = Literal["float32", "float64"]
 class RunOnRanks:
     """A run reloaded by every rank of `communicator`; one process alone is a rank too.
 
-    `path`: where its packed data is now, if it has moved. `net` is this rank's network, in the
+    `data_path`: where its packed data is now, if it has moved. `net` is this rank's network, in the
     given precision. Raises BadInput, on all ranks, for a run that is still being written (unless
     `unfinished`), and where the data are not those of the run.
     """
@@ -38,7 +38,7 @@ class RunOnRanks:
         run: Run,
         communicator: Communicator,
         *,
-        path: str = "",
+        data_path: str = "",
         unfinished: bool = False,
         precision: Precision = "float32",
     ) -> None:
@@ -47,7 +47,7 @@ class RunOnRanks:
         self.precision = precision
         communicator.agree(lambda: _refuse_unfinished(run, unfinished))
         device = _device(communicator)
-        self.reloaded: ReloadedRun = communicator.agree(lambda: reload_run(run, path, device))
+        self.reloaded: ReloadedRun = communicator.agree(lambda: reload_run(run, data_path, device))
         module = copy.deepcopy(self.reloaded.net.module)
         if precision == "float64":
             module = module.double()

@@ -59,16 +59,16 @@ class ReloadedRun:
         return self.dataset.train.take(self.run.part(client))
 
 
-def reload_run(run: Run, path: str = "", device: str | torch.device = "cpu") -> ReloadedRun:
-    """Load `run`'s data and build its network. `path`: where its packed data is now, if it has
+def reload_run(run: Run, data_path: str = "", device: str | torch.device = "cpu") -> ReloadedRun:
+    """Load `run`'s data and build its network. `data_path`: where its packed data is now, if it has
     moved.
 
     Raises BadInput where this version cannot read the config or builds another network, and where
     the data are not those of the run.
     """
     raw = config.parse(run.config, str(run.path))
-    if path:
-        raw = config.merge(raw, {"data": {"path": path}})
+    if data_path:
+        raw = config.merge(raw, {"data": {"path": data_path}})
     resolved = schema.resolve(raw)
     dataset = build.load_data(resolved.data, resolved.seed)
     _check_data(run, dataset)
