@@ -49,7 +49,11 @@ _PARTS = ("drift", "features")
 )
 @DATA_PATH
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto: a GPU if there is one.",
 )
 @click.option(
     "--format",

@@ -10,7 +10,7 @@ import click
 from mpifl.commands.arguments import DATA_PATH, HELP, UNFINISHED
 from mpifl.commands.process import imports_for_ranks
 
-QUANTITIES = "objective eigenvalues diagonal sharpness spectrum layers gauss_newton"
+QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gauss_newton"
 
 
 @click.command(context_settings=HELP)
@@ -40,7 +40,8 @@ QUANTITIES = "objective eigenvalues diagonal sharpness spectrum layers gauss_new
     "--quantities",
     default="",
     metavar="NAME,...",
-    help=f"Some of {QUANTITIES} [default: all; of clients the first three].",
+    help=f"Some of {QUANTITIES} (fedalign: eigenvalues, trace) "
+    "[default: all; of clients the first three].",
 )
 @click.option(
     "--samples",
@@ -53,7 +54,9 @@ QUANTITIES = "objective eigenvalues diagonal sharpness spectrum layers gauss_new
     help="Samples for clients' models: their own, or everybody's [default: own].",
 )
 @click.option(
-    "--split", type=click.Choice(["train", "test"]), help="Of the data set [default: train]."
+    "--split",
+    type=click.Choice(["train", "test"]),
+    help="Which samples of the data set [default: train].",
 )
 @click.option("--top", type=int, help="How many of the largest eigenvalues [default: 10].")
 @click.option(
@@ -70,7 +73,11 @@ QUANTITIES = "objective eigenvalues diagonal sharpness spectrum layers gauss_new
     "--seed", type=int, help="Of the choice of samples and of all random probes [default: 0]."
 )
 @click.option(
-    "--precision", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
+    "--precision",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+    help="Of all arithmetic.",
 )
 @DATA_PATH
 @click.option(

@@ -60,7 +60,13 @@ from mpifl.commands.process import imports_for_ranks
     show_default=True,
     help="How many, class-stratified; 0: all.",
 )
-@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "test"]),
+    default="train",
+    show_default=True,
+    help="Which samples of the data set.",
+)
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of samples and random directions."
 )
