@@ -153,6 +153,10 @@ MISTAKES = {
     ),
     "no such direction": (["--along", "up"], "expected some of random, eigen, clients; got up"),
     "nothing": (["--along", ""], "expected something to look along"),
+    "a plane of one way": (
+        ["--along", "", "--to", "nowhere", "--dims", "2"],
+        "--dims: expected 1, or a second --to for a plane",
+    ),
     "all rounds": (["--round", "all"], "--round: expected one round; got 2"),
     "few points": (["--points", "2"], "--points: expected at least 3; got 2"),
     "no place": (

@@ -201,6 +201,8 @@ def _check(options: LandscapeOptions) -> None:
         raise BadInput(
             "--along: expected something to look along, or another run (--to); got neither"
         )
+    if not options.along and len(options.to) == 1 and 1 not in options.dims:
+        raise BadInput("--dims: expected 1, or a second --to for a plane; got 2 with one other run")
     if len(options.to) > 2:
         raise BadInput(f"--to: expected at most two other runs; got {len(options.to)}")
     for name, least in (("points", 3), ("side", 3), ("samples", 0)):
