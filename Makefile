@@ -37,7 +37,7 @@ check: $(VENV)/test.installed  ## set up, then the tests that start no mpirun an
 
 test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup  # two for two cores, and one that mostly waits for Slurm
 
 # Slurm's PMIx plugin opens libpmix.so, which only libpmix-dev has.
 slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests then submit jobs/
