@@ -18,45 +18,30 @@ ALL = ("avg-1", "avg-2", "man-1", "man-2")
 
 def test_table_prints_markdown_and_writes_files(command, tmp_path):
     code, text, heard = command("table", *ALL, "--target", "0.1")
-    assert code == 0 and text.startswith("| method") and "published" in text and "ce + man" in text
+    assert code == 0
+    assert text.startswith("| method")
+    assert "published" in text
+    assert "ce + man" in text
     assert "ce: 2 runs, seeds 1, 2" in heard
     code, text, _ = command("table", *ALL, "-o", "out/t.tex", "-o", "out/t.csv")
-    assert code == 0 and text.count("written to") == 2 and "booktabs" not in text
+    assert code == 0
+    assert text == "written to out/t.tex\nwritten to out/t.csv\n"
     with open(tmp_path / "out/t.csv") as file:
         assert [row["runs"] for row in csv.DictReader(file)] == ["2", "2"]
     assert (tmp_path / "out/t.tex").read_text().count(r"\\") == 3
 
 
 def test_curves_writes_a_picture_a_page_and_the_numbers(command, tmp_path):
-    given = (
-        "--x",
-        "round,seconds",
-        "--log",
-        "loss",
-        "--published",
-        "-o",
-        "c.png",
-        "-o",
-        "c.html",
-        "-o",
-        "c.csv",
-    )
-    code, text, _ = command("curves", *ALL, *given)
-    assert code == 0 and text.split() == [
-        "written",
-        "to",
-        "c.png",
-        "written",
-        "to",
-        "c.html",
-        "written",
-        "to",
-        "c.csv",
-    ]
+    options = "--x round,seconds --log loss --published -o c.png -o c.html -o c.csv"
+    code, text, _ = command("curves", *ALL, *options.split())
+    assert code == 0
+    assert text == "written to c.png\nwritten to c.html\nwritten to c.csv\n"
     assert (tmp_path / "c.png").stat().st_size > 20_000
     with open(tmp_path / "c.csv") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 2 * 4 * 4 and {row["group"] for row in rows} == {"ce", "ce + man"}
+    quantities, axes, runs, rounds = 2, 2, 4, 4
+    assert len(rows) == quantities * axes * runs * rounds
+    assert {row["group"] for row in rows} == {"ce", "ce + man"}
 
 
 @pytest.mark.slow
