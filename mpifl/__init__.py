@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpifl.options import BadInput
+    from mpifl.parallel.heartbeat import Lost
     from mpifl.runner.api import open, run
     from mpifl.runner.schema import Config
-    from mpifl.store import Run
+    from mpifl.store import Run, Superseded
     from mpifl.training.algorithm import Algorithm
     from mpifl.training.callback import Callback
-    from mpifl.training.progress import Progress
-    from mpifl.training.rounds import RunFailed
+    from mpifl.training.progress import Progress, RunFailed
 
 __version__ = "0.1.0"
 
@@ -30,9 +30,11 @@ __all__ = [
     "BadInput",
     "Callback",
     "Config",
+    "Lost",
     "Progress",
     "Run",
     "RunFailed",
+    "Superseded",
     "__version__",
     "open",
     "run",
@@ -43,9 +45,11 @@ _HOMES = {
     "BadInput": "mpifl.options",
     "Callback": "mpifl.training.callback",
     "Config": "mpifl.runner.schema",
+    "Lost": "mpifl.parallel.heartbeat",
     "Progress": "mpifl.training.progress",
     "Run": "mpifl.store",
-    "RunFailed": "mpifl.training.rounds",
+    "RunFailed": "mpifl.training.progress",
+    "Superseded": "mpifl.store",
     "open": "mpifl.runner.api",
     "run": "mpifl.runner.api",
 }

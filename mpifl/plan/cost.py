@@ -12,7 +12,7 @@ import numpy as np
 from mpifl.parallel.exact_sum import BLOCK, Message
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
-from mpifl.training.client import COLUMNS
+from mpifl.training.client import Column
 from mpifl.training.evaluate import Evaluation
 from mpifl.training.sampling import assign
 
@@ -47,7 +47,7 @@ def traffic(planned: DryRun, cohort: float) -> Traffic:
     down = planned.sent.elements() * number
     up = reply.elements() * number
     summed = sum(vector.numel() for vector in reply.flat().values())
-    rows = round(cohort * len(COLUMNS) + _scores(planned.config.evaluation, planned.data.test))
+    rows = round(cohort * len(Column) + _scores(planned.config.evaluation, planned.data.test))
     return Traffic(down, up, down, (summed + rows) * 8)
 
 

@@ -50,14 +50,14 @@ def announce(
     if found is not None:
         if found.warning:
             say(found.warning)
-        say(f"going on after round {found.round}")
+        say(f"resuming after round {found.round}")
 
 
 def conclude(folder: Path, progress: Progress) -> None:
     """How the run went, and what to type next."""
     if progress.stopped:
         say(
-            f"stopped by {progress.stopped} after round {progress.round}; to go on: the same "
+            f"stopped by {progress.stopped} after round {progress.round}; to resume: the same "
             "command with --resume"
         )
         return

@@ -38,7 +38,9 @@ def run(
     is returned on rank 0, None on the others. A signal ends the run after the round under way;
     then the run's `status` is "stopped", not "complete".
 
-    Raises BadInput for a mistake in what was given, RunFailed where training diverges.
+    Raises BadInput for a mistake in what was given, RunFailed where training diverges, Lost where
+    another rank has died, Superseded where another process has taken over the folder, and OSError
+    where the folder cannot be written.
     """
 
     def read() -> Config:

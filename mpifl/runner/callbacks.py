@@ -11,7 +11,7 @@ from mpifl.net import digest
 from mpifl.store import Store
 from mpifl.terminal import duration, say, size
 from mpifl.training.callback import Callback
-from mpifl.training.client import COLUMNS
+from mpifl.training.client import COLUMNS, Column
 from mpifl.training.progress import Progress
 
 _OF_CLIENTS = ("loss", "accuracy", "weight", "seconds")
@@ -75,9 +75,10 @@ class ConsoleLogger(Callback):
         self._seconds: list[float] = []
 
     def round_finished(self, progress: Progress, last: bool) -> None:
-        figures, rows = progress.figures, progress.rows
+        figures = progress.figures
+        rows = progress.rows
         self._seconds.append(figures["seconds"])
-        training_loss = rows[:, COLUMNS.index("weight")] @ rows[:, COLUMNS.index("loss")]
+        training_loss = rows[:, Column.WEIGHT] @ rows[:, Column.LOSS]
         width = len(str(self._rounds))
         line = f"round {progress.round:>{width}}/{self._rounds}  {_tested(progress)}"
         line += f"  training loss {training_loss:8.4f}  {figures['seconds']:6.2f} s"

@@ -112,7 +112,7 @@ def _states(found: Checkpoint, clients: list[int]) -> Iterator[tuple[int, Client
 
 
 def _server_arrays(progress: Progress) -> dict[str, np.ndarray]:
-    """All that the server needs to go on, by its name in the file."""
+    """All that the server needs to resume, by its name in the file."""
     arrays = {_SERVER + name: vector.numpy() for name, vector in progress.server.items()}
     arrays |= {_MEANS + name: vector.numpy() for name, vector in progress.means.items()}
     arrays["w"] = progress.w.numpy()

@@ -1,4 +1,4 @@
-"""Who is told of a run while it goes on: callbacks, and the writer of checkpoints."""
+"""Who is told of each round of a run: callbacks, and the writer of checkpoints."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +25,33 @@ from mpifl.training.batchnorm import BufferPolicy
 from mpifl.training.local import Local, Trained, train
 from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors
 
-COLUMNS = ("weight", "samples", "steps", "loss", "accuracy", "seconds", "failed", "test_accuracy")
-"""of a client's row; failed: 0 fine, 1 its loss is not finite, 2 its reply could not be added"""
+
+class Column(IntEnum):
+    """A place in a client's row of figures."""
+
+    WEIGHT = 0
+    SAMPLES = 1
+    STEPS = 2
+    LOSS = 3
+    ACCURACY = 4
+    SECONDS = 5
+    FAILED = 6
+    """a Failure"""
+    TEST_ACCURACY = 7
+
+
+COLUMNS = tuple(column.name.lower() for column in Column)
+"""their names, as they are stored"""
+
+
+class Failure(IntEnum):
+    """What went wrong with a client."""
+
+    NONE = 0
+    LOSS_NOT_FINITE = 1
+    REPLY_OUT_OF_RANGE = 2
+    """its reply is not finite, or too large to be added"""
+
 
 # A client's work beside its minibatches, in minibatches: loading weights, adding the reply.
 _FIXED_COST = 0.5
@@ -38,7 +64,7 @@ class Played(NamedTuple):
     state: ClientState
     """on the host"""
     row: np.ndarray
-    """float64 [COLUMNS]; the weight is the caller's to fill in"""
+    """float64 [Column]; the weight is the caller's to fill in"""
     model: Model
     """after training; views of the net"""
 
@@ -128,10 +154,13 @@ class Clients:
         training = _LocalTraining(self, client, round, sent, state, alive)
         reply, remembered = self.algorithm.client(sent.algorithm, state.algorithm, training)
         trained = training.result()
-        seconds = time.perf_counter() - began
-        row = np.zeros(len(COLUMNS))
-        row[1:6] = self.sizes[client], trained.steps, trained.loss, trained.accuracy, seconds
-        row[7] = np.nan
+        row = np.zeros(len(Column))
+        row[Column.SAMPLES] = self.sizes[client]
+        row[Column.STEPS] = trained.steps
+        row[Column.LOSS] = trained.loss
+        row[Column.ACCURACY] = trained.accuracy
+        row[Column.SECONDS] = time.perf_counter() - began
+        row[Column.TEST_ACCURACY] = np.nan
         return Played(
             self._reply(reply, trained, state),
             self._next_state(remembered, trained, state),

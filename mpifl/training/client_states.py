@@ -75,8 +75,10 @@ class ClientStates:
         if not self.are_empty:
             self._fresh[client] = state.flat()
 
-    def settle(self, round: int) -> None:
-        """`round` is the last that counts: keep its new states, and drop those of a later one."""
+    def commit(self, round: int) -> None:
+        """Round `round` is the last that counts: keep the states that it produced, and drop those
+        of an abandoned round.
+        """
         if self._round_under_way == round:
             self._kept.take_all(self._fresh)
         self._fresh.clear()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mpifl.parallel.exact_sum import Layout, WeightedSum
+from mpifl.parallel.exact_sum import Diverged, Layout, WeightedSum
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Model, Reply, Sent
+from mpifl.training.progress import RunFailed
 from mpifl.training.sampling import RoundPlan
 from mpifl.training.worker import PlayedRound
 
@@ -22,10 +23,10 @@ _STOP_AFTER_ROUND, _ROUND_ABANDONED = 1.0, 2.0  # what a rank may wish; 0: nothi
 class Collected(NamedTuple):
     """What the server has at the end of a round."""
 
-    sum: Reply
+    total: Reply
     """of the weighted replies of all clients that did not fail"""
     rows: np.ndarray
-    """float64 [cohort, COLUMNS]"""
+    """float64 [cohort, Column]"""
     scores: np.ndarray
     """float64 [batches, 2]: the test's rows, where all ranks share it; else [0, 2]"""
     models: list[Model]
@@ -44,9 +45,12 @@ class Collector:
         self._communicator = communicator
         self._layout: Layout | None = None
 
-    def new_sum(self, sent: Sent) -> WeightedSum:
-        """An empty sum for the replies to `sent`. Raises Diverged where that is not finite."""
-        return WeightedSum(sent.vectors(), self._layout)
+    def new_sum(self, plan: RoundPlan, sent: Sent) -> WeightedSum:
+        """An empty sum for the replies to `sent`. Raises RunFailed where that is not finite."""
+        try:
+            return WeightedSum(sent.vectors(), self._layout)
+        except Diverged as error:
+            raise RunFailed(f"round {plan.round}: {error}") from None
 
     def collect(self, plan: RoundPlan, played: PlayedRound, scores: np.ndarray) -> Collected | None:
         """Bring all to the server (elsewhere None). `scores` are this rank's part of the test."""
@@ -86,7 +90,8 @@ class Collector:
         """The models of the cohort's clients on the server; none on other ranks, or if not kept."""
         if plan.round not in self._experiment.clients_rounds:
             return []
-        net, communicator = self._experiment.clients.net, self._communicator
+        net = self._experiment.clients.net
+        communicator = self._communicator
         like = Model(net.weights.cpu(), net.buffers.cpu())._asdict()
         models = {client: model._asdict() for client, model in played.models.items()}
         players = plan.players(communicator.first_worker)

@@ -119,10 +119,10 @@ class Minibatch:
 
 
 class _GradientWeights:
-    """How the steps' gradients enter w - y = lr * (sum a_k g_k + kappa v_0), as two numbers.
+    """The coefficients a = sum a_k and kappa in w - y = lr * (sum a_k g_k + kappa v_0).
 
-    a = sum a_k is `Trained.accumulated`, and kappa v_0 is what the momentum v_0 that the client
-    began with put in. A quadratic term pulls both back.
+    g_k are the steps' gradients, and v_0 is the momentum that the client began with. A quadratic
+    term makes both coefficients smaller.
     """
 
     def __init__(self, local: Local, lr: float, pull: float) -> None:

@@ -14,6 +14,13 @@ from mpifl.training.experiment import Experiment
 from mpifl.training.messages import ClientState, Model, Vectors
 
 
+class RunFailed(RuntimeError):
+    """A client diverged, and the config does not forgive that.
+
+    On rank 0 the message names round and client.
+    """
+
+
 @dataclass
 class Progress:
     """How a run stands after a round: all that the next round needs, and the last one's results.
@@ -31,7 +38,7 @@ class Progress:
     cohort: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """int64 [cohort]: the clients of the round, sorted"""
     rows: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    """float64 [cohort, COLUMNS]"""
+    """float64 [cohort, Column]"""
     figures: dict[str, Any] = field(default_factory=dict)
     """of the round: bytes, seconds ..."""
     models: list[Model] = field(default_factory=list)

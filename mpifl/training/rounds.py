@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mpifl.parallel.exact_sum import Diverged
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client_states import ClientStates
 from mpifl.training.collector import Collector
 from mpifl.training.evaluate import NO_SCORES, Evaluator
 from mpifl.training.experiment import Experiment
-from mpifl.training.progress import Progress, Start, first_progress
-from mpifl.training.server import RunFailed, Server
+from mpifl.training.progress import Progress, RunFailed, Start, first_progress
+from mpifl.training.server import Server
 from mpifl.training.worker import Worker
 
 if TYPE_CHECKING:
@@ -57,29 +56,26 @@ def run(
 
     with communicator.heartbeat.playing():
         while True:
+            # Finish the last round: its weights are tested and reported, and it may be the last.
             sent = server.begin_round(checkpointer)
             order = sent.order
-            states.settle(order.round)
-
+            states.commit(order.round)
             if order.checkpoint or order.ends or not evaluator.is_shared:
                 server.report(evaluator.whole(sent), last=order.finishes)
                 scores = NO_SCORES
             else:
-                scores = evaluator.share(sent)
+                scores = evaluator.share(sent)  # the other ranks' shares come with the replies
             if order.checkpoint:
                 with communicator.heartbeat.slow():
                     checkpointer.save(server.progress, states, communicator)
             if order.ends:
                 return server.end(order.action)
 
+            # Play the next round.
             plan = experiment.plan(order.round + 1, communicator.workers)
             states.fetch(plan)
             received = sent.to(clients.net.device)
-            try:
-                sums = collector.new_sum(received)
-            except Diverged as error:
-                raise RunFailed(f"round {plan.round}: {error}") from None
-            played = worker.play(plan, received, sums)
+            played = worker.play(plan, received, collector.new_sum(plan, received))
             collected = collector.collect(plan, played, scores)
             if collected is not None:
                 server.report(collected.scores)

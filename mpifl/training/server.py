@@ -12,27 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpifl.training.callback import Callback, Checkpointer
-from mpifl.training.client import COLUMNS
+from mpifl.training.client import Column, Failure
 from mpifl.training.collector import Collected
 from mpifl.training.evaluate import Tester
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Action, Order, Reply, Sent, Vectors
-from mpifl.training.progress import Progress, Start
+from mpifl.training.progress import Progress, RunFailed, Start
 from mpifl.training.sampling import RoundPlan
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
-
-_WEIGHT = COLUMNS.index("weight")
-_SECONDS = COLUMNS.index("seconds")
-_FAILED = COLUMNS.index("failed")
-
-
-class RunFailed(RuntimeError):
-    """A client diverged, and the config does not forgive that.
-
-    On rank 0 the message names round and client.
-    """
 
 
 class Server:
@@ -62,7 +51,8 @@ class Server:
         """Send the model to every rank, with the order what to do next; returns what was sent."""
         self._round_began = time.perf_counter()
         self._bytes_before = self._communicator.bytes_moved
-        algorithm, progress = self._experiment.clients.algorithm, self.progress
+        algorithm = self._experiment.clients.algorithm
+        progress = self.progress
         vectors = algorithm.send(progress.w, progress.server)
         message = Sent(vectors, progress.buffers, self._order(checkpointer))
         sent = Sent.from_flat(self._communicator.broadcast(message.flat()))
@@ -89,11 +79,11 @@ class Server:
 
     def finish_round(self, plan: RoundPlan, sent: Sent, collected: Collected) -> None:
         """The server's step; where clients failed, what `divergence` says."""
-        failed = collected.rows[:, _FAILED]
+        failed = collected.rows[:, Column.FAILED]
         figures = self._figures(plan, sent, collected)
-        mean = collected.sum
+        mean = collected.total
         if failed.any():
-            weight_kept = float(collected.rows[failed == 0, _WEIGHT].sum())
+            weight_kept = float(collected.rows[failed == 0, Column.WEIGHT].sum())
             if self._experiment.divergence == "stop" or weight_kept == 0:
                 self._failure = _failure(plan.round, plan.cohort, failed)
                 return
@@ -137,7 +127,8 @@ class Server:
         return Action.PLAY
 
     def _update(self, plan: RoundPlan, rows: np.ndarray, mean: Reply, replied: np.ndarray) -> None:
-        clients, progress = self._experiment.clients, self.progress
+        clients = self._experiment.clients
+        progress = self.progress
         share = self._share(replied)
         w, server = clients.algorithm.server(progress.w, progress.server, mean.algorithm, share)
         buffers = progress.buffers
@@ -167,13 +158,15 @@ class Server:
 
     def _figures(self, plan: RoundPlan, sent: Sent, collected: Collected) -> dict[str, Any]:
         """The round's bytes, as a real federation would send them and as MPI moved them; times."""
-        of_client = dict(zip(plan.cohort.tolist(), collected.rows[:, _SECONDS], strict=True))
-        seconds = [sum(of_client[c] for c in clients) for clients in plan.assigned]
+        seconds_of = dict(zip(plan.cohort.tolist(), collected.rows[:, Column.SECONDS], strict=True))
+        seconds = []
+        for clients in plan.assigned:
+            seconds.append(sum(seconds_of[client] for client in clients))
         each = self.progress.w.element_size() * len(plan.cohort)
         return {
             "lr": self._experiment.clients.rate(plan.round),
             "bytes_down": sent.elements() * each,
-            "bytes_up": collected.sum.elements() * each,
+            "bytes_up": collected.total.elements() * each,
             "bytes_mpi": self._communicator.bytes_moved - self._bytes_before,
             "seconds_train": max(seconds),
         }
@@ -181,7 +174,7 @@ class Server:
 
 def _failure(round: int, cohort: np.ndarray, failed: np.ndarray) -> str:
     first = int(np.flatnonzero(failed)[0])
-    if failed[first] == 1:
+    if failed[first] == Failure.LOSS_NOT_FINITE:
         what = "its training loss is not finite"
     else:
         what = "its reply is not finite or far too large"

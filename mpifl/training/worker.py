@@ -11,7 +11,7 @@ import numpy as np
 
 from mpifl.parallel.exact_sum import Diverged, WeightedSum
 from mpifl.parallel.heartbeat import Abandoned, Lost
-from mpifl.training.client import COLUMNS, Played
+from mpifl.training.client import Column, Failure, Played
 from mpifl.training.client_states import ClientStates
 from mpifl.training.evaluate import Tester
 from mpifl.training.experiment import Experiment
@@ -21,13 +21,6 @@ from mpifl.training.sampling import RoundPlan, weights
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
 
-_WEIGHT = COLUMNS.index("weight")
-_LOSS = COLUMNS.index("loss")
-_FAILED = COLUMNS.index("failed")
-_TEST_ACCURACY = COLUMNS.index("test_accuracy")
-
-_FINE, _LOSS_NOT_FINITE, _REPLY_OUT_OF_RANGE = 0.0, 1.0, 2.0
-
 
 class PlayedRound(NamedTuple):
     """What a worker's part of a round came to."""
@@ -35,7 +28,7 @@ class PlayedRound(NamedTuple):
     sums: WeightedSum
     """of its clients' replies"""
     rows: np.ndarray
-    """float64 [cohort, COLUMNS]: those of its clients, zero elsewhere"""
+    """float64 [cohort, Column]: those of its clients, zero elsewhere"""
     models: dict[int, Model]
     """of its clients after training, on the host, in rounds that keep them"""
     abandoned: bool
@@ -58,12 +51,14 @@ class Worker:
         self._states = states
 
     def play(self, plan: RoundPlan, sent: Sent, sums: WeightedSum) -> PlayedRound:
-        """Play this rank's clients, adding their replies to `sums`; a server with workers has none.
+        """Play this rank's clients, adding their replies to `sums`.
+
+        The server has no clients unless it is alone.
 
         Raises what a client's training raises, with a note that names rank, round and client.
         """
         experiment = self._experiment
-        rows = np.zeros((len(plan.cohort), len(COLUMNS)))
+        rows = np.zeros((len(plan.cohort), len(Column)))
         models: dict[int, Model] = {}
         shares = weights(experiment.objective, experiment.clients.sizes[plan.cohort])
         own = self._own(plan)
@@ -102,25 +97,25 @@ class Worker:
         The state of a client that failed stays what it was before the round.
         """
         row = played.row
-        row[_WEIGHT] = share
+        row[Column.WEIGHT] = share
         if self._experiment.evaluation.clients:
-            row[_TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
-        row[_FAILED] = self._add(played, share, sums)
-        if row[_FAILED] == _FINE:
+            row[Column.TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
+        row[Column.FAILED] = self._add(played, share, sums)
+        if row[Column.FAILED] == Failure.NONE:
             self._states.keep(client, played.state)
         else:
             self._states.keep(client, self._states.of(client))
         return row
 
-    def _add(self, played: Played, share: float, sums: WeightedSum) -> float:
-        """Add a reply to the sum; the code of what went wrong."""
-        if self._experiment.divergence != "continue" and not np.isfinite(played.row[_LOSS]):
-            return _LOSS_NOT_FINITE
+    def _add(self, played: Played, share: float, sums: WeightedSum) -> Failure:
+        """Add a reply to the sum; what went wrong with it."""
+        if self._experiment.divergence != "continue" and not np.isfinite(played.row[Column.LOSS]):
+            return Failure.LOSS_NOT_FINITE
         try:
             sums.add(played.reply.flat(), share)
         except Diverged:
-            return _REPLY_OUT_OF_RANGE
-        return _FINE
+            return Failure.REPLY_OUT_OF_RANGE
+        return Failure.NONE
 
 
 def _on_host(model: Model) -> Model:

@@ -91,7 +91,7 @@ def assert_is_refused(ended: subprocess.CompletedProcess, full: Path, out: Path)
 
 
 def assert_goes_on(job: Job, config: Path, out: Path, whole: str) -> None:
-    assert "going on after round" in resume(job, 2, config, out)
+    assert "resuming after round" in resume(job, 2, config, out)
     assert columns(out) == whole
     assert_all_opens(out)
     assert not list(out.rglob("*.tmp"))  # not even of a rank that the other ended while it wrote

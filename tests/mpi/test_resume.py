@@ -24,7 +24,7 @@ def test_a_killed_run_resumes_on_other_ranks_with_the_same_bits(job, tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
     assert Run.open(tmp_path / "killed").status == "running"
     output = resume(job("mpich"), 2, config, tmp_path / "killed")
-    assert "going on after round" in output
+    assert "resuming after round" in output
     assert columns(tmp_path / "whole") == columns(tmp_path / "killed")
 
 

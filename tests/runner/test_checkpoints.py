@@ -165,7 +165,7 @@ def test_a_run_goes_on_from_the_checkpoint_that_its_minutes_brought(
     found = checkpoint.latest(Path("run"))
     assert (found.round if found else 0) == round
     assert session.run(*what, resume=True, force=False) == 0
-    assert ("going on after round" in capsys.readouterr().out) == bool(round)
+    assert ("resuming after round" in capsys.readouterr().out) == bool(round)
     assert Run.open("run").rounds["sha256"].tolist() == [
         digest for digest, _ in tiny.digests(given)
     ]

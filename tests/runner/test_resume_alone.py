@@ -127,5 +127,5 @@ def test_checkpoints_that_the_writer_before_made_until_the_last_moment_are_gone_
 
     monkeypatch.setattr(Owner, "claim", late)
     done = run("out", "rounds=6", often, "--resume")
-    assert (done.exit_code, "going on after round 5" in done.stdout) == (0, True), done.stderr
+    assert (done.exit_code, "resuming after round 5" in done.stdout) == (0, True), done.stderr
     assert rows("out") == rows("whole")
