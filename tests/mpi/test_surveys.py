@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from analysis.small import make
 from mpi.launch import ALONE, MPIS, environment, launch, mpirun
+from mpi.running import wait_until
 
 from mpifl.store.measurements import Findings
 
@@ -61,12 +61,10 @@ def test_killed_on_two_ranks_it_goes_on_alone(run):
     command = [*mpirun("mpich", 2), str(SCRIPT), str(run), *GIVEN, "--name", "killed"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     with subprocess.Popen(command, env=environment("mpich"), **quiet) as process:
-        deadline = time.monotonic() + 60
-        while len(Findings.open(run).under("killed")) < 3 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: list((run / "hessian").glob("killed.*.h5")))
         os.killpg(process.pid, signal.SIGKILL)
     before = len(Findings.open(run).under("killed"))
-    assert 3 <= before < len(Findings.open(run).under("whole"))
+    assert 1 <= before < len(Findings.open(run).under("whole"))
     ended = launch(ALONE, 1, SCRIPT, run, *GIVEN, "--name", "killed")
     assert ended.returncode == 0, ended.stderr
     assert_same(run, "killed")
