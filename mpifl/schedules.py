@@ -37,7 +37,7 @@ class Exponential(Schedule):
 
 @options
 class Milestones(Schedule):
-    """Multiplied by `factor` at each milestone. FedNova has 0.1 after 50 % and 75 % of the rounds."""
+    """Multiply by `factor` at each milestone. FedNova: by 0.1 after 50 % and 75 % of the rounds."""
 
     at: tuple[Fraction, ...] = (0.5, 0.75)
     """milestones, as shares of the rounds"""

@@ -16,7 +16,7 @@ from mpifl.store import atomic, checksum
 
 @contextmanager
 def edited(path: Path) -> Iterator[h5py.File]:
-    """A file open to be changed, a new one if there is none. Its checksums are written at the end."""
+    """Open a file to change it, or a new one. Its checksums are written at the end."""
     exists = path.exists()
     image = io.BytesIO(checksum.read_image(path) if exists else b"")
     with h5py.File(image, "r+" if exists else "w") as file:

@@ -21,9 +21,10 @@ Message = dict[str, Tensor]
 
 FRACTION_BITS = 46
 BLOCK = 1 << 18  # elements a pass: the float64 scratch of one block stays in the cache
-# Added to |v| < 2^51 this rounds v to the nearest integer, which then stands in the low bits of the
-# float64's pattern: the pattern itself is added as int64, and the constant's own pattern is taken
-# off once, in `integers`.
+# A fast way from float64 v, |v| < 2^51, to the nearest integer:
+# 1. v + _MAGIC is rounded to an integer, because float64 has no finer bits there.
+# 2. The low bits of that float64's pattern are the integer, so patterns are added as int64.
+# 3. Each addition also adds the pattern of _MAGIC; `integers` subtracts those once.
 _MAGIC = 1.5 * 2.0**52
 _MAGIC_BITS = int(torch.tensor(_MAGIC, dtype=torch.float64).view(torch.int64))
 _FAST_LIMIT = 2.0**51

@@ -123,7 +123,7 @@ class FailureDetector:
             return ""
         worst = max(failed, key=lambda rank: self.silence(rank, time))
         seconds = self.silence(worst, time)
-        what = f"{self.name(worst)} gave no sign of life for {seconds:.0f} s{self.place(worst)}"
+        what = f"{self.name(worst)} has not reported for {seconds:.0f} s{self.place(worst)}"
         return f"{what} ({limit.source})"
 
     def _is_silent(self, rank: int, time: float, limit: float) -> bool:
@@ -133,7 +133,7 @@ class FailureDetector:
         return hangs or is_unheard
 
     def _early_end(self, time: float) -> str:
-        """A rank for which this one waits inside MPI in vain."""
+        """A rank that has left, while this rank waits for it inside MPI."""
         own = self._last[self._rank].report
         if not own.waiting:
             return ""
@@ -142,7 +142,7 @@ class FailureDetector:
         gone = self._ended if self.has_left(self._rank) else self._left
         for rank, since in gone.items():
             if min(own.silence, time - since) > self._early:
-                return f"{self.name(rank)} has ended before its time: this rank waits for it"
+                return f"{self.name(rank)} ended early; this rank still waits for it"
         return ""
 
     def _deadlock(self, limit: Limit, unreachable: Set[int]) -> str:

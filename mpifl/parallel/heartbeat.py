@@ -4,6 +4,16 @@ Every second, a thread of each worker tells the server what its main thread does
 reported, and the server tells the workers. So a rank that hangs or dies is noticed and named while
 the others wait inside MPI; a signal to one rank stops all; and the server learns of a worker's
 exception.
+
+Which silence of a rank is too long depends on its state (P: `patience`, runtime.patience_minutes):
+
+| state | without a heartbeat | without a report of the main thread |
+|---|---|---|
+| before and after `listening` | no limit | no limit |
+| `listening`, before `playing` | P | 6 P |
+| `playing` | P | P |
+| `slow` (large files) | P | 6 P |
+| `waiting` (inside MPI) | P | no limit, unless all ranks wait for P |
 """
 
 from __future__ import annotations
@@ -88,11 +98,11 @@ class Heartbeat:
             yield
 
     def slow(self) -> AbstractContextManager[None]:
-        """The context in which large files may be read or written."""
+        """Enter it around reading or writing large files."""
         return self._in_state(slow=True, waiting=self._activity.waiting)
 
     def waiting(self) -> AbstractContextManager[None]:
-        """The context of a call to MPI that waits for other ranks: this rank is not to blame."""
+        """Enter it around a blocking MPI call: this rank's silence is then no hang."""
         return self._in_state(slow=self._activity.slow, waiting=True)
 
     @contextmanager

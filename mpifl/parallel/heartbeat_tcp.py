@@ -179,8 +179,8 @@ class ServerConnections(Connections):
         first = min(self.unreachable)
         say(
             f"mpifl: {len(self.unreachable)} of {len(self.hosts)} ranks, the first of them rank "
-            f"{first} on {self.hosts[first]}, cannot reach rank 0 on {self.hosts[0]} by TCP: that "
-            "one of them died, hangs or was told to stop may be noticed late",
+            f"{first} on {self.hosts[first]}, cannot reach rank 0 on {self.hosts[0]} by TCP: if "
+            "one of them dies, hangs or gets a stop signal, others notice it late",
             error=True,
         )
 

@@ -1,6 +1,12 @@
 """The monitor: a thread of every rank that exchanges heartbeats with the others.
 
-It ends its process when a rank has failed.
+How the death of a rank ends the job:
+
+1. The system closes the dead process's connections; heartbeat_tcp returns an empty message.
+2. `Monitor._receive` sets `failure`, a sentence that names the rank.
+3. In the main thread, `Heartbeat.poll` raises Lost with it, and runner/exit_codes ends all ranks.
+4. If the main thread does not poll in time (it waits inside MPI), the monitor prints the sentence
+   and ends the process itself; the server's monitor first tells all others to end.
 """
 
 from __future__ import annotations
@@ -105,7 +111,7 @@ class Monitor:
         threading.Thread(target=self._run, daemon=True).start()
 
     def wake(self) -> None:
-        """Tell the other ranks at once what is new on this one; allowed in signal handlers."""
+        """Send a heartbeat to the other ranks now; allowed in signal handlers."""
         self._connections.wake()
 
     def tell_failure(self) -> None:
@@ -118,7 +124,7 @@ class Monitor:
             time.sleep(TIMEOUTS.close)
 
     def leave(self) -> None:
-        """Tell the other ranks that this one has done its work, before its process can end."""
+        """Tell the others that this rank has done its work; call it before the process ends."""
         self._kind = Kind.LEFT
         self._send(Kind.LEFT)
 
@@ -140,7 +146,7 @@ class Monitor:
         """Send and receive heartbeats until this process must end, or all ranks have left."""
         last_turn = time.monotonic()
         next_beat = last_turn
-        told = Kind.ALIVE
+        last_kind = Kind.ALIVE
         while True:
             for rank, message in self._connections.wait(TIMEOUTS.beat):
                 self._receive(rank, message)
@@ -151,9 +157,9 @@ class Monitor:
                 self._forgive(now)
             last_turn = now
             kind = self._current_kind()
-            if now >= next_beat or kind != told:
+            if now >= next_beat or kind != last_kind:
                 self._beat(kind, now)
-                told = kind
+                last_kind = kind
                 next_beat = now + TIMEOUTS.beat
 
     def _current_kind(self) -> Kind:

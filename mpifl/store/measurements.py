@@ -212,7 +212,7 @@ def _write(file: Path, image: memoryview) -> None:
     except OSError as problem:
         raise BadInput(
             f"{file}: expected a place to write; got {problem.strerror}; "
-            "what was found before is kept: mend that, and start again"
+            "earlier findings are kept; fix this, then run the same command again"
         ) from problem
 
 

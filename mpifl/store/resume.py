@@ -20,7 +20,7 @@ def load_stopped(folder: Path, config: str, layout: Sequence[Entry], round: int)
     """
     run = Run.open(folder)
     if not run.path.is_dir():
-        raise BadInput(f"{folder}: expected a run's folder to go on with; got one file")
+        raise BadInput(f"{folder}: expected a run's folder to resume; got one file")
     compatibility.check_same(str(run.path), run.config, config)
     _check_layout(run, layout)
     rounds = run.rounds["round"].tolist()

@@ -91,7 +91,7 @@ def check_free(folder: Path, force: bool) -> None:
     if taken and not force:
         raise BadInput(
             f"{folder}: expected an empty or new folder; got a run; allowed: another --out, "
-            "--resume to go on with it, --force to replace it"
+            "--resume to continue it, --force to replace it"
         )
     _check_writable(folder)
 

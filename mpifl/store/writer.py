@@ -48,7 +48,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, owner: Owner, results: Results, commit_seconds: float) -> None:
-        """For `create` and `resume`: `owner` has claimed the folder, which is to hold `results`."""
+        """Use `create` or `resume`; they pass the claimed `owner` and the first `results`."""
         self.folder = folder
         self.owner = owner
         self._attributes = dict(results.attributes)

@@ -324,7 +324,7 @@ def test_clients_whose_diagonals_are_lost_in_noise_are_not_compared_and_that_is_
 
 def test_a_full_disk_is_one_line_and_loses_nothing(run):
     measurement = measured(run, clients=False, quantities=["objective"])
-    with no_room(2000), pytest.raises(BadInput, match="what was found before is kept"):
+    with no_room(2000), pytest.raises(BadInput, match="earlier findings are kept"):
         measurement.measure(measurement.tasks(measurement.on_ranks.models([2]), ["eigenvalues"]))
     assert len(Findings.open(run).found) == 1
     found = measured(run, clients=False, quantities=["eigenvalues"]).findings

@@ -1,4 +1,4 @@
-"""Output that nobody reads, or on a full disk: a run goes on, a report ends in one line or silently."""
+"""Output that nobody reads, or on a full disk: runs continue, reports end in one line or none."""
 
 from __future__ import annotations
 

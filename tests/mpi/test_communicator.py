@@ -1,4 +1,4 @@
-"""Communicator on real ranks, under both MPI libraries; the checks stand in calls/collectives.py."""
+"""Communicator on real ranks, under both MPI libraries; calls/collectives.py has the checks."""
 
 import pytest
 from mpi.calls import collectives

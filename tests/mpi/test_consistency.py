@@ -1,4 +1,4 @@
-"""Ranks that were given different things are named before the first round, and nothing is written."""
+"""Ranks with different inputs are named before the first round, and nothing is written."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ def test_a_rank_that_differs_is_named_with_its_host_and_the_difference(job, tmp_
     assert "shape (32, 64) at 0, as rank 0" in told["layout"]
     assert told["layout"].endswith("got shape (33, 64) at 0")
     assert (
-        told["type"]
-        == f"type of the weights: expected torch.float32, as rank 0 on {host} has; got torch.float64"
+        told["type"] == f"type of the weights: expected torch.float32, as rank 0 on {host} has; "
+        "got torch.float64"
     )

@@ -179,5 +179,5 @@ def test_a_rank_that_falls_silent_is_named_and_all_ranks_end(tmp_path):
         kill(silent, signal.SIGKILL)
     assert code != 0
     assert "mpifl: rank 0: rank 1 on " in output
-    assert "gave no sign of life for " in output
+    assert "has not reported for " in output
     assert Run.open(out).status == "failed"

@@ -1,4 +1,4 @@
-"""Clients' states on disk: the same bits as in memory, with any number of ranks and after a kill."""
+"""Clients' states on disk: the same bits as in memory, for any number of ranks, after a kill."""
 
 from __future__ import annotations
 

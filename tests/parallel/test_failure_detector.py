@@ -45,18 +45,15 @@ def waiting(*silences: float) -> FailureDetector:
         ((0, 59, 1), ""),
         (
             (0, 1, 61),
-            "rank 2 on b gave no sign of life for 61 s, last seen in round 3 with client 2 "
-            "(an option)",
+            "rank 2 on b has not reported for 61 s, last seen in round 3 with client 2 (an option)",
         ),
         (
             (61, 63, 62),
-            "rank 1 on b gave no sign of life for 63 s, last seen in round 3 with client 1 "
-            "(an option)",
+            "rank 1 on b has not reported for 63 s, last seen in round 3 with client 1 (an option)",
         ),
         (
             (61, 0, 0),
-            "rank 0 on a gave no sign of life for 61 s, last seen in round 3 with client 0 "
-            "(an option)",
+            "rank 0 on a has not reported for 61 s, last seen in round 3 with client 0 (an option)",
         ),
     ],
 )
@@ -78,16 +75,16 @@ def test_all_ranks_waiting_inside_mpi_for_too_long_are_a_failure():
 
 def test_a_rank_that_was_never_heard_is_named():
     made = busy(0, 1)
-    assert made.failure(NOW, LIMIT) == "rank 2 on b gave no sign of life for 100 s (an option)"
+    assert made.failure(NOW, LIMIT) == "rank 2 on b has not reported for 100 s (an option)"
 
 
 def test_a_rank_that_sends_no_heartbeats_is_named_whatever_its_own_timeout():
     made = busy(0, 0, 0)
     made.heard(1, report(1, silence=0, timeout=inf), NOW - 61)
-    assert made.failure(NOW, LIMIT).startswith("rank 1 on b gave no sign of life for 61 s")
+    assert made.failure(NOW, LIMIT).startswith("rank 1 on b has not reported for 61 s")
     made = waiting(0, 0, 0)
     made.heard(1, report(1, silence=1000, waiting=True), NOW - 61)
-    assert made.failure(NOW, LIMIT).startswith("rank 1 on b gave no sign of life for 61 s")
+    assert made.failure(NOW, LIMIT).startswith("rank 1 on b has not reported for 61 s")
 
 
 @pytest.mark.parametrize("timeout", [6 * TIMEOUT, inf])
@@ -110,7 +107,7 @@ def test_the_margin_is_added_to_all_limits():
 def test_a_rank_has_left_too_early_if_another_waits_for_it(waits, since, named):
     made = waiting(waits, 0, 0)
     made.left(1, NOW - since)
-    said = "rank 1 on b has ended before its time: this rank waits for it" if named else ""
+    said = "rank 1 on b ended early; this rank still waits for it" if named else ""
     assert made.failure(NOW, LIMIT) == said
 
 

@@ -24,7 +24,7 @@ LIMIT = 60.0
 """seconds to wait for what takes a few on a quiet machine"""
 
 DIED = "has died, or was killed, last seen in round 7 with client 10{rank}"
-SILENT = "gave no sign of life for "
+SILENT = "has not reported for "
 
 FAILURES = [
     (0, "killed", DIED),
@@ -36,12 +36,12 @@ FAILURES = [
     (1, "hangs", SILENT),
     (1, "holds", SILENT),
     (1, "raises", "failed, last seen in round 7 with client 101; its traceback says how"),
-    (0, "leaves", "has ended before its time: this rank waits for it"),
-    (1, "leaves", "has ended before its time: this rank waits for it"),
+    (0, "leaves", "ended early; this rank still waits for it"),
+    (1, "leaves", "ended early; this rank still waits for it"),
     (0, "late", DIED),
     (1, "late", DIED),
     (1, "lingers", SILENT),
-    (1, "last", "has ended before its time: this rank waits for it"),
+    (1, "last", "ended early; this rank still waits for it"),
 ]
 """rank, how it fails, what is said of it"""
 

@@ -75,7 +75,7 @@ def test_a_run_of_a_sweep_that_hit_its_target_is_done(folder):
 
 
 def test_the_checkpoint_that_a_run_goes_on_from_stays_until_there_is_another(folder, monkeypatch):
-    """Written again, by other ranks, it would for a moment be neither the old one nor the new one."""
+    """If other ranks wrote it again, it would briefly be neither the old one nor the new one."""
     assert run("out", "rounds=2", "results.checkpoint_rounds=2").exit_code == 0
     with monkeypatch.context() as killed:
         killed.setattr(manifest, "write", lambda *_: pytest.fail("a checkpoint was written"))

@@ -128,7 +128,8 @@ class Account:
         self.cluster.command("scancel", f"--user={getpass.getuser()}")
         torn = "; ".join(line for line in self.log().splitlines() if "mpi/pmi2" in line)
         pytest.skip(
-            f"Slurm's pmi2 plugin read half a request of MPICH's, so the job never got out of MPI_Init: {torn}"
+            "Slurm's pmi2 plugin read half a request of MPICH's, so the job never got out of "
+            f"MPI_Init: {torn}"
         )
 
     def rounds(self, run: str) -> int:

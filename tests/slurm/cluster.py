@@ -41,7 +41,10 @@ Job = dict[str, str]
 def lacking() -> str:
     """Why there can be no cluster here; empty if there can be one."""
     if missing := [name for name in DAEMONS if not shutil.which(name, path=_PATH)]:
-        return f"no Slurm here: {', '.join(missing)} not found; `make slurm` installs it on Debian and Ubuntu, as root"
+        return (
+            f"no Slurm here: {', '.join(missing)} not found; "
+            "`make slurm` installs it on Debian and Ubuntu, as root"
+        )
     probe = subprocess.run(
         ["unshare", "--uts", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True
     )
@@ -95,7 +98,8 @@ class Cluster:
         if node in self._nodes:
             self.kill_node(node)
         boot = (
-            f"hostname {node}; mount --bind {self.folder}/hosts /etc/hosts; mount -t tmpfs -o mode=1777 tmpfs /dev/shm;"
+            f"hostname {node}; mount --bind {self.folder}/hosts /etc/hosts; "
+            "mount -t tmpfs -o mode=1777 tmpfs /dev/shm;"
             # what ran under a daemon that was killed runs on
             f"slurmd -D -N {node} & wait $! || sleep infinity"
         )
@@ -182,7 +186,7 @@ def until(
     timeout: float = 300,
     last: Callable[[], str] = lambda: "",
 ) -> None:
-    """Wait for something to hold; RuntimeError if it does not in time, with what was `last` seen."""
+    """Wait until something holds; RuntimeError with what was `last` seen if it takes too long."""
     deadline = time.monotonic() + timeout
     while not holds():
         if time.monotonic() > deadline:

@@ -50,7 +50,10 @@ def configuration(folder: Path, nodes: list[str]) -> str:
         "MinJobAge": 3600,
     }
     rows = [f"{key}={value}" for key, value in lines.items()]
-    node = f"NodeName={{}} NodeHostname={host} NodeAddr=127.0.0.1 Port={{}} CPUs={_CPUS} RealMemory=64000 Gres=gpu:2"
+    node = (
+        f"NodeName={{}} NodeHostname={host} NodeAddr=127.0.0.1 Port={{}} CPUs={_CPUS} "
+        "RealMemory=64000 Gres=gpu:2"
+    )
     rows += map(node.format, nodes, ports[1:])
     rows.append(f"PartitionName=main Nodes={','.join(nodes)} Default=YES State=UP")
     return "\n".join(rows) + "\n"

@@ -30,7 +30,7 @@ def chain(account: Account, *argv: str, **options: str) -> dict[str, str]:
     return dict(part.split() for part in told.split(", "))
 
 
-def test_a_chain_trains_with_a_rank_for_each_gpu_and_the_server_then_measures_the_curvature_then_makes_a_table(
+def test_a_chain_trains_with_a_rank_a_gpu_then_measures_the_curvature_then_makes_a_table(
     account, undisturbed
 ):
     where = "-N2 --gpus-per-node=1 --ntasks-per-node=1"

@@ -1,4 +1,4 @@
-"""The batch files that `mpifl jobs` writes, on a real Slurm: they need no checkout and no variable."""
+"""The batch files of `mpifl jobs`, on a real Slurm: they need no checkout and no variable."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_a_full_disk_is_said_and_what_was_found_is_kept(run):
     findings = Findings.open(run)
     findings.begin("exact", SETTINGS)
     findings.add(f"{PATH}/eigenvalues", finding(1))
-    with no_room(1000), pytest.raises(BadInput, match="what was found before is kept"):
+    with no_room(1000), pytest.raises(BadInput, match="earlier findings are kept"):
         findings.add(f"{PATH}/diagonal", finding(2))
     assert list(Findings.open(run).found) == [f"{PATH}/eigenvalues"]
     assert not list(run.path.glob(".*tmp"))

@@ -63,7 +63,7 @@ class Last(Callback):
 
 
 def last_round(evaluation, **changes):
-    """Of a run with batch norm and client models on the server: the experiment and its last round."""
+    """The experiment and last round of a run with batch norm and client models on the server."""
     raw = {
         "model": {"name": "resnet20"},
         "results": {"clients_every": 1},

@@ -91,7 +91,7 @@ def test_asam_perturbs_by_rho_in_the_metric_of_the_weights(eta):
     [(Asam(rho=RHO, eta=0.0), True), (Asam(rho=RHO, eta=0.2), False), (Sam(rho=RHO), False)],
 )
 def test_only_asam_without_eta_follows_a_rescaling_of_the_weights(rule, equivariant):
-    """With w' = D w and the same loss, f'(w') = f(w), the perturbation is D times the one before."""
+    """With w' = D w and the same loss, f'(w') = f(w), the perturbation is multiplied by D."""
     D = torch.tensor([0.1, 3.0, -2.0], dtype=torch.float64)
     gradient, w = slope(scales=(1, 1, 1)), start()
     scaled = Slope(gradient.A / D[:, None] / D, D * gradient.b, gradient.scales)

@@ -1,5 +1,6 @@
-"""What combinations of algorithms, losses, gradients, norms and models there are: impossible ones are
-refused. (tests/mpi/test_pairs.py trains the possible ones.)
+"""Combinations of algorithms, losses, gradients, norms and models: impossible ones are refused.
+
+tests/mpi/test_pairs.py trains the possible ones.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ CLIENTS, ROUNDS = 3, 3
 
 @options
 class Counting(Algorithm):
-    """FedAvg that also counts rounds under each name that the loop uses for something of its own."""
+    """FedAvg that also counts rounds, under each name that the loop itself uses."""
 
     def init_server(self, w):
         return {name: torch.zeros_like(w) for name in SENT}

@@ -16,8 +16,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from mpifl.analysis.figures.panels import Band, Panel, Trace
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""of Okabe & Ito (2008), which colour-blind readers tell apart, in an order of contrasts; then brown
-"""
+"""the colours of Okabe & Ito (2008), which colour-blind readers can tell apart; then brown"""
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 """the second is used when the colours are used up, and so on"""

@@ -179,7 +179,7 @@ def published(
 
 
 def with_published_accuracy(panel: Panel, groups: Sequence[Group]) -> Panel:
-    """A panel of test accuracy with a mark at each group's published one; other panels as they are."""
+    """Mark each group's published accuracy in a panel of test accuracy; leave others alone."""
     if not panel.y_title.startswith("test accuracy"):
         return panel
     marks = []

@@ -159,7 +159,8 @@ def _refuse_repetition(runs: Sequence[Run]) -> None:
         if run.seed in seeds:
             raise BadInput(
                 f"runs: expected each method and seed once; got {seeds[run.seed].path} and "
-                f"{run.path}, of seed {run.seed} both and equal in all that trains: leave one out"
+                f"{run.path}, both have seed {run.seed} and the same training options; "
+                "leave one out"
             )
         seeds[run.seed] = run
 

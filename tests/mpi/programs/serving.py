@@ -1,5 +1,6 @@
-"""`serving.py PORT`: a rank of a job that calls functions for tests (see job.py), until its connection
-to them is closed.
+"""`serving.py PORT`: a rank that calls functions for tests, until their connection is closed.
+
+See job.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`slow.py SECONDS run ...` is `mpifl run ...` whose every training step takes so much longer, asleep.
+"""`slow.py SECONDS run ...`: `mpifl run ...` that sleeps for SECONDS at every training step.
 
 When a client trains, the file OUT.training is there. The weights are those of the same run without
 this program.
