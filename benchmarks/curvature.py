@@ -30,7 +30,7 @@ from mpifl.curvature import (
 )
 from mpifl.data.batches import Samples
 from mpifl.net import Net
-from mpifl.parallel.devices import settle
+from mpifl.parallel.devices import configure
 from mpifl.runner import build, schema
 
 _CLIENTS, _PRODUCTS = 5, 100
@@ -40,7 +40,7 @@ def curvature() -> list[Row]:
     """products with a trained perceptron's Hessian: Lanczos, deflated probes : power iteration,
     Hutchinson
     """
-    settle(torch.device("cpu"), 1)
+    configure(torch.device("cpu"), 1)
     H, clients = _hessians()
     return [*_tops(H), _trace(H), *_disagreement(clients)]
 

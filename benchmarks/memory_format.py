@@ -13,7 +13,7 @@ from benchmarks.pairs import interleave
 from benchmarks.report import Row
 from mpifl.models import MODELS
 from mpifl.net import Net
-from mpifl.parallel.devices import settle
+from mpifl.parallel.devices import configure
 
 SHAPE, CLASSES = (3, 32, 32), 10
 CASES: tuple[tuple[str, dict[str, Any], int], ...] = (
@@ -37,7 +37,7 @@ def memory_format() -> list[Row]:
     """a training step on channels-last images against contiguous ones; each model's choice should
     be the faster
     """
-    settle(torch.device("cpu"), 1)
+    configure(torch.device("cpu"), 1)
     return [_row(*case) for case in CASES]
 
 

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.pairs import interleave
 from benchmarks.report import Row
-from mpifl.parallel.devices import settle
+from mpifl.parallel.devices import configure
 from mpifl.parallel.exact_sum import WeightedSum
 
 SIZES = (600_000, 1_626_442, 11_000_000)
@@ -16,7 +16,7 @@ SIZES = (600_000, 1_626_442, 11_000_000)
 
 def order_free_sum() -> list[Row]:
     """one client's weighted reply into the order-free int64 sum, against a float32 sum"""
-    settle(torch.device("cpu"), 1)
+    configure(torch.device("cpu"), 1)
     return [_row(d) for d in SIZES]
 
 

@@ -16,7 +16,7 @@ from benchmarks.report import Row
 from mpifl.curvature import Curvature, Objective
 from mpifl.models import MODELS
 from mpifl.net import Net
-from mpifl.parallel.devices import settle
+from mpifl.parallel.devices import configure
 
 _VECTORS, _BATCH = 4, 16
 _VMAP = "vmap of four"
@@ -28,7 +28,7 @@ def products() -> list[Row]:
     """four products with a Hessian in a block : other ways, and : four gradients; batch 16 of
     3 x 32 x 32
     """
-    settle(torch.device("cpu"), 1)
+    configure(torch.device("cpu"), 1)
     return [*_rows("cnn"), *_rows("resnet20")]
 
 

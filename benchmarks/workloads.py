@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mpifl.parallel.devices import settle
+from mpifl.parallel.devices import configure
 from mpifl.runner import build, schema
 from mpifl.training.experiment import Experiment
 
@@ -49,6 +49,6 @@ TINY_STEPS: dict[str, Any] = {
 def experiment(raw: dict, rounds: int) -> Experiment:
     """The experiment of the config `raw`, on one CPU thread, tested at its end only."""
     device = torch.device("cpu")
-    settle(device, 1)
+    configure(device, 1)
     config = schema.resolve({**raw, "rounds": rounds, "evaluation": {"every": rounds + 1}})
     return build.experiment(config, build.load_data(config.data, config.seed), device)

@@ -60,8 +60,9 @@ def _text(path: Path) -> str:
 
 
 def parse(text: str, where: str) -> dict:
-    """TOML text as a dict, with today's names of options. Raises BadInput that begins with
-    `where`.
+    """TOML text as a dict, with today's names of options.
+
+    Raises BadInput that begins with `where`.
     """
     try:
         raw = _toml(text)

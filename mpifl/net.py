@@ -34,10 +34,10 @@ class Entry(NamedTuple):
 
 
 class Net:
-    """A network and its three flat vectors `weights [d]`, `gradient [d]` and `buffers [b]`, in the
-    order of its parameters and buffers.
+    """A network and its flat vectors `weights [d]`, `gradient [d]` and `buffers [b]`.
 
-    Integer buffers stay in the network: clients do not exchange them.
+    They are in the order of its parameters and buffers. Integer buffers stay in the network:
+    clients do not exchange them.
     """
 
     def __init__(
@@ -61,9 +61,7 @@ class Net:
 
     @cached_property
     def scales(self) -> Tensor:
-        """[d]: 0 for the elements of biases, 1 for all others (of matrices, kernels, norms' scales,
-        positions).
-        """
+        """[d]: 0 for elements of biases, 1 for all others (matrices, kernels, scales ...)."""
         scales = torch.ones_like(self.weights)
         for entry in self.layout:
             if entry.kind == "parameter" and entry.name.endswith("bias"):

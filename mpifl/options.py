@@ -1,5 +1,4 @@
-"""How every part of mpifl declares its options: frozen dataclasses that pydantic checks when they
-are built.
+"""How every part of mpifl declares its options: frozen dataclasses, checked by pydantic.
 
 `@options` declares a group of options. `Named` declares an option that is one of a table of groups,
 chosen by name. `validated` builds a group from a table (dict) and reports a mistake in one line.
@@ -39,11 +38,11 @@ _LONGEST_LINE = 1000
 
 
 class BadInput(ValueError):
-    """The user gave something wrong. The message is one line: where, expected, got, allowed.
-    Exit code 2.
+    """The user gave something wrong; exit code 2.
 
-    Characters that would break the line or control a terminal are escaped. The middle of a message
-    of more than 1,000 characters is left out.
+    The message is one line: where, expected, got, allowed. Characters that would break the line or
+    control a terminal are escaped. The middle of a message of more than 1,000 characters is left
+    out.
     """
 
     def __init__(self, line: str) -> None:

@@ -1,5 +1,4 @@
-"""Named random streams: every draw is a function of (run seed, purpose, client, round, ...), never
-of history.
+"""Named random streams: a draw depends on (run seed, purpose, client, round, ...), not on history.
 
 A stream does not depend on the rank that asks, on the order, or on earlier draws. So a run gives
 the same bits on any number of ranks and after any resume, and a method's draws do not depend on
@@ -33,7 +32,5 @@ def generator(seed: int, purpose: str, *where: int) -> np.random.Generator:
 
 
 def integer(seed: int, purpose: str, *where: int) -> int:
-    """A 63-bit seed from the same streams, for libraries that need an integer
-    (torch.manual_seed).
-    """
+    """A 63-bit seed from the same streams, for example for torch.manual_seed."""
     return int(generator(seed, purpose, *where).integers(2**63))

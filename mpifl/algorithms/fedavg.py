@@ -1,6 +1,4 @@
-"""FedAvg (McMahan et al. 2017, algorithm 1): w <- sum_c p_c y_c, or a server optimizer's step
-towards it.
-"""
+"""FedAvg (McMahan et al. 2017, algorithm 1): w <- sum_c p_c y_c, or a server optimizer's step."""
 
 from __future__ import annotations
 

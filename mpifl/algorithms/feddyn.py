@@ -1,5 +1,4 @@
-"""FedDyn (Acar et al. 2021, algorithm 1): a dynamic regulariser makes the local optima agree with
-the global one.
+"""FedDyn (Acar et al. 2021, algorithm 1): a dynamic regulariser aligns local and global optima.
 
 In accumulated form, with the client's dual l_c = -g_c / alpha and the server's h_bar = -h / alpha:
 

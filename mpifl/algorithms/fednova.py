@@ -1,5 +1,6 @@
-"""FedNova (Wang et al. 2020, eq. 8): local changes are divided by their number of steps, so clients
-with more steps do not pull the optimum towards theirs.
+"""FedNova (Wang et al. 2020, eq. 8): local changes are divided by their number of steps.
+
+Clients with more steps then do not pull the optimum towards theirs.
 
     d_c = (w - y_c) / a_c;   w <- w - tau sum_S p_c d_c;   tau = sum_S p_c a_c
 

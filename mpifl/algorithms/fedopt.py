@@ -1,8 +1,8 @@
-"""Server optimizers (Reddi et al. 2021, algorithm 2; Hsu et al. 2019 for momentum): a step along D
-= target - w.
+"""Server optimizers: a step along D = target - w.
 
-An algorithm whose server moves to a target, such as the mean of the clients' models, can use one.
-They change weights only, never BatchNorm's buffers.
+From Reddi et al. (2021, algorithm 2) and, for momentum, Hsu et al. (2019). An algorithm whose
+server moves to a target, such as the mean of the clients' models, can use one. They change weights
+only, never BatchNorm's buffers.
 """
 
 from __future__ import annotations

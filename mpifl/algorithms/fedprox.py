@@ -1,5 +1,6 @@
-"""FedProx (Li et al. 2020, algorithm 2): FedAvg with a proximal term (mu/2)||y - w||^2, which keeps
-clients near the sent weights.
+"""FedProx (Li et al. 2020, algorithm 2): FedAvg with the term (mu/2)||y - w||^2.
+
+The term keeps clients near the sent weights.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""FedSpeed (Sun et al. 2023, algorithm 1): FedDyn's dual with a gradient blended from a perturbed
-point.
+"""FedSpeed (Sun et al. 2023, algorithm 1): FedDyn's dual, with gradients from a perturbed point.
 
     y <- y - lr ((1 - mix) g(y) + mix g(y + rho g(y)) - ghat_c + (y - w)/lambda)
     ghat_c <- ghat_c - (y - w)/lambda

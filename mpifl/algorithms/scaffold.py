@@ -1,5 +1,4 @@
-"""SCAFFOLD (Karimireddy et al. 2020, algorithm 1, option II): local steps corrected by control
-variates.
+"""SCAFFOLD (Karimireddy et al. 2020, algorithm 1, option II): steps with control variates.
 
     y <- y - lr (g - c_c + c)
     c_c+ = c_c - c + (w - y) / (lr a_c);   c <- c + sum_S p_c (c_c+ - c_c)

@@ -1,5 +1,4 @@
-"""Curvature of a net's loss at given weights: operators, and estimators that say how far off they
-are.
+"""Curvature of a net's loss at given weights: operators, and estimators with error bars.
 
     objective = Objective(net, Fixed(samples, indices, batch=100))  # the mean cross-entropy
     H = Curvature(objective, w)                                     # its Hessian at w [d]

@@ -1,5 +1,6 @@
-"""Diagonal and trace from one set of probes (Hutchinson 1990; Bekas et al. 2007), deflated by a
-Lanczos basis.
+"""Diagonal and trace from one set of probes, deflated by a Lanczos basis.
+
+The estimator is that of Hutchinson (1990) and Bekas et al. (2007).
 
 H = W'TW + R, where a Lanczos basis W has the large eigenvalues, so that R is small. For a random
 sign vector z the entries of z * Rz have the mean diag R; the diagonal and trace of W'TW are known.
@@ -50,9 +51,7 @@ class Diagonal:
     variance: Tensor
     """[d]: of each element of `mean`"""
     parts: Tensor
-    """[probes, tensors], float64: each probe's estimate of the trace of each tensor's diagonal
-    block
-    """
+    """[probes, tensors], float64: each probe's estimate of the trace of each tensor's block"""
 
     @property
     def probes(self) -> int:
@@ -93,9 +92,7 @@ class Diagonal:
         return Estimate(norm, square.error / (2 * norm) if norm else square.error**0.5)
 
     def within(self, tolerance: float, of: Sequence[str] = ("trace", "norm")) -> bool:
-        """Whether each of `of` (trace, norm, square) is within `tolerance`, as `Estimate.within`
-        means it.
-        """
+        """Whether each of `of` (trace, norm, square) is within `tolerance` (`Estimate.within`)."""
         return all(getattr(self, name).within(tolerance) for name in of)
 
 

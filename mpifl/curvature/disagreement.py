@@ -1,5 +1,6 @@
-"""How far the Hessians of several models disagree (Mendieta et al. 2022, section 3), by the norms
-and angles of their diagonals.
+"""How far the Hessians of several models disagree, by the norms and angles of their diagonals.
+
+The measures are those of Mendieta et al. (2022, section 3).
 
     H_N = mean over pairs (||diag H_k|| - ||diag H_j||)^2
     H_D = mean over pairs cos(diag H_k, diag H_j)
@@ -68,11 +69,10 @@ def disagreement(diagonals: Sequence[Diagonal]) -> Disagreement:
 
 
 def as_released(vectors: Tensor) -> Disagreement:
-    """H_N and H_D of `vectors [K, n]` as FedAlign's released code has them: over all K^2 ordered
-    pairs, including k = j.
+    """H_N and H_D of `vectors [K, n]` as FedAlign's released code has them.
 
-    So H_N is (K - 1)/K of the mean over different models, and H_D is nearer to 1. The errors are
-    not known (NaN).
+    The means are over all K^2 ordered pairs, including k = j. So H_N is (K - 1)/K of the mean over
+    different models, and H_D is nearer to 1. The errors are not known (NaN).
     """
     _refuse_one(len(vectors))
     vectors = vectors.double()

@@ -58,9 +58,7 @@ class Space:
         self.seed = seed
         self.size = 0
         self.scale = 0.0
-        """the largest norm of a product with a unit vector: at most the largest magnitude of an
-        eigenvalue
-        """
+        """the largest norm of a product with a unit vector; at most the largest |eigenvalue|"""
         self._vectors = torch.empty(
             0, operator.dimension, dtype=operator.dtype, device=operator.device
         )
@@ -92,7 +90,8 @@ class Space:
         rest = self.operator(vector)
         self.scale = max(self.scale, rest.norm().item())
         column, rest = self._orthogonalised(rest)
-        self._matrix[: number + 1, number] = self._matrix[number, : number + 1] = column
+        self._matrix[: number + 1, number] = column
+        self._matrix[number, : number + 1] = column
         length = rest.norm().item()
         self._leaving[number] = rest
         self._continues = length > self.rounding and self.size < self.operator.dimension
@@ -104,9 +103,7 @@ class Space:
         self._continues = False
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The projected operator's eigenvalues [m], ascending, its eigenvectors [m, m], and bounds
-        on the residuals [m].
-        """
+        """The projection's eigenvalues [m], ascending, and vectors [m, m]; residual bounds [m]."""
         values, coordinates = np.linalg.eigh(self._matrix[: self.size, : self.size])
         ends = list(self._leaving)
         lengths = np.array([self._leaving[end].norm().item() for end in ends])

@@ -81,8 +81,8 @@ def lanczos(
     space = Space(operator, min(most, d), seed)
     while space.size < space.most:
         space.step()
-        settled = space.size >= wanted and operator.any(_settled(space, top, bottom, tolerance))
-        if settled and (wanted == 1 or not _copies(space, top, bottom, tolerance)):
+        converged = space.size >= wanted and operator.any(_converged(space, top, bottom, tolerance))
+        if converged and (wanted == 1 or not _copies(space, top, bottom, tolerance)):
             break
     largest, smallest = _pairs(space, top, bottom, tolerance)
     return Ends(largest, smallest, space.basis(), space.size)
@@ -107,7 +107,7 @@ def _ends(space: Space, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray, 
     return values[chosen], bounds[chosen], coordinates[:, chosen]
 
 
-def _settled(space: Space, top: int, bottom: int, tolerance: float) -> bool:
+def _converged(space: Space, top: int, bottom: int, tolerance: float) -> bool:
     values, bounds, _ = _ends(space, top, bottom)
     return bool(_small_enough(values, bounds, space, tolerance).all())
 

@@ -1,5 +1,4 @@
-"""Curvature layer by layer: the largest eigenvalue and the trace of each layer's diagonal block of
-the Hessian.
+"""Curvature layer by layer: largest eigenvalue and trace of each diagonal block of the Hessian.
 
 MAN's theory (Yashwanth et al. 2024) bounds the eigenvalue by the activations that enter the layer.
 A layer is a module with parameters of its own: a weight and its bias together.
@@ -67,8 +66,9 @@ def layer_tops(
 
 
 def layer_traces(diagonal: Diagonal, layout: Sequence[Entry]) -> dict[str, Estimate]:
-    """Each layer's trace, without further products, from a diagonal that was estimated with the
-    parameters' `sizes`.
+    """Each layer's trace, from a diagonal that was estimated with the parameters' `sizes`.
+
+    It takes no further products.
     """
     names = [entry.name for entry in layout if entry.kind == "parameter"]
     column = {name: number for number, name in enumerate(names)}

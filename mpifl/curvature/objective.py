@@ -1,5 +1,4 @@
-"""The objective whose curvature is measured: the mean cross-entropy over fixed samples, in
-evaluation mode.
+"""The objective whose curvature is measured: the mean cross-entropy, in evaluation mode.
 
 All samples have equal weight, so batches may differ in size. There is no regulariser, augmentation
 or weight decay. Several processes may share the data: each has a part, and `total` sums a vector
@@ -33,8 +32,9 @@ def alone(vector: Tensor) -> Tensor:
 
 
 class Objective:
-    """f(w) = sum over the samples of cross-entropy / n, of a net with fixed `buffers [b]` (by
-    default its present ones).
+    """f(w) = sum over the samples of cross-entropy / n, of a net with fixed `buffers [b]`.
+
+    By default these are the net's present ones.
 
     `forward` has options of the forward pass. Each use of the net restores its weights, buffers,
     modes and gradient. The methods raise BadInput if there is no sample.
@@ -57,9 +57,7 @@ class Objective:
 
     @contextmanager
     def at(self, w: Tensor) -> Iterator[None]:
-        """A context in which the net has weights `w [d]` and the objective's buffers, and is in
-        evaluation mode.
-        """
+        """Inside, the net has weights `w [d]` and the objective's buffers, in evaluation mode."""
         net = self.net
         before = (net.weights.clone(), net.buffers.clone())
         modes = [(module, module.training) for module in net.module.modules()]
@@ -108,10 +106,10 @@ class Objective:
         return (packed[-2] / packed[-1]).item(), packed[:-2] / packed[-1]
 
     def check(self, w: Tensor) -> tuple[float, Tensor]:
-        """f(w) and its gradient [d], from two passes over the data. Raises BadInput if the passes
-        differ, and says why.
+        """f(w) and its gradient [d], from two passes over the data.
 
-        A Hessian is defined only if every product sees the same function.
+        Raises BadInput if the passes differ, and says why. A Hessian is defined only if every
+        product sees the same function.
         """
         first = self._traced(w)
         second = self._traced(w)

@@ -1,9 +1,8 @@
-"""The Hessian of an objective at w, and its Gauss-Newton part, as operators: exact products by
-double backward.
+"""The Hessian of an objective at w, and its Gauss-Newton part, as operators.
 
-A batch's graph is built once for a block of vectors. For a CNN, a product in a block of four costs
-about two gradients, a single one almost three. A product's relative error is about 4e-7 in float32
-and 1e-15 in float64.
+Products are exact, by double backward. A batch's graph is built once for a block of vectors. For a
+CNN, a product in a block of four costs about two gradients, a single one almost three. A product's
+relative error is about 4e-7 in float32 and 1e-15 in float64.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from mpifl.options import BadInput
 Pieces = Sequence[Tensor]
 """a vector as one tensor for each parameter"""
 Products = Callable[[Objective, Sequence[Tensor], Tensor, Tensor, list[Pieces]], list[Tensor]]
-"""(objective, parameters, x, y, vectors) -> each vector's product with the Hessian of the batch's
-summed loss"""
+"""(objective, parameters, x, y, vectors) -> products with the Hessian of the batch's summed loss"""
 
 
 def hessian(
@@ -37,10 +35,10 @@ def hessian(
 def gauss_newton(
     objective: Objective, parameters: Sequence[Tensor], x: Tensor, y: Tensor, vectors: list[Pieces]
 ) -> list[Tensor]:
-    """G v = J' (diag p - p p') J v (Schraudolph 2002), with J the logits' Jacobian and p the
-    probabilities; G >= 0.
+    """G v = J' (diag p - p p') J v >= 0, the Gauss-Newton product (Schraudolph 2002).
 
-    J v is the derivative of J' u by u, in which it is linear.
+    J is the logits' Jacobian and p the probabilities. J v is the derivative of J' u by u, in which
+    it is linear.
     """
     logits = objective.logits(x)
     p = logits.detach().softmax(-1)

@@ -1,5 +1,4 @@
-"""Power iteration, plain and deflated: many papers report its eigenvalues, so it is here for
-comparison with Lanczos.
+"""Power iteration, plain and deflated: for comparison with the many papers that report it.
 
 It finds the eigenvalue of largest magnitude, which may be negative. It stops as in PyHessian (Yao
 et al. 2020) and in the code of FedAlign and MAN: when a step changes the value by less than
@@ -28,9 +27,7 @@ class Dominant:
     products: int
     converged: bool
     residual: float
-    """||H v - value v||: an eigenvalue is this close to the value, if all products are of one
-    matrix
-    """
+    """||H v - value v||: an eigenvalue is this close, if all products are of one matrix"""
 
 
 def power(
@@ -42,13 +39,12 @@ def power(
     number: int = 0,
     away_from: Tensor | None = None,
 ) -> Dominant:
-    """Power iteration from normal vector `number`; each step is orthogonal to the rows of
-    `away_from [k, d]`.
+    """Power iteration from normal vector `number`, orthogonal to the rows of `away_from [k, d]`.
 
     Stops when |value - value before| < tolerance (|value before| + 1e-6), or after `most` products.
     """
     product = normals(operator, seed, [number], "power start")[0]
-    before = math.inf  # so the first step settles nothing
+    before = math.inf  # so the first step cannot converge
     products = 0
     converged = False
     while products < most and not converged:
@@ -56,8 +52,8 @@ def power(
         product = operator(vector)
         products += 1
         value = (vector @ product).item()
-        settled = abs(value - before) < tolerance * (abs(before) + 1e-6)
-        converged = operator.any(settled or not product.any())
+        is_stable = abs(value - before) < tolerance * (abs(before) + 1e-6)
+        converged = operator.any(is_stable or not product.any())
         before = value
     return Dominant(value, vector, products, converged, (product - value * vector).norm().item())
 
@@ -65,8 +61,9 @@ def power(
 def deflated(
     operator: Symmetric, k: int, *, tolerance: float = 1e-3, most: int = 100, seed: int = 0
 ) -> list[Dominant]:
-    """The k eigenvalues of largest magnitude, one after the other; each iteration is orthogonal to
-    the vectors found before.
+    """The k eigenvalues of largest magnitude, one after the other.
+
+    Each iteration is orthogonal to the vectors found before.
     """
     found: list[Dominant] = []
     for number in range(k):

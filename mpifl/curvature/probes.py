@@ -1,5 +1,6 @@
-"""Random vectors for probing an operator: each is a function of the seed and its number, so it is
-the same on every process.
+"""Random vectors for probing an operator, the same on every process.
+
+Each is a function of the seed and its number.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from mpifl.seeds import generator
 def signs(
     operator: Symmetric, seed: int, numbers: Iterable[int], purpose: str = "curvature probe"
 ) -> Tensor:
-    """Rademacher vectors [k, d], with entries 1 and -1: the probes with the least variance for a
-    trace.
-    """
+    """Rademacher vectors [k, d], of 1 and -1: the probes with the least variance for a trace."""
     d = operator.dimension
     bits = []
     for number in numbers:

@@ -1,5 +1,4 @@
-"""The data of an objective: fixed samples in fixed batches; or, as in FedAlign's code, other ones
-for each product.
+"""The data of an objective: fixed batches, or other ones for each product (as FedAlign's code).
 
 Any object that can be iterated repeatedly and gives `(x, y)` batches can be the data.
 """

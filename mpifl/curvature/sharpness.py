@@ -1,5 +1,6 @@
-"""Sharpness as SAM defines it (Foret et al. 2021, eq. 1): max over ||e|| <= rho of f(w + e) - f(w),
-bounded from below.
+"""Sharpness as SAM defines it (Foret et al. 2021, eq. 1), bounded from below.
+
+It is the maximum of f(w + e) - f(w) over ||e|| <= rho.
 
 Projected ascent: the first step is SAM's own, e = rho g / ||g||; each further step sets e to rho
 times the direction of the gradient at w + e, as long as f grows. At a minimum of f the sharpness is
@@ -32,8 +33,9 @@ class Sharpness:
 def sharpness(
     objective: Objective, w: Tensor, *, rho: float = 0.05, tolerance: float = 0.01, most: int = 20
 ) -> Sharpness:
-    """The sharpness at `w [d]` within `rho`; stops when a step gains at most `tolerance` of the
-    value, or after `most` steps.
+    """The sharpness at `w [d]` within `rho`.
+
+    Stops when a step gains at most `tolerance` of the value, or after `most` steps.
     """
     base, gradient = objective.gradient(w)
     best = first = gain = 0.0

@@ -1,5 +1,6 @@
-"""The density of the spectrum by stochastic Lanczos quadrature (Golub & Welsch 1969; Ghorbani et
-al. 2019).
+"""The density of the spectrum by stochastic Lanczos quadrature.
+
+See Golub & Welsch (1969) and Ghorbani et al. (2019).
 
 s Lanczos steps from a random start of norm 1 give a matrix T. Its eigenvalues and the squared first
 coordinates of its eigenvectors are the nodes and weights of a Gauss quadrature: the average over
@@ -21,8 +22,9 @@ from mpifl.options import BadInput
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Nodes and weights [starts, steps]. The weights of each start add up to 1; absent nodes have
-    weight 0.
+    """Nodes and weights [starts, steps].
+
+    The weights of each start add up to 1; absent nodes have weight 0.
     """
 
     nodes: np.ndarray
@@ -30,8 +32,9 @@ class Spectrum:
     dimension: int
 
     def mean(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The mean of f over the spectrum and its standard error, given `values = f(nodes)` [...,
-        starts, steps].
+        """The mean of f over the spectrum and its standard error.
+
+        `values` are f(nodes) [..., starts, steps].
         """
         by_start = (values * self.weights).sum(-1)
         starts = by_start.shape[-1]
@@ -50,8 +53,7 @@ class Spectrum:
     def density(
         self, grid: np.ndarray, width: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The density on `grid [n]`, with each eigenvalue a Gaussian of `width`, and its standard
-        error.
+        """The density on `grid [n]` and its error; each eigenvalue is a Gaussian of `width`.
 
         The default width is a hundredth of the range of the nodes (of a single node: of its size).
         A smaller one shows the single nodes.
@@ -62,9 +64,7 @@ class Spectrum:
 
     @property
     def error(self) -> float:
-        """The area under the standard error of the density: the share of the spectrum whose place
-        is uncertain.
-        """
+        """The area under the density's standard error: how much of the spectrum is uncertain."""
         grid = self.grid()
         return float(np.trapezoid(self.density(grid)[1], grid))
 

@@ -1,6 +1,4 @@
-"""A symmetric operator: a matrix known only by its products. All estimators of curvature work on
-it.
-"""
+"""A symmetric operator, known only by its products. All estimators of curvature use it."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ from torch import Tensor
 
 
 class Symmetric(ABC):
-    """A symmetric matrix [d, d]: `operator(v)` is its product with v [d], or with each row of v [k,
-    d].
-    """
+    """A symmetric matrix [d, d]; `operator(v)` is its product with v [d], or rows of v [k, d]."""
 
     dimension: int
     dtype: torch.dtype
@@ -37,9 +33,7 @@ class Symmetric(ABC):
         return products.view_as(vectors)
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is set on any of the processes that share the operator; these must stop
-        together.
-        """
+        """Whether `flag` is set on any process of the operator; they must stop together."""
         return flag
 
 

@@ -1,6 +1,4 @@
-"""The trace of an operator, by probes: plain, deflated by a Lanczos basis, or with the stopping
-rule of FedAlign's released code.
-"""
+"""The trace of an operator, by probes: plain, deflated, or as FedAlign's released code has it."""
 
 from __future__ import annotations
 
@@ -48,8 +46,7 @@ def running_trace(
     signed: bool = True,
     seed: int = 0,
 ) -> tuple[Trace, Tensor]:
-    """tr H, and the trace of each tensor's block [tensors], as in PyHessian and in FedAlign's
-    released code.
+    """tr H, and each tensor's trace [tensors], as in PyHessian and FedAlign's released code.
 
     It stops when a new probe moves the mean by less than `tolerance` (|mean| + 1e-6); this says
     little about the error. `signed` omits the absolute value, as FedAlign's code does: then a

@@ -1,8 +1,8 @@
-"""A client's batches: selections by index from the one copy of the data, cropped, flipped and
-normalised on the device.
+"""A client's batches, selected by index from the one copy of the data.
 
-All random draws come from the client's own streams and are made on the host. So a batch does not
-depend on the device, on the rank, or on other clients. Images stay uint8 until a batch needs them.
+They are cropped, flipped and normalised on the device. All random draws come from the client's own
+streams and are made on the host. So a batch does not depend on the device, on the rank, or on other
+clients. Images stay uint8 until a batch needs them.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class Augmentation:
         return not self.crop and not self.flip
 
     def draw(self, n: int, random: np.random.Generator) -> np.ndarray | None:
-        """Offsets and flips, int64 `[n, 3]` (row, column, flipped), for `n` samples; None if images
-        stay unchanged.
-        """
+        """Offsets and flips, int64 `[n, 3]` (row, column, flipped); None if nothing changes."""
         if self.is_nothing:
             return None
         draws = np.empty((n, 3), dtype=np.int64)
@@ -55,9 +53,7 @@ class Augmentation:
         return draws
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Images `[n, c, h, w]`, padded with 0, each cropped and flipped by its row of `draws [n,
-        3]`, with one gather.
-        """
+        """Images `[n, c, h, w]`, padded with 0, cropped and flipped as in `draws [n, 3]`."""
         n, _, height, width = images.shape
         padded = torch.nn.functional.pad(images, [self.crop] * 4)
         rows = draws[:, 0, None] + torch.arange(height, device=images.device)
@@ -93,8 +89,9 @@ class Samples:
     def pick(
         self, indices: Tensor, augmentation: Augmentation | None = None, draws: Tensor | None = None
     ) -> Tensor:
-        """Normalised images `[n, c, h, w]` of the samples at `indices`; with `draws` of an
-        `augmentation`, augmented first.
+        """Normalised images `[n, c, h, w]` of the samples at `indices`.
+
+        With `draws` of an `augmentation`, they are augmented first.
         """
         images = self.images[indices]
         if augmentation is None or draws is None:
@@ -118,8 +115,7 @@ def deal(
     augmentation: Augmentation,
     draws: np.ndarray | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches `(x, y)` of the given `lengths`: the samples of `order` (their indices), one after
-    the other.
+    """Batches `(x, y)` of the given `lengths`, which take the samples of `order` in turn.
 
     `draws` [len(order), 3] are those of the augmentation, None without one.
     """

@@ -14,8 +14,9 @@ from mpifl.seeds import generator
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The samples of one split, in a fixed order. Raises BadInput if an array has another type or
-    shape than given here.
+    """The samples of one split, in a fixed order.
+
+    Raises BadInput if an array has another type or shape than given here.
     """
 
     images: np.ndarray
@@ -74,7 +75,7 @@ def assemble(
     domain_names: Sequence[str] = (),
 ) -> Dataset:
     """A Dataset of these two splits; raises BadInput if they do not fit each other or the names."""
-    refuse_misfits(train, test, tuple(classes), tuple(domain_names))
+    check_fit(train, test, tuple(classes), tuple(domain_names))
     mean, std = moments(train.images)
     return Dataset(
         name=name,
@@ -89,7 +90,7 @@ def assemble(
     )
 
 
-def refuse_misfits(
+def check_fit(
     train: Split, test: Split, classes: tuple[str, ...], domain_names: tuple[str, ...]
 ) -> None:
     """Raise BadInput if a split is empty, image shapes differ, or a label or domain has no name."""
@@ -149,8 +150,9 @@ def _moments_of_counts(counts: list[int]) -> tuple[float, float]:
 
 
 def checksum(train: Split, test: Split) -> str:
-    """The SHA-256 (hex) over images, labels and domains of both splits, each after its name, type
-    and shape.
+    """The SHA-256 (hex) over images, labels and domains of both splits.
+
+    Each array follows its name, type and shape.
     """
     digest = hashlib.sha256()
     for name, split in (("train", train), ("test", test)):
@@ -164,11 +166,10 @@ def checksum(train: Split, test: Split) -> str:
 
 
 def stratified(groups: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
-    """Ascending int64 indices of n of N samples; each value of `groups` [N] keeps its share, to
-    about one sample.
+    """Ascending int64 indices of n of N samples; each value of `groups` [N] keeps its share.
 
-    They are the first n of a random order in which the groups advance together. So with the same
-    draws, a larger choice contains a smaller one.
+    Shares are kept to about one sample. They are the first n of a random order in which the groups
+    advance together. So with the same draws, a larger choice contains a smaller one.
     """
     order = random.permutation(len(groups))
     _, group, sizes = np.unique(groups[order], return_inverse=True, return_counts=True)
@@ -180,8 +181,7 @@ def stratified(groups: np.ndarray, n: int, random: np.random.Generator) -> np.nd
 
 
 def limited(dataset: Dataset, train: int | None, test: int | None, seed: int) -> Dataset:
-    """The data set with `train` and `test` samples (None: all), class-stratified; the same ones
-    for the same seed.
+    """The data set with `train` and `test` samples (None: all), class-stratified by `seed`.
 
     Mean, deviation and checksum are those of the remaining samples. Raises BadInput if a split has
     fewer samples.
@@ -208,8 +208,9 @@ def _limited(name: str, split: Split, n: int | None, seed: int) -> Split:
 
 
 def chosen(name: str, labels: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Ascending int64 indices of the n samples that a limit leaves of the split `name`; raises
-    BadInput if it has fewer.
+    """Ascending int64 indices of the n samples that a limit leaves of the split `name`.
+
+    Raises BadInput if it has fewer.
     """
     refuse_beyond(name, n, len(labels))
     return stratified(labels, n, generator(seed, f"limit {name}"))

@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from mpifl import __version__
-from mpifl.data.dataset import Dataset, Split, refuse_misfits, refuse_unnamed
+from mpifl.data.dataset import Dataset, Split, check_fit, refuse_unnamed
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum
 
@@ -176,7 +176,7 @@ def _dataset(file: h5py.File, part: slice = _ALL) -> Dataset:
     test = _split(file["test"], part)
     classes = _strings(file["classes"])
     domain_names = _strings(file["domain_names"])
-    refuse_misfits(train, test, classes, domain_names)
+    check_fit(train, test, classes, domain_names)
     channels = train.images.shape[1]
     mean = tuple(file["mean"][()].tolist())
     std = tuple(file["std"][()].tolist())

@@ -43,9 +43,7 @@ class Published:
     """class names, if torchvision has none or numbers them"""
 
     def __call__(self, root: Path | None = None, download: bool = False) -> Dataset:
-        """The data set from files in `root`. If these are missing or broken, the BadInput says
-        where they are expected.
-        """
+        """The data set from files in `root`. Missing or broken files are BadInput."""
         root = ROOT if root is None else root
         try:
             maker = getattr(vision.datasets(), self.maker)

@@ -43,12 +43,12 @@ class Source:
             allowed = ", ".join(defaults) or "none"
             raise BadInput(f"data: expected an option among {allowed}; got {name!r}")
         for name, value in options.items():
-            _refuse_misfit(name, value, defaults[name])
+            _check_option(name, value, defaults[name])
         folder = None if root is None else Path(root)
         return self.loader(folder, download, **options)
 
 
-def _refuse_misfit(name: str, value: object, default: object) -> None:
+def _check_option(name: str, value: object, default: object) -> None:
     if not _same_kind(value, default):
         raise BadInput(f"data: {name}: expected something like {default!r}; got {value!r}")
     if isinstance(value, int | float) and not 0 <= value < math.inf:

@@ -1,5 +1,4 @@
-"""Made-up images of any shape with labels that can be learnt: for tests, timings and machines
-without data.
+"""Made-up images of any shape with labels that can be learnt, for tests and timings.
 
 An image is the sum of grey, a smooth pattern of its class, a smooth pattern of its own, and noise
 in each pixel. Smooth patterns are sums of a few cosines. A domain scales and shifts each channel.
@@ -32,8 +31,9 @@ def load(
     noise: float = 32.0,
     seed: int = 0,
 ) -> Dataset:
-    """`train` and `test` images of `shape` (channels, height, width), with all classes equally
-    frequent; the same for the same seed.
+    """`train` and `test` images of `shape` (channels, height, width), the same for the same seed.
+
+    All classes are equally frequent.
 
     `noise` is the standard deviation of a pixel, in grey levels; that of a class's pattern is 24.
     """

@@ -1,5 +1,6 @@
-"""The text of a loss <-> the loss: terms add and wrappers wrap, as in `mixup(ce, gamma=0.1) +
-man(zeta=0.15)`.
+"""The text of a loss <-> the loss, as in `mixup(ce, gamma=0.1) + man(zeta=0.15)`.
+
+Terms add and wrappers wrap.
 
 Options are plain values, among them `true` and `false`, or schedules:
 `man(schedule=cosine(warmup=20))`. The text is parsed as a Python expression and never run.

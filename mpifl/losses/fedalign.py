@@ -1,11 +1,11 @@
-"""FedAlign (Mendieta et al. 2022, eq. 5-7, as their code has it): align the Lipschitz constants of
-the last stage.
+"""FedAlign (Mendieta et al. 2022, eq. 5-7): align the Lipschitz constants of the last stage.
 
-The last stage runs a second time at width omega on the detached features that enter it, sliced to
-as many channels. For its input F1, pooled to the size of its output F2, the transmitting matrix of
-a sample is X = F1 F2' / (H W), and K = ||X||_2 by power iteration. The loss is the mean squared
-difference of K between the narrow and the full stage, the full one detached, scaled to mu times the
-cross-entropy's value: so only the last stage's weights receive a gradient.
+It follows their code. The last stage runs a second time at width omega on the detached features
+that enter it, sliced to as many channels. For its input F1, pooled to the size of its output F2,
+the transmitting matrix of a sample is X = F1 F2' / (H W), and K = ||X||_2 by power iteration. The
+loss is the mean squared difference of K between the narrow and the full stage, the full one
+detached, scaled to mu times the cross-entropy's value: so only the last stage's weights receive a
+gradient.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class FedAlign(Loss):
 
 
 def lipschitz(f1: Tensor, f2: Tensor, iterations: int) -> Tensor:
-    """The spectral norm [B] of each sample's transmitting matrix between f1 [B, C1, H1, W1] and f2
-    [B, C2, H2, W2].
+    """The spectral norm [B] of each sample's transmitting matrix between f1 and f2.
 
-    Power iteration on X X' from the vector of ones; gradients flow through it. It is meant for
-    ReLU outputs: as these are not negative, it is accurate to float32's rounding.
+    f1 is [B, C1, H1, W1], f2 is [B, C2, H2, W2]. Power iteration on X X' from the vector of ones;
+    gradients flow through it. It is meant for ReLU outputs: as these are not negative, it is
+    accurate to float32's rounding.
     """
     h, w = f2.shape[-2:]
     f1 = functional.adaptive_avg_pool2d(f1, (h, w)).flatten(2)

@@ -1,5 +1,6 @@
-"""FedLC (Zhang et al. 2022, eq. 8): cross-entropy on logits lowered by tau n_k^(-1/4), with n_k the
-client's samples of class k.
+"""FedLC (Zhang et al. 2022, eq. 8): cross-entropy on logits lowered by tau n_k^(-1/4).
+
+n_k is the client's number of samples of class k.
 """
 
 from __future__ import annotations

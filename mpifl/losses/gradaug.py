@@ -1,5 +1,6 @@
-"""GradAug (Yang et al. 2020, eq. 3) as FedAlign runs it: narrow sub-networks learn the full
-network's predictions.
+"""GradAug (Yang et al. 2020, eq. 3): narrow sub-networks learn the full network's predictions.
+
+It is done as FedAlign runs it.
 
     mu sum_i KL(softmax(full logits, detached) || softmax(logits_i))
 

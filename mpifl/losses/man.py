@@ -1,5 +1,6 @@
-"""MAN (Yashwanth et al. 2024): minimise the activations' norm, an upper bound on the layers'
-Hessian eigenvalues.
+"""MAN (Yashwanth et al. 2024): minimise the activations' norm.
+
+The norm bounds the layers' Hessian eigenvalues.
 
     R(y) = (zeta/2) sum_l ||a_l||_F^2 / (B m_l)
 

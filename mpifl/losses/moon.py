@@ -1,5 +1,6 @@
-"""MOON (Li et al. 2021, eq. 3): a contrastive loss that draws the projection towards that of the
-sent model and away from that of the client's previous one.
+"""MOON (Li et al. 2021, eq. 3): a contrastive loss between models.
+
+It draws the projection towards the sent model's and away from the client's previous one.
 
     mu mean_i log(1 + exp((cos(z, z_prev) - cos(z, z_sent)) / tau))
 

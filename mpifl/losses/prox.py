@@ -1,6 +1,4 @@
-"""The proximal term of FedProx (Li et al. 2020, eq. 2) as a term of any objective:
-(mu/2)||y - w||^2.
-"""
+"""The proximal term (mu/2)||y - w||^2 of FedProx (Li et al. 2020, eq. 2), for any objective."""
 
 from __future__ import annotations
 

@@ -27,9 +27,7 @@ class ClientRound:
     sent: Weights
     """the model that the client was sent"""
     previous: Weights | None = None
-    """the client's own model at the end of its last round; None before its first, and if no loss
-    needs it
-    """
+    """the client's own model after its last round; None before its first, or if no loss needs it"""
     rounds: int = 1
     """of the whole run"""
 
@@ -68,8 +66,7 @@ class Step:
         return step
 
     def random(self, purpose: str) -> np.random.Generator:
-        """The random stream for `purpose` at this step: a new generator with the same draws at
-        each call.
+        """The random stream for `purpose` at this step: a new generator, the same at each call.
 
         So the two gradients of a sharpness-aware step see the same draws, and the draws of a term
         do not depend on the other terms.

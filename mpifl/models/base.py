@@ -1,6 +1,4 @@
-"""What the options of all models have in common: normalisation, capabilities, and a check of the
-images' size.
-"""
+"""What all models' options have in common: normalisation, capabilities, a check of image sizes."""
 
 from __future__ import annotations
 

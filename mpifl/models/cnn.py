@@ -1,6 +1,4 @@
-"""The CNN of FedAvg's successors (Acar et al., FedDyn, 2021; MAN, 2024): two 5x5 convolutions, 384,
-192.
-"""
+"""The CNN of Acar et al. (FedDyn, 2021) and MAN (2024): two 5x5 convolutions, 384, 192."""
 
 from __future__ import annotations
 

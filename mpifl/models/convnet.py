@@ -1,6 +1,4 @@
-"""Plain stacks of convolutions and hidden linear layers: the network behind cnn, tiny_cnn, lenet,
-mlp and others.
-"""
+"""Plain stacks of convolutions and hidden linear layers: the base of cnn, lenet, mlp and others."""
 
 from __future__ import annotations
 

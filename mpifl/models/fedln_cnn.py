@@ -1,5 +1,6 @@
-"""The CNN of the layer-normalisation study of skewed federated learning (FedLN, arXiv 2308.09565):
-bias-free.
+"""The bias-free CNN of FedLN, a study of layer normalisation in skewed federated learning.
+
+See arXiv 2308.09565.
 """
 
 from __future__ import annotations

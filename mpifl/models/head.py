@@ -1,6 +1,4 @@
-"""The end of every model: an optional projection head, an optional feature norm, and the
-classifier.
-"""
+"""The end of every model: projection head and feature norm, both optional, and the classifier."""
 
 from __future__ import annotations
 

@@ -75,8 +75,7 @@ class _Affine(nn.Module):
 
 
 class BatchNorm(_Affine):
-    """Batch normalisation (Ioffe & Szegedy, 2015) of [B, C, ...], with two float buffers and no
-    counter.
+    """Batch normalisation (Ioffe & Szegedy, 2015) of [B, C, ...]; two float buffers, no counter.
 
     In training it uses the batch's statistics. It also moves the running ones, unless `track` is
     off or the pass is a sub-network's. In evaluation it uses the running ones. A batch with one
@@ -117,11 +116,10 @@ class BatchNorm(_Affine):
 
 
 class GroupNorm(_Affine):
-    """Group normalisation (Wu & He, 2018) of [B, C, ...]; one group is layer normalisation over (C,
-    H, W).
+    """Group normalisation (Wu & He, 2018) of [B, C, ...].
 
-    A narrower pass keeps the number of channels per group if that divides its channels; otherwise
-    its groups are larger.
+    One group is layer normalisation over (C, H, W). A narrower pass keeps the number of channels
+    per group if that divides its channels; otherwise its groups are larger.
     """
 
     def __init__(self, channels: int, groups: int, affine: bool = True, eps: float = 1e-5) -> None:
@@ -143,8 +141,7 @@ class GroupNorm(_Affine):
 
 
 def scaled(x: Tensor, m: float | None = None) -> Tensor:
-    """`sqrt(m) x / ||x||` for each sample of `x [B, ...]`; m is by default the number of elements
-    of a sample.
+    """`sqrt(m) x / ||x||` for each sample of `x [B, ...]`; m defaults to its number of elements.
 
     A sample of norm below 1e-12 is returned unchanged: all derivatives stay finite.
     """
@@ -226,8 +223,9 @@ def untracked(module: nn.Module) -> Iterator[None]:
 
 
 def feature_norm(f: Tensor, kind: FeatureNorm = True) -> Tensor:
-    """Features `f [B, q]`, each sample normed: `sqrt(q) f / ||f||` (FedFN in FedLN's terms), or as
-    `kind` says.
+    """Features `f [B, q]`, each sample normed as `kind` says.
+
+    By default: `sqrt(q) f / ||f||` (FedFN in FedLN's terms).
 
     `layer` is `shift`, then the same scaling; False returns them unchanged.
     """

@@ -1,5 +1,6 @@
-"""Residual networks (He et al., 2016). Each forward pass can run at a smaller width and skip
-blocks.
+"""Residual networks (He et al., 2016).
+
+Each forward pass can run at a smaller width and skip blocks.
 """
 
 from __future__ import annotations
@@ -168,12 +169,12 @@ class ResNet(Network):
         gates: Sequence[float] | None = None,
         keep: Keep = frozenset(),
     ) -> Output:
-        """The pass at `width` in (0, 1], with residual branch i multiplied by `gates[i]`, one gate
-        for each of `blocks`.
+        """The pass at `width` in (0, 1].
 
-        A width under 1 runs the sub-network of each layer's first channels, with the batch's
-        statistics, and leaves the running ones alone. A gate of 0 skips the whole branch, with its
-        norms and activations.
+        Residual branch i is multiplied by `gates[i]`, one gate for each of `blocks`. A width under
+        1 runs the sub-network of each layer's first channels, with the batch's statistics, and
+        leaves the running ones alone. A gate of 0 skips the whole branch, with its norms and
+        activations.
         """
         if not 0 < width <= 1:
             raise ValueError(f"width: expected a number in (0, 1]; got {width}")

@@ -1,5 +1,6 @@
-"""FedML's bottleneck ResNets for CIFAR (the ResNet-56 of FedAlign, Mendieta et al., 2022), and a
-shallow one.
+"""FedML's bottleneck ResNets for CIFAR, and a shallow one.
+
+ResNet-56 is the network of FedAlign (Mendieta et al., 2022).
 """
 
 from __future__ import annotations

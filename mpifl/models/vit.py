@@ -1,5 +1,6 @@
-"""A small vision transformer (Dosovitskiy et al., 2021): pre-norm blocks, learnt positions, mean
-over patches.
+"""A small vision transformer (Dosovitskiy et al., 2021).
+
+It has pre-norm blocks and learnt positions, and averages over patches.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Attention(nn.Module):
 
 
 class TokenNorm(nn.Module):
-    """A norm of [B, C] applied to tokens [B, T, C]: layer and group norm see one token, batch norm
-    all B*T.
+    """A norm of [B, C] applied to tokens [B, T, C].
+
+    Layer and group norm see one token, batch norm all B*T.
     """
 
     def __init__(self, norm: nn.Module) -> None:
@@ -97,8 +99,9 @@ class Transformer(Network):
 
 @options
 class ViT(Model):
-    """A vision transformer without dropout. Height and width must be multiples of `patch`, `dim` of
-    `heads`.
+    """A vision transformer without dropout.
+
+    Height and width must be multiples of `patch`, `dim` of `heads`.
     """
 
     name = "vit"

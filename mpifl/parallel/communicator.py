@@ -116,17 +116,16 @@ class Communicator(_Ranks):
         return self.rank - self.first_worker
 
     def worker_on_node(self) -> tuple[int | None, int]:
-        """This rank's number among its node's workers (None for a server that has workers), and
-        how many they are.
+        """This rank's number among its node's workers, and how many they are.
+
+        The number is None for a server that has workers.
         """
         ranks = [rank for rank in self.node.allgather(self.rank) if rank >= self.first_worker]
         number = None if self.worker is None else ranks.index(self.rank)
         return number, len(ranks)
 
     def agree(self, action: Callable[[], Result]) -> Result:
-        """`action()` on every rank; if it raises BadInput on any rank, then on all, with the first
-        one's line.
-        """
+        """`action()` on every rank; if any rank raises BadInput, all raise the first one's."""
         try:
             result = action()
             mistake = None
@@ -231,8 +230,9 @@ class Communicator(_Ranks):
     def move(
         self, states: MutableMapping[int, Message], like: Message, moves: list[tuple[int, int, int]]
     ) -> None:
-        """Move the states of clients between ranks: `moves` of (client, from rank, to rank), the
-        same on all ranks.
+        """Move the states of clients between ranks.
+
+        `moves` are (client, from rank, to rank), the same on all ranks.
 
         `states` holds what this rank keeps (vectors on the host), `like` names a state's vectors,
         sizes and types.

@@ -65,7 +65,7 @@ def device_for(asked: str, worker_on_node: int | None, workers_on_node: int) -> 
     return torch.device("cpu")
 
 
-def settle(device: torch.device, threads: int) -> None:
+def configure(device: torch.device, threads: int) -> None:
     """Make this process use `device` and `threads`.
 
     Kernels are then deterministic, and float32 is computed in full precision (no TF32).

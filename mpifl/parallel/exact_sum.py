@@ -1,5 +1,4 @@
-"""A weighted sum of vectors whose bits do not depend on the order, the grouping or the machine that
-adds.
+"""A weighted sum of vectors whose bits do not depend on the order, grouping or machine.
 
 Floating-point addition is not associative, so a float sum over clients would change with the number
 of ranks and with the MPI library. Here every weighted reply is rounded to a grid that all ranks
@@ -36,8 +35,9 @@ class Diverged(ArithmeticError):
 
 
 def grid_exponent(sent: Tensor) -> int:
-    """The power of two that is the grid's spacing for replies to `sent`: -46 + ceil(log2(max(1,
-    max|sent|))).
+    """The exponent of the grid for replies to `sent`: -46 + ceil(log2(max(1, max|sent|))).
+
+    The grid's spacing is 2 to that power.
     """
     largest = max(1.0, _largest(sent))
     if not math.isfinite(largest):

@@ -115,8 +115,9 @@ class Monitor:
         self._connections.wake()
 
     def tell_failure(self) -> None:
-        """Tell the server that this worker has raised an exception, and give the server time to
-        close its files and end all ranks.
+        """Tell the server that this worker has raised an exception.
+
+        Returns when the server has had time to close its files and end all ranks.
         """
         if self._rank:
             self._kind = Kind.FAILED

@@ -1,6 +1,4 @@
-"""What a run costs, computed without running it: bytes of messages and memory, steps, and seconds
-from measured times.
-"""
+"""What a run costs: bytes of messages and memory, steps, and seconds from measured times."""
 
 from __future__ import annotations
 
@@ -82,8 +80,9 @@ def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tup
 
 
 def remembered(planned: DryRun, cohort: float) -> int:
-    """Bytes of all clients' states after each has played. Those of a round's `cohort` exist twice
-    until the round is complete.
+    """Bytes of all clients' states after each has played.
+
+    Those of a round's `cohort` exist twice until the round is complete.
     """
     return round(size_of(planned.state.flat()) * (len(planned.clients) + cohort))
 

@@ -1,6 +1,4 @@
-"""How long a local step and a test take on this machine, and what a step keeps in memory: a short
-measurement.
-"""
+"""Measure how long a local step and a test take here, and what a step keeps in memory."""
 
 from __future__ import annotations
 
@@ -87,8 +85,7 @@ def _evaluation(trial: Experiment) -> float:
 
 
 class SavedForBackward(saved_tensors_hooks):
-    """A context that counts the bytes that a graph keeps for its backward pass; `peak` is the most
-    of one graph.
+    """A context that counts the bytes kept for backward passes; `peak` is the most of one graph.
 
     Views of `weights` do not count. A storage that several operations keep counts once.
     """

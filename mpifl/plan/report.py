@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mpifl.options import BadInput
-from mpifl.parallel.devices import device_for, settle, threads_of
+from mpifl.parallel.devices import configure, device_for, threads_of
 from mpifl.plan import cost
 from mpifl.plan.dry_run import DryRun, dry_run
 from mpifl.plan.profile import Profile, measure, on_gpu, resident
@@ -26,12 +26,13 @@ _RANKS_OF_A_NODE = 3  # if no number is given
 def plan(
     path: str, assignments: Sequence[str], ranks: int | None = None, timing: bool = True
 ) -> None:
-    """Print the plan of the config at `path`, for `ranks` ranks or for a range of them; raises
-    BadInput where the run would.
+    """Print the plan of the config at `path`, for `ranks` ranks or for a range of them.
+
+    Raises BadInput where the run would.
     """
     config = schema.resolve(schema.raw(path, assignments))
     device, is_missing = _device(config)
-    settle(device, threads_of(config.runtime.threads))
+    configure(device, threads_of(config.runtime.threads))
     process = resident().now
     planned = dry_run(config, device)
     measured = measure(planned) if timing else None

@@ -11,7 +11,7 @@ import torch
 from mpifl.data.dataset import Dataset, Split
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
-from mpifl.parallel.devices import device_for, settle, threads_of
+from mpifl.parallel.devices import configure, device_for, threads_of
 from mpifl.runner.build import load_data, states_folder
 from mpifl.runner.schema import Config
 from mpifl.training.state_storage import refuse_unusable
@@ -44,7 +44,7 @@ def choose_device(config: Config, communicator: Communicator) -> torch.device:
     kind = "" if worker is None else device.type
     kinds = communicator.allgather((socket.gethostname(), kind))
     communicator.agree(lambda: _refuse_mixture(kinds))
-    settle(device, threads_of(config.runtime.threads))
+    configure(device, threads_of(config.runtime.threads))
     communicator.agree(lambda: _refuse_unusable_folder(config, plays=worker is not None))
     return device
 

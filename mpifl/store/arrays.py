@@ -61,10 +61,9 @@ def model_arrays(
     client_buffers: ArrayLike | None = None,
     client_ids: ArrayLike | None = None,
 ) -> dict[str, np.ndarray]:
-    """The arrays of one model file, by name: see `Store.weights`. Without `client_ids` they are 0,
-    1, 2 ...
+    """The arrays of one model file, by name: see `Store.weights`.
 
-    Raises ValueError if the shapes do not fit each other.
+    Without `client_ids` they are 0, 1, 2 ... Raises ValueError if the shapes do not fit each other.
     """
     arrays = {"global": stored(weights), "buffers": _stored_buffers(buffers)}
     if clients is not None:

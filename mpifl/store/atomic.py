@@ -39,8 +39,9 @@ def write(path: Path, data: bytes | memoryview, check: Check | None = None) -> N
 
 
 def write_hdf5(path: Path, image: bytes | memoryview, check: Check | None = None) -> None:
-    """Write an HDF5 image and its checksums to `path` atomically. Raises Refused; the old file then
-    stays.
+    """Write an HDF5 image and its checksums to `path` atomically.
+
+    Raises Refused; the old file then stays.
     """
     trailer, _ = checksum.make_trailer(checksum.blocks(image))
     _write(path, [image, trailer], check)

@@ -1,6 +1,6 @@
-"""Checkpoints: what a stopped run resumes from. Each rank writes its clients' states; rank 0 writes
-the server's vectors, then the manifest.
+"""Checkpoints: what a stopped run resumes from.
 
+Each rank writes its clients' states; rank 0 writes the server's vectors, then the manifest.
 RUN/checkpoint/round_000010.rank_0001.h5    client_ids [k], states/NAME [k, n]
 RUN/checkpoint/round_000010.server.h5       server/NAME [n]: weights, buffers, the algorithm's state
 RUN/checkpoint/manifest.json                files of the last two checkpoints, with size and CRC-32
@@ -154,8 +154,7 @@ def latest(folder: Path) -> Checkpoint | None:
 
 
 def check_run(folder: Path, round: int, run_id: str, config: str) -> None:
-    """Raise BadInput unless the folder has a checkpoint of `round`, written by this run with this
-    config.
+    """Raise BadInput unless this run wrote a checkpoint of `round` with this config.
 
     Without a manifest, or for round 0, there is nothing to check.
     """
@@ -239,7 +238,9 @@ def _fallback(folder: Path, round: int, run_id: str) -> tuple[CheckpointEntry, .
 
 def _check_parts(round: int, parts: Sequence[Part]) -> None:
     """Raise ValueError unless the parts are of this round, one a rank, without a client twice."""
-    clients = [client for part in parts for client in part.clients]
+    clients: list[int] = []
+    for part in parts:
+        clients.extend(part.clients)
     if len(set(clients)) != len(clients):
         raise ValueError(
             "checkpoint: expected each client's state from one rank; got some from several"

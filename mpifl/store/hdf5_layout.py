@@ -1,5 +1,4 @@
-"""The HDF5 files of a run, `results.h5` and `models/round_*.h5`: what is in them, and how they are
-built in memory.
+"""What is in `results.h5` and `models/round_*.h5`, and how these are built in memory.
 
 Every array of `results.h5` is attached to netCDF-4 dimension scales of its own group, so that each
 group opens by itself in xarray. Arrays of model files have named dimensions but no scales: they are
@@ -137,8 +136,9 @@ def results_image(results: Results) -> memoryview:
 def model_image(
     attributes: Attributes, arrays: Mapping[str, np.ndarray], layout: Sequence[Entry]
 ) -> memoryview:
-    """The bytes of one model file. Arrays are raw and contiguous: compressing them costs more than
-    it saves.
+    """The bytes of one model file.
+
+    Arrays are raw and contiguous: compressing them costs more than it saves.
     """
     image = io.BytesIO()
     with h5py.File(image, "w") as file:

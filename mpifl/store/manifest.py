@@ -93,8 +93,9 @@ def write(folder: Path, manifest: Manifest, check: atomic.Check | None = None) -
 
 
 def check_files(folder: Path, entry: CheckpointEntry) -> None:
-    """Read the files of a checkpoint whole. Raises BadInput, in a few words, for the first that is
-    missing or damaged.
+    """Read the files of a checkpoint whole.
+
+    Raises BadInput, in a few words, for the first that is missing or damaged.
     """
     for part in entry.parts:
         try:
@@ -124,7 +125,9 @@ def prune(folder: Path, kept: Sequence[CheckpointEntry], up_to: float = math.inf
 
     Files of rounds after `up_to` stay: ranks may be writing them for the next checkpoint.
     """
-    names = {part.name for entry in kept for part in entry.parts}
+    names: set[str] = set()
+    for entry in kept:
+        names.update(part.name for part in entry.parts)
     for path in files_in(folder / CHECKPOINT):
         match = CHECKPOINT_FILE.fullmatch(path.name)
         if match and int(match[1]) <= up_to and path.name not in names:

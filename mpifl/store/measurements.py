@@ -1,5 +1,6 @@
-"""Findings: what analysis measures of a run, in `hessian.h5` beside it. The run's own files are
-never written.
+"""Findings: what analysis measures of a run, in `hessian.h5` beside it.
+
+The run's own files are never written.
 
 hessian.h5                                    format, run_id, software ...
   /exact                                      a measurement; its attributes are its settings
@@ -129,8 +130,9 @@ class Findings:
         return folder / f"{path.replace('/', '.')}.h5"
 
     def add_vectors(self, path: str, arrays: Mapping[str, np.ndarray], about: Facts) -> None:
-        """Write long vectors of a model. Those stored before stay if they are of the same weights:
-        `about` has `weights_sha256`.
+        """Write long vectors of a model; `about` has `weights_sha256`.
+
+        Those stored before stay if they are of the same weights.
         """
         known = self.vectors(path, about["weights_sha256"]) or {}
         image = io.BytesIO()

@@ -25,12 +25,11 @@ class _ModelFile(NamedTuple):
 
 
 def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Path:
-    """Write the run at `run_path`, with all its saved weights, to the file `out_path`. Memory does
-    not grow with the weights.
+    """Write the run at `run_path`, with all its saved weights, to the file `out_path`.
 
-    Raises BadInput if `run_path` is no run, if its weights are missing, or if `out_path` exists
-    (`force` replaces a file there). Raises OSError naming `out_path` if it cannot be written; then
-    nothing is left behind.
+    Memory does not grow with the weights. Raises BadInput if `run_path` is no run, if its weights
+    are missing, or if `out_path` exists (`force` replaces a file there). Raises OSError naming
+    `out_path` if it cannot be written; then nothing is left behind.
     """
     run = Run.open(run_path)
     out = Path(out_path)

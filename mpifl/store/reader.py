@@ -34,10 +34,10 @@ OTHERS_TESTED = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """One run as it was at one commit. All but the weights is in memory, and a live writer changes
-    nothing in it.
+    """One run as it was at one commit.
 
-    R rounds, C clients, N training samples, K classes, d weights, b buffers.
+    All but the weights is in memory, and a live writer changes nothing in it. R rounds, C clients,
+    N training samples, K classes, d weights, b buffers.
     """
 
     path: Path
@@ -67,9 +67,7 @@ class Run:
 
     @staticmethod
     def open(path: str | Path) -> Run:
-        """Read a run: its folder, its results.h5 or a packed file. Raises BadInput for anything
-        else.
-        """
+        """Read a run: its folder, its results.h5 or a packed file. Raises BadInput for the rest."""
         path = Path(path)
         file = path / RESULTS if path.is_dir() else path
         with _opened(file) as content:
@@ -98,8 +96,9 @@ class Run:
         return self.indices[self.offsets[client] : self.offsets[client + 1]]
 
     def weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Global weights `[d]` and buffers `[b]` after `round`; without it, after the last saved
-        round. Raises BadInput if they are not stored.
+        """Global weights `[d]` and buffers `[b]` after `round` (default: the last saved one).
+
+        Raises BadInput if they are not stored.
         """
         with self._model(round) as model:
             return _array_of(model, "global", None), _array_of(model, "buffers", None)

@@ -1,6 +1,4 @@
-"""Load a stopped run for resuming: check that it is the same run, and go back to the round of its
-checkpoint.
-"""
+"""Load a stopped run for resuming: check it, and go back to the round of its checkpoint."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ from mpifl.store.reader import Run
 
 
 def load_stopped(folder: Path, config: str, layout: Sequence[Entry], round: int) -> Run:
-    """The run in `folder`. Raises BadInput unless it may resume after `round` with this config
-    (TOML text) and layout.
+    """The run in `folder`.
+
+    Raises BadInput unless it may resume after `round` with this config (TOML text) and layout.
     """
     run = Run.open(folder)
     if not run.path.is_dir():
@@ -35,8 +34,9 @@ def load_stopped(folder: Path, config: str, layout: Sequence[Entry], round: int)
 
 
 def results_after(run: Run, config: str, round: int, provenance: Attributes) -> Results:
-    """The results of a run up to `round`, for a writer that resumes there with these `config` and
-    `provenance`. Later rounds are left out: they are trained again.
+    """The results of a run up to `round`, for a writer that resumes there.
+
+    `config` and `provenance` are the writer's. Later rounds are left out: they are trained again.
     """
     rows = int((run.rounds["round"] <= round).sum())
     resume = {"time": timestamp(), "round": round, **software(), **provenance}

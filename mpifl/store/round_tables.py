@@ -131,8 +131,10 @@ class Rounds:
         return next(reversed(self._rows), 0)
 
     def append(self, round: int, row: Mapping[str, Value]) -> None:
-        """Add a row. Raises ValueError unless the round is later than all before, and ValueError or
-        TypeError for values that do not fit their column; then nothing has changed.
+        """Add a row.
+
+        Raises ValueError unless the round is later than all before, and ValueError or TypeError for
+        values that do not fit their column; then nothing has changed.
         """
         if self._rows and round <= self.last:
             raise ValueError(f"rounds: expected one after {self.last}; got {round}")

@@ -70,8 +70,9 @@ class Owner:
 
 
 def check_free(folder: Path, force: bool) -> None:
-    """Raise BadInput unless a new run may be made at `folder`: nothing is there, the folder is
-    empty, or it holds a run and `force` allows to replace it.
+    """Raise BadInput unless a new run may be made at `folder`.
+
+    It may where nothing is, in an empty folder, and with `force` in place of a run.
     """
     if not folder.is_dir() and os.path.lexists(folder):
         raise BadInput(

@@ -1,5 +1,6 @@
-"""Opening a run's HDF5 files: whole, of the right format and version, and with arrays that fit each
-other. Everything else is BadInput, in one line.
+"""Open a run's HDF5 files and check them: format, version, and arrays that fit each other.
+
+Everything else is BadInput, in one line.
 """
 
 from __future__ import annotations

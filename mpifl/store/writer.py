@@ -138,8 +138,9 @@ class Store:
 
     @staticmethod
     def begun(folder: Path) -> bool:
-        """Whether the folder holds something to resume. A run killed before its first commit left
-        nothing.
+        """Whether the folder holds something to resume.
+
+        A run killed before its first commit left nothing.
         """
         return run_folder.begun(folder)
 
@@ -155,10 +156,11 @@ class Store:
     def append(
         self, round: int, row: Mapping[str, Value], clients: Mapping[str, ArrayLike], ids: ArrayLike
     ) -> None:
-        """Add a round: `row` has a value for each column of /rounds, `clients` has arrays (k) for
-        /clients, one value for each client in `ids` (k). May commit.
+        """Add a round. May commit.
 
-        Raises ValueError or TypeError for values that do not fit; then nothing has changed.
+        `row` has a value for each column of /rounds; `clients` has arrays (k) for /clients, one
+        value for each client in `ids` (k). Raises ValueError or TypeError for values that do not
+        fit; then nothing has changed.
         """
         self._check()
         self._clients.put(len(self._rounds), clients, ids)
@@ -175,11 +177,10 @@ class Store:
         client_buffers: ArrayLike | None = None,
         client_ids: ArrayLike | None = None,
     ) -> None:
-        """Store a round's global `weights [d]` and `buffers [b]`, and those of its clients: weights
-        `[k, d]`, buffers `[k, b]` and ids `[k]`.
+        """Store a round's global `weights [d]` and `buffers [b]`, and those of its clients.
 
-        They are written at once, to a file of their own that never changes; readers see them from
-        the next commit on.
+        The clients' are weights `[k, d]`, buffers `[k, b]` and ids `[k]`. They are written at once,
+        to a file of their own that never changes; readers see them from the next commit on.
         """
         self._check()
         if round in self._models:
@@ -200,10 +201,10 @@ class Store:
     def checkpoint(
         self, round: int, server: Mapping[str, np.ndarray], parts: Sequence[Part]
     ) -> None:
-        """Commit a checkpoint of the server's vectors and every rank's `checkpoint.write_part`, and
-        the rows that belong to it.
+        """Commit a checkpoint of the server's vectors and every rank's `checkpoint.write_part`.
 
-        Call it after `append(round, ...)`: a resumed run has the rows that were there by then.
+        The rows that belong to it are committed too. Call it after `append(round, ...)`: a resumed
+        run has the rows that were there by then.
         """
         self._check()
         if self._rounds.last < round:
@@ -241,8 +242,9 @@ class Store:
         self._next_commit = end + pause
 
     def close(self, status: str = "complete") -> None:
-        """Commit for the last time, as `complete`, `stopped` or `failed`. A second close does
-        nothing.
+        """Commit for the last time, as `complete`, `stopped` or `failed`.
+
+        A second close does nothing.
         """
         if status not in ("complete", "stopped", "failed"):
             raise ValueError(f"status: expected complete, stopped or failed; got {status!r}")

@@ -1,5 +1,4 @@
-"""A sweep file -> its runs: every combination of base configs, cases and the grid's values, each
-with a name.
+"""A sweep file -> its runs: every combination of base configs, cases and the grid's values.
 
     base = "demo.toml"           a config, or a list of them; relative to the sweep file's folder
     out = "runs/digits"          the folder of all runs; without it, runs/NAME of NAME.toml

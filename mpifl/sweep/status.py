@@ -51,8 +51,9 @@ def overview(path: Path) -> None:
 
 
 def lines(path: Path, task: int | None) -> None:
-    """Print the number, state and folder of each run between tabs, for scripts; with `task` of that
-    run only.
+    """Print each run's number, state and folder between tabs, for scripts.
+
+    With `task`, of that run only.
     """
     runs = read(path)
     numbers = list(range(len(runs)))
@@ -83,8 +84,9 @@ def missing(path: Path) -> None:
 
 
 def find(path: Path, number: int) -> tuple[SweepRun, bool]:
-    """The run of this number, and whether it is done. Raises BadInput also if another run of the
-    sweep is wrong.
+    """The run of this number, and whether it is done.
+
+    Raises BadInput also if another run of the sweep is wrong.
     """
     runs = read(path)
     _check_number(number, runs)

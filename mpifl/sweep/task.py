@@ -1,5 +1,6 @@
-"""`mpifl sweep SWEEP.toml --task N`: one run of a sweep, on all ranks of the job. The same task may
-run again: it resumes the run, or finds it done.
+"""`mpifl sweep SWEEP.toml --task N`: one run of a sweep, on all ranks of the job.
+
+The same task may run again: it resumes the run, or finds it done.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mpifl.options import BadInput
-from mpifl.parallel.devices import device_for, gpu_of, settle, threads_of
+from mpifl.parallel.devices import configure, device_for, gpu_of, threads_of
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_threads_are_what_is_asked_else_what_slurm_grants_else_one(asked, grante
 
 
 def test_settling_sets_the_threads_whatever_the_launcher_did():
-    settle(torch.device("cpu"), 2)
+    configure(torch.device("cpu"), 2)
     assert torch.get_num_threads() == 2
-    settle(torch.device("cpu"), 1)
+    configure(torch.device("cpu"), 1)
     assert torch.get_num_threads() == 1

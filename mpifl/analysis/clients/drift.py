@@ -38,7 +38,8 @@ def slices(layout: Sequence[Entry]) -> dict[str, slice]:
     places = {entry.name: entry for entry in layout if entry.kind == "parameter"}
     found = {}
     for layer, names in members.items():
-        first, last = places[names[0]], places[names[-1]]
+        first = places[names[0]]
+        last = places[names[-1]]
         found[layer] = slice(first.offset, last.offset + last.size)
     return found
 
@@ -62,10 +63,10 @@ def drift(
     rounds = list(rounds) or rounds_with_clients(run, initial is not None)
     found = [_at_round(run, round, initial) for round in rounds]
     places = max(len(one["client"]) for one in found)
-    stacked = {
-        name: np.stack([_padded(one[name], name, places) for one in found]) for name in found[0]
-    }
-    return {"round": np.array(rounds), "layer": np.array(list(slices(run.layout))), **stacked}
+    arrays = {"round": np.array(rounds), "layer": np.array(list(slices(run.layout)))}
+    for name in found[0]:
+        arrays[name] = np.stack([_padded(one[name], name, places) for one in found])
+    return arrays
 
 
 def rounds_with_clients(run: Run, initial: bool = False) -> list[int]:
@@ -150,10 +151,9 @@ def _padded(array: np.ndarray, name: str, places: int) -> np.ndarray:
 
 
 def agreement(cosine: np.ndarray) -> np.ndarray:
-    """The mean cosine over pairs of different clients: [R] of `cosine` [R, k, k], or [R, L] of
-    [R, k, k, L].
+    """The mean cosine over pairs of different clients; NaN where there is no pair.
 
-    NaN where there is no pair.
+    [R] of `cosine` [R, k, k], or [R, L] of [R, k, k, L].
     """
     different = ~np.eye(cosine.shape[1], dtype=bool)
     values = cosine[:, different]

@@ -49,8 +49,9 @@ def features(
     batch: int = 200,
     on_model: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:
-    """Activations and features of the models stored at `rounds` (default: all), on the test set or
-    on `images`.
+    """Activations and features of the models stored at `rounds` (default: all).
+
+    They are computed on the test set, or on `images`.
 
     At each round the global model comes first (client GLOBAL), then those of `clients`; None stands
     for all stored ones. DIMENSIONS names the axes of the arrays:
@@ -76,8 +77,10 @@ def features(
         raise BadInput(
             f"{reloaded.run.path}: expected {expected}; got none saved (results.weights_every)"
         )
-    stacked = {name: np.stack([one[name] for one in found]) for name in found[0]}
-    return {"site": np.array(sites), **stacked}
+    arrays = {"site": np.array(sites)}
+    for name in found[0]:
+        arrays[name] = np.stack([one[name] for one in found])
+    return arrays
 
 
 def count_models(run: Run, rounds: Sequence[int], clients: Sequence[int] | None) -> int:
@@ -110,8 +113,9 @@ def spectrum(features: np.ndarray) -> np.ndarray:
 
 
 def effective_rank(spectrum: np.ndarray) -> float:
-    """exp of the entropy of the values' shares (Roy & Vetterli 2007): how many directions count; 0
-    without any spread.
+    """In how many directions features spread; 0 without any spread.
+
+    It is exp of the entropy of the values' shares (Roy & Vetterli 2007).
 
     >>> round(effective_rank(np.array([1.0, 1.0, 1.0, 0.0])), 6)
     3.0

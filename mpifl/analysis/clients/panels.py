@@ -1,10 +1,12 @@
-"""Drift and features of groups of runs as panels: by round, and by layer at the last round that all
-runs share.
+"""Drift and features of groups of runs as panels.
+
+Some panels are by round, others by layer at the last round that all runs share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,9 @@ Groups = Mapping[str, Sequence[Arrays]]
 Measure = Callable[[Arrays], tuple[np.ndarray, np.ndarray]]
 """of one run: rounds [R], and a number at each, [R], or several, [R, n]"""
 
-_DRIFT, _SPREAD, _COSINE = "drift ‖y − w‖", "spread ‖y − ȳ‖", "cosine of updates"
+_DRIFT = "drift ‖y − w‖"
+_SPREAD = "spread ‖y − ȳ‖"
+_COSINE = "cosine of updates"
 
 _ROUNDING = 1e-9
 """smaller singular values, as a share of the largest, are rounding errors of zero"""
@@ -47,12 +51,11 @@ def drift_panels(groups: Groups) -> list[Panel]:
 
 
 def feature_panels(groups: Groups, clients: bool = False) -> list[Panel]:
-    """Activations, spectra, effective ranks and norms of features: three panels along layers or
-    singular values, then three by round.
+    """Panels of activations, spectra, effective ranks and norms of features.
 
-    Values are those of the global models, or with `clients` means over the clients' models. The
-    first three panels are of the last round that all runs share; raises BadInput where there is
-    none.
+    Three are along layers or singular values, then three by round. Values are those of the global
+    models, or with `clients` means over the clients' models. The first three panels are of the last
+    round that all runs share; raises BadInput where there is none.
     """
     last = _last_shared_round(groups)
     names = _common_names(groups, "site")
@@ -152,7 +155,7 @@ def _shared_rounds(runs: Sequence[Arrays]) -> np.ndarray:
 
 
 def _last_shared_round(groups: Groups) -> int:
-    rounds = _shared_rounds([run for runs in groups.values() for run in runs])
+    rounds = _shared_rounds(list(chain.from_iterable(groups.values())))
     if not len(rounds):
         expected = "models stored at a round that all runs share"
         raise BadInput(f"runs: expected {expected}; got none; name others, or fewer")
@@ -165,9 +168,8 @@ def _common_names(groups: Groups, axis: str) -> list[str]:
     A `.layer` at the end is left out: it is a module inside a block, which goes without saying.
     """
     found = []
-    for runs in groups.values():
-        for run in runs:
-            found.append([name.removesuffix(".layer") for name in run[axis].tolist()])
+    for run in chain.from_iterable(groups.values()):
+        found.append([name.removesuffix(".layer") for name in run[axis].tolist()])
     if any(names != found[0] for names in found):
         return []
     return found[0]

@@ -16,7 +16,7 @@ from mpifl.analysis.hessian.metrics import GLOBAL
 from mpifl.analysis.models.reload import ReloadedRun, reload_run
 from mpifl.analysis.models.stored import has_clients
 from mpifl.data.dataset import Split
-from mpifl.parallel.devices import device_for, settle
+from mpifl.parallel.devices import configure, device_for
 from mpifl.store import Run
 from mpifl.terminal import plural
 
@@ -46,7 +46,7 @@ class Selection:
     def features(self, run: Run) -> dict[str, np.ndarray]:
         """The features of one run's models; shows a progress bar in a terminal."""
         device = device_for(self.device, 0, 1)
-        settle(device, torch.get_num_threads())  # arithmetic as in the run
+        configure(device, torch.get_num_threads())  # arithmetic as in the run
         reloaded = reload_run(run, self.data_path, device)
         rounds = self._feature_rounds(run)
         models = count_models(run, rounds, self.clients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
@@ -80,7 +81,7 @@ def figure(
 ) -> Figure:
     """The panels, `across` in a row, each of `size` inches, under one legend."""
     across = min(across, len(panels))
-    rows = -(-len(panels) // across)
+    rows = math.ceil(len(panels) / across)
     made = Figure((size[0] * across, size[1] * rows + 0.3), layout="constrained")
     places = made.subplots(rows, across, squeeze=False).ravel()
     for axes, panel in zip(places, panels, strict=False):
@@ -164,10 +165,12 @@ def _legend(figure: Figure, axes: Axes) -> None:
 def _legend_columns(labels: Sequence[str], width: float) -> int:
     """How many columns of a legend fit in `width` inches; it is filled column by column."""
     for columns in range(len(labels), 1, -1):
-        rows = -(-len(labels) // columns)
-        starts = range(0, len(labels), rows)
-        widest = [max(len(label) for label in labels[start : start + rows]) for start in starts]
-        if sum(0.55 + 0.058 * letters for letters in widest) <= width:
+        rows = math.ceil(len(labels) / columns)
+        widths = []
+        for start in range(0, len(labels), rows):
+            letters = max(len(label) for label in labels[start : start + rows])
+            widths.append(0.55 + 0.058 * letters)
+        if sum(widths) <= width:
             return columns
     return 1
 

@@ -72,8 +72,9 @@ class Panel:
     """for each trace a value to compare it with, drawn as a line, or None"""
 
     def band(self, trace: Trace, kind: Band = "std") -> tuple[np.ndarray, np.ndarray] | None:
-        """The trace's band within the limits; on a logarithmic axis not below the least run, since
-        it may reach 0.
+        """The trace's band within the limits.
+
+        On a logarithmic axis it does not go below the least run, since it may reach 0.
         """
         ends = trace.band(kind)
         if ends is None:

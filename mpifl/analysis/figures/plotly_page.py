@@ -1,9 +1,11 @@
-"""One HTML page of panels, drawn by plotly: hover to read numbers, drag to zoom, click a name to
-hide its traces.
+"""One HTML page of panels, drawn by plotly.
+
+Hover to read numbers, drag to zoom, click a name to hide its traces.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
@@ -38,7 +40,7 @@ def document(figures: Sequence[Figure | dict[str, Any]], title: str) -> str:
 def page(panels: Sequence[Panel], title: str, band: Band = "std") -> str:
     """The page of the panels: means, bands over runs, and each run as a faint line."""
     across = min(_ACROSS, len(panels))
-    rows = -(-len(panels) // across)
+    rows = math.ceil(len(panels) / across)
     made = make_subplots(
         rows,
         across,

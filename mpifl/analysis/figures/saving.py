@@ -33,8 +33,9 @@ def save(
 
 
 def save_cosines(path: Path, groups: Mapping[str, Sequence[dict[str, np.ndarray]]]) -> None:
-    """Write a picture of the cosines between clients' updates, as `drift` returns them: of each
-    group's first run, at its last round.
+    """Write a picture of the cosines between clients' updates, as `drift` returns them.
+
+    It shows each group's first run, at its last round.
     """
     labels: list[str] = []
     ids: list[list[int]] = []

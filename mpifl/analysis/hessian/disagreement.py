@@ -20,8 +20,7 @@ _COMPARED = {"exact": "diagonal", "fedalign": "trace"}
 def compare_clients(
     findings: Findings, measurement: str, protocol: str, clients: Sequence[StoredModel]
 ) -> Finding | None:
-    """The finding about one round's clients together; None for fewer than two, or while one is not
-    measured.
+    """Compare one round's clients; None for fewer than two, or while one is not measured.
 
     Protocol exact compares element-wise diagonals over pairs of different clients; fedalign one
     trace a tensor over all pairs. Raises BadInput where a stored diagonal is missing, and

@@ -72,7 +72,8 @@ def _objective(model: ExactModel) -> Found:
 
 
 def _eigenvalues(model: ExactModel) -> Found:
-    top, bottom = model.ends.top, model.ends.bottom
+    top = model.ends.top
+    bottom = model.ends.bottom
     arrays: dict[str, Any] = {
         "values": top.values,
         "residuals": top.residuals,
@@ -101,8 +102,8 @@ def _diagonal(model: ExactModel) -> Found:
     }
     converged = found.within(model.protocol.trace_tolerance)
     facts = {"probes": found.probes, "converged": converged}
-    mean, variance = found.mean.cpu().numpy(), found.variance.cpu().numpy()
-    return Finding(arrays, facts), {"diagonal": mean, "variance": variance}
+    vectors = {"diagonal": found.mean.cpu().numpy(), "variance": found.variance.cpu().numpy()}
+    return Finding(arrays, facts), vectors
 
 
 def _sharpness(model: ExactModel) -> Found:

@@ -1,5 +1,6 @@
-"""Curvature of a run's stored models: measured quantity by quantity, each kept at once, on one
-process or on many.
+"""Measure the curvature of a run's stored models, on one process or on many.
+
+Each finding is written as soon as it is known.
 
     run = RunOnRanks(Run.open("runs/demo"), Communicator())
     measurement = Measurement(run, Exact(samples=500))
@@ -123,7 +124,7 @@ class Measurement:
         measured: tuple[StoredModel, MeasuredModel] | None = None
         for task in tasks:
             if measured is None or task.model is not measured[0]:
-                measured = task.model, self.model(task.model)
+                measured = (task.model, self.model(task.model))
             self._measure(task, measured[1], report)
 
     def _measure(self, task: Task, model: MeasuredModel, report: Report) -> None:
@@ -143,11 +144,11 @@ class Measurement:
         Raises BadInput where a client's diagonal has been lost.
         """
 
-        def compare() -> None:
+        def on_server() -> None:
             if self.communicator.is_server:
                 self._compare(models, report)
 
-        self.communicator.agree(compare)
+        self.communicator.agree(on_server)
 
     def model(self, stored: StoredModel) -> MeasuredModel:
         """A stored model with its objective and a seed of its own."""
@@ -198,7 +199,7 @@ class Measurement:
     def _keep(self, task: Task, finding: Finding, vectors: Vectors) -> None:
         path = f"{self.name}/{task.model.path}"
 
-        def keep() -> None:
+        def on_server() -> None:
             if not self.communicator.is_server:
                 return
             if vectors:
@@ -206,7 +207,7 @@ class Measurement:
                 self.findings.add_vectors(path, vectors, about)
             self.findings.add(f"{path}/{task.quantity}", finding)
 
-        self.communicator.agree(keep)
+        self.communicator.agree(on_server)
 
     def _compare(self, models: Sequence[StoredModel], report: Report) -> None:
         by_round: dict[int, list[StoredModel]] = {}

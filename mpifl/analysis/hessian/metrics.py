@@ -63,8 +63,9 @@ def disagreements(findings: Findings, measurement: str = "exact") -> list[Disagr
 
 
 def scalars(findings: Findings, measurement: str = "exact") -> dict[str, float]:
-    """lambda_max and H_T of the last global model measured, H_N and H_D of the last clients; only
-    those that are known.
+    """The known ones of lambda_max, H_T, H_N and H_D.
+
+    They are of the last global model measured, and of the last clients.
     """
     found: dict[str, float] = {}
     models = [row for row in metrics(findings, measurement) if row.client == GLOBAL]

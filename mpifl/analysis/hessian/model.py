@@ -20,8 +20,9 @@ Found = tuple[Finding, Vectors]
 
 @dataclass(eq=False)
 class MeasuredModel(ABC):
-    """Weights, the objective at them, and a seed of its own: random probes of two models are
-    independent.
+    """Weights, the objective at them, and a seed of the model's own.
+
+    So random probes of two models are independent.
     """
 
     w: Tensor

@@ -1,5 +1,4 @@
-"""How curvature is measured: by definition (exact), or as FedAlign's released code does it
-(fedalign), to compare with its numbers.
+"""How curvature is measured: by definition (exact), or as FedAlign's released code does it.
 
 | | exact | fedalign |
 |---|---|---|
@@ -61,8 +60,9 @@ class Exact:
     def sample_indices(
         self, labels: np.ndarray, own: np.ndarray | None, where: tuple[int, ...]
     ) -> np.ndarray:
-        """Indices of the samples to measure on, ascending: from all `labels` [n], or for a client's
-        model from its `own` indices.
+        """Indices of the samples to measure on, ascending.
+
+        They are chosen from all `labels` [n], or for a client's model from its `own` indices.
 
         `where` makes the choice differ between clients that have different samples.
         """

@@ -98,7 +98,8 @@ def _in_words(finding: Finding) -> str:
     if "problem" in finding.facts:
         return f"not compared: {finding.facts['problem']}"
     if "nodes" in finding.arrays:
-        weights, nodes = finding["weights"], finding["nodes"]
+        weights = finding["weights"]
+        nodes = finding["nodes"]
         below = (weights * (nodes < 0)).sum() / len(nodes)
         return f"eigenvalues below 0: {below:.1%}"
     if "layer" in finding.arrays and "value" in finding.arrays:
@@ -119,7 +120,8 @@ def _first(finding: Finding, name: str) -> float:
 
 def conclusion(measurement: Measurement) -> None:
     """Print what is known: a row for each model, and a line for each comparison of clients."""
-    findings, name = measurement.findings, measurement.name
+    findings = measurement.findings
+    name = measurement.name
     made = table(
         "round", "model", "loss", "accuracy", "λ_max", "λ_min", "H_T", "±", "‖diag H‖", texts=2
     )

@@ -40,9 +40,9 @@ def _measure(communicator: Communicator, path: str, options: dict[str, Any]) -> 
     measurement = Measurement(on_ranks, protocol, options["name"], options["again"])
     quantities = [name for name in options["quantities"].split(",") if name]
     tasks = measurement.tasks(models, quantities)
-    with report.progress(measurement, tasks) as told:
-        measurement.measure(tasks, told)
-        measurement.compare(models, told)
+    with report.progress(measurement, tasks) as report_finding:
+        measurement.measure(tasks, report_finding)
+        measurement.compare(models, report_finding)
     if communicator.is_server:
         report.conclusion(measurement)
     return DONE

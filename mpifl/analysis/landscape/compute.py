@@ -35,8 +35,9 @@ class Landscape:
 
     @property
     def barrier(self) -> float:
-        """Of a line with a second model at 1: the greatest rise of the loss above the straight line
-        between the two models' losses.
+        """The greatest rise of the loss above the straight line between two models' losses.
+
+        For a line with a second model at 1.
         """
         [at] = self.coordinates
         between = (at >= 0) & (at <= 1)
@@ -46,8 +47,9 @@ class Landscape:
 
 
 def coordinates_along(direction: Direction, points: int) -> np.ndarray:
-    """Evenly spaced coordinates [points]; the nearest to 0 and to 1 become 0 and 1 where these are
-    within. Raises BadInput for fewer than 3 points.
+    """Evenly spaced coordinates [points], which include 0 and 1 if these are within.
+
+    The nearest coordinates are replaced by 0 and 1. Raises BadInput for fewer than 3 points.
     """
     if points < 3:
         raise BadInput(f"--points: expected at least 3 along a line; got {points}")
@@ -76,7 +78,8 @@ def compute_landscape(
     places = np.stack(np.meshgrid(*coordinates, indexing="ij"), -1).reshape(-1, len(directions))
     scores = np.zeros((len(places), 2))
     communicator = on_ranks.communicator
-    weights, buffers = on_ranks.vector(model.weights), on_ranks.vector(model.buffers)
+    weights = on_ranks.vector(model.weights)
+    buffers = on_ranks.vector(model.buffers)
     for number in range(communicator.rank, len(places), communicator.size):
         steps = list(zip(places[number].tolist(), directions, strict=True))
         moved = weights + sum(step * direction.weights for step, direction in steps)

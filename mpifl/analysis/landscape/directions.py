@@ -58,8 +58,9 @@ def random_directions(
 
 
 def normalised(direction: Tensor, w: Tensor, layout: Sequence[Entry]) -> Tensor:
-    """`direction` [d] with each filter scaled to the norm of the same filter of `w` [d]; 0 in
-    tensors of one axis.
+    """`direction` [d] with each filter scaled to the norm of the same filter of `w` [d].
+
+    Tensors of one axis become 0.
     """
     result = torch.zeros_like(direction)
     for entry in layout:
@@ -120,7 +121,8 @@ def client_plane(
     if len(clients) < 2:
         expected = f"at least two clients' models at round {model.round}"
         raise BadInput(f"--along clients: expected {expected}; got {len(clients)}")
-    weights, buffers = on_ranks.vector(model.weights), on_ranks.vector(model.buffers)
+    weights = on_ranks.vector(model.weights)
+    buffers = on_ranks.vector(model.buffers)
     steps = torch.stack([on_ranks.vector(client.weights) - weights for client in clients])
     moved = torch.stack([on_ranks.vector(client.buffers) - buffers for client in clients])
     values, mixes = np.linalg.eigh((steps @ steps.T).double().cpu().numpy())

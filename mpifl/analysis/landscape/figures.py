@@ -1,9 +1,8 @@
-"""Landscapes drawn: lines of loss and accuracy, planes as contours, as a picture; or as a page on
-which planes are turned around.
-"""
+"""Landscapes drawn: as a picture of lines and contours, or as a page with planes to turn."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ _HIGHEST = 25.0
 def figure(panels: Sequence[Panel], across: int = 2) -> Figure:
     """The panels, `across` in a row."""
     across = min(across, len(panels))
-    rows = -(-len(panels) // across)
+    rows = math.ceil(len(panels) / across)
     made = Figure((3.6 * across, 2.9 * rows), layout="constrained")
     places = made.subplots(rows, across, squeeze=False).ravel()
     for axes, panel in zip(places, panels, strict=False):
@@ -152,13 +151,15 @@ def page(panels: Sequence[Panel], title: str) -> str:
 def _plotly_plane(plane: Landscape) -> dict[str, Any]:
     x, y = (np.round(values, 6).tolist() for values in plane.coordinates)
     loss = np.minimum(plane.loss, _ceiling(plane.loss)).T
-    accuracy = [[f"accuracy {value:.2%}" for value in row] for row in plane.accuracy.T]
+    texts = []
+    for row in plane.accuracy.T:
+        texts.append([f"accuracy {value:.2%}" for value in row])
     surface = {
         "type": "surface",
         "x": x,
         "y": y,
         "z": loss.tolist(),
-        "text": accuracy,
+        "text": texts,
         "colorscale": "Viridis",
         "contours": {"z": {"show": True, "usecolormap": True, "project": {"z": True}}},
     }

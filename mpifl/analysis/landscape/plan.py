@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,20 +83,27 @@ class LandscapePlan:
     @property
     def size(self) -> int:
         """How many points there are to compute."""
-        return sum(grid.points ** len(grid.directions) for panel in self.panels for grid in panel)
+        points = 0
+        for panel in self.panels:
+            for grid in panel:
+                points += grid.points ** len(grid.directions)
+        return points
 
     def seconds(self) -> float:
         """About how long it will take, from a line of three points."""
         ranks = self.on_ranks.communicator.size
         start = time.perf_counter()
         self._compute(Grid([self.panels[0][0].directions[0]], {}, 3))
-        points_each = -(-3 // ranks)
+        points_each = math.ceil(3 / ranks)
         seconds_a_point = (time.perf_counter() - start) / points_each
         return self.on_ranks.communicator.bcast(seconds_a_point * self.size / ranks)
 
     def compute(self, on_point: Callable[[], None] = lambda: None) -> list[list[Landscape]]:
         """All landscapes; `on_point` is called after each point of this rank."""
-        return [[self._compute(grid, on_point) for grid in panel] for panel in self.panels]
+        panels = []
+        for grids in self.panels:
+            panels.append([self._compute(grid, on_point) for grid in grids])
+        return panels
 
     def barriers(self, panels: Sequence[Sequence[Landscape]]) -> dict[str, float]:
         """For each line to another model: by how much the loss rises above the straight line."""
@@ -132,7 +140,8 @@ class LandscapePlan:
 
     def _around(self, kind: str) -> tuple[list[Grid], Grid]:
         """Lines and the plane along two random directions or eigenvectors."""
-        options, label = self.options, self.model.label
+        options = self.options
+        label = self.model.label
         if kind == "random":
             directions = random_directions(self.on_ranks, self.model, 2, options.seed)
         else:

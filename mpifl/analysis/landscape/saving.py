@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ def save(panels: Sequence[Sequence[Landscape]], out: Path, title: str) -> None:
 def _numbers(panels: Sequence[Sequence[Landscape]]) -> memoryview:
     """All landscapes' arrays, each named by the landscape's number."""
     arrays: dict[str, Any] = {}
-    landscapes = [landscape for panel in panels for landscape in panel]
-    for number, landscape in enumerate(landscapes):
+    for number, landscape in enumerate(chain.from_iterable(panels)):
         arrays[f"{number}_title"] = landscape.title
         arrays[f"{number}_axes"] = landscape.axes
         arrays[f"{number}_loss"] = landscape.loss

@@ -19,7 +19,7 @@ from mpifl.data.batches import Samples
 from mpifl.net import Net
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
-from mpifl.parallel.devices import device_for, settle, threads_of
+from mpifl.parallel.devices import configure, device_for, threads_of
 from mpifl.store import Run
 
 Precision = Literal["float32", "float64"]
@@ -108,5 +108,5 @@ def _device(communicator: Communicator) -> torch.device:
     """This rank's device. All ranks compute, each with the cores that Slurm grants, or one."""
     worker, workers = communicator.worker_on_node()
     device = communicator.agree(lambda: device_for("auto", worker, workers))
-    settle(device, threads_of(0))
+    configure(device, threads_of(0))
     return device

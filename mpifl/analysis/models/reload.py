@@ -60,8 +60,7 @@ class ReloadedRun:
 
 
 def reload_run(run: Run, data_path: str = "", device: str | torch.device = "cpu") -> ReloadedRun:
-    """Load `run`'s data and build its network. `data_path`: where its packed data is now, if it has
-    moved.
+    """Load `run`'s data and build its network. `data_path`: where its packed data is now.
 
     Raises BadInput where this version cannot read the config or builds another network, and where
     the data are not those of the run.

@@ -45,8 +45,7 @@ def has_clients(run: Run, round: int) -> bool:
 
 
 def select_rounds(run: Run, text: str, clients: bool = False) -> list[int]:
-    """The stored rounds that `text` names: last, best (by test accuracy), all, or numbers with
-    commas.
+    """The stored rounds that `text` names: last, best (test accuracy), all, or numbers with commas.
 
     With `clients`, each must be stored with its clients' models; of `all` rounds, at least one.
     Raises BadInput.

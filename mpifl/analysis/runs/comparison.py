@@ -1,6 +1,4 @@
-"""A table of methods: each one's numbers over its seeds, beside those that its config quotes from a
-paper.
-"""
+"""A table of methods: each one's numbers over its seeds, beside those of its paper."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ from mpifl.store import Run
 from mpifl.store.measurements import Findings
 
 CURVATURE = ("lambda_max", "H_T", "H_N", "H_D")
-"""largest eigenvalue and trace of the Hessian; difference of norms and cosine of the clients'
-diagonals
-"""
+"""largest eigenvalue, trace; difference of norms and cosine of the clients' diagonals"""
 
 
 class Published(NamedTuple):
@@ -144,8 +140,9 @@ def _row(
     for column in columns:
         if column.key in summed:
             ours = summed[column.key]
-            mean, std = ours.mean * column.factor, ours.std * column.factor
-            figures[column.key] = ours._replace(mean=mean, std=std)
+            figures[column.key] = ours._replace(
+                mean=ours.mean * column.factor, std=ours.std * column.factor
+            )
     return Row(
         group.label,
         len(group),
@@ -172,7 +169,8 @@ def published(
         names["rounds_to_target"] = stated if where + stated in options else "rounds_to_target"
     found = {}
     for key, name in names.items():
-        value, std = options.get(where + name), options.get(f"{where}{name}_std")
+        value = options.get(where + name)
+        std = options.get(f"{where}{name}_std")
         if isinstance(value, int | float):
             found[key] = Published(float(value), math.nan if std is None else float(std))
     return found
@@ -202,7 +200,8 @@ def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator
     for group in groups:
         for run in group.runs:
             if run.status != "complete":
-                done, planned = len(run.rounds["round"]), group.options.get("rounds", "?")
+                done = len(run.rounds["round"])
+                planned = group.options.get("rounds", "?")
                 yield f"{group.label}, seed {run.seed}: {run.status}, {done} of {planned} rounds"
 
 

@@ -101,8 +101,10 @@ def curve(group: Group, quantity: str, over: str = "round") -> Trace:
         expected = f"rounds at which all runs have {quantity}"
         raise BadInput(f"{group.label}: expected {expected}; got none")
     x = np.mean([_at(run, over, rounds) for run in group.runs], 0)
-    y = np.array([[values[round] for round in rounds] for values in found])
-    return Trace(group.label, x, y)
+    y = []
+    for values in found:
+        y.append([values[round] for round in rounds])
+    return Trace(group.label, x, np.array(y))
 
 
 def _by_round(run: Run, quantity: str) -> dict[int, float]:

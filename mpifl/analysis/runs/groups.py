@@ -23,9 +23,7 @@ _NO_METHOD = (
     "data.path",
     "data.name",
 )
-"""options that change what is written, when and where, but not how a model is trained: they do not
-tell groups apart
-"""
+"""options that do not change how a model is trained: they do not tell groups apart"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,8 +126,9 @@ def _calls(tree: ast.AST) -> list[ast.Call]:
 
 
 def distinct(labels: list[str], names: list[str]) -> list[str]:
-    """Labels that differ: the config's name in place of an empty or repeated label, and a number
-    where names repeat too.
+    """Labels that differ.
+
+    The config's name replaces an empty or repeated label; a number is added where names repeat too.
 
     >>> distinct(["feddyn", "", "", ""], ["a", "b", "c", "c"])
     ['feddyn', 'b', 'c (1)', 'c (2)']

@@ -81,7 +81,10 @@ def summaries(
     every = dict.fromkeys(names)
     for row in rows:
         every.update(dict.fromkeys(row))
-    return {name: summary([row.get(name, float("nan")) for row in rows]) for name in every}
+    found = {}
+    for name in every:
+        found[name] = summary([row.get(name, float("nan")) for row in rows])
+    return found
 
 
 def summary(values: Sequence[float]) -> Summary:

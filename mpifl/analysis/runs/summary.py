@@ -131,7 +131,8 @@ def _costs(run: Run) -> Iterator[tuple[str, str]]:
     for name, column in run.rounds.items():
         title = name.replace("_", " ")
         if name.startswith("seconds") and np.isfinite(column).any():
-            mean, total = np.nanmean(column), np.nansum(column)
+            mean = np.nanmean(column)
+            total = np.nansum(column)
             yield title, f"mean {mean:.3g} a round, {total:.4g} in all"
         elif name.startswith("bytes") and (column >= 0).any():
             known = column[column >= 0]
@@ -170,7 +171,8 @@ def _digest(run: Run) -> tuple[str, str]:
     """A line that says what the digest is of, and the digest."""
     stored = dict(zip(run.rounds["round"].tolist(), run.rounds.get("sha256", ()), strict=False))
     if run.saved_rounds:
-        last, digest = run.saved_rounds[-1], sha256(*run.weights())
+        last = run.saved_rounds[-1]
+        digest = sha256(*run.weights())
         if stored.get(last, "") in ("", digest):
             return f"digest of the weights saved at round {last}:", digest
         warning = f"WARNING: the weights saved at round {last} are not those that were trained:"

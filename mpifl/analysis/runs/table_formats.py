@@ -18,14 +18,19 @@ _NOTHING = "–"
 
 
 def markdown(table: Comparison) -> str:
-    """A table for a README or an issue, with the notes below; its columns are aligned in plain text
-    too.
+    """A table for a README or an issue, with the notes below.
+
+    Its columns are aligned in plain text too.
     """
     cells = [["method", "runs", *_heads(table, latex=False)]]
     for row in table.rows:
         cells.append([row.label.replace("|", "\\|"), str(row.runs), *_cells(table, row)])
-    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    widths = []
+    for column in zip(*cells, strict=True):
+        widths.append(max(len(cell) for cell in column))
+    rule = ["-" * widths[0]]
+    for width in widths[1:]:
+        rule.append("-" * (width - 1) + ":")
     lines = [_line(row, widths) for row in (cells[0], rule, *cells[1:])]
     notes = [f"{note}  " for note in table.notes]
     return "\n".join([*lines, "", *notes]).rstrip() + "\n"

@@ -27,8 +27,7 @@ class Partition(ABC):
         clients: int,
         random: np.random.Generator,
     ) -> Parts:
-        """Each client's samples: disjoint arrays of ascending int64 indices into `labels` (int64
-        [n]).
+        """Each client's samples: disjoint, ascending int64 indices into `labels` (int64 [n]).
 
         `domains` is int64 [n] or None. Raises BadInput if no such split exists, or a bounded search
         finds none.
@@ -55,24 +54,21 @@ class Partition(ABC):
 
 
 def by_class(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """All samples (their indices), one class after the other, in random order within each class;
-    and the sizes of the classes.
-    """
+    """All samples class after class, in random order within each, and the sizes of the classes."""
     order = random.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     return order, np.unique(labels, return_counts=True)[1]
 
 
 def even(n: int, parts: int) -> np.ndarray:
-    """int64 [parts] adding up to n: n / parts each; the first ones get one more if n does not
-    divide.
-    """
+    """int64 [parts] adding up to n: n / parts each; the first ones get one more for the rest."""
     return n // parts + (np.arange(parts) < n % parts)
 
 
 def lognormal(n: int, parts: int, sigma: float, random: np.random.Generator) -> np.ndarray:
-    """int64 [parts] adding up to n: at least 1 each, in proportion to log-normal draws of this
-    sigma; even if sigma is 0.
+    """int64 [parts] adding up to n, in proportion to log-normal draws of this sigma.
+
+    Each is at least 1; they are even if sigma is 0.
     """
     if sigma == 0:
         return even(n, parts)

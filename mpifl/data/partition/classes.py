@@ -70,12 +70,11 @@ class Classes(Partition):
 def even_ownership(
     clients: int, classes: int, each: int, random: np.random.Generator
 ) -> np.ndarray:
-    """bool [clients, classes]: each client owns `each` classes, and all classes have the same
-    number of owners, to within one.
+    """bool [clients, classes]: each client owns `each` classes.
 
-    Client after client chooses among the classes with places left. If a class has as many places
-    left as there are clients to come, each of these must take it; then no client is left without a
-    choice.
+    All classes have the same number of owners, to within one. Client after client chooses among the
+    classes with places left. If a class has as many places left as there are clients to come, each
+    of these must take it; then no client is left without a choice.
     """
     places = random.permutation(even(clients * each, classes))
     owned = np.zeros((clients, classes), dtype=bool)
@@ -90,9 +89,7 @@ def even_ownership(
 def random_ownership(
     clients: int, classes: int, each: int, random: np.random.Generator
 ) -> np.ndarray:
-    """bool [clients, classes]: client i owns class i modulo `classes`, and `each` - 1 others drawn
-    at random.
-    """
+    """bool [clients, classes]: client i owns class i mod `classes`, and `each` - 1 random ones."""
     ranks = random.random((clients, classes))
     ranks[np.arange(clients), np.arange(clients) % classes] = -1
     return ranks.argsort(axis=1).argsort(axis=1) < each

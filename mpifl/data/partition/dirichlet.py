@@ -1,7 +1,7 @@
-"""Each class is divided among the clients by a Dirichlet draw: "hetero" of FedML, NIID-Bench, MOON
-and FedAlign.
+"""Each class is divided among the clients by a Dirichlet draw.
 
-He et al., FedML (2020); Li et al., Federated learning on non-IID data silos (2022), section IV.
+It is "hetero" of FedML, NIID-Bench, MOON and FedAlign. He et al., FedML (2020); Li et al.,
+Federated learning on non-IID data silos (2022), section IV.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class Dirichlet(Partition):
         return owners
 
     def shares(self, sizes: np.ndarray, clients: int, random: np.random.Generator) -> np.ndarray:
-        """int64 [classes, clients]: how many samples of each class each client gets; the rows add
-        up to `sizes`, int64 [classes].
-        """
+        """int64 [classes, clients]: samples of a class by client; rows sum to `sizes` [classes]."""
         wanted = f"at least {self.minimum} samples for each of {clients} clients"
         if self.minimum * clients > sizes.sum():
             raise self.refused(wanted, f"{sizes.sum()} samples in all", "lower minimum or clients")
@@ -83,8 +81,6 @@ class Dirichlet(Partition):
 
 
 def cut(shares: np.ndarray, n: int) -> np.ndarray:
-    """int64 [len(shares)], adding up to n: the pieces of n samples that are cut at the floors of
-    the running sums of `shares`.
-    """
+    """int64 [len(shares)], sum n: n samples cut at the floors of the running sums of `shares`."""
     edges = np.cumsum(shares)
     return np.diff(np.floor(edges / edges[-1] * n).astype(np.int64), prepend=0)

@@ -1,5 +1,6 @@
-"""Which client has which samples: one array of indices, and where those of each client begin. It
-is small enough for a million clients.
+"""Which client has which samples: one array of indices, and where each client's begin.
+
+It is small enough for a million clients.
 """
 
 from __future__ import annotations
@@ -43,9 +44,7 @@ class Parts:
 
 
 def group(owners: np.ndarray, clients: int) -> Parts:
-    """The ascending sample indices of each client, from the client of each sample (int64 [n], -1
-    for none).
-    """
+    """Each client's samples, ascending, from each sample's client (int64 [n], -1: none)."""
     order = np.argsort(owners, kind="stable").astype(np.int64, copy=False)
     bounds = np.searchsorted(owners[order], np.arange(clients + 1))
     return Parts(order[bounds[0] : bounds[-1]], bounds - bounds[0])

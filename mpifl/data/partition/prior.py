@@ -69,9 +69,9 @@ class DirichletClients(Partition):
 
 
 def arrivals(sizes: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """int64 [n]: the client of each turn, picked uniformly among those that have had fewer turns
-    than their `sizes` (int64 [clients], adding up to n).
+    """int64 [n]: the client of each turn, drawn uniformly.
 
+    A client takes part until it has had its number of turns in `sizes` (int64 [clients], sum n).
     The arrivals of Poisson processes of equal rate have just this order.
     """
     clients = np.repeat(np.arange(len(sizes)), sizes)
@@ -154,9 +154,7 @@ def among(
 
 
 def overdrawn(drawn: np.ndarray, pool: np.ndarray) -> int:
-    """The first index in `drawn` that asks for more of its class than `pool` has; len(drawn) if
-    none does.
-    """
+    """The first index in `drawn` that asks for more of its class than `pool` has, or len(drawn)."""
     order = np.argsort(drawn, kind="stable")
     asked = np.bincount(drawn, minlength=len(pool))
     earlier = np.arange(len(drawn)) - np.repeat(np.cumsum(asked) - asked, asked)
