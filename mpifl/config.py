@@ -13,8 +13,9 @@ from typing import Any
 from mpifl.options import BadInput
 
 RENAMED = {"algorithm.server_step": "algorithm.server_optimizer"}
-"""Old dotted name of an option or table -> its name today. Both are in the same table. Configs and
-runs that have the old name stay valid.
+"""Old dotted name of an option or table -> its name today, in the same table.
+
+Configs and runs that have the old name stay valid.
 """
 
 _MOST_BYTES = 1 << 20
@@ -207,7 +208,10 @@ def _renamed(table: dict, old: list[str], new: str) -> dict:
     name = new.rpartition(".")[2]
     if name in table:
         raise BadInput(f"{new}: expected it once; got it twice, also by its old name {first}")
-    return {name if key == first else key: value for key, value in table.items()}
+    renamed = {}
+    for key, value in table.items():
+        renamed[name if key == first else key] = value
+    return renamed
 
 
 def name_today(path: str) -> str:

@@ -105,9 +105,10 @@ def _arguments(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in known:
             raise _mistake(f"unknown key{suggestion(name, known)}", given, name)
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
-    }
+    arguments = {}
+    for name, value in given.items():
+        arguments[name] = tuple(value) if isinstance(value, list) else value
+    return arguments
 
 
 @cache
@@ -282,7 +283,7 @@ def _line(mistakes: list[ErrorDetails], given: Any, where: str) -> str:
 def _place(mistake: ErrorDetails, given: Any) -> tuple[Hashable, ...]:
     """The keys that lead to a mistake in what was given.
 
-    pydantic's location may go on: it names the type that was tried, if an option has several.
+    pydantic's location may be longer: it names the type that was tried, if an option has several.
     """
     location = mistake["loc"]
     if mistake["type"] in (_COMPLETE, *_MISSING):

@@ -24,7 +24,7 @@ def say(line: str, error: bool = False) -> None:
     """Print a line to stdout, or to stderr with `error`. It never fails.
 
     Where it cannot be written (`mpifl run ... | head`, a log on a full disk), this line and all
-    later ones are dropped, and the command goes on. `output_failure` says why.
+    later ones are dropped, and the command continues. `output_failure` says why.
     """
     try:
         click.echo(line, err=error)

@@ -37,5 +37,6 @@ def csv_text(rows: Sequence[dict[str, str | int | float]]) -> str:
     writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: "" if value != value else value for name, value in row.items()})
+        known = {name: value for name, value in row.items() if value == value}  # no NaN
+        writer.writerow(known)
     return text.getvalue()

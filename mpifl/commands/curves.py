@@ -67,7 +67,7 @@ def curves(
 ) -> None:
     """Draw curves of RUNS: accuracy, loss and others.
 
-    RUNS are folders, results.h5 or packed files; runs that are still going on too. Runs that differ
+    RUNS are folders, results.h5 or packed files; also runs that are still running. Runs that differ
     only in their seeds are one line: their mean, with a band of one standard deviation.
 
     \b

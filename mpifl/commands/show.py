@@ -18,7 +18,7 @@ def show(run: str, config: bool, status: bool) -> None:
     """Summarise RUN: its folder, its results.h5, or a packed file.
 
     Printed are its parts, the accuracy curve, the partition, timings, provenance, and on the last
-    line the SHA-256 of the weights. A run that is still going on can be shown too.
+    line the SHA-256 of the weights. A run that is still running can be shown too.
 
     \b
     mpifl show runs/demo

@@ -38,7 +38,9 @@ def sharpness(
     Stops when a step gains at most `tolerance` of the value, or after `most` steps.
     """
     base, gradient = objective.gradient(w)
-    best = first = gain = 0.0
+    best = 0.0
+    first = 0.0
+    gain = 0.0
     for gradients in range(2, most + 2):
         norm = gradient.norm()
         if norm == 0:

@@ -70,7 +70,8 @@ class Spectrum:
 
     def grid(self, points: int = 400) -> np.ndarray:
         """Points [n] over the range of the nodes and a little more."""
-        low, high = self.nodes.min(), self.nodes.max()
+        low = self.nodes.min()
+        high = self.nodes.max()
         margin = 0.05 * (high - low) or 1.0
         return np.linspace(low - margin, high + margin, points)
 

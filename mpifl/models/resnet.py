@@ -20,7 +20,7 @@ from mpifl.models.output import HiddenLayers, Keep, Output, Recorder
 MakeNorm = Callable[[int], nn.Module]
 
 
-class Spec(NamedTuple):
+class ConvSpec(NamedTuple):
     """One convolution of a residual branch or of the stem."""
 
     channels: int
@@ -28,16 +28,14 @@ class Spec(NamedTuple):
     stride: int = 1
 
 
-def basic(planes: int, stride: int) -> tuple[Spec, ...]:
+def basic(planes: int, stride: int) -> tuple[ConvSpec, ...]:
     """The two 3x3 convolutions of ResNet-18's blocks."""
-    return Spec(planes, 3, stride), Spec(planes, 3)
+    return ConvSpec(planes, 3, stride), ConvSpec(planes, 3)
 
 
-def bottleneck(planes: int, stride: int) -> tuple[Spec, ...]:
-    """1x1, 3x3, 1x1 with four times the channels; the stride is the 3x3's, as in torchvision and
-    FedML.
-    """
-    return Spec(planes, 1), Spec(planes, 3, stride), Spec(4 * planes, 1)
+def bottleneck(planes: int, stride: int) -> tuple[ConvSpec, ...]:
+    """1x1, 3x3, 1x1 with four times the channels; the 3x3 has the stride (torchvision, FedML)."""
+    return ConvSpec(planes, 1), ConvSpec(planes, 3, stride), ConvSpec(4 * planes, 1)
 
 
 class Unit(nn.Module):
@@ -47,7 +45,7 @@ class Unit(nn.Module):
     channels only and leaves the running statistics alone.
     """
 
-    def __init__(self, inputs: int, spec: Spec, norm: nn.Module, after: bool) -> None:
+    def __init__(self, inputs: int, spec: ConvSpec, norm: nn.Module, after: bool) -> None:
         super().__init__()
         channels, kernel, stride = spec
         self.conv = Conv(inputs, channels, kernel, stride, kernel // 2, bias=False)
@@ -72,7 +70,7 @@ class Block(nn.Module):
     """`relu(shortcut(x) + gate * branch(x))`."""
 
     def __init__(
-        self, inputs: int, specs: Sequence[Spec], make_norm: MakeNorm, after: bool
+        self, inputs: int, specs: Sequence[ConvSpec], make_norm: MakeNorm, after: bool
     ) -> None:
         super().__init__()
         outputs = specs[-1].channels
@@ -88,7 +86,7 @@ class Block(nn.Module):
             # If norms come after ReLUs, the last unit's norm is applied to the sum, so the shortcut
             # has none, as in FedLN.
             norm = NoNorm() if after else make_norm(outputs)
-            self.shortcut = Unit(inputs, Spec(outputs, 1, stride), norm, after)
+            self.shortcut = Unit(inputs, ConvSpec(outputs, 1, stride), norm, after)
 
     def forward(self, x: Tensor, width: float | None, gate: float, recorder: Recorder) -> Tensor:
         *inner, last = self.units
@@ -117,9 +115,9 @@ class ResNet(Network):
         inputs: int,
         classes: int,
         *,
-        stem: Spec,
+        stem: ConvSpec,
         pool: bool,
-        layout: Sequence[Sequence[tuple[Spec, ...]]],
+        layout: Sequence[Sequence[tuple[ConvSpec, ...]]],
         cells: int = 1,
     ) -> None:
         super().__init__()
@@ -210,8 +208,8 @@ class ResNet(Network):
 
 
 def layout(
-    block: Callable[[int, int], tuple[Spec, ...]], planes: Sequence[int], depth: int
-) -> list[list[tuple[Spec, ...]]]:
+    block: Callable[[int, int], tuple[ConvSpec, ...]], planes: Sequence[int], depth: int
+) -> list[list[tuple[ConvSpec, ...]]]:
     """Stages of `depth` blocks each; every stage but the first begins with stride 2."""
     stages = []
     for number, planes_of_stage in enumerate(planes):

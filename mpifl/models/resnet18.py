@@ -6,7 +6,7 @@ from typing import Literal
 
 from mpifl.models.base import ConvModel, Shape
 from mpifl.models.layers import NormKind
-from mpifl.models.resnet import ResNet, Spec, basic, layout
+from mpifl.models.resnet import ConvSpec, ResNet, basic, layout
 from mpifl.options import Count, options
 
 
@@ -30,7 +30,7 @@ class ResNet18(ConvModel):
     def build(self, shape: Shape, classes: int) -> ResNet:
         small = self.stem == "cifar"
         self.check_size(shape, 8 if small else 32)
-        stem = Spec(64, 3) if small else Spec(64, 7, 2)
+        stem = ConvSpec(64, 3) if small else ConvSpec(64, 7, 2)
         stages = layout(basic, (64, 128, 256, 512), 2)
         return ResNet(
             self, shape[0], classes, stem=stem, pool=not small, layout=stages, cells=self.cells

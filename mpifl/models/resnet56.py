@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from mpifl.models.base import ConvModel, Shape
 from mpifl.models.layers import NormKind
-from mpifl.models.resnet import ResNet, Spec, bottleneck, layout
+from mpifl.models.resnet import ConvSpec, ResNet, bottleneck, layout
 from mpifl.options import options
 
 
@@ -30,7 +30,7 @@ class CifarResNet(ConvModel, ABC):
     def build(self, shape: Shape, classes: int) -> ResNet:
         self.check_size(shape, 4)
         stages = layout(bottleneck, (16, 32, 64), self.depth)
-        return ResNet(self, shape[0], classes, stem=Spec(16, 3), pool=False, layout=stages)
+        return ResNet(self, shape[0], classes, stem=ConvSpec(16, 3), pool=False, layout=stages)
 
 
 @options

@@ -108,14 +108,17 @@ class Heartbeat:
     @contextmanager
     def _in_state(self, slow: bool, waiting: bool) -> Iterator[None]:
         activity = self._activity
-        before = activity.slow, activity.waiting
+        slow_before = activity.slow
+        waiting_before = activity.waiting
         activity.last_report = time.monotonic()
-        activity.slow, activity.waiting = slow, waiting
+        activity.slow = slow
+        activity.waiting = waiting
         try:
             yield
         finally:
             activity.last_report = time.monotonic()
-            activity.slow, activity.waiting = before
+            activity.slow = slow_before
+            activity.waiting = waiting_before
 
     def poll(self) -> None:
         """Report that this rank is at work. Call it often: it takes less than a microsecond.

@@ -1,6 +1,6 @@
 """How this process was launched, and whether the launcher and the MPI library belong together.
 
-Everything is told from the environment, and nothing needs MPI: with the wrong library, starting MPI
+Everything is read from the environment, and nothing needs MPI: with the wrong library, starting MPI
 may end the process.
 """
 

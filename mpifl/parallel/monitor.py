@@ -29,7 +29,8 @@ from mpifl.terminal import say
 
 _SLOW = 6.0  # times the limit, while large files are read or written
 _MESSAGE = Struct("!Bqqd?d")  # a Kind and a Report
-_SHORTEST_TIMER, _LONGEST_TIMER = 1e-3, 1e6  # seconds that faulthandler accepts
+_SHORTEST_TIMER = 1e-3  # seconds that faulthandler accepts
+_LONGEST_TIMER = 1e6
 _STDERR = 2  # sys.stderr may be no file
 
 
@@ -210,7 +211,7 @@ class Monitor:
             self._must_end = True
 
     def _forgive(self, now: float) -> None:
-        """This process was stopped for a while: no rank is to blame for the silence meanwhile."""
+        """Ignore all silence before now: this process was stopped, and heard nobody."""
         self._activity.last_report = now
         self._detector.forgive(now)
 

@@ -44,7 +44,7 @@ def stop_all(code: int = 1) -> None:
 
 
 def wait_for_all(ranks: MPI.Intracomm) -> None:
-    """Wait until every rank of a communicator has called this; Python's threads go on meanwhile."""
+    """Wait until every rank of a communicator has called this; Python's threads keep running."""
     if not _is_running():
         return
     request = ranks.Ibarrier()

@@ -22,7 +22,7 @@ class StopRequest:
         self.reason = ""
         """what requested the stop; empty while nothing has"""
         self.grace = inf
-        """seconds after the request for which a client may go on training"""
+        """seconds after the request for which a client may continue to train"""
         self.rounds_began = False
         """whether a first SIGINT makes the request; before, it raises KeyboardInterrupt"""
         self._time = inf

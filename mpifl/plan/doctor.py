@@ -163,7 +163,8 @@ def _print_ranks(rows: list[dict[str, Any]]) -> None:
     columns = ("rank", "role", "host", "pid", "device", "CUDA_VISIBLE_DEVICES")
     made = table(*columns, "cores", "threads", texts=len(columns))
     for row in rows:
-        before, after = row["threads before"], row["threads"]
+        before = row["threads before"]
+        after = row["threads"]
         threads = str(after) if before == after else f"{before}, set to {after}"
         made.add_row(*(row[name] for name in columns), str(len(row["cores"])), threads)
     say_table(f"{plural(len(rows), 'rank')} in one job", made)

@@ -29,7 +29,7 @@ ROOM_FOR_HEADERS = 1 << 20
 """bytes reserved for what libhdf5 writes beside the arrays"""
 
 
-class Spec(NamedTuple):
+class VectorSpec(NamedTuple):
     """What an array looks like."""
 
     shape: tuple[int, ...]
@@ -76,12 +76,12 @@ def model_arrays(
     return arrays
 
 
-def common_specs(states: Mapping[int, Vectors]) -> dict[str, Spec]:
+def common_specs(states: Mapping[int, Vectors]) -> dict[str, VectorSpec]:
     """The specs that the vectors of all clients' states share.
 
     Raises ValueError if the states differ or cannot be stored.
     """
-    first: dict[str, Spec] | None = None
+    first: dict[str, VectorSpec] | None = None
     for client, state in states.items():
         specs = {name: _spec(name, vector) for name, vector in state.items()}
         if first is None:
@@ -94,7 +94,7 @@ def common_specs(states: Mapping[int, Vectors]) -> dict[str, Spec]:
 
 
 def create_datasets(
-    file: h5py.File, group: str, specs: Mapping[str, Spec]
+    file: h5py.File, group: str, specs: Mapping[str, VectorSpec]
 ) -> dict[str, h5py.Dataset]:
     """Empty datasets in a new group, which keeps their order."""
     parent = file.create_group(group, track_order=True)
@@ -107,7 +107,7 @@ def create_datasets(
 def write(
     path: Path,
     attributes: Mapping[str, int | str],
-    specs: Mapping[str, Spec],
+    specs: Mapping[str, VectorSpec],
     fill: Callable[[h5py.File], None],
     check: atomic.Check | None = None,
 ) -> tuple[int, int]:
@@ -148,10 +148,10 @@ def _refuse_unlike_sizes(arrays: Mapping[str, np.ndarray]) -> None:
                 )
 
 
-def _spec(name: str, vector: np.ndarray) -> Spec:
+def _spec(name: str, vector: np.ndarray) -> VectorSpec:
     dtype = np.asarray(vector).dtype
     if name in ("", ".") or "/" in name or dtype.kind not in "fiub":
         raise ValueError(
             f"checkpoint.{name}: expected numbers under a name without a slash; got {dtype}"
         )
-    return Spec(np.shape(vector), dtype.newbyteorder("<"))
+    return VectorSpec(np.shape(vector), dtype.newbyteorder("<"))

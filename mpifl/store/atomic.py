@@ -21,9 +21,7 @@ Check = Callable[[], None]
 """called just before a rename; refuses it by raising"""
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
-"""Names of temporary files. A killed writer leaves them behind; they may be removed when no writer
-is alive.
-"""
+"""names of temporary files; a killed writer leaves them, and the next writer may remove them"""
 
 _NO_SYNC_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 """errors of file systems that cannot sync a folder"""

@@ -20,7 +20,7 @@ import numpy as np
 
 from mpifl.options import BadInput
 from mpifl.store import arrays, atomic, checksum, compatibility, manifest
-from mpifl.store.arrays import Spec, Vectors
+from mpifl.store.arrays import Vectors, VectorSpec
 from mpifl.store.hdf5_layout import model_name
 from mpifl.store.manifest import CheckpointEntry, Manifest, Part
 from mpifl.store.run_folder import CHECKPOINT, MANIFEST
@@ -80,7 +80,7 @@ def write_part(
     clients = tuple(sorted(states))
     stacked = {}
     for name, spec in arrays.common_specs(states).items():
-        stacked[name] = Spec((len(clients), *spec.shape), spec.dtype)
+        stacked[name] = VectorSpec((len(clients), *spec.shape), spec.dtype)
 
     def fill(file: h5py.File) -> None:
         file["client_ids"] = np.array(clients, "i8")

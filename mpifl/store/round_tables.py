@@ -1,6 +1,6 @@
 """What a run has measured: a row for each round, and values of the clients that took part in it.
 
-`Rounds` and `Clients` grow while a run is written; `Cohorts` is what readers see.
+`RoundTable` and `ClientTable` grow while a run is written; `Cohorts` is what readers see.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ class Cohorts(Mapping[str, np.ndarray]):
         return array
 
 
-class Rounds:
+class RoundTable:
     """Rows of named values. A column may begin late: earlier rows then read NaN, -1 or "".
 
-    >>> rounds = Rounds()
+    >>> rounds = RoundTable()
     >>> rounds.append(1, {"bytes_up": 8})
     >>> rounds.append(2, {"bytes_up": 9, "test_accuracy": 0.5})
     >>> rounds.columns()["test_accuracy"].tolist()
@@ -161,7 +161,7 @@ class Rounds:
                 self._kinds[name] = kind
 
 
-class Clients:
+class ClientTable:
     """What the cohorts of the rounds so far reported, one cohort after the other.
 
     All values of a name are in one vector that grows: many small arrays, one a round, would

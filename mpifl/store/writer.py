@@ -29,13 +29,11 @@ from mpifl.store.hdf5_layout import (
 )
 from mpifl.store.manifest import Part
 from mpifl.store.resume import load_stopped, results_after
-from mpifl.store.round_tables import Clients, Cohorts, Rounds, Value
+from mpifl.store.round_tables import ClientTable, Cohorts, RoundTable, Value
 from mpifl.store.run_folder import MODELS, RESULTS, Owner
 
 _PAUSE_PER_COMMIT = 20
-"""A commit is followed by a pause of at least so many times its own duration: at most 5 % of the
-time goes into commits.
-"""
+"""the shortest pause after a commit, in its own durations: commits take at most 5 % of the time"""
 
 
 class Store:
@@ -53,8 +51,8 @@ class Store:
         self.owner = owner
         self._attributes = dict(results.attributes)
         self._fixed = results
-        self._rounds = Rounds(results.rounds)
-        self._clients = Clients(results.clients)
+        self._rounds = RoundTable(results.rounds)
+        self._clients = ClientTable(results.clients)
         self._models = {round: tuple(names) for round, names in results.models.items()}
         self._commit_seconds = commit_seconds
         self._next_commit = 0.0

@@ -67,9 +67,7 @@ class Selection:
         return with_clients or run.saved_rounds
 
     def _images(self, reloaded: ReloadedRun) -> Images:
-        """The images of each model. With `own`, those of the global model are from all training
-        images.
-        """
+        """The images of each model; with `own`, the global model has all training images."""
         dataset = reloaded.dataset
         common = subset(dataset.test if self.on == "test" else dataset.train, self.samples)
 

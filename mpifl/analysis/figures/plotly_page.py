@@ -103,7 +103,9 @@ def _band_and_runs(panel: Panel, trace: Trace, band: Band, colour: str) -> Itera
     if ends is not None:
         low, high = ends
         known = np.isfinite(trace.x + low + high)
-        x, low, high = trace.x[known], low[known], high[known]
+        x = trace.x[known]
+        low = low[known]
+        high = high[known]
         yield {
             **faint,
             "x": [*x, *x[::-1]],

@@ -15,9 +15,7 @@ SHORT = {"accuracy": "test_accuracy", "loss": "test_loss"}
 """short names of columns of /rounds"""
 
 MADE = ("bytes", "seconds", "training_loss", "training_accuracy")
-"""computed from columns: bytes up and down, and seconds, since the start; weighted means over the
-round's clients
-"""
+"""computed from columns: bytes (both ways) and seconds since the start; means over clients"""
 
 TITLES = {
     "accuracy": "test accuracy",

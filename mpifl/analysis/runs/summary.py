@@ -205,9 +205,10 @@ def _counted(values: list[Any]) -> str:
     counts: dict[str, int] = {}
     for value in values:
         counts[str(value)] = counts.get(str(value), 0) + 1
-    return ", ".join(
-        f"{count} x {value}" if count > 1 else value for value, count in counts.items()
-    )
+    words = []
+    for value, count in counts.items():
+        words.append(f"{count} x {value}" if count > 1 else value)
+    return ", ".join(words)
 
 
 def _grid(rows: list[tuple[str, str]]) -> Table:
