@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mpifl.config import override, parse
-from mpifl.parallel.communicator import Communicator
+from mpifl.options import BadInput
+from mpifl.parallel.communicator import AgreedBadInput, Communicator
+from mpifl.parallel.stop_request import SIGNALS
 from mpifl.runner import schema, session
+from mpifl.runner.exit_codes import fail_unexpectedly
 from mpifl.runner.schema import Config
 from mpifl.store import Run
 from mpifl.training.callback import Callback
+from mpifl.training.progress import RunFailed
 
 
 def run(
@@ -35,8 +42,9 @@ def run(
 
     Alone, in a script or a notebook, it trains on one process. In a script under `mpirun -n 3`
     every rank calls it: rank 0 is the server, the others train, and the bits are the same. The Run
-    is returned on rank 0, None on the others. A signal ends the run after the round under way;
-    then the run's `status` is "stopped", not "complete".
+    is returned on rank 0, None on the others; an exception on one rank alone ends all ranks. A
+    signal ends the run after the current round; then the run's `status` is "stopped", not
+    "complete".
 
     Raises BadInput for a mistake in what was given, RunFailed where training diverges, Lost where
     another rank has died, Superseded where another process has taken over the folder, and OSError
@@ -49,8 +57,19 @@ def run(
     communicator = _communicator()
     if communicator.size == 1:  # Ctrl-C in a notebook stops one run; a signal to a job, all of them
         communicator.heartbeat.forget_stop()
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise BadInput(f"callbacks: expected objects of mpifl.Callback; got {callback!r}")
     target = session.Target(None if out is None else Path(out), resume, force)
-    outcome = session.play(communicator, read, target, callbacks, quiet)
+    with _handlers_restored():
+        try:
+            outcome = session.play(communicator, read, target, callbacks, quiet)
+        except (AgreedBadInput, RunFailed):
+            raise
+        except BaseException:
+            if communicator.size > 1:  # the other ranks would wait for this one
+                fail_unexpectedly(communicator)
+            raise
     return Run.open(outcome.folder) if communicator.is_server else None
 
 
@@ -65,11 +84,26 @@ def open(path: str | os.PathLike[str]) -> Run:
 def _config(
     given: Mapping[str, Any] | str | os.PathLike[str] | Config, overrides: Sequence[str]
 ) -> Config:
-    if isinstance(given, Config):
-        return schema.resolve(override(parse(schema.text(given), "config"), overrides))
-    if isinstance(given, Mapping):
-        return schema.resolve(override(dict(given), overrides))
-    return schema.resolve(schema.raw(os.fspath(given), overrides))
+    if isinstance(given, str | os.PathLike):
+        return schema.resolve(schema.raw(os.fspath(given), overrides))
+    if not isinstance(given, Mapping | Config):
+        raise BadInput(f"config: expected a dict, a path or a Config; got {given!r}")
+    config = given if isinstance(given, Config) else schema.resolve(dict(given))
+    if not overrides:
+        return schema.resolve(config)
+    return schema.resolve(override(parse(schema.text(config), "config"), overrides))
+
+
+@contextmanager
+def _handlers_restored() -> Iterator[None]:
+    """Afterwards, signals do what they did before: the process goes on when the run has ended."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 @cache

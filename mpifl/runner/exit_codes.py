@@ -60,7 +60,7 @@ def on_all_ranks(action: Callable[[Communicator], int]) -> int:
     except KeyboardInterrupt:
         return _fail_alone(communicator, _INTERRUPTED_LINE, INTERRUPTED)
     except BaseException:
-        return _fail_unexpectedly(communicator)
+        return fail_unexpectedly(communicator)
     communicator.heartbeat.ending()
     return code
 
@@ -89,7 +89,7 @@ def _fail_alone(communicator: Communicator, line: str, code: int) -> int:
     return code
 
 
-def _fail_unexpectedly(communicator: Communicator) -> int:
+def fail_unexpectedly(communicator: Communicator) -> int:
     """Print the traceback of an unexpected exception, tell the server, and end all ranks."""
     host = socket.gethostname()
     _say(f"rank {communicator.rank} on {host} failed:\n{traceback.format_exc()}")

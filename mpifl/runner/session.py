@@ -61,10 +61,15 @@ def run(
     resume: bool = False,
     force: bool = False,
 ) -> int:
-    """As `main`, on the ranks of a communicator; every rank calls it."""
+    """As `main`, on the ranks of a communicator; every rank calls it.
+
+    Only the server's exit code says that the run was stopped: launchers combine those of all ranks.
+    """
     target = Target(out, resume, force)
     outcome = play(communicator, lambda: schema.resolve(schema.raw(path, assignments)), target)
-    return STOPPED if outcome.progress.stopped else DONE
+    if outcome.progress.stopped and communicator.is_server:
+        return STOPPED
+    return DONE
 
 
 class Outcome(NamedTuple):

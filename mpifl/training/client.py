@@ -23,7 +23,7 @@ from mpifl.net import Net
 from mpifl.training.algorithm import Algorithm
 from mpifl.training.batchnorm import BufferPolicy
 from mpifl.training.local import Local, Trained, train
-from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors
+from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors, check_vectors
 
 
 class Column(IntEnum):
@@ -127,7 +127,7 @@ class Clients:
         keeps_latest = "all" in self.means
         keeps_buffers = self.buffers.policy == "local" and len(self.net.buffers) > 0
         return ClientState(
-            algorithm=self.algorithm.init_client(w),
+            algorithm=check_vectors(self._where("init_client"), self.algorithm.init_client(w)),
             momentum=torch.zeros_like(w) if keeps_momentum else None,
             previous=initial if keeps_previous else None,
             latest=w.clone() if keeps_latest else None,
@@ -154,6 +154,9 @@ class Clients:
         training = _LocalTraining(self, client, round, sent, state, alive)
         reply, remembered = self.algorithm.client(sent.algorithm, state.algorithm, training)
         trained = training.result()
+        where = self._where("client")
+        check_vectors(f"{where}, its reply", reply)
+        check_vectors(f"{where}, what it remembers", remembered, like=state.algorithm)
         row = np.zeros(len(Column))
         row[Column.SAMPLES] = self.sizes[client]
         row[Column.STEPS] = trained.steps
@@ -197,6 +200,10 @@ class Clients:
             previous=state.previous if state.has_played else None,
             rounds=self.rounds,
         )
+
+    def _where(self, function: str) -> str:
+        """Where an algorithm has given what it may not give."""
+        return f"{type(self.algorithm).__name__}.{function}"
 
     def _reply(self, vectors: Vectors, trained: Trained, state: ClientState) -> Reply:
         means = {}

@@ -207,6 +207,52 @@ class ClientState:
 _OF_THE_LOOP = ("momentum", "previous", "previous_buffers", "latest", "buffers", "met")
 
 
+def check_vectors(
+    where: str, vectors: object, dtype: torch.dtype | None = None, like: Vectors | None = None
+) -> Vectors:
+    """`vectors`, if they are what an algorithm may give; else TypeError, which begins with `where`.
+
+    That is a dict of vectors [n] of numbers, under names without a slash, of `dtype` if that is
+    given, and of the names, sizes and types of `like` if that is given.
+    """
+    if not isinstance(vectors, dict):
+        raise TypeError(f"{where}: expected a dict of vectors; got {type(vectors).__name__}")
+    if like is not None and vectors.keys() != like.keys():
+        raise TypeError(f"{where}: expected the names {list(like)}; got {list(vectors)}")
+    for name, vector in vectors.items():
+        if not isinstance(name, str) or not {"/", "\0"}.isdisjoint(name):
+            raise TypeError(f"{where}: expected a name, a text without a slash; got {name!r}")
+        if not isinstance(vector, Tensor) or vector.ndim != 1 or vector.dtype not in _STORABLE:
+            got = f"{vector.dtype} {list(vector.shape)}" if isinstance(vector, Tensor) else vector
+            raise TypeError(f"{where}: {name}: expected a vector [n] of numbers; got {got}")
+        if dtype is not None and vector.dtype != dtype:
+            raise TypeError(
+                f"{where}: {name}: expected {dtype}, as the weights are; got {vector.dtype}"
+            )
+        if like is not None and (vector.dtype, vector.shape) != (
+            like[name].dtype,
+            like[name].shape,
+        ):
+            raise TypeError(
+                f"{where}: {name}: expected {like[name].dtype} {list(like[name].shape)}, as before; "
+                f"got {vector.dtype} {list(vector.shape)}"
+            )
+    return vectors
+
+
+_STORABLE = {
+    torch.float16,
+    torch.float32,
+    torch.float64,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.bool,
+}
+
+
 def _prefixed(owner: str, vectors: Vectors) -> Vectors:
     return {owner + name: vector for name, vector in vectors.items()}
 

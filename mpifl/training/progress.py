@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mpifl.training.evaluate import Score
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import ClientState, Model, Vectors
+from mpifl.training.messages import ClientState, Model, Vectors, check_vectors
 
 
 class RunFailed(RuntimeError):
@@ -70,4 +70,6 @@ def first_progress(experiment: Experiment) -> Progress:
     """A run before its first round."""
     clients = experiment.clients
     w = clients.net.weights.cpu().clone()
-    return Progress(w, clients.net.buffers.cpu().clone(), clients.algorithm.init_server(w))
+    server = clients.algorithm.init_server(w)
+    check_vectors(f"{type(clients.algorithm).__name__}.init_server", server)
+    return Progress(w, clients.net.buffers.cpu().clone(), server)

@@ -16,7 +16,7 @@ from mpifl.training.client import Column, Failure
 from mpifl.training.collector import Collected
 from mpifl.training.evaluate import Tester
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import Action, Order, Reply, Sent, Vectors
+from mpifl.training.messages import Action, Order, Reply, Sent, Vectors, check_vectors
 from mpifl.training.progress import Progress, RunFailed, Start
 from mpifl.training.sampling import RoundPlan
 
@@ -54,6 +54,9 @@ class Server:
         algorithm = self._experiment.clients.algorithm
         progress = self.progress
         vectors = algorithm.send(progress.w, progress.server)
+        check_vectors(f"{type(algorithm).__name__}.send", vectors, dtype=progress.w.dtype)
+        if "w" not in vectors:
+            raise TypeError(f"{type(algorithm).__name__}.send: expected the weights as w; got none")
         message = Sent(vectors, progress.buffers, self._order(checkpointer))
         sent = Sent.from_flat(self._communicator.broadcast(message.flat()))
         if not self._communicator.is_server:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,6 +14,8 @@ import tomli_w
 from tiny import RUN, digests
 
 import mpifl
+from mpifl.algorithms.feddyn import FedDyn
+from mpifl.training.local import Local
 
 CONFIG = {**RUN, "rounds": 2}
 
@@ -77,6 +81,47 @@ def test_a_run_in_another_thread_than_the_main_one_is_the_same(elsewhere):
     with ThreadPoolExecutor(1) as threads:
         run = threads.submit(mpifl.run, CONFIG, out="a", quiet=True).result()
     assert sha256(run) == expected()
+
+
+def test_overrides_keep_the_other_options_of_objects_in_a_dict(elsewhere):
+    config = {**CONFIG, "local": Local(epochs=3, lr=0.7), "algorithm": FedDyn(alpha=0.3)}
+    run = mpifl.run(
+        config, overrides=["local.batch=16", "algorithm.alpha=0.5"], out="a", quiet=True
+    )
+    stored = tomllib.loads(run.config)
+    assert (stored["local"]["epochs"], stored["local"]["lr"]) == (3, 0.7)
+    assert (stored["local"]["batch"], stored["algorithm"]["alpha"]) == (16, 0.5)
+
+
+def test_signal_handlers_are_restored_also_after_a_stopped_run(elsewhere):
+    def own(*_):
+        return None
+
+    class Stop(mpifl.Callback):
+        def round_finished(self, progress, last) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        longer = {**CONFIG, "rounds": 4}
+        assert mpifl.run(longer, out="a", callbacks=[Stop()], quiet=True).status == "stopped"
+        mpifl.run(CONFIG, out="b", quiet=True)
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"config": 3}, "config: expected a dict, a path or a Config; got 3"),
+        ({"config": CONFIG, "callbacks": [print]}, "callbacks: expected objects of mpifl.Callback"),
+    ],
+)
+def test_what_is_no_config_or_no_callback_is_refused_in_one_line(elsewhere, given, line):
+    with pytest.raises(mpifl.BadInput, match=line):
+        mpifl.run(**given, out="a")
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_bad_input_is_raised_and_nothing_is_written(elsewhere):

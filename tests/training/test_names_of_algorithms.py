@@ -128,3 +128,48 @@ def test_a_state_of_version_0_1_where_names_had_no_owner_is_read():
     state = ClientState.from_flat(vectors)
     assert list(state.algorithm) == ["c"] and state.momentum is not None
     assert state.latest is not None and state.previous is None
+
+
+WRONG = {
+    "init_client": ({"init_client": {"a/b": torch.zeros(1)}}, "a text without a slash; got 'a/b'"),
+    "init_server": ({"init_server": {"a": torch.zeros(1, dtype=torch.bfloat16)}}, "of numbers"),
+    "send": ({"init_server": {"a": torch.zeros(2, dtype=torch.int64)}}, "as the weights are"),
+    "a scalar": ({"init_client": {"a": torch.zeros(())}}, r"expected a vector \[n\]"),
+    "no dict": ({"init_client": None}, "expected a dict of vectors; got NoneType"),
+    "forgotten": (
+        {"init_client": {"a": torch.zeros(1)}, "kept": {}},
+        r"expected the names \['a'\]",
+    ),
+    "new shape": (
+        {"init_client": {"a": torch.zeros(1)}, "kept": {"a": torch.zeros(2)}},
+        r"\[1\], as before; got torch.float32 \[2\]",
+    ),
+}
+"""what an algorithm may not give, and what is said of it"""
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_an_algorithm_may_not_give_is_refused_with_its_name(case):
+    given, line = WRONG[case]
+
+    @options
+    class Wrong(Algorithm):
+        def init_server(self, w):
+            return given.get("init_server", {})
+
+        def init_client(self, w):
+            return given.get("init_client", {})
+
+        def send(self, w, server):
+            return {"w": w, **server}
+
+        def client(self, sent, own, train):
+            return {"w": train(sent["w"]).y}, given.get("kept", own)
+
+        def server(self, w, server, mean, share):
+            return mean["w"], server
+
+    x = experiment({"rounds": 1})
+    x.clients.algorithm = Wrong()
+    with pytest.raises(TypeError, match=f"^Wrong.*{line}"):
+        run(x, alone())
