@@ -36,7 +36,7 @@ def sweep(sweep: Path, task: int | None, missing: bool, listed: bool) -> None:
     SWEEP is a TOML file. Its runs are listed as done, partial or missing.
 
     \b
-    base = "configs/demo.toml"                 a config or a list of them, from the sweep file's folder
+    base = "configs/demo.toml"         a config or a list of them, from the sweep file's folder
     out = "runs/digits"                one folder a run, named by what differs [default: runs/SWEEP]
     [cases.method.fedavg]              options that vary together, under names of your own
     algorithm = "fedavg"
