@@ -58,7 +58,7 @@ class Space:
         self.seed = seed
         self.size = 0
         self.scale = 0.0
-        """the largest norm of a product with a unit vector; at most the largest |eigenvalue|"""
+        """the largest norm of a product with a unit vector, at most the largest |eigenvalue|"""
         self._vectors = torch.empty(
             0, operator.dimension, dtype=operator.dtype, device=operator.device
         )

@@ -133,9 +133,7 @@ def _by_class(root: Path, domain: str = "") -> Files:
 
 
 def _annotated(root: Path) -> Files:
-    """Tiny-ImageNet's validation images: each line of val_annotations.txt has a file name, a class
-    and a box.
-    """
+    """Tiny-ImageNet's validation images; a line of val_annotations.txt: file name, class, box."""
     lines = (root / "val_annotations.txt").read_text().splitlines()
     named = sorted(tuple(line.split("\t")[:2]) for line in lines if line.strip())
     if any(len(pair) != 2 for pair in named):

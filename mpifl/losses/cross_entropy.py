@@ -12,8 +12,9 @@ from mpifl.options import Fraction, options
 
 @options
 class CrossEntropy(Loss):
-    """The mean over the batch of -log softmax(logits)[y]; smoothing s puts s/K of the target on
-    each of K classes.
+    """The mean over the batch of -log softmax(logits)[y].
+
+    Smoothing s puts s/K of the target on each of K classes.
     """
 
     smoothing: Fraction = 0.0

@@ -24,8 +24,9 @@ from mpifl.options import Count, NonNegative, Share, options
 
 @options
 class FedAlign(Loss):
-    """Use it with gradient clipping (`local.clip = 10`): its gradient grows without bound as the
-    constants become equal.
+    """Use it with gradient clipping (`local.clip = 10`).
+
+    Its gradient grows without bound as the constants become equal.
     """
 
     mu: NonNegative = 0.45

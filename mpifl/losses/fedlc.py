@@ -17,8 +17,9 @@ from mpifl.options import NonNegative, options
 
 @options
 class FedLC(Loss):
-    """Replaces `ce`, in training only. The softmax leaves out classes that the client does not
-    have; tau = 0 is cross-entropy.
+    """Replaces `ce`, in training only; tau = 0 is cross-entropy.
+
+    The softmax leaves out classes that the client does not have.
 
     By the paper's formula, a client with a single class has loss 0 and learns nothing.
     """
@@ -28,7 +29,8 @@ class FedLC(Loss):
     def __call__(self, step: Step) -> Tensor:
         if self.tau == 0:
             return functional.cross_entropy(step.out.logits, step.y)
-        counts, logits = step.context.counts, step.out.logits
+        counts = step.context.counts
+        logits = step.out.logits
         margin = torch.from_numpy(self.tau * np.maximum(counts, 1.0) ** -0.25).to(logits)
         absent = torch.from_numpy(counts == 0).to(logits.device)
         return functional.cross_entropy((logits - margin).masked_fill(absent, -1e9), step.y)

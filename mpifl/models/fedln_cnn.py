@@ -14,8 +14,9 @@ from mpifl.options import options
 
 @options
 class FedLnCnn(ConvModel):
-    """The layers of `cnn` without biases, normed at every hidden layer: 797,248 weights for
-    CIFAR-10.
+    """The layers of `cnn` without biases, normed at every hidden layer.
+
+    797,248 weights for CIFAR-10.
 
     By default norms have no scale and shift and stand after the ReLU, before pooling. FedFN is norm
     = "none" with feature_norm = true; the study's code strings are norm = "scale" for [v,v,v,v],

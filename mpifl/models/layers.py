@@ -21,8 +21,9 @@ FeatureNorm = bool | Literal["l2", "shift", "layer"]
 
 
 def rounded(channels: int, width: float, divisor: int = 8) -> int:
-    """`width * channels` to the nearest multiple of `divisor`, at least 90 % of it, never more than
-    `channels`.
+    """`width * channels` to the nearest multiple of `divisor`, at most `channels`.
+
+    It is at least 90 % of `width * channels`.
 
     As in MobileNet, and in the code of FedAlign and GradAug.
 
@@ -188,9 +189,7 @@ class NoNorm(nn.Module):
 
 
 SAMPLE_NORMS = {"scale": scaled, "l2": unit, "shift": shifted}
-"""FedLN's (arXiv 2308.09565) parts of layer normalisation: `shift`, then `scale`, is layer
-normalisation without its eps
-"""
+"""FedLN's (arXiv 2308.09565) parts of layer normalisation, which is `shift`, then `scale`"""
 
 
 def norm(kind: NormKind, channels: int, *, groups: int = 2, affine: bool = True) -> nn.Module:

@@ -11,8 +11,9 @@ LAYERS = (Convolution(6, 5), Convolution(16, 5))
 
 @options
 class LeNet(ConvModel):
-    """conv5x5-6, pool, conv5x5-16, pool, FC 120, FC 84: 61,706 parameters for 10 classes of
-    1x32x32.
+    """conv5x5-6, pool, conv5x5-16, pool, FC 120, FC 84.
+
+    61,706 parameters for 10 classes of 1x32x32.
 
     Convolutions are not padded, except on images under 16x16 pixels: there, by 2. At least 4x4
     pixels.

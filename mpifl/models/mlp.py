@@ -15,9 +15,7 @@ from mpifl.options import Count, options
 
 @options
 class Mlp(Model):
-    """Hidden ReLU layers of the given sizes, each normed; none at all is multinomial logistic
-    regression.
-    """
+    """Hidden ReLU layers of the given sizes, each normed; without any: logistic regression."""
 
     name = "mlp"
     hidden: Annotated[tuple[Count, ...], Field(strict=False)] = (64,)

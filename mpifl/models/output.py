@@ -23,9 +23,7 @@ class Output(NamedTuple):
     logits: Tensor
     """[B, classes]"""
     features: Tensor
-    """[B, q]: what enters the classifier, after the projection head and the feature norm where
-    there are any
-    """
+    """[B, q]: what enters the classifier, after the projection head and feature norm (if any)"""
     activations: tuple[Tensor, ...] = ()
     """the output of each hidden nonlinearity, in order of computation; before any pooling"""
     stages: tuple[Tensor, ...] = ()
@@ -67,8 +65,9 @@ class Recorder:
         self._records: dict[str, list[Any]] = {name: [] for name in names}
 
     def relu(self, x: Tensor) -> Tensor:
-        """max(x, 0), in place: nothing else may use `x`. (In place, a training step of ResNet-56
-        takes 8 % less time.)
+        """max(x, 0), in place: nothing else may use `x`.
+
+        In place, a training step of ResNet-56 takes 8 % less time.
         """
         if "inputs" in self._keep:
             self._add("inputs", x)

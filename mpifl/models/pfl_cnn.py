@@ -13,8 +13,9 @@ LAYERS = (Convolution(32, 3, pool=False), Convolution(64, 3))
 
 @options
 class PflCnn(ConvModel):
-    """conv3x3-32, conv3x3-64, pool, FC 128: 1,626,442 parameters for CIFAR-10; weights drawn by
-    Glorot's rule.
+    """conv3x3-32, conv3x3-64, pool, FC 128.
+
+    1,626,442 parameters for CIFAR-10; weights are drawn by Glorot's rule.
 
     The original's two dropouts (0.25 and 0.5) are left out: training here is a function of weights
     and batch alone. Images under 6x6 pixels are padded by 1. At least 2x2 pixels.

@@ -16,8 +16,9 @@ from mpifl.options import options
 
 @options
 class CifarResNet(ConvModel, ABC):
-    """3x3 stem of 16 channels, three stages of bottlenecks with 16, 32, 64 planes and 4 times the
-    outputs.
+    """3x3 stem of 16 channels, three stages of bottlenecks.
+
+    They have 16, 32, 64 planes and 4 times the outputs.
 
     At least 4x4 pixels.
     """
@@ -43,8 +44,9 @@ class ResNet20(CifarResNet):
 
 @options
 class ResNet56(CifarResNet):
-    """Six bottlenecks a stage: 614,452 parameters for CIFAR-100, stages 64x32x32, 128x16x16,
-    256x8x8.
+    """Six bottlenecks a stage; stages are 64x32x32, 128x16x16 and 256x8x8 on CIFAR.
+
+    614,452 parameters for CIFAR-100.
     """
 
     name = "resnet56"

@@ -12,8 +12,9 @@ LAYERS = (Convolution(64, 3), Convolution(64, 3), Convolution(64, 3))
 
 @options
 class TinyCnn(ConvModel):
-    """3 x (conv3x3-64, norm, ReLU, pool), FC 512, FC 384: 2,447,688 parameters for 200 classes of
-    3x64x64.
+    """3 x (conv3x3-64, norm, ReLU, pool), FC 512, FC 384.
+
+    2,447,688 parameters for 200 classes of 3x64x64.
 
     Convolutions are padded by 1, so 64x64 pixels leave 8x8. Norms stand on the convolutions only.
     At least 8x8 pixels.

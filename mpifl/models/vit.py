@@ -58,7 +58,8 @@ class Encoder(nn.Module):
 
     def __init__(self, options: ViT) -> None:
         super().__init__()
-        dim, inner = options.dim, options.expansion * options.dim
+        dim = options.dim
+        inner = options.expansion * options.dim
         self.norm1 = TokenNorm(options.make_norm(dim))
         self.attention = Attention(dim, options.heads)
         self.norm2 = TokenNorm(options.make_norm(dim))
@@ -76,7 +77,8 @@ class Transformer(Network):
     def __init__(self, options: ViT, shape: Shape, classes: int) -> None:
         super().__init__()
         channels, height, width = shape
-        patch, dim = options.patch, options.dim
+        patch = options.patch
+        dim = options.dim
         self.embed = Conv(channels, dim, patch, patch)
         self.positions = nn.Parameter(torch.empty(1, (height // patch) * (width // patch), dim))
         nn.init.trunc_normal_(self.positions, std=0.02)

@@ -215,8 +215,9 @@ def _add_rounds(file: h5py.File, rounds: Mapping[str, np.ndarray]) -> None:
 
 
 def _add_clients(file: h5py.File, results: Results) -> None:
-    """Arrays (rounds, clients) up to MANY clients; with more, the values of the cohorts one after
-    the other, since few of the clients take part in a round.
+    """Arrays (rounds, clients) up to MANY clients; with more, the cohorts' values in turn.
+
+    Of many clients, few take part in a round.
     """
     group = file.create_group("clients")
     _add_scale(group, "round", results.rounds["round"])
@@ -295,8 +296,9 @@ def _set_attributes(group: h5py.Group, attributes: Attributes) -> None:
 
 
 def _storable(value: str | int | float) -> str | int | float:
-    """Booleans become 0 and 1, since netCDF has none. Text becomes valid Unicode, which text from
-    the environment need not be.
+    """Booleans become 0 and 1, since netCDF has none. Text becomes valid Unicode.
+
+    Text from the environment need not be valid.
     """
     if isinstance(value, bool):
         return int(value)

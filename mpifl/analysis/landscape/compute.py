@@ -35,9 +35,9 @@ class Landscape:
 
     @property
     def barrier(self) -> float:
-        """The greatest rise of the loss above the straight line between two models' losses.
+        """Of a line to a model at 1: the greatest rise of the loss above a straight line.
 
-        For a line with a second model at 1.
+        The straight line is drawn between the two models' losses.
         """
         [at] = self.coordinates
         between = (at >= 0) & (at <= 1)

@@ -16,8 +16,9 @@ from mpifl.options import Count, NonNegativeInt, options
 
 @options
 class Dirichlet(Partition):
-    """Each class is cut at Dirichlet shares over the clients, drawn again until the smallest client
-    has `minimum` samples.
+    """Each class is cut at Dirichlet shares over the clients.
+
+    They are drawn again until the smallest client has `minimum` samples.
 
     With `balance_cap = false` and `minimum = 0` this is FedLN's label shift, and a client may be
     left with nothing.

@@ -55,8 +55,9 @@ class Quantity(Partition):
 
 @options
 class Domains(Partition):
-    """Each client has one domain: clients take the domains in turn, and the clients of a domain
-    share its samples evenly.
+    """Each client has one domain; clients take the domains in turn.
+
+    The clients of a domain share its samples evenly.
     """
 
     name: ClassVar[str] = "domains"

@@ -35,9 +35,7 @@ class DirichletClients(Partition):
     """Standard deviation of the logarithm of a client's size; 0 makes all sizes equal."""
 
     method: Literal["fast", "exact"] = "fast"
-    """`exact` draws and rejects as its authors do, which may not end; `fast` has the same
-    distribution and always ends.
-    """
+    """`exact` draws and rejects as its authors do; `fast` has the same distribution, always ends."""
 
     draws: Count = 2_000_000
     """The most draws of `exact`."""
@@ -83,8 +81,9 @@ def arrivals(sizes: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def draw_rejecting(
     prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.random.Generator, draws: int
 ) -> np.ndarray:
-    """As `draw`, by drawing again while a class is exhausted; only the classes so far if `draws`
-    draws are not enough.
+    """As `draw`, by drawing again while a class is exhausted.
+
+    If `draws` draws are not enough, only the classes drawn so far are returned.
     """
     sums = np.cumsum(prior, axis=1)
     edges = (sums / sums[:, -1:]).tolist()
@@ -110,8 +109,9 @@ def uniforms(random: np.random.Generator, n: int) -> Iterator[float]:
 def draw(
     prior: np.ndarray, pool: np.ndarray, turns: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """int64 [n]: the class of each turn's sample, drawn by the client's row of `prior` [clients,
-    classes] among the classes that are not exhausted.
+    """int64 [n]: the class of each turn's sample, among the classes that are not exhausted.
+
+    It is drawn by the client's row of `prior` [clients, classes].
 
     `pool` int64 [classes] has the samples of each class, n in all; `turns` int64 [n] has the client
     of each turn. A prior without mass on the remaining classes counts as uniform.
