@@ -29,14 +29,20 @@ _DEFAULT = (Path("curves.png"),)
     help="What to draw.",
 )
 @click.option(
-    "--x", "over", default="round", show_default=True, metavar="NAME,...", help="Over what."
+    "--x",
+    "over",
+    default="round",
+    show_default=True,
+    metavar="NAME,...",
+    help="What to draw it over, such as round, bytes, seconds.",
 )
 @click.option(
     "--band",
     type=click.Choice(["std", "sem", "range", "none"]),
     default="std",
     show_default=True,
-    help="Sample standard deviation, that of the mean, least to greatest, or nothing.",
+    help="std: standard deviation; sem: standard error of the mean; "
+    "range: least to greatest; none.",
 )
 @click.option("--log", default="", metavar="NAME,...", help="Quantities on a logarithmic axis.")
 @click.option(

@@ -56,7 +56,7 @@ QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gau
 @click.option(
     "--split",
     type=click.Choice(["train", "test"]),
-    help="Which samples of the data set [default: train].",
+    help="Measure on training samples or on test samples [default: train].",
 )
 @click.option("--top", type=int, help="How many of the largest eigenvalues [default: 10].")
 @click.option(

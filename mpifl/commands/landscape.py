@@ -27,7 +27,7 @@ from mpifl.commands.process import imports_for_ranks
     default="random,eigen",
     show_default=True,
     metavar="NAME,...",
-    help="Some of random, eigen, clients.",
+    help='Some of random, eigen, clients. Empty (""): none, only --to.',
 )
 @click.option(
     "--to",

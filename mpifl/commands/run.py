@@ -25,7 +25,8 @@ def run(
     """Train: simulate the federation of CONFIG, on one rank or many.
 
     CONFIG is a TOML file, or a finished run (folder or file), whose config is stored in it. Any
-    option can be overridden; values are TOML.
+    option can be overridden; values are TOML. `mpifl plan CONFIG` prints every option with its
+    value.
 
     \b
     mpifl run configs/demo.toml                                on one rank

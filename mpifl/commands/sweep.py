@@ -28,7 +28,8 @@ from mpifl.commands.process import imports_for_ranks, one_line_errors
     "--list",
     "listed",
     is_flag=True,
-    help="Print number, state and folder between tabs; with --task of one.",
+    help="For scripts: a line for each run, with its number, state and folder, separated by tabs; "
+    "with --task N, the line of run N.",
 )
 def sweep(sweep: Path, task: int | None, missing: bool, listed: bool) -> None:
     """List the runs of a grid, SWEEP, or run one of them.

@@ -113,8 +113,8 @@ def test_a_table_needs_neither_matplotlib_nor_mpi_and_figures_say_what_to_instal
         [line] = refused.stderr.splitlines()
         assert refused.returncode == 2
         assert line == (
-            "mpifl: figures: expected matplotlib and plotly; got no matplotlib and plotly; "
-            "`pip install 'mpifl[analysis]'`"
+            "mpifl: figures: matplotlib and plotly are not installed; "
+            "install by `pip install 'mpifl[analysis]'`"
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from analysis.small import make
 from store.test_store_measurements import no_room
 
+from mpifl.analysis.hessian import report
 from mpifl.analysis.hessian.measurement import Measurement
 from mpifl.analysis.hessian.metrics import GLOBAL, disagreements, metrics, scalars
 from mpifl.analysis.hessian.protocols import Exact, FedAlign
@@ -22,7 +23,7 @@ from mpifl.curvature import Curvature, Fixed, dense
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
 from mpifl.store import Run
-from mpifl.store.measurements import Findings
+from mpifl.store.measurements import Finding, Findings
 
 FEDERATION = Communicator()
 
@@ -213,13 +214,22 @@ def test_the_cost_is_said_in_advance(run):
     assert cost.memory.total > 0
 
 
+def test_a_norm_below_its_error_is_said_to_be_so():
+    arrays = {"trace": np.float64(-3.0), "trace_error": np.float64(4.0)}
+    finding = Finding({**arrays, "norm": np.float64(0.0), "norm_error": np.float64(2.1)}, {})
+    said = report._in_words(finding)
+    assert said == "trace -3 ± 4  norm below its error, 2.1 (raise --probes)"
+
+
 def test_the_command_measures_and_goes_on(run, command):
     code, said, _ = command(
         "hessian", str(run.path), "--quantities", "eigenvalues", "--samples", "0"
     )
     assert code == 0
     assert re.search(
-        r"1 finding about 1 model on 1 rank: about \d+ products, \d+ s, \d+ MB a rank", said
+        r"1 measurement of 1 model on 1 rank: "
+        r"about \d+ Hessian-vector products, \d+ s, \d+ MB a rank",
+        said,
     )
     assert "round 2 global eigenvalues" in said
     code, said, _ = command(

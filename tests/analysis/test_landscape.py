@@ -132,7 +132,7 @@ def test_the_command_writes_a_picture_a_page_and_the_numbers(run, command, tmp_p
     )
     assert code == 0
     assert "round 2 global, 4 landscapes of 24 points, about" in said
-    assert "to run, round 2: the loss rises by 0 above the straight line" in said
+    assert "barrier to run (round 2): none" in said
     assert {path.name for path in (tmp_path / "deep").iterdir()} == {
         "land.png",
         "land.html",

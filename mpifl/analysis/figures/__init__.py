@@ -18,8 +18,8 @@ def check_installed() -> None:
         except ImportError:
             missing.append(name)
     if missing:
-        expected = " and ".join(_LIBRARIES)
-        got = " and ".join(missing)
+        names = " and ".join(missing)
+        verb = "is" if len(missing) == 1 else "are"
         raise BadInput(
-            f"figures: expected {expected}; got no {got}; `pip install 'mpifl[analysis]'`"
+            f"figures: {names} {verb} not installed; install by `pip install 'mpifl[analysis]'`"
         )

@@ -49,7 +49,7 @@ def progress(measurement: Measurement, tasks: Sequence[Task]) -> Iterator[Report
         yield lambda label, finding: say(_line(label, finding))
         return
     with _bar() as bar:
-        task = bar.add_task("products", total=int(cost.products))
+        task = bar.add_task("Hessian-vector products", total=int(cost.products))
         measurement.on_products = lambda products: bar.advance(task, products)
         yield lambda label, finding: bar.console.print(_line(label, finding), soft_wrap=True)
 
@@ -84,8 +84,8 @@ def _announcement(measurement: Measurement, tasks: Sequence[Task], cost: Cost | 
     time = f"{cost.seconds / 60:.0f} min" if cost.seconds > 90 else f"{cost.seconds:.0f} s"
     memory = f"{cost.memory.total / 1e6:,.0f} MB a rank"
     return (
-        f"{path}: {measurement.name}, {plural(len(tasks), 'finding')} about {where}: "
-        f"about {cost.products:,.0f} products, {time}, {memory}"
+        f"{path}: {measurement.name}, {plural(len(tasks), 'measurement')} of {where}: "
+        f"about {cost.products:,.0f} Hessian-vector products, {time}, {memory}"
     )
 
 
@@ -108,10 +108,16 @@ def _in_words(finding: Finding) -> str:
     words = []
     for name, error in _SHOWN.items():
         if name in finding.arrays and np.asarray(finding[name]).dtype.kind == "f":
-            words.append(f"{name} {_first(finding, name):.5g}")
-            if error in finding.arrays:
-                words[-1] += f" ± {_first(finding, error):.2g}"
+            spread = _first(finding, error) if error in finding.arrays else math.nan
+            words.append(_figure(name, _first(finding, name), spread))
     return "  ".join(words)
+
+
+def _figure(name: str, value: float, error: float) -> str:
+    """A number with its error, or that the error is too large."""
+    if name == "norm" and value <= error:
+        return f"norm below its error, {error:.2g} (raise --probes)"
+    return f"{name} {_plus_minus(f'{value:.5g}', error)}"
 
 
 def _first(finding: Finding, name: str) -> float:

@@ -164,7 +164,7 @@ class LandscapePlan:
         lines = []
         for run, run_name in zip(runs, _names(runs), strict=True):
             last = StoredModel(run.saved_rounds[-1], None, *run.weights())
-            lines.append(self._line_to(last, f"to {run_name}, round {last.round}"))
+            lines.append(self._line_to(last, f"to {run_name} (round {last.round})"))
         if 1 in self.options.dims:
             yield lines
         if 2 in self.options.dims and len(lines) == 2:

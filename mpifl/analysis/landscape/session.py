@@ -12,6 +12,9 @@ from mpifl.runner.exit_codes import DONE, on_all_ranks
 from mpifl.store import Run
 from mpifl.terminal import plural, say
 
+_ROUNDING = 1e-6
+"""smaller rises of the loss are rounding errors"""
+
 
 def main(path: str, options: LandscapeOptions, out: Path, data_path: str, unfinished: bool) -> int:
     """Draw the landscapes of the run at `path` into OUT.png, .html and .npz; the exit code."""
@@ -52,5 +55,9 @@ def _draw(
     communicator.agree(save)
     if communicator.is_server:
         for name, barrier in plan.barriers(panels).items():
-            say(f"{name}: the loss rises by {barrier:.4g} above the straight line")
+            say(f"barrier {name}: {_in_words(barrier)}")
     return DONE
+
+
+def _in_words(barrier: float) -> str:
+    return "none" if barrier < _ROUNDING else f"{barrier:.3g}"
