@@ -35,7 +35,7 @@ class DirichletClients(Partition):
     """Standard deviation of the logarithm of a client's size; 0 makes all sizes equal."""
 
     method: Literal["fast", "exact"] = "fast"
-    """`exact` draws and rejects as its authors do; `fast` has the same distribution, always ends."""
+    """`exact` draws and rejects as its authors do; `fast` has the same distribution, and ends"""
 
     draws: Count = 2_000_000
     """The most draws of `exact`."""
