@@ -234,8 +234,8 @@ def check_vectors(
             like[name].shape,
         ):
             raise TypeError(
-                f"{where}: {name}: expected {like[name].dtype} {list(like[name].shape)}, as before; "
-                f"got {vector.dtype} {list(vector.shape)}"
+                f"{where}: {name}: expected {like[name].dtype} {list(like[name].shape)}, as before"
+                f"; got {vector.dtype} {list(vector.shape)}"
             )
     return vectors
 
