@@ -48,7 +48,9 @@ def test_lines_are_means_and_areas_bands(panels):
             assert corners.min() == pytest.approx(panel.band(trace)[0].min(), rel=1e-6)
             assert corners.max() == pytest.approx(panel.band(trace)[1].max(), rel=1e-6)
     assert [axes.get_yscale() for axes in drawn.axes] == ["linear", "linear", "log", "log"]
-    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["ce", "ce + man"]
+    legend = drawn.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["ce", "ce + man"]
+    assert legend.get_title().get_text() == "mean ± standard deviation of 2 runs"
 
 
 def test_accuracies_end_at_100_and_marks_are_drawn():
@@ -106,6 +108,7 @@ def test_squares_of_cosines_leave_the_diagonal_out():
     [image] = drawn.axes[0].images
     assert np.ma.filled(image.get_array(), np.nan)[0, 1] == 0.5 and image.get_clim() == (-0.5, 0.5)
     assert [tick.get_text() for tick in drawn.axes[0].get_xticklabels()] == ["3", "7"]
+    assert drawn.axes[0].get_ylabel() == "client"
 
 
 def test_a_page_draws_all_panels_and_fetches_nothing(panels):
@@ -132,6 +135,7 @@ def test_a_page_draws_all_panels_and_fetches_nothing(panels):
         > 0
     )
     assert layout["xaxis5"]["ticktext"] == ["one", "two"]
+    assert layout["legend"]["title"]["text"] == "mean ± standard deviation of 1 to 2 runs"
     assert "</script><b>" not in text and "<title>a &lt; b</title>" in text
     assert not re.search(r"<(command|link|img)[^>]+(src|href)=", text)
 

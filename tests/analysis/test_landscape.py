@@ -119,6 +119,10 @@ def test_the_picture_and_the_page_show_every_panel(on_ranks):
     _, panels = explored(on_ranks, along=("random", "clients"))
     titles = [axes.get_title() for axes in figure(panels).axes if axes.get_title()]
     assert titles == ["round 2 global"] * 4
+    titled = figure(panels, title="run: round 2")
+    assert titled.get_suptitle() == "run: round 2"
+    assert not any(axes.get_title() for axes in titled.axes)
+    assert "coordinate: 1 = the client's model" in [axes.get_xlabel() for axes in titled.axes]
     text = page(panels, "a <title>")
     assert "a &lt;title&gt;" in text
     assert len(re.findall(r'class="plotly-graph-div"', text)) == 4

@@ -84,7 +84,7 @@ def feature_panels(groups: Groups, clients: bool = False) -> list[Panel]:
 
     return [
         along("activations ‖a‖² / m", measure("activation"), "layer", names),
-        along("singular values of features", spectrum, "number"),
+        along("singular values of features", spectrum, "index"),
         by_round("effective rank of features", measure("effective_rank"), from_zero=True),
         by_round("activations ‖a‖² / m, mean", mean_activation, from_zero=True),
         by_round("norm of features ‖f‖", measure("feature_norm"), from_zero=True),

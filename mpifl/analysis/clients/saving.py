@@ -17,10 +17,11 @@ from mpifl.analysis.runs.groups import Group
 
 @dataclass
 class Drawn:
-    """Figures by the name of their file, and the drift of each group's runs."""
+    """Figures by the name of their file; the drift and the seeds of each group's runs."""
 
     figures: dict[str, list[Panel]] = field(default_factory=dict)
     drifts: dict[str, list[Arrays]] = field(default_factory=dict)
+    seeds: dict[str, list[int]] = field(default_factory=dict)
 
 
 def draw(groups: Sequence[Group], selection: Selection, parts: Sequence[str]) -> Drawn:
@@ -29,6 +30,7 @@ def draw(groups: Sequence[Group], selection: Selection, parts: Sequence[str]) ->
     if "drift" in parts:
         for group in groups:
             drawn.drifts[group.label] = [selection.drift(run) for run in group.runs]
+            drawn.seeds[group.label] = [run.seed for run in group.runs]
         drawn.figures["drift"] = drift_panels(drawn.drifts)
     if "features" in parts:
         found: dict[str, list[Arrays]] = {}
@@ -46,7 +48,7 @@ def save_drawn(drawn: Drawn, folder: Path, suffixes: Sequence[str]) -> None:
         for name, panels in drawn.figures.items():
             save(folder / f"{name}.{suffix}", panels)
         if drawn.drifts and suffix in FORMATS:
-            save_cosines(folder / f"cosines.{suffix}", drawn.drifts)
+            save_cosines(folder / f"cosines.{suffix}", drawn.drifts, drawn.seeds)
 
 
 def _have_clients(runs: Sequence[Arrays]) -> bool:

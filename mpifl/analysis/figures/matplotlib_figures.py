@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from mpifl.analysis.figures.panels import Band, Panel, Trace
+from mpifl.analysis.figures.panels import Band, Panel, Trace, in_words
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """the colours of Okabe & Ito (2008), which colour-blind readers can tell apart; then brown"""
@@ -40,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "legend.fontsize": 7.5,
+    "legend.title_fontsize": 7,
     "legend.frameon": False,
     "legend.handlelength": 1.8,
     "lines.linewidth": 1.3,
@@ -88,7 +89,7 @@ def figure(
         _draw(axes, panel, band)
     for axes in places[len(panels) :]:
         axes.set_axis_off()
-    _legend(made, places[0])
+    _legend(made, places[0], in_words(panels, band))
     return made
 
 
@@ -155,11 +156,11 @@ def _look(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": dashes}
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    """One legend for all panels, above them."""
+def _legend(figure: Figure, axes: Axes, title: str) -> None:
+    """One legend for all panels, above them. Its title says what lines and bands are."""
     handles, labels = axes.get_legend_handles_labels()
     columns = _legend_columns([str(label) for label in labels], figure.get_size_inches()[0])
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=title)
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
@@ -198,7 +199,7 @@ def matrices(
     places = made.subplots(1, len(values), squeeze=False)[0]
     for axes, label, clients, square in zip(places, labels, ids, squares, strict=True):
         image = axes.imshow(square, cmap="RdBu_r", vmin=-largest, vmax=largest)
-        axes.set(title=label, xlabel="client")
+        axes.set(title=label, xlabel="client", ylabel="client")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         names = list(clients) if len(clients) <= _MOST_NAMES else [""] * len(clients)

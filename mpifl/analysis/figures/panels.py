@@ -11,6 +11,13 @@ import numpy as np
 Band = Literal["std", "sem", "range", "none"]
 """sample standard deviation (n - 1), standard error of the mean, least to greatest, nothing"""
 
+_BANDS: dict[Band, str] = {
+    "std": "mean ± standard deviation",
+    "sem": "mean ± standard error",
+    "range": "mean, and range from least to greatest,",
+    "none": "mean",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Trace:
@@ -83,6 +90,24 @@ class Panel:
         if self.log:
             low = np.maximum(low, trace.values.min(0))
         return low, high
+
+
+def in_words(panels: Sequence[Panel], band: Band = "std") -> str:
+    """What the lines and bands of a figure are; "" where each line is one run.
+
+    >>> trace = Trace("fedavg", np.arange(2.0), np.ones((3, 2)))
+    >>> in_words([Panel("round", "loss", [trace])])
+    'mean ± standard deviation of 3 runs'
+    """
+    counts: set[int] = set()
+    for panel in panels:
+        counts.update(len(trace.values) for trace in panel.traces)
+    fewest = min(counts)
+    most = max(counts)
+    if most == 1:
+        return ""
+    runs = f"{most} runs" if fewest == most else f"{fewest} to {most} runs"
+    return f"{_BANDS[band]} of {runs}"
 
 
 def points(panels: Sequence[Panel]) -> Iterator[dict[str, float | str | int]]:

@@ -16,7 +16,7 @@ from plotly.graph_objects import Figure
 from plotly.subplots import make_subplots
 
 from mpifl.analysis.figures.matplotlib_figures import COLOURS
-from mpifl.analysis.figures.panels import Band, Panel, Trace
+from mpifl.analysis.figures.panels import Band, Panel, Trace, in_words
 
 _ACROSS = 3
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -54,7 +54,12 @@ def page(panels: Sequence[Panel], title: str, band: Band = "std") -> str:
     made.update_layout(
         height=110 + 310 * rows,
         template="simple_white",
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1 + 0.12 / rows},
+        legend={
+            "title": {"text": in_words(panels, band)},
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1 + 0.12 / rows,
+        },
         margin={"l": 60, "r": 20},
     )
     return document([made], title)

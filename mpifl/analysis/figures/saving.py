@@ -32,10 +32,15 @@ def save(
         write(path, rendered(figure(panels, across, band), kind))
 
 
-def save_cosines(path: Path, groups: Mapping[str, Sequence[dict[str, np.ndarray]]]) -> None:
+def save_cosines(
+    path: Path,
+    groups: Mapping[str, Sequence[dict[str, np.ndarray]]],
+    seeds: Mapping[str, Sequence[int]],
+) -> None:
     """Write a picture of the cosines between clients' updates, as `drift` returns them.
 
-    It shows each group's first run, at its last round.
+    It shows each group's first run, at its last round. The titles name the round and the run's
+    seed, from the `seeds` of each group's runs.
     """
     labels: list[str] = []
     ids: list[list[int]] = []
@@ -44,8 +49,8 @@ def save_cosines(path: Path, groups: Mapping[str, Sequence[dict[str, np.ndarray]
         run = runs[0]
         clients = run["client"][-1]
         present = clients >= 0
-        labels.append(f"{label}\nround {run['round'][-1]}")
+        labels.append(f"{label}\nseed {seeds[label][0]}, round {run['round'][-1]}")
         ids.append(clients[present].tolist())
         squares.append(run["cosine_whole"][-1][np.ix_(present, present)])
-    picture = matrices(labels, ids, squares, "cosine of updates")
+    picture = matrices(labels, ids, squares, "cosine of clients' updates")
     write(path, rendered(picture, path.suffix.removeprefix(".")))

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from mpifl.analysis.figures.matplotlib_figures import COLOURS, styled
 from mpifl.analysis.figures.plotly_page import document
@@ -29,8 +30,8 @@ _HIGHEST = 25.0
 
 
 @styled
-def figure(panels: Sequence[Panel], across: int = 2) -> Figure:
-    """The panels, `across` in a row."""
+def figure(panels: Sequence[Panel], across: int = 2, title: str = "") -> Figure:
+    """The panels, `across` in a row; a `title` above stands in place of the panels' own titles."""
     across = min(across, len(panels))
     rows = math.ceil(len(panels) / across)
     made = Figure((3.6 * across, 2.9 * rows), layout="constrained")
@@ -40,8 +41,12 @@ def figure(panels: Sequence[Panel], across: int = 2) -> Figure:
             _draw_plane(axes, panel[0])
         else:
             _draw_lines(axes, panel)
+        if title:
+            axes.set_title("")
     for axes in places[len(panels) :]:
         axes.set_axis_off()
+    if title:
+        made.suptitle(title, fontsize=9, wrap=True)
     return made
 
 
@@ -63,7 +68,7 @@ def _draw_lines(axes: Axes, panel: Panel) -> None:
     losses = np.concatenate([line.loss for line in panel])
     spans_much = np.nanmax(losses) > 20 * np.nanmin(losses) > 0
     axes.set_yscale("log" if spans_much else "linear")
-    axes.set(xlabel=_shared_axis(panel), ylabel="loss (solid)", title=_shared_title(panel))
+    axes.set(xlabel=_x_label(panel), ylabel="loss (solid)", title=_shared_title(panel))
     best = 100 * max(line.accuracy.max() for line in panel)
     right.set(ylabel="accuracy, % (dotted)", ylim=(0, min(100.0, 1.2 * best + 1)))
     if len(panel) > 1:
@@ -76,7 +81,7 @@ def _draw_plane(axes: Axes, plane: Landscape) -> None:
     levels = _levels(loss)
     filled = axes.contourf(x, y, loss, levels, cmap="viridis")
     axes.contour(x, y, loss, levels, colors="white", linewidths=0.3, alpha=0.6)
-    axes.figure.colorbar(filled, ax=axes, label="loss", format="%.3g")
+    axes.figure.colorbar(filled, ax=axes, label="loss", format="%.3g", ticks=_round_ticks(levels))
     percent = 100 * plane.accuracy.T
     accuracy = axes.contour(x, y, percent, 4, colors="black", linewidths=0.6, linestyles=":")
     axes.clabel(accuracy, fmt="%.3g %%", fontsize=5)
@@ -122,6 +127,17 @@ def _levels(loss: np.ndarray) -> np.ndarray:
     return np.linspace(low, high + 1e-9 * abs(high), _LEVELS)
 
 
+def _round_ticks(levels: np.ndarray) -> np.ndarray:
+    """Round numbers within the levels, for the bar of colours."""
+    low = levels[0]
+    high = levels[-1]
+    if low > 0 and high > 10 * low:
+        ticks = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
+    else:
+        ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return ticks[(ticks >= low) & (ticks <= high)]
+
+
 def _name(line: Landscape, panel: Panel) -> str:
     """What sets a line apart from the others of its panel."""
     return line.title if _shared_axis(panel) == line.axes[0] else line.axes[0]
@@ -130,6 +146,19 @@ def _name(line: Landscape, panel: Panel) -> str:
 def _shared_axis(panel: Panel) -> str:
     names = {line.axes[0] for line in panel}
     return names.pop() if len(names) == 1 else "coordinate"
+
+
+def _x_label(panel: Panel) -> str:
+    """The name of the lines' axis, with what stands at 1 where that is a model."""
+    ends: list[str] = []
+    for line in panel:
+        ends.extend(name for name, place in line.marks.items() if place == (1.0,))
+    axis = _shared_axis(panel)
+    if not ends:
+        return axis
+    are_clients = all("client " in name for name in ends)
+    other = "the client's model" if are_clients else "the other run's model"
+    return f"{axis}: 1 = {other}"
 
 
 def _shared_title(panel: Panel) -> str:
@@ -227,7 +256,7 @@ def _plotly_lines(panel: Panel) -> dict[str, Any]:
     }
     layout = {
         "title": {"text": _shared_title(panel)},
-        "xaxis": {"title": {"text": _shared_axis(panel)}},
+        "xaxis": {"title": {"text": _x_label(panel)}},
         "yaxis": {"title": {"text": "loss"}},
         "yaxis2": right,
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1},

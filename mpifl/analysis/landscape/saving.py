@@ -20,7 +20,7 @@ from mpifl.options import BadInput
 def save(panels: Sequence[Sequence[Landscape]], out: Path, title: str) -> None:
     """Write OUT.png, OUT.html and OUT.npz. Raises BadInput where they cannot be written."""
     files: dict[str, bytes | memoryview] = {
-        "png": rendered(figure(panels), "png"),
+        "png": rendered(figure(panels, title=title), "png"),
         "html": page(panels, title).encode(),
         "npz": _numbers(panels),
     }
