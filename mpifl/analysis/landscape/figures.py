@@ -68,6 +68,7 @@ def _draw_lines(axes: Axes, panel: Panel) -> None:
     losses = np.concatenate([line.loss for line in panel])
     spans_much = np.nanmax(losses) > 20 * np.nanmin(losses) > 0
     axes.set_yscale("log" if spans_much else "linear")
+    axes.locator_params(axis="x", nbins=6)
     axes.set(xlabel=_x_label(panel), ylabel="loss (solid)", title=_shared_title(panel))
     best = 100 * max(line.accuracy.max() for line in panel)
     right.set(ylabel="accuracy, % (dotted)", ylim=(0, min(100.0, 1.2 * best + 1)))
@@ -101,7 +102,7 @@ def _draw_marks(axes: Axes, plane: Landscape) -> None:
             continue
         to_the_left = x > middle  # so that long names stay within
         axes.annotate(
-            name.rpartition("client ")[2] or name,
+            name.rpartition("client ")[2].removeprefix("to "),
             (x, y),
             xytext=(-3, 3) if to_the_left else (3, 3),
             textcoords="offset points",
