@@ -45,7 +45,7 @@ slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests the
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 		slurm-wlm munge libpmix-dev shellcheck
 
-matrix: $(VENV)/test.installed  ## train every rule with every loss, gradient, norm and kind of model together: long
+matrix: $(VENV)/test.installed  ## train every algorithm with every loss, gradient, norm and kind of model together: long
 	$(BIN)/python -m pytest -n 2 -m long tests/mpi/test_pairs.py
 
 coverage: $(VENV)/test.installed  ## the tests again, and which lines of mpifl/ they run, in all processes

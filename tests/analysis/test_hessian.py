@@ -25,7 +25,7 @@ from mpifl.parallel.communicator import Communicator
 from mpifl.store import Run
 from mpifl.store.measurements import Finding, Findings
 
-FEDERATION = Communicator()
+COMMUNICATOR = Communicator()
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def run(once, tmp_path) -> Run:
 
 
 def on_ranks(run: Run, **options) -> RunOnRanks:
-    return RunOnRanks(run, FEDERATION, **options)
+    return RunOnRanks(run, COMMUNICATOR, **options)
 
 
 def measured(

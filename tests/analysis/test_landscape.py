@@ -20,7 +20,7 @@ from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
 from mpifl.store import Run
 
-FEDERATION = Communicator()
+COMMUNICATOR = Communicator()
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def run(once, tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="module")
 def on_ranks(run) -> RunOnRanks:
-    return RunOnRanks(run, FEDERATION, precision="float64")
+    return RunOnRanks(run, COMMUNICATOR, precision="float64")
 
 
 def explored(on_ranks: RunOnRanks, **wanted):

@@ -29,7 +29,7 @@ def test_a_rank_that_differs_is_named_with_its_host_and_the_difference(job, tmp_
     told = {case: line.removeprefix(start).removesuffix(end) for case, line in said.items()}
     assert told["option"] == f"local.lr: expected 0.05, as rank 0 on {host} has; got 0.2"
     assert (
-        told["rule"]
+        told["algorithm"]
         == f"algorithm.name: expected 'fedavg', as rank 0 on {host} has; got 'scaffold'"
     )
     assert (

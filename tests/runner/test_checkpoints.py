@@ -1,8 +1,8 @@
 """When checkpoints come, and that whatever a run is made of, it goes on from one as if it had never
 been stopped.
 
-Rules, server steps, losses, gradients, norms and learning rates are those of the tables that name
-them.
+Algorithms, server optimizers, losses, gradients, norms and learning rates are those of the tables
+that name them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 import tiny
 import tomli_w
 from matrix import FACTORS, SMALL, impossible, raw
-from mpi.calls.rules import CASES, PARTLY, PERSIST
+from mpi.calls.algorithms import CASES, PARTLY, PERSIST
 
 from mpifl.algorithms import ALGORITHMS
 from mpifl.config import merge
@@ -43,7 +43,7 @@ def in_the_matrix(factor: str, value: str) -> dict:
 
 
 RUNS = {name: case for name, case in CASES.items() if "rounds" not in case}
-RUNS |= {name: {"algorithm": rule} for name, rule in FACTORS["algorithm"].items()}
+RUNS |= {name: {"algorithm": algorithm} for name, algorithm in FACTORS["algorithm"].items()}
 RUNS |= {
     value: in_the_matrix(factor, value)
     for factor in ("loss", "gradient", "norm")
@@ -60,12 +60,12 @@ RUNS |= {
 
 
 def config(case: str) -> dict:
-    """Of few steps, and clients keep their momentum wherever the rule allows it."""
+    """Of few steps, and clients keep their momentum wherever the algorithm allows it."""
     given = merge(PARTLY, RUNS[case])
-    rule = ALGORITHMS[given.get("algorithm", {"name": "fedavg"})["name"]]
+    algorithm = ALGORITHMS[given.get("algorithm", {"name": "fedavg"})["name"]]
     local = {"steps": 1 if given["model"]["name"] == "resnet20" else 2}
     return merge(
-        given, {"rounds": ROUNDS, "local": local | ({} if rule.fresh_momentum else PERSIST)}
+        given, {"rounds": ROUNDS, "local": local | ({} if algorithm.fresh_momentum else PERSIST)}
     )
 
 

@@ -19,9 +19,9 @@ model = { name = "mlp", hidden = [8] }
 SWEEP = """
 base = "base.toml"
 out = "out"
-[cases.rule.avg]
+[cases.method.avg]
 algorithm = "fedavg"
-[cases.rule.dyn]
+[cases.method.dyn]
 algorithm = { name = "feddyn", alpha = 0.01 }
 [grid]
 seed = [1, 2]

@@ -21,9 +21,9 @@ def spread(net, mean, var):
 
 
 def combined(net, policy, clients):
-    rule = BufferPolicy(policy, net.layout)
-    mean = sum(p * rule.encode(b).double() for p, b in clients)
-    return rule.decode(mean if policy == "pooled" else mean.float(), torch.float32)
+    buffers = BufferPolicy(policy, net.layout)
+    mean = sum(p * buffers.encode(b).double() for p, b in clients)
+    return buffers.decode(mean if policy == "pooled" else mean.float(), torch.float32)
 
 
 def test_pooled_statistics_keep_the_variance_between_clients(net):

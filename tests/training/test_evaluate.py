@@ -33,12 +33,12 @@ class Means(History):
         self.means.append(dict(progress.means))
 
 
-@pytest.mark.parametrize("rule", [FedAvg(), FedDyn(alpha=0.5)])
+@pytest.mark.parametrize("algorithm", [FedAvg(), FedDyn(alpha=0.5)])
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
-def test_means_are_of_the_rounds_models_and_of_every_clients_latest(rule, objective):
+def test_means_are_of_the_rounds_models_and_of_every_clients_latest(algorithm, objective):
     """A client that was never drawn has the initial weights."""
     q = Quadratics()
-    x = q.experiment(rule, LOCAL, 6, HALF, objective=objective)
+    x = q.experiment(algorithm, LOCAL, 6, HALF, objective=objective)
     x.clients.means = ("cohort", "all")
     history, p = Means(x), q.share(objective)
     run(x, tiny.alone(), [history])
@@ -124,9 +124,9 @@ def test_a_test_is_of_clean_images_in_evaluation_mode_whatever_the_loss_mixes():
     assert progress.score.accuracy == pytest.approx(right, rel=1e-12)
 
 
-@pytest.mark.parametrize("rule", ["fedavg", "scaffold"])
-def test_what_is_tested_moves_no_bit_of_the_training(rule):
-    raw = {"model": {"name": "cnn", "norm": "batch"}, "algorithm": rule}
+@pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
+def test_what_is_tested_moves_no_bit_of_the_training(algorithm):
+    raw = {"model": {"name": "cnn", "norm": "batch"}, "algorithm": algorithm}
     more = {"models": ["cohort", "all"], "clients": True}
     plain, tested = (tiny.digests({**raw, "evaluation": evaluation}) for evaluation in ({}, more))
     assert [digest for digest, _ in plain] == [digest for digest, _ in tested]

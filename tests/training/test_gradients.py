@@ -52,18 +52,18 @@ def start() -> Tensor:
     return Quadratics().start.clone()
 
 
-def used(rule, gradient: Slope, w: Tensor) -> Tensor:
+def used(method, gradient: Slope, w: Tensor) -> Tensor:
     before = w.clone()
-    g = rule(gradient, w).clone()
+    g = method(gradient, w).clone()
     assert torch.equal(w, before)
     return g
 
 
-@pytest.mark.parametrize("rule", [Sam(rho=RHO), Blend(rho=RHO)])
-def test_sam_adds_the_curvature_along_the_gradient(rule):
+@pytest.mark.parametrize("method", [Sam(rho=RHO), Blend(rho=RHO)])
+def test_sam_adds_the_curvature_along_the_gradient(method):
     gradient, w = slope(), start()
     g = gradient.at(w)
-    assert distance(used(rule, gradient, w), g + RHO * gradient.A @ g / g.norm()) < 1e-14
+    assert distance(used(method, gradient, w), g + RHO * gradient.A @ g / g.norm()) < 1e-14
     assert (gradient.asked[1] - w).norm().item() == pytest.approx(RHO, rel=1e-14)
 
 
@@ -87,16 +87,16 @@ def test_asam_perturbs_by_rho_in_the_metric_of_the_weights(eta):
 
 
 @pytest.mark.parametrize(
-    ("rule", "equivariant"),
+    ("method", "equivariant"),
     [(Asam(rho=RHO, eta=0.0), True), (Asam(rho=RHO, eta=0.2), False), (Sam(rho=RHO), False)],
 )
-def test_only_asam_without_eta_follows_a_rescaling_of_the_weights(rule, equivariant):
+def test_only_asam_without_eta_follows_a_rescaling_of_the_weights(method, equivariant):
     """With w' = D w and the same loss, f'(w') = f(w), the perturbation is multiplied by D."""
     D = torch.tensor([0.1, 3.0, -2.0], dtype=torch.float64)
     gradient, w = slope(scales=(1, 1, 1)), start()
     scaled = Slope(gradient.A / D[:, None] / D, D * gradient.b, gradient.scales)
-    used(rule, gradient, w)
-    used(rule, scaled, D * w)
+    used(method, gradient, w)
+    used(method, scaled, D * w)
     first, second = gradient.asked[1] - w, scaled.asked[1] - D * w
     assert (distance(second, D * first) < 1e-13) == equivariant
 
@@ -114,10 +114,10 @@ def test_blend_mixes_both_gradients(mix, normalise):
 NEUTRAL = [Plain(), Sam(rho=0.0), Asam(rho=0.0), Blend(rho=0.0), Blend(mix=0.0)]
 
 
-@pytest.mark.parametrize("rule", NEUTRAL)
-def test_at_strength_zero_it_is_the_plain_gradient_asked_for_once(rule):
+@pytest.mark.parametrize("method", NEUTRAL)
+def test_at_strength_zero_it_is_the_plain_gradient_asked_for_once(method):
     gradient, w = slope(), start()
-    assert torch.equal(used(rule, gradient, w), gradient.at(w))
+    assert torch.equal(used(method, gradient, w), gradient.at(w))
     assert len(gradient.asked) == 1
 
 
@@ -158,7 +158,7 @@ class Twice(Gradient):
 EVERYTHING = "mixup(stochdepth(ce + man + fedalign, keep=0.3) + gradaug) + moon"
 
 
-def trained(loss: str, rule) -> tuple[Tensor, float]:
+def trained(loss: str, method) -> tuple[Tensor, float]:
     """Buffers of a residual network with batch norm after two steps, and how far its weights moved,
     at no rate.
     """
@@ -167,7 +167,7 @@ def trained(loss: str, rule) -> tuple[Tensor, float]:
     context = ClientRound(
         1, 1, 2, tiny.CLASSES, np.full(tiny.CLASSES, 10), (w, buffers), (w + 0.01, buffers)
     )
-    local = Local(lr=1e-300, clip=1.0, gradient=rule)
+    local = Local(lr=1e-300, clip=1.0, gradient=method)
     some = [tiny.batch(4, seed=i) for i in range(2)]
     trained = train(net, tiny.loss(loss), local, some, context, local.lr, w)
     return net.buffers.clone(), distance(trained.y, w)
@@ -177,10 +177,10 @@ def test_both_gradients_see_the_same_draws():
     trained(EVERYTHING, Twice())
 
 
-@pytest.mark.parametrize("rule", [Sam(), Asam(), Blend(mix=0.5), Twice()])
+@pytest.mark.parametrize("method", [Sam(), Asam(), Blend(mix=0.5), Twice()])
 @pytest.mark.parametrize("loss", ["mixup(ce)", "gradaug + mixup(ce)", EVERYTHING])
-def test_running_statistics_move_on_the_first_pass_only_and_weights_come_back(loss, rule):
-    (plain, _), (got, moved) = trained(loss, Plain()), trained(loss, rule)
+def test_running_statistics_move_on_the_first_pass_only_and_weights_come_back(loss, method):
+    (plain, _), (got, moved) = trained(loss, Plain()), trained(loss, method)
     assert torch.equal(plain, got)
     assert moved < 1e-290
 

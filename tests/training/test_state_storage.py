@@ -1,4 +1,4 @@
-"""Shelves: states on one are kept as in a dict; on disk they take no memory, and leave nothing
+"""States in slots are kept as in a dict; on disk they take no memory, and leave nothing
 behind.
 """
 

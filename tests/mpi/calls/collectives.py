@@ -1,4 +1,4 @@
-"""What a Federation promises, checked on every rank."""
+"""What a Communicator promises, checked on every rank."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def changed(*given):
 
 CASES = {
     "option": ([], "local.lr=0.2"),
-    "rule": ([], "algorithm=scaffold"),
+    "algorithm": ([], "algorithm=scaffold"),
     "version": ([patch.object(mpifl, "__version__", "0.0.0")], ""),
     "data": ([patch.object(session, "shared_data", changed)], ""),
     "partition": ([patch.object(build, "partition", with_other_seed(deal))], ""),

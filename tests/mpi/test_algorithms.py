@@ -1,10 +1,8 @@
-"""What rules remember, and losses of clients, gives the same bits however many ranks the clients
-are dealt to.
-"""
+"""What algorithms and losses remember of clients has the same bits on any number of ranks."""
 
 import pytest
 import tiny
-from mpi.calls.rules import CASES, digests
+from mpi.calls.algorithms import CASES, digests
 from mpi.job import MPICH
 
 from mpifl.algorithms import ALGORITHMS

@@ -1,4 +1,4 @@
-"""Whole runs of every rule that remembers something, some of whose clients stay away."""
+"""Whole runs of every algorithm that remembers something, some of whose clients stay away."""
 
 from __future__ import annotations
 
