@@ -14,6 +14,25 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for programs that tests start
 torch.set_num_threads(1)
 
 
+_TESTS = Path(__file__).parent
+_FIRST = ("slurm", "mpi")
+"""the folders whose tests take longest: they begin first, so that no worker ends long after the
+others
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests by folder, those of `_FIRST` before the others."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    for place, folder in enumerate(_FIRST):
+        if _TESTS / folder in item.path.parents:
+            return place
+    return len(_FIRST)
+
+
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch) -> Path:
     """An empty folder, and the working directory: where a run lands that is given no --out."""
