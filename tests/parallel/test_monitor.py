@@ -77,6 +77,7 @@ def jobs(tmp_path_factory) -> Iterator[Path]:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "how", "said"), FAILURES, ids=CASES[: len(FAILURES)])
 def test_when_a_rank_fails_the_others_end_with_code_1_and_name_it(jobs, rank, how, said):
     job = Job(jobs / f"{rank}.{how}")
