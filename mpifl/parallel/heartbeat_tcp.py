@@ -133,8 +133,9 @@ class ServerConnections(Connections):
             self._register(listener, partial(self._accept, listener))
 
     def wait(self, seconds: float) -> list[Received]:
-        received = super().wait(seconds)
-        if time.monotonic() > self._warn_at:
+        until_warning = max(0.0, self._warn_at - time.monotonic())
+        received = super().wait(min(seconds, until_warning))
+        if time.monotonic() >= self._warn_at:
             self._warn()
         return received
 

@@ -123,6 +123,16 @@ def ranks_of(out: Path) -> dict[int, int]:
     return found
 
 
+def wait_for_line(start: str, process: subprocess.Popen) -> None:
+    """Read the output of a run until a line that begins so; an error if the run ends before."""
+    read = []
+    for line in process.stdout:
+        read.append(plain(line))
+        if read[-1].startswith(start):
+            return
+    raise AssertionError(f"expected a line that begins with {start!r}; got " + "".join(read))
+
+
 def wait_for_rounds(out: Path, rounds: int, process: subprocess.Popen) -> None:
     """Until so many rounds are on disk, or the run has ended."""
     wait_until(lambda: done(out) >= rounds or process.poll() is not None)

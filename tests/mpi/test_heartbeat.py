@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 import pytest
 from mpi.launch import MPIS, environment, launch, mpirun
-from mpi.running import begun, ended, kill, ranks_of, wait_for_rounds, wait_until, written
+from mpi.running import (
+    begun,
+    ended,
+    kill,
+    ranks_of,
+    wait_for_line,
+    wait_for_rounds,
+    wait_until,
+    written,
+)
 
 PROGRAMS = Path(__file__).parent / "programs"
 LAUNCHED = ["sh", "-c", '"$@"; sleep 600', "sh"]
@@ -89,16 +98,18 @@ def test_a_signal_to_a_worker_that_cannot_reach_the_server_stops_all_and_the_ser
     tmp_path,
 ):
     config, out = written(tmp_path, rounds=10_000), tmp_path / "run"
+    first = f"rank 1 on {socket.gethostname()}"
     with begun(
         config, out, 3, "runtime.grace_seconds=0", program=[str(PROGRAMS / "apart.py")]
     ) as process:
+        wait_for_line(
+            f"mpifl: 2 of 3 ranks, the first of them {first}, cannot reach rank 0", process
+        )
         wait_for_rounds(out, 2, process)
         os.kill(ranks_of(out)[2], signal.SIGTERM)
         code, output = ended(process)
     assert code == 75
     assert "stopped by a signal to rank 2 after round" in output
-    first = f"rank 1 on {socket.gethostname()}"
-    assert f"mpifl: 2 of 3 ranks, the first of them {first}, cannot reach rank 0" in output
 
 
 def test_ranks_that_end_in_order_may_take_their_time():
