@@ -92,8 +92,9 @@ def curves(
         check_installed()
         from mpifl.analysis.figures.saving import KINDS, save
         from mpifl.analysis.files import check_suffixes
-        from mpifl.analysis.runs.comparison import with_published_accuracy
         from mpifl.analysis.runs.curves import curve_panels
+        from mpifl.analysis.runs.published import departure_notes, with_published_accuracy
+        from mpifl.terminal import say
 
         groups = open_groups(runs, by, labels)
         check_suffixes(out, KINDS)
@@ -101,6 +102,8 @@ def curves(
         panels = curve_panels(groups, split(quantities), axes, split(log))
         if with_published:
             panels = [with_published_accuracy(panel, groups) for panel in panels]
+            for note in departure_notes(groups):
+                say(note, error=True)
         heading = title or ", ".join(group.label for group in groups)
         for path in out or _DEFAULT:
             save(path, panels, heading, band, max(2, len(axes)))

@@ -70,7 +70,8 @@ def table(
     mpifl table runs/* --last 5 -o table.tex -o table.csv
 
     Curvature (largest eigenvalue, H_T, H_N, H_D) is there where `mpifl hessian RUN` has measured
-    it. Numbers in a config's [published] stand beside ours, with the difference. `30 (2 of 3)` is
+    it. Numbers in a config's [published] stand beside ours, with the difference; without it, and
+    with a note, where options that matter were overridden or rounds are missing. `30 (2 of 3)` is
     the mean of the two runs that reached the target; `> 40`: none did in 40 rounds.
     """
     with one_line_errors():

@@ -15,6 +15,7 @@ from mpifl.plan import cost
 from mpifl.plan.dry_run import DryRun, dry_run
 from mpifl.plan.profile import Profile, measure, on_gpu, resident
 from mpifl.runner import schema
+from mpifl.runner.published import changes
 from mpifl.terminal import duration, facts, say, say_paragraph, say_table, size, table
 
 _MOST_ROWS = 40  # with more clients, the table shows quantiles
@@ -51,6 +52,10 @@ def plan(
             "runtime.device is cuda, but here is no GPU: the run will be much faster than on this "
             "CPU."
         )
+    changed = changes(schema.text(config))
+    if changed:
+        what = "; ".join(str(change) for change in changed)
+        say_paragraph(f"Not the experiment whose published numbers it quotes: {what}.")
     folder = Path("runs") / config.name
     if folder.exists():
         say_paragraph(f"{folder} exists: `mpifl run` will need --resume, --force or another --out.")

@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpifl.analysis.runs.comparison import compare, published
+from mpifl.analysis.runs.comparison import compare
 from mpifl.analysis.runs.groups import Group, group
 from mpifl.analysis.runs.outcomes import outcome
+from mpifl.analysis.runs.published import published
 from mpifl.analysis.runs.table_formats import FORMATS, latex, markdown, rows
 from mpifl.options import BadInput
 from mpifl.store import Run

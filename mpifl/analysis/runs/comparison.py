@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from mpifl.analysis.figures.panels import Panel
 from mpifl.analysis.hessian import metrics
 from mpifl.analysis.runs.curves import unit
-from mpifl.analysis.runs.groups import Group, Options
+from mpifl.analysis.runs.groups import Group
 from mpifl.analysis.runs.outcomes import REACHED, Summary, outcome, summaries
+from mpifl.analysis.runs.published import (
+    CURVATURE,
+    Published,
+    departure_note,
+    departures,
+    published_of,
+)
 from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.store.measurements import Findings
-
-CURVATURE = ("lambda_max", "H_T", "H_N", "H_D")
-"""largest eigenvalue, trace; difference of norms and cosine of the clients' diagonals"""
-
-
-class Published(NamedTuple):
-    """A number from a paper."""
-
-    value: float
-    std: float
-    """NaN where the paper has none"""
 
 
 @dataclass(frozen=True)
@@ -52,10 +46,12 @@ class Row:
     published: Mapping[str, Published]
     longest: int
     """rounds of the group's longest run"""
+    departures: Sequence[str] = ()
+    """what sets its runs apart from the published experiment; empty: nothing"""
 
     def difference(self, key: str) -> float:
-        """Ours minus the published number; NaN where one is missing."""
-        if key not in self.published:
+        """Ours minus the published number; NaN where one is missing, or the experiment another."""
+        if key not in self.published or self.departures:
             return math.nan
         return self.figures[key].mean - self.published[key].value
 
@@ -105,9 +101,9 @@ def compare(
     columns = [column for column in _columns(target, summed) if column.key in present]
     rows = []
     for group, summaries_of_group in zip(groups, summed, strict=True):
-        theirs = published(group.options, table, target, against)
+        theirs = published_of(group, table, target, against)
         rows.append(_row(group, summaries_of_group, columns, theirs))
-    notes = [*_notes(groups, last, target), *_sources(groups, table, rows)]
+    notes = [*_notes(groups, last, target), *_sources(groups, table, rows), *_departures(rows)]
     if present & set(CURVATURE):
         source = f"measurement {measurement!r} of `mpifl hessian`"
         notes.append(f"curvature: {source}, of the last models measured")
@@ -143,48 +139,16 @@ def _row(
             figures[column.key] = ours._replace(
                 mean=ours.mean * column.factor, std=ours.std * column.factor
             )
+    beside = {key: number for key, number in theirs.items() if key in figures}
     return Row(
         group.label,
         len(group),
         tuple(run.seed for run in group.runs),
         figures,
-        {key: number for key, number in theirs.items() if key in figures},
+        beside,
         max(int(run.rounds["round"][-1]) for run in group.runs),
+        departures(group) if beside else (),
     )
-
-
-def published(
-    options: Options, table: str = "", target: float | None = None, against: str = "final_accuracy"
-) -> dict[str, Published]:
-    """The numbers in a config's `[published]`, by the name of our quantity.
-
-    `table`: of which table of the paper; "" is the main one.
-    """
-    where = "published."
-    if table and options.get("published.table") != table:
-        where = f"published.elsewhere.{table}."
-    names = {against: "top1_acc", **{name: name for name in CURVATURE}}
-    if target is not None:
-        stated = f"rounds_to_{100 * target:g}pct"
-        names["rounds_to_target"] = stated if where + stated in options else "rounds_to_target"
-    found = {}
-    for key, name in names.items():
-        value = options.get(where + name)
-        std = options.get(f"{where}{name}_std")
-        if isinstance(value, int | float):
-            found[key] = Published(float(value), math.nan if std is None else float(std))
-    return found
-
-
-def with_published_accuracy(panel: Panel, groups: Sequence[Group]) -> Panel:
-    """Mark each group's published accuracy in a panel of test accuracy; leave others alone."""
-    if not panel.y_title.startswith("test accuracy"):
-        return panel
-    marks = []
-    for group in groups:
-        known = published(group.options).get("final_accuracy")
-        marks.append(None if known is None else known.value)
-    return replace(panel, marks=marks)
 
 
 def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator[str]:
@@ -203,6 +167,12 @@ def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator
                 done = len(run.rounds["round"])
                 planned = group.options.get("rounds", "?")
                 yield f"{group.label}, seed {run.seed}: {run.status}, {done} of {planned} rounds"
+
+
+def _departures(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        if row.departures:
+            yield departure_note(row.label, row.departures)
 
 
 def _sources(groups: Sequence[Group], table: str, rows: Sequence[Row]) -> Iterator[str]:

@@ -105,6 +105,8 @@ def _row(table: Comparison, row: Row) -> dict[str, str | int | float]:
             cells[f"{key}_published"] = theirs.value
             cells[f"{key}_published_std"] = theirs.std
             cells[f"{key}_difference"] = row.difference(key)
+    if row.departures:
+        cells["not_the_published_experiment"] = "; ".join(row.departures)
     return cells
 
 
