@@ -48,5 +48,10 @@ def one_line_errors() -> Iterator[None]:
     if isinstance(failure, BrokenPipeError):
         sys.exit(BROKEN_PIPE)
     if failure is not None:
-        say(f"mpifl: stdout: expected to write to it; got {failure.strerror}", error=True)
+        say(unwritten(failure), error=True)
         sys.exit(BAD_INPUT)
+
+
+def unwritten(failure: OSError) -> str:
+    """The line that tells of output that could not be written."""
+    return f"mpifl: stdout: expected to write to it; got {failure.strerror}"

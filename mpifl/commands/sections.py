@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import click
+
+from mpifl.commands.process import BAD_INPUT, unwritten
+from mpifl.terminal import say
 
 
 class Sections(click.Group):
@@ -17,6 +23,16 @@ class Sections(click.Group):
         self._sections[title] = list(commands)
         for command in commands:
             self.add_command(command)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line; help that cannot be written ends in one line, exit code 2."""
+        try:
+            return super().main(*arguments, **options)
+        except OSError as failure:
+            if failure.filename is not None:  # not of a stream
+                raise
+            say(unwritten(failure), error=True)
+            sys.exit(BAD_INPUT)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands, section by section."""

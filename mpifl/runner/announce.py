@@ -13,7 +13,7 @@ from mpifl.parallel.mpi import library
 from mpifl.runner.provenance import Place
 from mpifl.runner.schema import Config
 from mpifl.store import OTHERS_TESTED, Checkpoint, Run
-from mpifl.terminal import facts, say, say_table, size, table
+from mpifl.terminal import facts, percent, say, say_table, size, table
 from mpifl.training.experiment import Experiment
 from mpifl.training.progress import Progress
 
@@ -77,4 +77,4 @@ def conclude(folder: Path, progress: Progress) -> None:
 
 def _last_and_best(rounds: np.ndarray, accuracy: np.ndarray) -> str:
     best = int(np.nanargmax(accuracy))
-    return f"last {accuracy[-1]:.2%}, best {accuracy[best]:.2%} (round {rounds[best]})"
+    return f"last {percent(accuracy[-1])}, best {percent(accuracy[best])} (round {rounds[best]})"

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpifl.net import digest
 from mpifl.store import Store
-from mpifl.terminal import duration, say, size
+from mpifl.terminal import duration, percent, say, size
 from mpifl.training.callback import Callback
 from mpifl.training.client import COLUMNS, Column
 from mpifl.training.progress import Progress
@@ -93,9 +93,9 @@ class ConsoleLogger(Callback):
 def _tested(progress: Progress) -> str:
     """The scores of a round, as wide where there are none."""
     if progress.score is None:
-        tested = " " * 31
+        tested = " " * 32
     else:
-        tested = f"accuracy {progress.score.accuracy:7.2%}  loss {progress.score.loss:8.4f}"
+        tested = f"accuracy {percent(progress.score.accuracy):>8}  loss {progress.score.loss:8.4f}"
     for name, score in progress.scores.items():
-        tested += f"  {name} {score.accuracy:7.2%}"
+        tested += f"  {name} {percent(score.accuracy):>8}"
     return tested

@@ -13,7 +13,7 @@ from mpifl.runner import schema
 from mpifl.store import Run, compatibility
 from mpifl.store.run_folder import RESULTS
 from mpifl.sweep.grid import SweepRun, read
-from mpifl.terminal import say, say_table, table
+from mpifl.terminal import percent, say, say_table, table
 
 DONE = "done"
 PARTIAL = "partial"
@@ -42,7 +42,7 @@ def overview(path: Path) -> None:
     found = [_status(run, config) for run, config in zip(runs, _configs(runs), strict=True)]
     made = table("task", "run", "state", "rounds", "accuracy", "last written", texts=3)
     for number, (run, status) in enumerate(zip(runs, found, strict=True)):
-        accuracy = "" if math.isnan(status.accuracy) else f"{status.accuracy:.2%}"
+        accuracy = "" if math.isnan(status.accuracy) else percent(status.accuracy)
         rounds = f"{status.rounds} of {status.planned}"
         made.add_row(str(number), run.name, status.state, rounds, accuracy, status.last_written)
     counts = Counter(status.state for status in found)

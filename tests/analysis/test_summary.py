@@ -78,7 +78,7 @@ def shown(run: Run, width: int = 80, config: bool = False, **options) -> str:
         "ce + man(zeta=0.15)",
         "fixed (fraction=0.5)",
         "3 of 4",
-        "best 0.7500 (round 2), last 0.5000 (round 3)",
+        "best 75.00 % (round 2), last 50.00 % (round 3)",
         "min 1, median 3, max 6",
         "min 1, median 1, max 2 of 2",
         "mean 1.5 MB a round, 4.5 MB in all",

@@ -36,7 +36,17 @@ def ascii_only() -> TextIO:
     return open(os.devnull, "w", encoding="ascii")
 
 
-STREAMS = {"full": full, "broken": broken, "closed": lambda: None, "ascii": ascii_only}
+def latin_1_only() -> TextIO:
+    return open(os.devnull, "w", encoding="latin-1")
+
+
+STREAMS = {
+    "full": full,
+    "broken": broken,
+    "closed": lambda: None,
+    "ascii": ascii_only,
+    "latin-1": latin_1_only,
+}
 
 
 @pytest.mark.filterwarnings(
@@ -62,8 +72,13 @@ REPORTS = {
     "data": ["data"],
     "hessian": ["hessian", "RUN", "--samples", "9", "--top", "1", "--quantities", "objective"],
 }
-ENDS = {"full": (2, "mpifl: stdout: expected to write to it; got No space left on device\n")}
-ENDS["broken"] = (141, "")
+ENDS = {
+    "full": (2, "mpifl: stdout: expected to write to it; got No space left on device\n"),
+    "broken": (141, ""),
+    "closed": (0, ""),
+    "ascii": (0, ""),
+    "latin-1": (0, ""),
+}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +92,7 @@ def finished(tmp_path_factory) -> Path:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("report", REPORTS)
-@pytest.mark.parametrize("stream", ["full", "broken"])
+@pytest.mark.parametrize("stream", STREAMS)
 def test_a_report_that_cannot_be_written_ends_in_one_line_and_for_a_gone_reader_in_none(
     finished, monkeypatch, capsys, stream, report
 ):
@@ -86,6 +101,16 @@ def test_a_report_that_cannot_be_written_ends_in_one_line_and_for_a_gone_reader_
     monkeypatch.setattr(sys, "stdout", STREAMS[stream]())
     with pytest.raises(SystemExit) as ended:
         main(words, prog_name="mpifl")
-    told = "".join(line for line in capsys.readouterr().err.splitlines(True) if "mpifl" in line)
+    lines = capsys.readouterr().err.splitlines(True)
+    told = "".join(line for line in lines if line.startswith("mpifl: "))
     # what was measured is in hessian.h5: its report goes on, as a run does
     assert (ended.value.code, told) == ((0, "") if report == "hessian" else ENDS[stream])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_that_cannot_be_written_ends_in_one_line(monkeypatch, capsys, words):
+    monkeypatch.setattr(sys, "stdout", full())
+    with pytest.raises(SystemExit) as ended:
+        main(words, prog_name="mpifl")
+    assert (ended.value.code, capsys.readouterr().err) == ENDS["full"]

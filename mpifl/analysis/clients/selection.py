@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import click
 import numpy as np
 import torch
 
@@ -18,7 +16,7 @@ from mpifl.analysis.models.stored import has_clients
 from mpifl.data.dataset import Split
 from mpifl.parallel.devices import configure, device_for
 from mpifl.store import Run
-from mpifl.terminal import plural
+from mpifl.terminal import plural, progress_bar, say
 
 
 @dataclass(frozen=True)
@@ -51,13 +49,14 @@ class Selection:
         rounds = self._feature_rounds(run)
         models = count_models(run, rounds, self.clients)
         label = f"{run.path}: {plural(models, 'model')} at {plural(len(rounds), 'round')}"
-        with click.progressbar(length=models, label=label, file=sys.stderr) as bar:
+        say(label, error=True)
+        with progress_bar("models", models) as advance:
             return features(
                 reloaded,
                 rounds,
                 self.clients,
                 self._images(reloaded),
-                on_model=lambda: bar.update(1),
+                on_model=lambda: advance(1),
             )
 
     def _feature_rounds(self, run: Run) -> Sequence[int]:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpifl.analysis.hessian.measurement import Cost, Measurement, Report, Task, silent
 from mpifl.analysis.hessian.metrics import GLOBAL, Metrics, disagreements, metrics
 from mpifl.store.measurements import Finding
-from mpifl.terminal import plural, say, say_table, table
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from mpifl.terminal import percent, plural, progress_bar, say, say_table, table
 
 _SHOWN = {
     "loss": "loss_error",
@@ -43,36 +38,12 @@ def progress(measurement: Measurement, tasks: Sequence[Task]) -> Iterator[Report
         yield silent
         return
     say(_announcement(measurement, tasks, cost))
+    total = int(cost.products) if cost is not None else 0
     # Under mpirun, output looks like a terminal even where it is none.
-    in_terminal = sys.stdout.isatty() and measurement.communicator.size == 1
-    if cost is None or not in_terminal:
+    shown = cost is not None and measurement.communicator.size == 1
+    with progress_bar("Hessian-vector products", total, shown) as advance:
+        measurement.on_products = advance
         yield lambda label, finding: say(_line(label, finding))
-        return
-    with _bar() as bar:
-        task = bar.add_task("Hessian-vector products", total=int(cost.products))
-        measurement.on_products = lambda products: bar.advance(task, products)
-        yield lambda label, finding: bar.console.print(_line(label, finding), soft_wrap=True)
-
-
-def _bar() -> Progress:
-    """A progress bar; lines printed on its console appear above it."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-    )
-    console = Console(color_system=None, highlight=False, markup=False)
-    return Progress(*columns, console=console, transient=True)
 
 
 def _announcement(measurement: Measurement, tasks: Sequence[Task], cost: Cost | None) -> str:
@@ -117,6 +88,8 @@ def _figure(name: str, value: float, error: float) -> str:
     """A number with its error, or that the error is too large."""
     if name == "norm" and value <= error:
         return f"norm below its error, {error:.2g} (raise --probes)"
+    if name == "accuracy":
+        return f"accuracy {_plus_minus(f'{100 * value:.2f}', 100 * error)} %"
     return f"{name} {_plus_minus(f'{value:.5g}', error)}"
 
 
@@ -144,16 +117,20 @@ def conclusion(measurement: Measurement) -> None:
 def _cells(row: Metrics) -> Iterator[str]:
     yield str(row.round)
     yield "global" if row.client == GLOBAL else f"client {row.client}"
+    yield _cell(row.loss)
+    yield "" if math.isnan(row.accuracy) else percent(row.accuracy)
     for figure in (
-        row.loss,
-        row.accuracy,
         row.lambda_max,
         row.lambda_min,
         row.H_T,
         row.H_T_error,
         row.diagonal_norm,
     ):
-        yield "" if math.isnan(figure) else f"{figure:.4g}"
+        yield _cell(figure)
+
+
+def _cell(figure: float) -> str:
+    return "" if math.isnan(figure) else f"{figure:.4g}"
 
 
 def _plus_minus(value: str, error: float) -> str:

@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from mpifl.analysis.figures.matplotlib_figures import COLOURS, styled
 from mpifl.analysis.figures.plotly_page import document
 from mpifl.analysis.landscape.compute import Landscape
+from mpifl.terminal import percent
 
 Panel = Sequence[Landscape]
 """lines that share their axes, or one plane"""
@@ -183,7 +184,7 @@ def _plotly_plane(plane: Landscape) -> dict[str, Any]:
     loss = np.minimum(plane.loss, _ceiling(plane.loss)).T
     texts = []
     for row in plane.accuracy.T:
-        texts.append([f"accuracy {value:.2%}" for value in row])
+        texts.append([f"accuracy {percent(value)}" for value in row])
     surface = {
         "type": "surface",
         "x": x,

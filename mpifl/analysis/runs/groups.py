@@ -12,6 +12,7 @@ from mpifl.analysis.runs.labels import Options, distinct, label
 from mpifl.config import name_today
 from mpifl.options import BadInput, suggestion
 from mpifl.store import Run
+from mpifl.terminal import printable
 
 _NO_METHOD = (
     "seed",
@@ -125,7 +126,10 @@ def group(runs: Sequence[Run], by: Sequence[str] = (), labels: Sequence[str] = (
     if len(labels) != len(members):
         expected = f"{len(members)}, one for each group of runs"
         raise BadInput(f"label: expected {expected}; got {len(labels)}")
-    return [Group(text, group) for text, group in zip(labels, members.values(), strict=True)]
+    groups = []
+    for text, group in zip(labels, members.values(), strict=True):
+        groups.append(Group(printable(text, kept=""), group))
+    return groups
 
 
 def _labels(methods: Sequence[Options], names: list[str]) -> list[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from mpifl.store import OTHERS_TESTED, Run, sha256
-from mpifl.terminal import size
+from mpifl.terminal import Table, facts, percent, size, styled
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDEST_PLOT = 100
 _PLOT_HEIGHT = 15
@@ -27,11 +27,11 @@ def show(run: Run, console: Console, config: bool = False) -> None:
     the last row of /rounds; else `none`.
     """
     stored = _parsed(run.config)
-    console.print(Text(f"{stored.get('name', run.path.name)}: {_status(run)}", style="bold"))
+    console.print(styled(f"{stored.get('name', run.path.name)}: {_status(run)}", "bold"))
     console.print(_grid([("run", str(run.path)), *_configured(stored), *_progress(run, stored)]))
     curve = accuracy_curve(run, min(console.width, _WIDEST_PLOT), console.encoding)
     if curve:
-        console.print(Text("\n" + curve), no_wrap=True, crop=False)
+        console.print(styled("\n" + curve), no_wrap=True, crop=False)
     console.print()
     console.print(
         _grid([*_partition(run), *_costs(run), *_provenance(run), *_created(run), *_resumed(run)])
@@ -41,7 +41,7 @@ def show(run: Run, console: Console, config: bool = False) -> None:
         _print_as_is(console, run.config.rstrip())
     console.print()
     note, digest = _digest(run)
-    console.print(Text(note))
+    console.print(styled(note))
     _print_as_is(console, f"sha256 {digest}")
 
 
@@ -53,6 +53,7 @@ def accuracy_curve(run: Run, width: int, encoding: str = "utf-8") -> str:
     import plotext  # type: ignore[import-untyped]  # takes 0.2 s
 
     unicode = encoding.lower().startswith("utf")
+    plotext.terminal.limit(False, False)
     figure = plotext.figure
     figure.clear()
     figure.theme("colorless")
@@ -110,14 +111,15 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
     rounds, accuracy = _evaluated(run)
     if len(rounds):
         best = int(accuracy.argmax())
-        last = f"{accuracy[-1]:.4f} (round {rounds[-1]})"
-        yield "test accuracy", f"best {accuracy[best]:.4f} (round {rounds[best]}), last {last}"
+        last = f"last {percent(accuracy[-1])} (round {rounds[-1]})"
+        yield "test accuracy", f"best {percent(accuracy[best])} (round {rounds[best]}), {last}"
     else:
         yield "test accuracy", "not evaluated yet"
     for name, what in OTHERS_TESTED.items():
         known = run.rounds.get(name, np.zeros(0))
         if np.isfinite(known).any():
-            yield what, f"best {np.nanmax(known):.4f}, last {known[np.isfinite(known)][-1]:.4f}"
+            known = known[np.isfinite(known)]
+            yield what, f"best {percent(known.max())}, last {percent(known[-1])}"
 
 
 def _partition(run: Run) -> Iterator[tuple[str, str]]:
@@ -211,14 +213,12 @@ def _counted(values: list[Any]) -> str:
     return ", ".join(words)
 
 
-def _grid(rows: list[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="cyan", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        grid.add_row(Text(name), Text(value))
-    return grid
+def _grid(rows: Iterable[tuple[str, str]]) -> Table:
+    made = facts()
+    for row in rows:
+        made.add_row(*row)
+    return made
 
 
 def _print_as_is(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True)
+    console.print(styled(text), soft_wrap=True)
