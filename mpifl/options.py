@@ -117,6 +117,16 @@ def option_names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]  # is a dataclass
 
 
+def description(kind: type, option: str) -> str:
+    """What an option means: the docstring under it, in the class or in one that it comes from."""
+    for base in kind.__mro__:
+        if is_dataclass(base) and option in option_names(base):
+            text = _pydantic_fields(base)[option].description
+            if text:
+                return " ".join(text.split())
+    return ""
+
+
 # --- one of several groups, chosen by name ------------------------------------------------------
 
 
@@ -198,7 +208,10 @@ class Named:
 
     def _choice(self, name: str, kind: type, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         of_kind = handler.resolve_ref_schema(handler(adapter(kind).core_schema))
-        choice = {**of_kind, "properties": {"name": {"const": name}, **of_kind["properties"]}}
+        properties = {"name": {"const": name}}
+        for option, known in of_kind["properties"].items():
+            properties[option] = {**known, "description": description(kind, option)}
+        choice = {**of_kind, "properties": properties}
         required = list(of_kind.get("required", []))
         if name != self.default:
             required.insert(0, "name")

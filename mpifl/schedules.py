@@ -30,6 +30,7 @@ class Exponential(Schedule):
     """decay^(round - 1). The FedDyn family has 0.998."""
 
     decay: Share = 0.998
+    """factor from one round to the next"""
 
     def __call__(self, round: int, rounds: int) -> float:
         return self.decay ** (round - 1)
@@ -42,6 +43,7 @@ class Milestones(Schedule):
     at: tuple[Fraction, ...] = (0.5, 0.75)
     """milestones, as shares of the rounds"""
     factor: Share = 0.1
+    """factor at each milestone"""
 
     def __call__(self, round: int, rounds: int) -> float:
         passed = [share for share in self.at if round - 1 >= share * rounds]
@@ -53,7 +55,9 @@ class Cosine(Schedule):
     """From 1 to `floor` along half a cosine, after a linear increase to 1 in round `warmup`."""
 
     floor: Fraction = 0.0
+    """the least factor"""
     warmup: Count = 1
+    """the round that has factor 1; until then the factor increases linearly"""
 
     def __call__(self, round: int, rounds: int) -> float:
         if round < self.warmup:

@@ -24,6 +24,7 @@ class FedDC(Algorithm):
     """alpha = 0 is SCAFFOLD, control = false is FedDyn, both together is FedAvg."""
 
     alpha: NonNegative = 0.01
+    """strength of the penalty on drift"""
     control: bool = True
     """whether the objective has the term <y, c - c_c>"""
 

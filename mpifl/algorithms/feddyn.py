@@ -23,6 +23,7 @@ class FedDyn(Algorithm):
     """alpha = 0 is FedAvg."""
 
     alpha: NonNegative = 0.01
+    """strength of the regulariser"""
 
     def init_server(self, w: Tensor) -> Vectors:
         return {"dual": torch.zeros_like(w)}

@@ -28,6 +28,7 @@ class FedNova(Algorithm):
     mu: NonNegative = 0.0
     """strength of a proximal term (mu/2)||y - w||^2"""
     server_optimizer: Optimizer = Sgd()
+    """how the server moves towards the new weights"""
 
     fresh_momentum: ClassVar[bool] = True
 

@@ -41,7 +41,9 @@ class Sgd(ServerOptimizer):
     """
 
     lr: Positive = 1.0
+    """learning rate of the server; 1 without momentum: the target itself"""
     momentum: Decay = 0.0
+    """momentum beta of the server (FedAvgM)"""
 
     def init(self, w: Tensor) -> Vectors:
         return {"m": torch.zeros_like(w)} if self.momentum else {}
@@ -63,8 +65,11 @@ class Adaptive(ServerOptimizer):
     """
 
     lr: Positive = 0.1
+    """learning rate of the server"""
     beta1: Decay = 0.9
+    """decay of the first moment m"""
     tau: Positive = 1e-3
+    """added to the root of the second moment v"""
 
     def init(self, w: Tensor) -> Vectors:
         return {"m": torch.zeros_like(w), "v": torch.full_like(w, self.tau**2)}
@@ -93,6 +98,7 @@ class Adam(Adaptive):
     """v <- beta2 v + (1 - beta2) D^2."""
 
     beta2: Decay = 0.99
+    """decay of the second moment v"""
 
     def second_moment(self, v: Tensor, squares: Tensor) -> Tensor:
         return self.beta2 * v + (1 - self.beta2) * squares
@@ -103,6 +109,7 @@ class Yogi(Adaptive):
     """v <- v - (1 - beta2) D^2 sign(v - D^2)."""
 
     beta2: Decay = 0.99
+    """decay of the second moment v"""
 
     def second_moment(self, v: Tensor, squares: Tensor) -> Tensor:
         return v - (1 - self.beta2) * squares * (v - squares).sign()

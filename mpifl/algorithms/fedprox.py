@@ -18,7 +18,9 @@ class FedProx(Algorithm):
     """f_c(y) + (mu/2)||y - w||^2; mu = 0 is FedAvg."""
 
     mu: NonNegative = 1e-4
+    """strength of the proximal term"""
     server_optimizer: Optimizer = Sgd()
+    """how the server moves towards the mean"""
 
     def init_server(self, w: Tensor) -> Vectors:
         return self.server_optimizer.init(w)

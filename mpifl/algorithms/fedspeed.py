@@ -28,6 +28,7 @@ class FedSpeed(Algorithm):
     alpha: NonNegative = 0.1
     """1 / lambda"""
     rho: NonNegative = 0.1
+    """length of the perturbation"""
     mix: Fraction = 1.0
     """the weight of the perturbed gradient (the paper's alpha)"""
     normalise: bool = True

@@ -40,6 +40,7 @@ class Scaffold(Algorithm):
     """After every round, the server's control is the weighted mean of all clients' controls."""
 
     server_optimizer: Optimizer = Sgd()
+    """how the server moves towards the mean"""
 
     def init_server(self, w: Tensor) -> Vectors:
         return {"c": torch.zeros_like(w), **self.server_optimizer.init(w)}

@@ -18,6 +18,7 @@ class CrossEntropy(Loss):
     """
 
     smoothing: Fraction = 0.0
+    """label smoothing s"""
 
     def __call__(self, step: Step) -> Tensor:
         return functional.cross_entropy(step.out.logits, step.y, label_smoothing=self.smoothing)

@@ -30,8 +30,11 @@ class FedAlign(Loss):
     """
 
     mu: NonNegative = 0.45
+    """strength, as a share of the cross-entropy"""
     width: Share = 0.25
+    """width omega of the narrow stage, as a share of its channels"""
     iterations: Count = 10
+    """power iterations for the spectral norm"""
     entering: Literal["slice", "whole"] = "slice"
     """F1 of the narrow stage: the channels that enter it, as in the code; or all, as in the paper's
     eq. 7

@@ -25,6 +25,7 @@ class FedLC(Loss):
     """
 
     tau: NonNegative = 1.0
+    """strength: the factor of the margins"""
 
     def __call__(self, step: Step) -> Tensor:
         if self.tau == 0:

@@ -31,6 +31,7 @@ class GradAug(Loss):
     """The strength is the paper's for n = 2; 2.0 for n = 1, 1.5 for n = 3, 1.25 for n = 4."""
 
     mu: NonNegative = 1.75
+    """strength"""
     n: Annotated[int, Ge(1), Le(16)] = 2
     """sub-networks in a step; the passes of all are in memory at once"""
     width: Share = 0.8

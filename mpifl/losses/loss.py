@@ -53,6 +53,7 @@ class Wrapper(Loss):
     """A loss around another."""
 
     loss: Loss
+    """the wrapped loss"""
 
     own_needs: ClassVar[frozenset[str]] = frozenset()
     """what the wrapper itself needs"""

@@ -33,6 +33,7 @@ class Man(Loss):
     """
 
     zeta: NonNegative = 0.15
+    """strength"""
     schedule: Schedule = Constant()
     """factor on zeta by round"""
     layers: (

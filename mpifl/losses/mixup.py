@@ -19,6 +19,7 @@ class Mixup(Wrapper):
     """
 
     gamma: NonNegative = 0.1
+    """both parameters of the Beta distribution of lam"""
 
     def __call__(self, step: Step) -> Tensor:
         if self.gamma == 0:

@@ -30,7 +30,9 @@ class Moon(Loss):
     """Needs a model with a projection head (`model.projection = 256`)."""
 
     mu: NonNegative = 1.0
+    """strength"""
     tau: Positive = 0.5
+    """temperature"""
 
     needs: ClassVar[frozenset[str]] = frozenset({"projection", "previous"})
     regulariser: ClassVar[bool] = True

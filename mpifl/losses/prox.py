@@ -16,6 +16,7 @@ class Prox(Loss):
     """It acts on the gradient only, by `pull`; it adds nothing to the value that is logged."""
 
     mu: NonNegative = 1e-4
+    """strength"""
 
     regulariser: ClassVar[bool] = True
 

@@ -23,6 +23,7 @@ class StochDepth(Wrapper):
     """keep = 1 leaves the loss as it is."""
 
     keep: Share = 0.9
+    """probability that the last block survives"""
     ramp: Literal["code", "paper"] = "code"
     """rho_l falls by (l - 1)/(L - 1) (code) or by l/L (paper: the first block is skipped too)"""
 

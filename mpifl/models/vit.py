@@ -115,6 +115,7 @@ class ViT(Model):
     depth: Count = 6
     """encoders"""
     heads: Count = 4
+    """attention heads; must divide dim"""
     expansion: Count = 2
     """hidden channels of an encoder's MLP, in units of `dim`"""
 

@@ -125,6 +125,7 @@ class Runtime:
     """Where a run computes, and how long it waits."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """where ranks compute; auto: on a GPU, where there is one"""
     threads: NonNegativeInt = 0
     """threads of each rank; 0: as many as Slurm gives a task, or 1 without Slurm"""
     channels_last: Literal["auto", "yes", "no"] = "auto"
@@ -150,6 +151,7 @@ class Config:
     seed: NonNegativeInt = 0
     """all random numbers of the run follow from it"""
     rounds: Count = 10
+    """number of rounds"""
     clients: Annotated[int, Ge(1), Le(10**7)] = 10
     """number of clients that the training samples are divided among"""
     objective: Literal["samples", "uniform"] = "samples"
@@ -163,8 +165,11 @@ class Config:
     participation: Participation = Participation()
     data: Data = Data(name="digits")
     partition: Annotated[Partition, Named(PARTITIONS, "dirichlet")] = Dirichlet()
+    """how the training samples are divided among the clients"""
     model: Annotated[Model, Named(MODELS, "cnn")] = Cnn()
+    """the network"""
     algorithm: Annotated[Algorithm, Named(ALGORITHMS, "fedavg")] = FedAvg()
+    """the federated algorithm"""
     local: Local = Local()
     evaluation: Evaluation = Evaluation()
     results: Results = Results()

@@ -30,6 +30,7 @@ class Evaluation:
     where: Literal["server", "shared"] = "server"
     """server: rank 0, while the others train; shared: all ranks, before they train"""
     batch: Count = 500
+    """samples in a batch of the test"""
     models: tuple[Literal["cohort", "all"], ...] = ()
     """also test the mean of the round's local models (cohort), of every client's latest (all), with
     the server's BatchNorm buffers; for where = server"""

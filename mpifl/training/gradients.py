@@ -57,6 +57,7 @@ class Sam(Gradient):
     """
 
     rho: NonNegative = 0.05
+    """length of the perturbation"""
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         g = minibatch(w)
@@ -70,7 +71,9 @@ class Asam(Gradient):
     """
 
     rho: NonNegative = 0.5
+    """length of the perturbation"""
     eta: NonNegative = 0.2
+    """added to the size of each weight"""
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         g = minibatch(w)
@@ -88,7 +91,9 @@ class Blend(Gradient):
     """
 
     rho: NonNegative = 0.1
+    """length of the perturbation"""
     mix: Fraction = 1.0
+    """weight of the perturbed gradient"""
     normalise: bool = True
     """perturb by rho g/||g|| (the code) or by rho g (the paper)"""
 

@@ -35,16 +35,21 @@ class Local:
     steps: NonNegativeInt = 0
     """minibatches a round, instead of epochs; 0: go by epochs"""
     batch: Count = 32
+    """samples in a minibatch"""
     drop_last: bool = False
     """leave out the short last batch of a pass, unless it is the client's only one"""
     lr: Positive = 0.1
+    """learning rate: the step size, before the schedule's factor"""
     schedule: Annotated[Schedule, Named(SCHEDULES, "constant")] = Constant()
     """factor on lr by round"""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """momentum of the local steps; 0: none"""
     nesterov: bool = False
+    """whether momentum is Nesterov's"""
     momentum_state: Literal["reset", "persist"] = "reset"
     """reset: zero at the start of a client's round; persist: where the client left it"""
     weight_decay: NonNegative = 0.0
+    """strength of L2 regularisation: adds this much of the weights to the gradient"""
     clip: NonNegative = 0.0
     """largest norm of the gradient; 0: no clipping"""
     clip_pull: bool = True

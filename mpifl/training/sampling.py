@@ -41,6 +41,7 @@ class Participation:
     redrawn if none
     """
     fraction: Share = 1.0
+    """share of the clients that take part in a round"""
 
     def cohort(self, seed: int, round: int, clients: int) -> np.ndarray:
         """The sorted ids (int64) of the clients that take part in `round`.
