@@ -57,7 +57,7 @@ def replacing(path: Path, check: Check | None = None) -> Iterator[Path]:
         if check is not None:
             check()
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException as problem:
         with suppress(OSError):  # never made, or the file system is gone
             temporary.unlink()
@@ -115,7 +115,7 @@ def _write_all(descriptor: int, data: bytes | memoryview) -> None:
         rest = rest[written:]
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,17 +7,19 @@ hessian.h5                                    format, run_id, software ...
     /round_000010/global/eigenvalues          a finding: arrays, and attributes: weights_sha256 ...
     /round_000010/client_000003/diagonal
     /round_000010/clients/disagreement        a finding about all clients of the round
-hessian/exact.round_000010.client_000003.h5   its long vectors: diagonal [d], eigenvectors [k, d]
+hessian/exact.round_000010.client_000003.diagonal.h5   its long vectors: [d] or [k, d]
 
-Each finding is stored whole or not at all: for each, `hessian.h5` is rewritten atomically.
+Each finding is stored whole or not at all. Several processes, on any nodes, may add findings at the
+same time: see `shared_file`.
 """
 
 from __future__ import annotations
 
+import glob
 import io
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,45 +27,22 @@ import h5py
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import atomic
+from mpifl.store import atomic, findings_file
+from mpifl.store.findings_file import FORMAT, FORMAT_VERSION, Content, Facts, Finding
 from mpifl.store.hdf5_layout import software, timestamp
 from mpifl.store.reader import Run
 from mpifl.store.run_folder import HESSIAN
+from mpifl.store.shared_file import SharedFile, Version, version
 from mpifl.store.validate import opened
 
-FORMAT = "mpifl-hessian"
-FORMAT_VERSION = 1
+__all__ = ["Facts", "Finding", "Findings"]
+
 _VECTORS = f"{FORMAT}-vectors"
-_EXPECTED = "what was found about a run (else move it away)"
 _NAME = re.compile(r"\w[\w .+=-]{0,99}")
-_TEXT = h5py.string_dtype()
-
-Facts = Mapping[str, Any]
-"""attributes: text, numbers and lists of them"""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One measured quantity."""
-
-    arrays: Mapping[str, np.ndarray]
-    """by name; a single number is an array without axes"""
-    facts: Facts = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        arrays = {name: np.asarray(array) for name, array in self.arrays.items()}
-        object.__setattr__(self, "arrays", arrays)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.arrays[name]
 
 
 class Findings:
-    """All findings about one run, by path: `measurement/round_000010/model/quantity`.
-
-    Several processes may add findings at the same time: each reads what the others have written
-    before it writes.
-    """
+    """All findings about one run, by path: `measurement/round_000010/model/quantity`."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -71,7 +50,13 @@ class Findings:
         self.settings: dict[str, Facts] = {}
         """of each measurement"""
         self.found: dict[str, Finding] = {}
-        self._version: _Version | None = None
+        self._shared = SharedFile(self.file)
+        self._begun: dict[str, Facts] = {}
+        """settings of the measurements that this process adds to"""
+        self._anew: dict[str, int] = {}
+        """the generations of the measurements that this process has begun anew"""
+        self._contents: dict[Version | None, Content] = {}
+        """what the files hold that were read or written last"""
         self._refresh()
 
     @classmethod
@@ -93,31 +78,45 @@ class Findings:
                 f"got {measurement!r}"
             )
         self._refresh()
-        known = self.settings.get(measurement, settings)
-        for name in sorted({*known, *settings}):
-            if known.get(name) != settings.get(name):
-                raise BadInput(
-                    f"{self.file}: expected {name} = {known.get(name)}, as {measurement!r} has "
-                    f"been measured; got {settings.get(name)}; "
-                    "allowed: the same settings, or another name (--name)"
-                )
+        self._check_settings(self.settings, measurement, settings)
+        self._begun[measurement] = dict(settings)
         self.settings[measurement] = dict(settings)
 
     def add(self, path: str, finding: Finding) -> None:
-        """Write a finding. Raises BadInput if that fails; the findings before are then kept."""
-        own_settings = dict(self.settings)
-        self._refresh()
-        self.settings = {**own_settings, **self.settings}
-        self.found[path] = finding
-        _write(self.file, self._image())
-        self._version = _version(self.file)
+        """Write a finding. Raises BadInput if that fails; the findings before are then kept.
+
+        Raises BadInput too if another process has meanwhile measured under the same name with other
+        settings.
+        """
+        measurement = path.split("/")[0]
+        whole = Content()
+
+        def with_finding(contents: list[Content]) -> memoryview:
+            nonlocal whole
+            whole = self._merged(contents)
+            if measurement in self._begun:
+                self._check_settings(whole.settings, measurement, self._begun[measurement])
+                whole.settings[measurement] = self._begun[measurement]
+            whole.settings.setdefault(measurement, {})
+            whole.found[path] = finding
+            return findings_file.image(whole, self._attributes())
+
+        self.run.check_unchanged()
+        try:
+            with _said_in_one_line(self.file):
+                written = self._shared.add(self._content, with_finding)
+        except BadInput:
+            self._refresh()  # raises for a file that cannot be read, by the name that it has now
+            raise
+        self._contents = {written: whole}
+        self._show(whole)
 
     def forget(self, measurement: str) -> None:
-        """Leave a measurement out of what is written from now on."""
-        self.settings.pop(measurement, None)
-        for path in list(self.found):
-            if path.split("/")[0] == measurement:
-                del self.found[path]
+        """Leave a measurement out of what is written from now on, to measure it anew."""
+        known = [content.generations.get(measurement, 0) for content in self._contents.values()]
+        self._anew[measurement] = 1 + max(known, default=0)
+        self._begun.pop(measurement, None)
+        self._show(self._merged(self._contents.values()))
 
     def under(self, path: str) -> dict[str, Finding]:
         """The findings below `path`, by the rest of their paths."""
@@ -125,33 +124,53 @@ class Findings:
         return {p.removeprefix(start): f for p, f in self.found.items() if p.startswith(start)}
 
     def vectors_file(self, path: str) -> Path:
-        """The file of a model's long vectors; `path` is `measurement/round_000010/model`."""
+        """The file of a finding's long vectors.
+
+        `path` is `measurement/round_000010/model/quantity`; without the quantity it is the file of
+        earlier versions, for all long vectors of a model.
+        """
         folder = self.file.with_name(self.file.name.removesuffix(".h5"))
         return folder / f"{path.replace('/', '.')}.h5"
 
     def add_vectors(self, path: str, arrays: Mapping[str, np.ndarray], about: Facts) -> None:
-        """Write long vectors of a model; `about` has `weights_sha256`.
+        """Write the long vectors of the finding at `path`; `about` has `weights_sha256`.
 
-        Those stored before stay if they are of the same weights.
+        Raises BadInput if that fails.
         """
-        known = self.vectors(path, about["weights_sha256"]) or {}
         image = io.BytesIO()
         with h5py.File(image, "w") as file:
             file.attrs.update({**self._attributes(), "format": _VECTORS, **about})
-            for name, array in {**known, **arrays}.items():
+            for name, array in arrays.items():
                 file.create_dataset(name, data=array)
-        _write(self.vectors_file(path), image.getbuffer())
+        target = self.vectors_file(path)
+        with _said_in_one_line(target):
+            target.parent.mkdir(exist_ok=True)
+            atomic.write_hdf5(target, image.getbuffer())
 
-    def vectors(self, path: str, weights_sha256: str | None = None) -> dict[str, np.ndarray] | None:
-        """The long vectors of a model by name. None if there are none, or none of these weights."""
-        file = self.vectors_file(path)
-        if not file.exists():
-            return None
-        with opened(file, _EXPECTED, _VECTORS, FORMAT_VERSION) as content:
+    def has_vectors(self, path: str) -> bool:
+        """Whether there is a file with the long vectors of the finding at `path`."""
+        model, _, _ = path.rpartition("/")
+        return self.vectors_file(path).exists() or self.vectors_file(model).exists()
+
+    def vectors(self, path: str, weights_sha256: str | None = None) -> dict[str, np.ndarray]:
+        """The long vectors of a model by name; with a digest, only those of these weights.
+
+        `path` is `measurement/round_000010/model`.
+        """
+        whole = self.vectors_file(path)
+        files = [whole, *sorted(whole.parent.glob(f"{glob.escape(whole.stem)}.*.h5"))]
+        found: dict[str, np.ndarray] = {}
+        for file in files:
+            if file.exists():
+                found.update(self._vectors_in(file, weights_sha256))
+        return found
+
+    def _vectors_in(self, file: Path, weights_sha256: str | None) -> dict[str, np.ndarray]:
+        with opened(file, findings_file.EXPECTED, _VECTORS, FORMAT_VERSION) as content:
             if content.attrs.get("run_id") != self.run.run_id:
-                return None
+                return {}
             if weights_sha256 not in (None, content.attrs.get("weights_sha256")):
-                return None
+                return {}
             return {name: dataset[...] for name, dataset in content.items()}
 
     def _attributes(self) -> dict[str, Any]:
@@ -163,81 +182,47 @@ class Findings:
             "updated": timestamp(),
         }
 
-    def _image(self) -> memoryview:
-        image = io.BytesIO()
-        with h5py.File(image, "w", track_order=True) as file:
-            file.attrs.update(self._attributes())
-            for measurement, settings in self.settings.items():
-                file.require_group(measurement).attrs.update(settings)
-            for path, finding in self.found.items():
-                group = file.create_group(path)
-                group.attrs.update(finding.facts)
-                for name, array in finding.arrays.items():
-                    if array.dtype.kind in "OU":
-                        group.create_dataset(name, data=array.astype(object), dtype=_TEXT)
-                    else:
-                        group.create_dataset(name, data=array)
-        return image.getbuffer()
-
     def _refresh(self) -> None:
-        """Read the file if it has changed since it was read or written here."""
-        version = _version(self.file)
-        if version is None or version == self._version:
-            return
-        with opened(self.file, _EXPECTED, FORMAT, FORMAT_VERSION) as content:
-            if content.attrs.get("run_id") != self.run.run_id:
+        """Read the files that have changed since they were read or written here."""
+        contents = self._shared.read(self._content)
+        self._contents = {version(file): content for file, content in contents.items()}
+        self._show(self._merged(contents.values()))
+
+    def _content(self, file: Path) -> Content:
+        """What one file holds; read only if no file of this version has been read."""
+        before = version(file)
+        if before is not None and before in self._contents:
+            return self._contents[before]
+        return findings_file.read(file, self.run.run_id)
+
+    def _merged(self, contents: Iterable[Content]) -> Content:
+        return findings_file.merged(list(contents), self._anew)
+
+    def _show(self, content: Content) -> None:
+        self.settings = {**self._begun, **content.settings}
+        self.found = content.found
+
+    def _check_settings(
+        self, known: Mapping[str, Facts], measurement: str, settings: Facts
+    ) -> None:
+        """Raise BadInput if the measurement is known with other settings."""
+        expected = known.get(measurement, settings)
+        for name in sorted({*expected, *settings}):
+            if expected.get(name) != settings.get(name):
                 raise BadInput(
-                    f"{self.file}: expected findings about run {self.run.run_id}; "
-                    "got another run's; move them away"
+                    f"{self.file}: expected {name} = {expected.get(name)}, as {measurement!r} has "
+                    f"been measured; got {settings.get(name)}; "
+                    "allowed: the same settings, or another name (--name)"
                 )
-            self.settings = {name: _plain(group.attrs) for name, group in content.items()}
-            self.found = dict(_findings(content))
-        self._version = version
 
 
-_Version = tuple[int, int, int]
-"""what changes when a file is replaced: its inode, time and size"""
-
-
-def _version(file: Path) -> _Version | None:
+@contextmanager
+def _said_in_one_line(file: Path) -> Iterator[None]:
+    """Turns a refusal of the file system into BadInput."""
     try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _write(file: Path, image: memoryview) -> None:
-    try:
-        file.parent.mkdir(exist_ok=True)
-        atomic.write_hdf5(file, image)
+        yield
     except OSError as problem:
         raise BadInput(
             f"{file}: expected a place to write; got {problem.strerror}; "
             "earlier findings are kept; fix this, then run the same command again"
         ) from problem
-
-
-def _findings(group: h5py.Group, path: str = "") -> Iterator[tuple[str, Finding]]:
-    """The findings below a group, by path: the groups without groups in them."""
-    subgroups = {name: item for name, item in group.items() if isinstance(item, h5py.Group)}
-    if not subgroups and path.count("/") >= 2:
-        arrays = {name: _array(dataset) for name, dataset in group.items()}
-        yield path, Finding(arrays, _plain(group.attrs))
-    for name, item in subgroups.items():
-        yield from _findings(item, f"{path}/{name}" if path else name)
-
-
-def _array(dataset: h5py.Dataset) -> np.ndarray:
-    if h5py.check_string_dtype(dataset.dtype):
-        return dataset.asstr()[...]
-    return dataset[...]
-
-
-def _plain(attributes: h5py.AttributeManager) -> dict[str, Any]:
-    """Attributes with Python's own numbers and lists."""
-    plain = {}
-    for name, value in attributes.items():
-        is_numpy = isinstance(value, np.generic | np.ndarray)
-        plain[name] = value.tolist() if is_numpy else value
-    return plain

@@ -122,15 +122,25 @@ class Run:
                 buffers = np.zeros((len(ids), 0), "f4")
             return ids, weights, buffers
 
+    def check_unchanged(self) -> None:
+        """Raise BadInput if another run has taken the place of this one."""
+        with self._opened():
+            pass
+
     @contextmanager
-    def _model(self, round: int | None) -> Iterator[h5py.Group]:
-        """The arrays of a saved round: in a file of their own, or inside the packed file."""
-        round = self._saved(round)
+    def _opened(self) -> Iterator[h5py.File]:
         with _opened(self.file) as content:
             if content.attrs["run_id"] != self.run_id:
                 raise BadInput(
                     f"{self.path}: expected run {self.run_id}; got another that has taken its place"
                 )
+            yield content
+
+    @contextmanager
+    def _model(self, round: int | None) -> Iterator[h5py.Group]:
+        """The arrays of a saved round: in a file of their own, or inside the packed file."""
+        round = self._saved(round)
+        with self._opened() as content:
             group = content["models"][model_name(round)]
             link = group.get("global", getlink=True)
             if isinstance(link, h5py.ExternalLink):

@@ -26,7 +26,9 @@ MANIFEST = "manifest.json"
 
 _MANIFEST_FILE = re.compile(re.escape(MANIFEST))
 _MODEL_FILE = re.compile(r"round_\d{6,}\.h5")
-_VECTORS_FILE = re.compile(r".+\.round_\d{6,}\.\w+\.h5")
+_VECTORS_FILE = re.compile(r".+\.round_\d{6,}\.\w+(\.\w+)?\.h5")
+_PART_OF_HESSIAN = re.compile(r"hessian\.[0-9a-f]{16}\.h5")
+"""as `shared_file` names them"""
 CHECKPOINT_FILE = re.compile(r"round_(\d{6,})\.(?:server|rank_\d{4,})\.h5")
 """a file of a checkpoint; its group is the round"""
 
@@ -120,6 +122,7 @@ def remove_run(folder: Path) -> None:
     for name in (RESULTS, HESSIAN):
         (folder / name).unlink(missing_ok=True)
     clear_unfinished(folder)
+    _remove_matching(folder, _PART_OF_HESSIAN)
     _remove_matching(folder / MODELS, _MODEL_FILE)
     _remove_matching(folder / CHECKPOINT, CHECKPOINT_FILE)
     _remove_matching(folder / VECTORS, _VECTORS_FILE)

@@ -298,7 +298,7 @@ def test_a_run_on_other_data_or_still_being_written_is_refused(run):
 def test_where_a_clients_long_vectors_are_gone_its_diagonal_alone_is_found_again(run):
     whole = measured(run, quantities=["objective", "diagonal"])
     [before] = disagreements(whole.findings)
-    whole.findings.vectors_file("exact/round_000002/client_000001").unlink()
+    whole.findings.vectors_file("exact/round_000002/client_000001/diagonal").unlink()
     measurement = Measurement(whole.on_ranks, whole.protocol)
     models = measurement.on_ranks.models([2], clients=True)
     [task] = measurement.tasks(models, ["objective", "diagonal"])

@@ -1,8 +1,12 @@
 """Findings: written whole, read again, refused for another run, and removed with their run."""
 
+import errno
+import multiprocessing
 import os
 import resource
+from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -90,6 +94,108 @@ def test_two_who_add_at_a_time_lose_nothing(run):
     assert set(found.settings) == {"exact", "other"}
 
 
+def add_many(folder: Path, measurement: str, count: int, all_are_ready) -> None:
+    all_are_ready.wait()
+    findings = Findings.open(folder)
+    findings.begin(measurement, {**SETTINGS, "name": measurement})
+    for number in range(count):
+        path = f"{measurement}/round_{number:06d}/global"
+        findings.add(f"{path}/eigenvalues", finding(number))
+
+
+def test_three_processes_that_add_at_the_same_time_lose_nothing(run):
+    context = multiprocessing.get_context("spawn")
+    all_are_ready = context.Barrier(3)
+    names = ("a", "b", "c")
+    processes = []
+    for name in names:
+        given = (run.path, name, 8, all_are_ready)
+        processes.append(context.Process(target=add_many, args=given))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    found = Findings.open(run)
+    assert Counter(path.split("/")[0] for path in found.found) == dict.fromkeys(names, 8)
+    found.add("a/round_000099/global/eigenvalues", finding(1))
+    assert len(Findings.open(run).found) == 25
+    assert [path.name for path in run.path.glob("hessian*")] == ["hessian.h5"]
+
+
+@pytest.mark.parametrize("moment", ["os.rename", "atomic.write_hdf5", "os.link"])
+def test_a_process_killed_while_it_adds_loses_nothing(run, monkeypatch, moment):
+    findings = Findings.open(run)
+    findings.begin("exact", SETTINGS)
+    findings.add(f"{PATH}/eigenvalues", finding(1))
+
+    def killed(*args, **kwargs):
+        os._exit(9)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            monkeypatch.setattr(f"mpifl.store.shared_file.{moment}", killed)
+            findings.add(f"{PATH}/diagonal", finding(2))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
+    left = Findings.open(run)
+    assert f"{PATH}/eigenvalues" in left.found
+    left.add(f"{PATH}/trace", finding(3))
+    assert {f"{PATH}/eigenvalues", f"{PATH}/trace"} <= set(Findings.open(run).found)
+    assert [path.name for path in run.path.glob("hessian*")] == ["hessian.h5"]
+
+
+def test_findings_in_parts_left_behind_are_read_and_gathered_into_one_file(run):
+    for quantity, part in (("eigenvalues", "0" * 16), ("diagonal", "f" * 16)):
+        findings = Findings.open(run)
+        findings.add(f"{PATH}/{quantity}", finding(1))
+        (run.path / "hessian.h5").rename(run.path / f"hessian.{part}.h5")
+    found = Findings.open(run)
+    assert set(found.under(PATH)) == {"eigenvalues", "diagonal"}
+    found.add(f"{PATH}/trace", finding(1))
+    assert [path.name for path in run.path.glob("hessian*")] == ["hessian.h5"]
+    assert set(Findings.open(run).under(PATH)) == {"eigenvalues", "diagonal", "trace"}
+
+
+def test_without_hard_links_findings_are_kept_in_parts(run, monkeypatch):
+    def refused(*args):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    findings = Findings.open(run)
+    findings.add(f"{PATH}/eigenvalues", finding(1))
+    findings.add(f"{PATH}/diagonal", finding(1))
+    assert set(Findings.open(run).under(PATH)) == {"eigenvalues", "diagonal"}
+
+
+def test_two_processes_that_begin_one_name_with_different_settings_are_not_mixed(run):
+    one, two = Findings.open(run), Findings.open(run)
+    one.begin("exact", SETTINGS)
+    two.begin("exact", {**SETTINGS, "seed": 7})
+    one.add(f"{PATH}/eigenvalues", finding(1))
+    with pytest.raises(BadInput, match="expected seed = 0, as 'exact' has been measured; got 7"):
+        two.add(f"{PATH}/diagonal", finding(2))
+    found = Findings.open(run)
+    assert found.settings == {"exact": SETTINGS}
+    assert list(found.found) == [f"{PATH}/eigenvalues"]
+
+
+def test_a_measurement_begun_anew_stays_without_its_old_findings_while_another_process_adds(run):
+    before = Findings.open(run)
+    before.begin("exact", SETTINGS)
+    before.add(f"{PATH}/eigenvalues", finding(1))
+    anew = Findings.open(run)
+    anew.forget("exact")
+    anew.begin("exact", SETTINGS)
+    before.add("other/round_000002/global/eigenvalues", finding(2))
+    anew.add(f"{PATH}/diagonal", finding(3))
+    found = Findings.open(run)
+    assert set(found.found) == {f"{PATH}/diagonal", "other/round_000002/global/eigenvalues"}
+
+
 def test_other_settings_under_the_same_name_are_refused_until_it_is_forgotten(run):
     findings = Findings.open(run)
     findings.begin("exact", SETTINGS)
@@ -107,12 +213,19 @@ def test_other_settings_under_the_same_name_are_refused_until_it_is_forgotten(ru
 
 def test_vectors_are_kept_together_by_model_and_known_by_its_weights(run):
     findings = Findings.open(run)
-    findings.add_vectors(PATH, {"diagonal": np.arange(3.0)}, {"weights_sha256": "ab"})
-    findings.add_vectors(PATH, {"eigenvectors": np.eye(3)}, {"weights_sha256": "ab"})
+    findings.add_vectors(f"{PATH}/diagonal", {"diagonal": np.arange(3.0)}, {"weights_sha256": "ab"})
+    findings.add_vectors(f"{PATH}/eigen", {"eigenvectors": np.eye(3)}, {"weights_sha256": "ab"})
     assert set(findings.vectors(PATH, "ab")) == {"diagonal", "eigenvectors"}
-    assert findings.vectors(PATH, "cd") is None
-    findings.add_vectors(PATH, {"diagonal": np.arange(3.0)}, {"weights_sha256": "cd"})
-    assert set(findings.vectors(PATH)) == {"diagonal"}
+    assert findings.vectors(PATH, "cd") == {}
+    findings.add_vectors(f"{PATH}/diagonal", {"diagonal": np.arange(3.0)}, {"weights_sha256": "cd"})
+    assert set(findings.vectors(PATH, "cd")) == {"diagonal"}
+
+
+def test_vectors_that_version_0_1_0_wrote_in_one_file_for_a_model_are_read(run):
+    findings = Findings.open(run)
+    findings.add_vectors(PATH, {"diagonal": np.arange(3.0)}, {"weights_sha256": "ab"})
+    assert findings.has_vectors(f"{PATH}/diagonal")
+    assert set(findings.vectors(PATH, "ab")) == {"diagonal"}
 
 
 def test_another_runs_findings_are_refused(run, tmp_path):
@@ -157,16 +270,24 @@ def test_a_packed_run_has_its_findings_beside_it(run, tmp_path):
     packed = Run.open(pack(run.path, tmp_path / "sent.h5"))
     findings = Findings.open(packed)
     findings.add(f"{PATH}/eigenvalues", finding(1))
-    findings.add_vectors(PATH, {"diagonal": np.arange(3.0)}, {"weights_sha256": "ab"})
+    findings.add_vectors(f"{PATH}/diagonal", {"diagonal": np.arange(3.0)}, {"weights_sha256": "ab"})
     assert (tmp_path / "sent.hessian.h5").exists()
-    assert findings.vectors(PATH) is not None
+    assert findings.vectors(PATH, "ab")
     assert Findings.open(tmp_path / "sent.h5").found.keys() == findings.found.keys()
 
 
 def test_a_run_that_takes_the_folder_over_takes_the_findings_away(run):
     findings = Findings.open(run)
     findings.add(f"{PATH}/eigenvalues", finding(1))
-    findings.add_vectors(PATH, {"diagonal": np.arange(3.0)}, {"weights_sha256": "ab"})
+    findings.add_vectors(f"{PATH}/diagonal", {"diagonal": np.arange(3.0)}, {"weights_sha256": "ab"})
     create(run.path, force=True)
     assert Findings.open(run.path).found == {}
     assert not (run.path / "hessian").exists()
+
+
+def test_nothing_is_added_to_a_run_that_has_taken_the_place_of_the_measured_one(run):
+    findings = Findings.open(run)
+    create(run.path, force=True)
+    with pytest.raises(BadInput, match="got another that has taken its place"):
+        findings.add(f"{PATH}/eigenvalues", finding(1))
+    assert not list(run.path.glob("hessian*"))

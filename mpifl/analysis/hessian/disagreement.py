@@ -58,8 +58,8 @@ def _finding(found: Disagreement, clients: Sequence[StoredModel], pairs: str) ->
 def _stored(findings: Findings, path: str, client: StoredModel, finding: Finding) -> Diagonal:
     """A client's diagonal, read from the file of its long vectors."""
     vectors = findings.vectors(path, client.sha256)
-    if not vectors or "diagonal" not in vectors:
-        where = findings.vectors_file(path)
+    if "diagonal" not in vectors:
+        where = findings.vectors_file(f"{path}/diagonal")
         raise BadInput(
             f"{where}: expected the diagonal of {client.label}; got none; measure again (--again)"
         )

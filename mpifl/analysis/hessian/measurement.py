@@ -193,11 +193,11 @@ class Measurement:
             return False
         if quantity == "diagonal" and model.client is not None:
             # Clients are compared by their diagonals' elements, whose file may have been deleted.
-            return self.findings.vectors_file(path).exists()
+            return self.findings.has_vectors(f"{path}/{quantity}")
         return True
 
     def _keep(self, task: Task, finding: Finding, vectors: Vectors) -> None:
-        path = f"{self.name}/{task.model.path}"
+        path = f"{self.name}/{task.model.path}/{task.quantity}"
 
         def on_server() -> None:
             if not self.communicator.is_server:
@@ -205,7 +205,7 @@ class Measurement:
             if vectors:
                 about = {"weights_sha256": finding.facts["weights_sha256"]}
                 self.findings.add_vectors(path, vectors, about)
-            self.findings.add(f"{path}/{task.quantity}", finding)
+            self.findings.add(path, finding)
 
         self.communicator.agree(on_server)
 
