@@ -1,4 +1,4 @@
-"""A click group whose help lists its commands under headings."""
+"""The group of all commands: its help lists them under headings, and Ctrl-C ends it with 130."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 import click
 
 from mpifl.commands.process import BAD_INPUT, unwritten
+from mpifl.parallel.launcher import signals_kill
 from mpifl.terminal import say
+
+INTERRUPTED = 130
 
 
 class Sections(click.Group):
@@ -18,6 +21,14 @@ class Sections(click.Group):
         super().__init__(*arguments, **options)  # type: ignore[arg-type]  # click checks them
         self._sections: dict[str, list[click.Command]] = {}
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; after a SIGINT, exit with 130, as shells expect."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("mpifl: interrupted", error=True)
+            sys.exit(INTERRUPTED)
+
     def add_section(self, title: str, *commands: click.Command) -> None:
         """Add commands under a heading."""
         self._sections[title] = list(commands)
@@ -25,9 +36,14 @@ class Sections(click.Group):
             self.add_command(command)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        """Run the command line; help that cannot be written ends in one line, exit code 2."""
+        """Run the command line; help that cannot be written ends in one line, exit code 2.
+
+        On one of several ranks, signals kill the process until the command handles them: with
+        click's exit code 1 for KeyboardInterrupt, the other ranks might wait for it.
+        """
         try:
-            return super().main(*arguments, **options)
+            with signals_kill():
+                return super().main(*arguments, **options)
         except OSError as failure:
             if failure.filename is not None:  # not of a stream
                 raise

@@ -18,7 +18,7 @@ from mpifl.options import BadInput
 from mpifl.parallel import launcher
 from mpifl.parallel.exact_sum import Message, WeightedSum
 from mpifl.parallel.heartbeat import Heartbeat
-from mpifl.parallel.mpi import MPI, library
+from mpifl.parallel.mpi import MPI, library, wait_for_all
 
 Result = TypeVar("Result")
 Arrays = dict[str, np.ndarray]
@@ -83,6 +83,7 @@ class Communicator(_Ranks):
     def __new__(cls, communicator: MPI.Intracomm | None = None) -> Communicator:
         ranks = communicator or MPI.COMM_WORLD
         with launcher.starting():
+            wait_for_all(ranks)  # the other ranks may still import modules
             self = super().__new__(cls, ranks.Dup())
             self.node = _Ranks(self.Split_type(MPI.COMM_TYPE_SHARED))
             self.heartbeat = Heartbeat(ranks)

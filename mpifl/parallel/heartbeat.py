@@ -19,6 +19,7 @@ Which silence of a rank is too long depends on its state (P: `patience`, runtime
 from __future__ import annotations
 
 import atexit
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -170,6 +171,7 @@ class Heartbeat:
         """
         from mpifl.parallel.mpi import wait_for_all  # starts MPI, which this module does not need
 
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # KeyboardInterrupt would end the wait below
         self.ending()
         monitor.leave()
         with self.waiting():

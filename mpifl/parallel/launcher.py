@@ -10,9 +10,12 @@ import ctypes
 import faulthandler
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from mpifl.parallel.timeouts import TIMEOUTS
 
@@ -34,6 +37,31 @@ def starting() -> Iterator[None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def signals_kill() -> Iterator[None]:
+    """Inside this context, on one of several ranks, SIGINT, SIGTERM and SIGUSR1 kill this process.
+
+    Then the launcher ends the other ranks. Python's KeyboardInterrupt would come only after a wait
+    inside MPI, and MPICH's mpirun ignores a process that exits by itself before MPI has started,
+    and one that SIGUSR1 kills.
+    """
+    is_alone = ranks() in (None, 1)
+    if is_alone or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    user = signal.signal(signal.SIGUSR1, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGUSR1, user)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def ranks() -> int | None:

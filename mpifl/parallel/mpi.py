@@ -6,27 +6,31 @@ Import it before everything else: from then on, an exception on one rank ends al
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from mpifl.parallel import launcher
+from mpifl.terminal import say
 
 # Open MPI's wheel prints a warning for every shared window otherwise.
 os.environ.setdefault("OMPI_MCA_osc", "^ucx")
 
-with launcher.starting():
+with launcher.starting(), launcher.signals_kill():
     from mpi4py import MPI
 
 _NAP = 1e-3  # seconds between two looks
 # Seconds for the launcher to pass on what a rank has printed: MPICH's drops it if ranks end first.
 _OUTPUT_DELAY = 0.5
+INTERRUPTED = 130
+"""the exit code after Ctrl-C, which shells know too"""
 
 
 def begin() -> int:
     """Start MPI if MPI4PY_RC_INITIALIZE=0 has postponed that. Returns the number of ranks."""
     if not MPI.Is_initialized():
-        with launcher.starting():
+        with launcher.starting(), launcher.signals_kill():
             MPI.Init_thread(MPI.THREAD_MULTIPLE)
     return MPI.COMM_WORLD.size
 
@@ -41,6 +45,27 @@ def stop_all(code: int = 1) -> None:
         MPI.COMM_WORLD.Abort(code)
         # Under Slurm's pmi2, Abort returns; MPI_Finalize would then wait for the others.
         os._exit(code)
+
+
+def end_all_on_interrupt() -> None:
+    """From now on, a SIGINT ends all ranks, with one line and exit code 130.
+
+    A KeyboardInterrupt might be caught by a module that is being imported.
+    """
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):
+        signal.signal(signal.SIGINT, _end_all)
+
+
+def raise_on_interrupt() -> None:
+    """From now on, a SIGINT raises KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is _end_all:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_all(_number: int, _frame: FrameType | None) -> None:
+    say("mpifl: interrupted", error=True)
+    stop_all(INTERRUPTED)
+    os._exit(INTERRUPTED)
 
 
 def wait_for_all(ranks: MPI.Intracomm) -> None:

@@ -10,7 +10,7 @@ from mpifl.options import BadInput
 from mpifl.parallel import launcher
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.parallel.heartbeat import Lost
-from mpifl.parallel.mpi import stop_all
+from mpifl.parallel.mpi import INTERRUPTED, raise_on_interrupt, stop_all
 from mpifl.store import Refused, Superseded
 from mpifl.terminal import say
 from mpifl.training.rounds import RunFailed
@@ -24,11 +24,6 @@ TAKEN = 4
 """another job has taken over the run's folder"""
 STOPPED = 75
 """stopped with a checkpoint; `--resume` continues (a temporary failure in sysexits.h)"""
-INTERRUPTED = 130
-"""Ctrl-C before the first round"""
-
-
-_INTERRUPTED_LINE = "interrupted before the first round"
 
 
 def on_all_ranks(action: Callable[[Communicator], int]) -> int:
@@ -41,9 +36,8 @@ def on_all_ranks(action: Callable[[Communicator], int]) -> int:
         communicator = Communicator()
     except BadInput as error:
         return _fail_unconnected(str(error), BAD_INPUT)
-    except KeyboardInterrupt:
-        return _fail_unconnected(_INTERRUPTED_LINE, INTERRUPTED)
     try:
+        raise_on_interrupt()
         code = action(communicator)
     except AgreedBadInput as error:
         code = _fail_together(communicator, error, BAD_INPUT)
@@ -58,7 +52,7 @@ def on_all_ranks(action: Callable[[Communicator], int]) -> int:
     except Refused as error:
         return _fail_alone(communicator, _unwritten(error), BROKEN)
     except KeyboardInterrupt:
-        return _fail_alone(communicator, _INTERRUPTED_LINE, INTERRUPTED)
+        return _fail_alone(communicator, "interrupted", INTERRUPTED)
     except BaseException:
         return fail_unexpectedly(communicator)
     communicator.heartbeat.ending()

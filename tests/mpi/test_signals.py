@@ -27,6 +27,7 @@ from mpifl.store import Run, checkpoint
 
 LONG = ["local.epochs=20000"]
 """with SLOW, rounds of more than ten minutes"""
+STARTING = str(Path(__file__).parent / "programs" / "starting.py")
 SETTING_UP = [str(Path(__file__).parent / "programs" / "setting_up.py")]
 
 
@@ -126,6 +127,55 @@ def test_a_signal_while_the_run_is_set_up_stops_it_before_the_first_round(tmp_pa
     assert code == 75, output
     assert Run.open(out).status == "stopped"
     assert len(Run.open(out).rounds["round"]) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("module", ["mpi4py", "torch"])
+@pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
+def test_a_signal_to_one_rank_while_it_starts_ends_all(tmp_path, mpi, module, number):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 2, mpi=mpi, program=[STARTING, module, "01"]) as process:
+        wait_until(lambda: all(Path(f"{out}.{rank}").exists() for rank in range(2)))
+        os.kill(ranks_of(out)[1], number)
+        code, output = ended(process, timeout=20)
+        wait_until(lambda: not ranks_of(out))
+    if number == signal.SIGINT and (mpi, module) != (
+        "mpich",
+        "mpi4py",
+    ):  # whose own code says little
+        assert code == 130, output
+    assert code != 0
+    assert "Traceback" not in output
+    assert "Aborted!" not in output
+    if (number, module) == (signal.SIGINT, "torch"):
+        assert "mpifl: interrupted\n" in output
+
+
+@pytest.mark.parametrize(
+    ("module", "number"),
+    [
+        ("mpi4py", signal.SIGINT),
+        ("torch", signal.SIGINT),
+        ("torch", signal.SIGTERM),
+        ("torch", signal.SIGUSR1),
+    ],
+)
+def test_a_signal_to_a_rank_that_waits_for_a_slower_one_ends_all(tmp_path, module, number):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 2, program=[STARTING, module, "0"]) as process:
+        wait_until(lambda: Path(f"{out}.0").exists())
+        os.kill(ranks_of(out)[1], number)
+        code, output = ended(process, timeout=20)
+    assert code != 0, output
+
+
+def test_an_interrupt_of_a_lone_process_while_it_starts_exits_with_130(tmp_path):
+    config, out = written(tmp_path), tmp_path / "run"
+    with begun(config, out, 1, mpi=ALONE, program=[STARTING, "torch", "0"]) as process:
+        wait_until(lambda: Path(f"{out}.0").exists())
+        process.send_signal(signal.SIGINT)
+        code, output = ended(process, timeout=20)
+    assert (code, output) == (130, "mpifl: interrupted\n")
 
 
 def test_a_stop_by_open_mpis_mpirun_which_kills_its_ranks_at_once_loses_no_checkpoint(
