@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import socket
 import subprocess
 import sys
@@ -18,6 +19,12 @@ from mpifl.data.dataset import Dataset
 from mpifl.parallel import launcher
 from mpifl.parallel.communicator import Communicator
 from mpifl.parallel.mpi import library
+from mpifl.store.confidential import (
+    SLURM_VARIABLES,
+    publishable,
+    redacted_words,
+    secret_values,
+)
 
 _LIBRARIES = ("mpifl", "torch", "numpy", "h5py", "mpi4py")
 
@@ -59,9 +66,10 @@ def place(communicator: Communicator, device: torch.device) -> Place:
 
 
 def provenance(dataset: Dataset, places: list[Place]) -> Facts:
-    """All of it, for the run's folder; `places` has every rank's `place`."""
+    """All of it, for the run's folder, without secrets; `places` has every rank's `place`."""
+    secrets = secret_values(os.environ)
     facts = {
-        "command": " ".join(sys.argv),
+        "command": shlex.join(redacted_words(_command(), secrets)),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "mpi_library": library(),
@@ -76,10 +84,17 @@ def provenance(dataset: Dataset, places: list[Place]) -> Facts:
         facts[f"version_{name}"] = version(name)
     for key in ("host", "device", "threads"):
         facts[key] = [str(row[key]) for row in places]
-    for name, value in os.environ.items():
-        if name.startswith("SLURM_"):
-            facts[name] = value
-    return facts
+    for name in sorted(SLURM_VARIABLES & os.environ.keys()):
+        facts[name] = os.environ[name]
+    return publishable(facts, secrets)
+
+
+def _command() -> list[str]:
+    """The words that started this process, such that a shell can run them again."""
+    by_script = Path(sys.argv[0]).name != "__main__.py"
+    if by_script and os.access(sys.argv[0], os.X_OK):
+        return sys.argv
+    return sys.orig_argv  # with the interpreter: `python -m mpifl`, `python script.py`
 
 
 def _git_commit() -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from mpifl import __version__
 from mpifl.store import checksum
 from mpifl.store.arrays import DIMENSIONS
+from mpifl.store.attributes import Attributes, write_attributes
 from mpifl.store.long_names import describe
 from mpifl.store.round_tables import Cohorts
 
@@ -29,8 +30,6 @@ MODEL_FORMAT = "mpifl-model"
 FORMAT_VERSION = 1
 _NO_COORDINATES = "This is a netCDF dimension but not a netCDF variable. %10d"
 _TEXT = h5py.string_dtype()
-
-Attributes = Mapping[str, str | int | float | list]
 
 MANY = 10_000
 """Up to so many clients, /clients holds arrays (rounds, clients); beyond, values of cohorts."""
@@ -123,7 +122,7 @@ def results_image(results: Results) -> memoryview:
     """The bytes of `results.h5`."""
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
-        _set_attributes(file, results.attributes)
+        write_attributes(file, results.attributes)
         _add_provenance(file, results)
         _add_layout(file, results.layout)
         _add_partition(file, results.partition)
@@ -142,7 +141,7 @@ def model_image(
     """
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
-        _set_attributes(file, attributes)
+        write_attributes(file, attributes)
         for name, array in arrays.items():
             dataset = file.create_dataset(name, data=array)
             describe(dataset, name)
@@ -168,9 +167,9 @@ def format_of(path: Path) -> str | None:
 
 def _add_provenance(file: h5py.File, results: Results) -> None:
     group = file.create_group("provenance")
-    _set_attributes(group, results.provenance)
+    write_attributes(group, results.provenance)
     for number, resume in enumerate(results.resumes, 1):
-        _set_attributes(group.create_group(f"resume_{number:04d}"), resume)
+        write_attributes(group.create_group(f"resume_{number:04d}"), resume)
 
 
 def _add_layout(file: h5py.File, layout: Sequence[Entry]) -> None:
@@ -284,25 +283,3 @@ def _add(
     describe(dataset, name)
     for axis, scale in enumerate(scales):
         dataset.dims[axis].attach_scale(group[scale])
-
-
-def _set_attributes(group: h5py.Group, attributes: Attributes) -> None:
-    for name, value in attributes.items():
-        if isinstance(value, list):
-            items = [_storable(item) for item in value]
-            group.attrs[name] = items or h5py.Empty("f4")
-        else:
-            group.attrs[name] = _storable(value)
-
-
-def _storable(value: str | int | float) -> str | int | float:
-    """Booleans become 0 and 1, since netCDF has none. Text becomes valid Unicode.
-
-    Text from the environment need not be valid.
-    """
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, str):
-        text = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return text.replace("\0", "\ufffd")
-    return value

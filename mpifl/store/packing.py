@@ -11,8 +11,8 @@ import h5py
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum
 from mpifl.store.arrays import ROOM_FOR_HEADERS
-from mpifl.store.hdf5_layout import model_name
-from mpifl.store.reader import Run, model_opened
+from mpifl.store.hdf5_layout import model_name, results_image
+from mpifl.store.reader import Run, as_results, model_opened, stored_provenance
 from mpifl.store.run_folder import RESULTS
 
 
@@ -27,28 +27,39 @@ class _ModelFile(NamedTuple):
 def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Path:
     """Write the run at `run_path`, with all its saved weights, to the file `out_path`.
 
-    Memory does not grow with the weights. Raises BadInput if `run_path` is no run, if its weights
-    are missing, or if `out_path` exists (`force` replaces a file there). Raises OSError naming
-    `out_path` if it cannot be written; then nothing is left behind.
+    Memory does not grow with the weights. Secrets that an old run may hold are left out.
+
+    Raises BadInput if `run_path` is no run, if its weights are missing, or if `out_path` exists
+    (`force` replaces a file there). Raises OSError naming `out_path` if it cannot be written; then
+    nothing is left behind.
     """
     run = Run.open(run_path)
     out = Path(out_path)
     _check_target(run, out, force)
     image = checksum.read_image(run.file)
-    linked = _linked_arrays(run, image)
-    with atomic.replacing(out) as temporary:
-        room = ROOM_FOR_HEADERS
-        for model in set(linked.values()):
-            room += (run.file.resolve().parent / model.name).stat().st_size
-        atomic.create_with_room(temporary, image, room)
-        # Copying groups would cut arrays from their dimension scales. So the results are copied as
-        # a whole, then each link is replaced by its array.
-        with h5py.File(temporary, "r+", locking=False) as packed:
-            for path, model in linked.items():
-                with model_opened(run.file, model.name, model.round, run.run_id) as source:
+    with h5py.File(io.BytesIO(image), "r") as results:
+        linked = _links(results)
+        _check_models(run, linked)
+        with atomic.replacing(out) as temporary:
+            room = ROOM_FOR_HEADERS
+            for model in set(linked.values()):
+                room += (run.file.resolve().parent / model.name).stat().st_size
+            is_clean = stored_provenance(results) == [run.provenance, *run.resumes]
+            # A deleted attribute would leave its bytes in the file: results that hold secrets are
+            # written anew.
+            start = image if is_clean else results_image(as_results(run))
+            atomic.create_with_room(temporary, start, room)
+            # Copying groups would cut arrays from their dimension scales. So the results are copied
+            # as a whole, then each link is replaced by its array.
+            with h5py.File(temporary, "r+", locking=False) as packed:
+                for path, model in linked.items():
+                    with model_opened(run.file, model.name, model.round, run.run_id) as source:
+                        del packed[path]
+                        packed.copy(source[Path(path).name], path)
+                for path in _links(packed):  # of a packed file that was written anew
                     del packed[path]
-                    packed.copy(source[Path(path).name], path)
-        atomic.append_trailer(temporary)
+                    packed.copy(results[path], path)
+            atomic.append_trailer(temporary)
     return out
 
 
@@ -68,20 +79,20 @@ def _check_target(run: Run, out: Path, force: bool) -> None:
         )
 
 
-def _linked_arrays(run: Run, image: bytearray) -> dict[str, _ModelFile]:
-    """The model file behind each linked array of a results image, by the array's path.
-
-    Raises BadInput unless each file is there, intact and the run's own.
-    """
-    linked = {}
-    with h5py.File(io.BytesIO(image), "r") as results:
-        for round in results["models/round"][...].tolist():
-            group = results["models"][model_name(round)]
-            for name in group:
-                link = group.get(name, getlink=True)
-                if isinstance(link, h5py.ExternalLink):
-                    linked[f"{group.name}/{name}"] = _ModelFile(link.filename, round)
+def _check_models(run: Run, linked: dict[str, _ModelFile]) -> None:
+    """Raise BadInput unless each linked file is there, intact and the run's own."""
     for model in set(linked.values()):
         with model_opened(run.file, model.name, model.round, run.run_id):
             pass
-    return linked
+
+
+def _links(results: h5py.File) -> dict[str, _ModelFile]:
+    """The model file behind each array that results link to, by the array's path."""
+    links = {}
+    for round in results["models/round"][...].tolist():
+        group = results["models"][model_name(round)]
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                links[f"{group.name}/{name}"] = _ModelFile(link.filename, round)
+    return links

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,14 @@ import numpy as np
 
 from mpifl.options import BadInput
 from mpifl.store import validate
+from mpifl.store.attributes import Attributes, read_attributes
+from mpifl.store.confidential import publishable
 from mpifl.store.hdf5_layout import (
     FORMAT,
     FORMAT_VERSION,
     MODEL_FORMAT,
-    Attributes,
     Entry,
+    Results,
     model_name,
 )
 from mpifl.store.round_tables import RESERVED, Cohorts
@@ -46,6 +48,7 @@ class Run:
     """the HDF5 file that was read: the folder's results.h5, or the packed file"""
     attrs: Mapping[str, Any]
     provenance: Attributes
+    """with what it was made and where; without secrets that old files may hold"""
     layout: list[Entry]
     """where each tensor lies in the flat weights and buffers"""
     rounds: Mapping[str, np.ndarray]
@@ -62,7 +65,7 @@ class Run:
     """rounds whose weights are stored"""
     saved_arrays: Mapping[int, tuple[str, ...]]
     """the names of the arrays stored for each saved round"""
-    resumes: list[Attributes]
+    resumes: Sequence[Attributes]
     """for each resume: its `time`, the last `round` before it, and its provenance"""
 
     @staticmethod
@@ -165,6 +168,24 @@ class Run:
         return round
 
 
+def as_results(run: Run) -> Results:
+    """What is in a run's `results.h5`, to write it again. Weights are not in it."""
+    return Results(
+        attributes=run.attrs,
+        provenance=run.provenance,
+        layout=run.layout,
+        partition={
+            "indices": run.indices,
+            "offsets": run.offsets,
+            "label_counts": run.label_counts,
+        },
+        rounds=run.rounds,
+        clients=run.clients,
+        models=run.saved_arrays,
+        resumes=run.resumes,
+    )
+
+
 @contextmanager
 def model_opened(results: Path, name: str, round: int, run_id: str) -> Iterator[h5py.File]:
     """The weights of a round, open for reading: the file `name` in the folder of `results`.
@@ -189,13 +210,14 @@ def _opened(file: Path) -> AbstractContextManager[h5py.File]:
 
 
 def _read(file: Path, content: h5py.File) -> Run:
-    attrs = _attributes(content)
+    attrs = read_attributes(content)
     partition = {}
     for name in ("indices", "offsets", "label_counts"):
         partition[name] = content["partition"][name][...]
     rounds = {name: _array(dataset) for name, dataset in content["rounds"].items()}
     clients = _cohorts(content["clients"], len(partition["offsets"]) - 1)
     validate.check_run(attrs, partition, rounds, clients)
+    provenance, *resumes = [publishable(stored) for stored in stored_provenance(content)]
     saved_arrays = {}
     for round in content["models"]["round"][...].tolist():
         saved_arrays[round] = tuple(content["models"][model_name(round)].keys())
@@ -203,15 +225,22 @@ def _read(file: Path, content: h5py.File) -> Run:
         path=file.parent if file.name == RESULTS else file,
         file=file,
         attrs=attrs,
-        provenance=_attributes(content["provenance"]),
+        provenance=provenance,
         layout=_layout(content["layout"]),
         rounds=rounds,
         clients=clients,
         **partition,
         saved_rounds=list(saved_arrays),
         saved_arrays=saved_arrays,
-        resumes=[_attributes(group) for group in content["provenance"].values()],
+        resumes=resumes,
     )
+
+
+def stored_provenance(content: h5py.File) -> list[dict[str, Any]]:
+    """The provenance of the run's start, then of each resume, as they stand in the file."""
+    group = content["provenance"]
+    resumes = [item for item in group.values() if isinstance(item, h5py.Group)]
+    return [read_attributes(stored) for stored in (group, *resumes)]
 
 
 def _cohorts(group: h5py.Group, clients: int) -> Cohorts:
@@ -229,19 +258,6 @@ def _layout(group: h5py.Group) -> list[Entry]:
     for name, kind, shape, ndim, offset, size in zip(*columns, strict=True):
         entries.append(Entry(name, kind, tuple(shape[:ndim]), offset, size))
     return entries
-
-
-def _attributes(group: h5py.Group) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in group.attrs.items()}
-
-
-def _plain(value: Any) -> Any:
-    """An attribute's value as Python's own types."""
-    if isinstance(value, h5py.Empty):
-        return []
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    return value
 
 
 def _array(dataset: h5py.Dataset) -> np.ndarray:

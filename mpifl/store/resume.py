@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
 from mpifl.options import BadInput
 from mpifl.store import checkpoint, compatibility
-from mpifl.store.hdf5_layout import Attributes, Entry, Results, software, timestamp
-from mpifl.store.reader import Run
+from mpifl.store.attributes import Attributes
+from mpifl.store.hdf5_layout import Entry, Results, software, timestamp
+from mpifl.store.reader import Run, as_results
 
 
 def load_stopped(folder: Path, config: str, layout: Sequence[Entry], round: int) -> Run:
@@ -40,15 +42,9 @@ def results_after(run: Run, config: str, round: int, provenance: Attributes) -> 
     """
     rows = int((run.rounds["round"] <= round).sum())
     resume = {"time": timestamp(), "round": round, **software(), **provenance}
-    return Results(
+    return replace(
+        as_results(run),
         attributes={**run.attrs, "status": "running", "config": config},
-        provenance=run.provenance,
-        layout=run.layout,
-        partition={
-            "indices": run.indices,
-            "offsets": run.offsets,
-            "label_counts": run.label_counts,
-        },
         rounds={name: column[:rows] for name, column in run.rounds.items()},
         clients=run.clients.up_to(rows),
         models={saved: names for saved, names in run.saved_arrays.items() if saved <= round},

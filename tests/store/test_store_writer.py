@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from store.conftest import LAYOUT
 
 from mpifl.options import BadInput
-from mpifl.store import Run, Superseded
+from mpifl.store import Run, Store, Superseded, pack
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -191,6 +192,27 @@ def test_provenance_and_config_survive_what_environments_hold(tmp_path, create):
         "nul": "a�b",
     }
     assert run.config == "# é\n" * 30_000
+
+
+def test_lists_longer_than_an_hdf5_attribute_come_back_after_a_resume_and_a_pack(
+    tmp_path, create, add_round
+):
+    """An attribute holds 64 kB, 16 bytes for each text."""
+    hosts = [f"node{number:05d}" for number in range(70_000)]
+    many = {"host": hosts, "threads": list(range(70_000)), "ranks": 70_000}
+    store = create(tmp_path / "run", provenance=many)
+    add_round(store, 1)
+    store.checkpoint(1, {}, [])
+    store.close("stopped")
+    Store.resume(
+        tmp_path / "run", config='name = "tiny"\n', layout=LAYOUT, round=1, provenance=many
+    ).close()
+    pack(tmp_path / "run", tmp_path / "one.h5")
+    for path in (tmp_path / "run", tmp_path / "one.h5"):
+        run = Run.open(path)
+        assert run.provenance == many
+        [resume] = run.resumes
+        assert {name: resume[name] for name in many} == many
 
 
 def test_a_taken_place_is_refused_and_left_as_it_is(tmp_path, create, run):

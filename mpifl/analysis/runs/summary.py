@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 _WIDEST_PLOT = 100
 _PLOT_HEIGHT = 15
 _TABLES = ("data", "partition", "model", "algorithm", "local", "participation")
+_SLURM_SHOWN = (
+    "SLURM_JOB_ID",
+    "SLURM_JOB_PARTITION",
+    "SLURM_JOB_NODELIST",
+    "SLURM_NTASKS",
+    "SLURM_CPUS_PER_TASK",
+)
 _PLAIN_FRAME = str.maketrans("┌┐└┘├┤┬┴┼│─", "+++++++++|-")
 
 
@@ -143,7 +150,8 @@ def _costs(run: Run) -> Iterator[tuple[str, str]]:
 
 def _provenance(run: Run) -> Iterator[tuple[str, str]]:
     for name, value in run.provenance.items():
-        if value not in ("", []):
+        is_shown = name in _SLURM_SHOWN or not name.startswith("SLURM_")
+        if is_shown and value not in ("", []):
             text = _counted(value) if isinstance(value, list) else str(value)
             yield name.replace("_", " "), text
 
