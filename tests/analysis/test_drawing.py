@@ -1,6 +1,5 @@
 """Figures: what is drawn is what was measured, in every format, and the same each time."""
 
-import base64
 import json
 import re
 
@@ -13,6 +12,7 @@ from mpifl.analysis.clients.features import features, subset
 from mpifl.analysis.clients.panels import drift_panels, feature_panels
 from mpifl.analysis.figures.matplotlib_figures import COLOURS, FORMATS, figure, matrices, rendered
 from mpifl.analysis.figures.panels import Panel, Trace
+from mpifl.analysis.figures.plotly_figures import log_ticks, panel_figure
 from mpifl.analysis.figures.plotly_page import page
 from mpifl.analysis.hessian.metrics import GLOBAL
 from mpifl.analysis.models.reload import reload_run
@@ -119,30 +119,98 @@ def test_a_page_draws_all_panels_and_fetches_nothing(panels):
         names=["one", "two"],
     )
     text = page([*panels, named], "a < b")
-    data, layout = newest(text)
-    assert {trace["yaxis"] for trace in data} == {"y", "y2", "y3", "y4", "y5"}
-    assert [trace["name"] for trace in data if trace["showlegend"]] == [
-        trace.label for trace in panels[0].traces
-    ]
-    means = [trace["y"] for trace in data if trace["mode"] == "lines+markers"]
-    assert np.frombuffer(base64.b64decode(means[0]["bdata"])) == pytest.approx(
-        panels[0].traces[0].mean
-    )
-    bands = [trace for trace in data if trace.get("fill") == "toself"]
-    assert (
-        len(bands)
-        == sum(panel.band(trace) is not None for panel in panels for trace in panel.traces)
-        > 0
-    )
-    assert layout["xaxis5"]["ticktext"] == ["one", "two"]
-    assert layout["legend"]["title"]["text"] == "mean ± standard deviation of 1 to 2 runs"
-    assert "</script><b>" not in text and "<title>a &lt; b</title>" in text
-    assert not re.search(r"<(command|link|img)[^>]+(src|href)=", text)
+    figures = handed_to_plotly(text)
+    assert len(figures) == 5
+    for (data, layout), panel in zip(figures, panels, strict=False):
+        means = [trace for trace in data if trace["mode"] == "lines+markers"]
+        for drawn, trace in zip(means, panel.traces, strict=True):
+            assert drawn["y"] == pytest.approx(trace.mean)
+            assert drawn["name"] == trace.label
+        bands = [trace for trace in data if trace.get("fill") == "toself"]
+        expected = [panel.band(trace) for trace in panel.traces]
+        assert len(bands) == len([band for band in expected if band is not None]) > 0
+        assert layout["xaxis"]["title"]["text"] == panel.x_title
+    assert figures[4][1]["xaxis"]["ticktext"] == ["one", "two"]
+    assert "mean ± standard deviation of 1 to 2 runs; faint: each run" in text
+    assert "</script><b>" not in text
+    assert "<title>a &lt; b</title>" in text
+    assert not re.search(r"<(script|command|link|img)[^>]+(src|href)=", text)
 
 
-def newest(text: str) -> tuple[list, dict]:
-    """The data and the layout that the page hands to plotly."""
-    decoder, handed = json.JSONDecoder(), text[text.rindex("Plotly.newPlot(") :]
-    data, end = decoder.raw_decode(handed, handed.index("["))
-    layout, _ = decoder.raw_decode(handed, handed.index("{", end))
-    return data, layout
+def handed_to_plotly(text: str) -> list[tuple[list, dict]]:
+    """The data and the layout of each figure that the page hands to plotly."""
+    decoder = json.JSONDecoder()
+    figures = []
+    for handed in text.split("Plotly.newPlot(")[1:]:
+        if "PlotlyConfig" in handed.partition("[")[0] or not handed.lstrip().startswith('"'):
+            continue  # a call inside plotly's own code
+        data, end = decoder.raw_decode(handed, handed.index("["))
+        layout, _ = decoder.raw_decode(handed, handed.index("{", end))
+        figures.append((data, layout))
+    return figures
+
+
+def test_a_page_fits_a_narrow_screen(panels):
+    text = page(panels, "curves")
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    assert text.count('<figure class="plane">') == len(panels), "each panel finds its own place"
+    assert text.count('sendChartToCloud", "select2d') == len(panels), "no button sends data away"
+
+
+def test_a_legend_names_each_group_once_for_all_figures(panels):
+    text = page(panels, "curves")
+    buttons = re.findall(r'<button[^>]+data-group="(\d)".*?</svg>(.*?)</button>', text)
+    assert buttons == [("0", "ce"), ("1", "ce + man")]
+    for data, _ in handed_to_plotly(text):
+        assert {(trace["legendgroup"], trace["name"]) for trace in data} == set(buttons)
+
+
+def test_hovering_reads_the_value_its_spread_its_unit_and_the_run(panels):
+    data = panel_figure(panels[1])["data"]
+    trace = panels[1].traces[0]
+    [mean, *_] = [drawn for drawn in data if drawn["mode"] == "lines+markers"]
+    spread = np.std(trace.values[:, 3], ddof=1)
+    sent = f"sent up and down {trace.x[3]:.4g} {panels[1].x_unit}"
+    assert mean["text"][3] == (
+        f"<b>ce</b><br>test accuracy {trace.mean[3]:.4g} ± {spread:.2g} %<br>{sent}"
+        "<br>mean ± standard deviation of 2 runs"
+    )
+    runs = [drawn for drawn in data if drawn["line"].get("width") == 1]
+    assert runs[1]["text"][3] == (
+        f"<b>ce</b><br>test accuracy {trace.values[1, 3]:.4g} %<br>{sent}<br>avg-2, seed 2"
+    )
+
+
+def test_hovering_a_single_run_reads_its_name_and_no_spread():
+    trace = Trace("a", np.array([1.0]), np.array([[0.5]]), ["run-7, seed 7"])
+    [drawn] = panel_figure(Panel("round", "loss", [trace]))["data"]
+    assert drawn["text"] == ["<b>a</b><br>loss 0.5<br>round 1<br>run-7, seed 7"]
+
+
+@pytest.mark.parametrize(
+    ("band", "value"), [("sem", "4 ± 1"), ("range", "4 (3 to 5)"), ("none", "4")]
+)
+def test_hovering_reads_the_spread_that_the_band_shows(band, value):
+    trace = Trace("a", np.array([1.0]), np.array([[3.0], [5.0]]))
+    drawn = panel_figure(Panel("round", "loss", [trace]), band)["data"][-1]
+    assert drawn["text"][0].split("<br>")[1] == f"loss {value}"
+
+
+def test_a_published_value_is_a_line_that_can_be_read():
+    trace = Trace("a", np.array([1.0, 9.0]), np.array([[90.0, 99.0]]))
+    panel = Panel("round", "accuracy, %", [trace], marks=[95.5], y_unit="%")
+    mark = panel_figure(panel)["data"][-1]
+    assert (mark["x"], mark["y"]) == ([1.0, 9.0], [95.5, 95.5])
+    assert mark["text"][0] == "<b>a</b><br>published accuracy 95.5 %"
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0.3, 2.0], ["0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50"]),
+        ([1e-3, 10.0], ["0.001", "0.01", "0.1", "1", "10"]),
+        ([0.0, np.nan], []),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_written_in_full(values, ticks):
+    assert log_ticks(np.array(values)).get("ticktext", []) == ticks

@@ -10,9 +10,10 @@ import pytest
 import torch
 from analysis.small import make
 
+from mpifl.analysis.figures.plotly_figures import THEME
 from mpifl.analysis.landscape.compute import Landscape, coordinates_along
 from mpifl.analysis.landscape.directions import Direction, client_plane, direction_to, normalised
-from mpifl.analysis.landscape.figures import figure, page
+from mpifl.analysis.landscape.figures import figure, page, page_figure
 from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.curvature import Fixed
@@ -127,6 +128,70 @@ def test_the_picture_and_the_page_show_every_panel(on_ranks):
     assert "a &lt;title&gt;" in text
     assert len(re.findall(r'class="plotly-graph-div"', text)) == 4
     assert not re.search(r"<script[^>]+src=", text)
+
+
+def line_between(loss, name: str = "to there") -> Landscape:
+    """A line on which a model lies at 0 and another run's at 1."""
+    at = np.linspace(-0.25, 1.25, 7)
+    marks = {"here": (0.0,), name: (1.0,)}
+    return Landscape("", (name,), (at,), np.array(loss, float), np.full(7, 0.9), marks)
+
+
+def plane_of(loss) -> Landscape:
+    side = np.linspace(-1, 1, 3)
+    marks = {"here": (0.0, 0.0), "to there": (1.0, 0.0)}
+    return Landscape("", ("first's", "second"), (side, side), loss, loss / 100, marks)
+
+
+def test_the_ends_of_a_line_to_another_run_are_marked():
+    line = line_between([3, 2, 1, 2, 3, 2, 1])
+    drawn = page_figure([line])
+    _, accuracy, marks = drawn["data"]
+    assert marks["mode"] == "markers"
+    assert marks["x"] == [0, 1]
+    assert marks["y"] == pytest.approx([2, 2])
+    assert marks["text"] == ["<b>here</b>", "<b>to there</b>"]
+    assert [shape["x0"] for shape in drawn["layout"]["shapes"]] == [0, 1]
+    assert accuracy["y"] == pytest.approx([90] * 7), "in percent, as on the page of curves"
+    assert drawn["layout"]["yaxis2"]["tickmode"] == "auto", "round ticks of its own"
+    uprights = [x.get_xdata()[0] for x in figure([[line]]).axes[0].lines if x.get_ls() == ":"]
+    assert uprights == [0, 1]
+
+
+def test_the_page_of_landscapes_has_the_theme_of_the_page_of_curves():
+    for panel in ([line_between([1] * 7)], [plane_of(np.ones((3, 3)))]):
+        layout = page_figure(panel)["layout"]
+        assert layout["font"] == THEME["font"]
+        assert layout["paper_bgcolor"] == THEME["paper_bgcolor"]
+
+
+def test_a_plane_has_round_ticks_of_colour_and_names_beside_its_marks():
+    loss = np.array([[0.3, 1.0, 3.0], [0.3, 0.3, 0.3], [3.0, 1.0, 0.4]])
+    drawn = page_figure([plane_of(loss)])
+    surface, marks = drawn["data"]
+    assert surface["colorbar"]["ticktext"] == ["0.5", "1", "2"]
+    assert surface["colorbar"]["tickvals"] == pytest.approx(np.log10([0.5, 1, 2]))
+    assert np.array(surface["surfacecolor"]) == pytest.approx(np.log10(loss.T))
+    assert surface["customdata"][2][0] == ("loss 3<br>accuracy 3.00 %<br>first's: -1<br>second: 1")
+    scene = drawn["layout"]["scene"]
+    assert [(name["text"], name["x"]) for name in scene["annotations"]] == [("there", 1)]
+    assert scene["xaxis"]["title"]["text"] == "first's"
+    assert marks["text"] == ["<b>here</b><br>loss 0.3", "<b>to there</b><br>loss 1"]
+
+
+def test_a_flat_plane_has_colours_too():
+    [surface, _] = page_figure([plane_of(np.ones((3, 3)))])["data"]
+    assert "surfacecolor" not in surface
+    assert figure([[plane_of(np.ones((3, 3)))]]).axes
+
+
+def test_the_names_of_lines_stand_beside_the_curves():
+    lines = [line_between([3, 2, 1, 2, 3, 2, 1]), line_between([1] * 7, "to elsewhere")]
+    drawn = figure([lines])
+    drawn.draw_without_rendering()
+    axes = drawn.axes[0]
+    assert axes.get_legend().get_window_extent().y1 < axes.get_window_extent().y0
+    assert min(text.get_fontsize() for text in axes.get_legend().get_texts()) >= 7
 
 
 def test_the_command_writes_a_picture_a_page_and_the_numbers(run, command, tmp_path):

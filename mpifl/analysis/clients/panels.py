@@ -88,7 +88,7 @@ def feature_panels(groups: Groups, clients: bool = False) -> list[Panel]:
         by_round("effective rank of features", measure("effective_rank"), from_zero=True),
         by_round("activations ‖a‖² / m, mean", mean_activation, from_zero=True),
         by_round("norm of features ‖f‖", measure("feature_norm"), from_zero=True),
-        by_round("accuracy, %", percent_correct, limits=(0, 100)),
+        by_round("accuracy, %", percent_correct, limits=(0, 100), y_unit="%"),
     ]
 
 

@@ -28,6 +28,8 @@ class Trace:
     """(n)"""
     values: np.ndarray
     """(runs, n)"""
+    runs: Sequence[str] = ()
+    """the names of the runs, or nothing"""
 
     @property
     def mean(self) -> np.ndarray:
@@ -51,6 +53,10 @@ class Trace:
         if kind == "sem":
             half = half / len(self.values) ** 0.5
         return self.mean - half, self.mean + half
+
+    def name_of(self, run: int) -> str:
+        """The name of a run, else its number from 1 on."""
+        return self.runs[run] if self.runs else f"run {run + 1}"
 
     def scaled(self, x: float, y: float) -> Trace:
         """In other units: both axes multiplied."""
@@ -77,6 +83,20 @@ class Panel:
     """whether x takes whole numbers only"""
     marks: Sequence[float | None] = ()
     """for each trace a value to compare it with, drawn as a line, or None"""
+    x_unit: str = ""
+    """at the end of `x_title`, after a comma; "" for a number without unit"""
+    y_unit: str = ""
+    """likewise of `y_title`"""
+
+    @property
+    def x_name(self) -> str:
+        """The quantity along x, without its unit."""
+        return self.x_title.removesuffix(f", {self.x_unit}")
+
+    @property
+    def y_name(self) -> str:
+        """The quantity along y, without its unit."""
+        return self.y_title.removesuffix(f", {self.y_unit}")
 
     def band(self, trace: Trace, kind: Band = "std") -> tuple[np.ndarray, np.ndarray] | None:
         """The trace's band within the limits.
@@ -90,6 +110,11 @@ class Panel:
         if self.log:
             low = np.maximum(low, trace.values.min(0))
         return low, high
+
+
+def band_in_words(band: Band) -> str:
+    """What a line and its band are, such as "mean ± standard deviation"."""
+    return _BANDS[band]
 
 
 def in_words(panels: Sequence[Panel], band: Band = "std") -> str:

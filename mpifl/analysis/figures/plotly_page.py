@@ -1,123 +1,139 @@
-"""One HTML page of panels, drawn by plotly.
+"""HTML pages of figures that plotly draws; they load nothing from elsewhere.
 
-Hover to read numbers, drag to zoom, click a name to hide its traces.
+Such a page can be sent, kept, and opened offline. Hover to read numbers, drag to zoom; on the page
+of panels a click on a name hides its lines in all of them.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
-import numpy as np
 import plotly.io as pio
-from plotly.graph_objects import Figure
-from plotly.subplots import make_subplots
+from plotly.offline import get_plotlyjs
 
-from mpifl.analysis.figures.matplotlib_figures import COLOURS
-from mpifl.analysis.figures.panels import Band, Panel, Trace, in_words
+from mpifl.analysis.figures.panels import Band, Panel, in_words
+from mpifl.analysis.figures.plotly_figures import Figure, look, panel_figure
 
-_ACROSS = 3
-_DASHES = ("solid", "dash", "dot", "dashdot")
-_STYLE = "<style>body{font:14px system-ui,sans-serif;margin:1.5em auto;max-width:1150px}</style>"
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 14px/1.4 system-ui, sans-serif; color: #222; background: #fff;
+       margin: 1.2em auto; padding: 0 12px; max-width: 1200px; }
+h1 { font-size: 1.3em; margin: 0 0 .6em; overflow-wrap: anywhere; }
+p { margin: .4em 0; color: #444; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 6px; }
+.legend button { display: flex; align-items: center; gap: 6px; font: inherit; color: inherit;
+                 text-align: left; overflow-wrap: anywhere; background: none; cursor: pointer;
+                 border: 1px solid transparent; border-radius: 4px; padding: 3px 6px; }
+.legend button:hover, .legend button:focus-visible { border-color: #999; }
+.legend button[aria-pressed=false] { opacity: .4; text-decoration: line-through; }
+.legend svg { flex: none; }
+.figures { display: grid; gap: 12px; margin-top: 12px;
+           grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); }
+.figures > * { min-width: 0; margin: 0; height: 310px; }
+.figures > .solid { height: min(480px, 105vw); }
+.figures > .tall { height: 360px; }
+@media (min-width: 800px) {
+  .figures.wide { grid-template-columns: 1fr 1fr; }
+  .figures.wide > * { height: 420px; }
+}
+"""
 
+_SCRIPT = """
+const resized = new ResizeObserver(cells => {
+  for (const cell of cells) Plotly.Plots.resize(cell.target.querySelector(".plotly-graph-div"));
+});
+for (const cell of document.querySelectorAll(".figures > figure")) resized.observe(cell);
+for (const button of document.querySelectorAll(".legend button")) {
+  button.addEventListener("click", () => {
+    const shown = button.getAttribute("aria-pressed") === "false";
+    button.setAttribute("aria-pressed", String(shown));
+    for (const figure of document.querySelectorAll(".plotly-graph-div")) {
+      const places = [];
+      figure.data.forEach((trace, place) => {
+        if (trace.legendgroup === button.dataset.group) places.push(place);
+      });
+      if (places.length) Plotly.restyle(figure, {visible: shown}, places);
+    }
+  });
+}
+if (matchMedia("(pointer: coarse)").matches) {  // a finger scrolls the page instead of zooming
+  for (const figure of document.querySelectorAll(".plotly-graph-div"))
+    if (!figure.layout.scene) Plotly.relayout(figure, {dragmode: false});
+}
+"""
 
-def document(figures: Sequence[Figure | dict[str, Any]], title: str) -> str:
-    """A page with plotly's `figures` one below the other.
-
-    It loads nothing from elsewhere: it can be sent, kept, and opened offline.
-    """
-    parts = []
-    for number, figure in enumerate(figures):
-        # The first carries plotly's own code.
-        parts.append(pio.to_html(figure, full_html=False, include_plotlyjs=number == 0))
-    name = escape(title)
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>{_STYLE}'
-    return f"{head}<h1>{name}</h1>{''.join(parts)}</html>"
+_CONFIG = {
+    "responsive": True,
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d"],
+    "plotlyServerURL": "",  # nothing is sent anywhere
+}
+_STROKES = {"solid": "", "dash": "6 3", "dot": "2 2", "dashdot": "6 2 2 2"}
 
 
 def page(panels: Sequence[Panel], title: str, band: Band = "std") -> str:
     """The page of the panels: means, bands over runs, and each run as a faint line."""
-    across = min(_ACROSS, len(panels))
-    rows = math.ceil(len(panels) / across)
-    made = make_subplots(
-        rows,
-        across,
-        subplot_titles=[panel.title for panel in panels],
-        vertical_spacing=0.3 / rows,
-        horizontal_spacing=0.08,
+    figures = [panel_figure(panel, band) for panel in panels]
+    labels = [trace.label for trace in panels[0].traces]
+    words = in_words(panels, band)
+    lines = f"{words}; faint: each run" if words else ""
+    return document(title, legend(labels), note(lines), grid(figures))
+
+
+def document(title: str, *parts: str) -> str:
+    """A page of `parts` in HTML, such as `legend`, `note` and `grid` return, under its title."""
+    name = escape(title)
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en">',
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{name}</title>",
+            f"<style>{_STYLE}</style>",
+            f"<script>{get_plotlyjs()}</script>",
+            f"<h1>{name}</h1>",
+            *parts,
+            f"<script>{_SCRIPT}</script>",
+            "</html>",
+        ]
     )
-    for number, panel in enumerate(panels):
-        place = {"row": 1 + number // across, "col": 1 + number % across}
-        _draw(made, panel, band, place, in_legend=number == 0)
-    made.update_layout(
-        height=110 + 310 * rows,
-        template="simple_white",
-        legend={
-            "title": {"text": in_words(panels, band)},
-            "orientation": "h",
-            "yanchor": "bottom",
-            "y": 1 + 0.12 / rows,
-        },
-        margin={"l": 60, "r": 20},
+
+
+def legend(labels: Sequence[str]) -> str:
+    """The names of the groups, each a button that hides and shows its lines in all figures."""
+    buttons = []
+    for number, label in enumerate(labels):
+        line = look(number)
+        stroke = f'stroke="{line["color"]}" stroke-dasharray="{_STROKES[line["dash"]]}"'
+        swatch = f'<path d="M0 5H26" stroke-width="2.5" {stroke}/>'
+        buttons.append(
+            f'<button type="button" data-group="{number}" aria-pressed="true">'
+            f'<svg width="26" height="10" aria-hidden="true">{swatch}</svg>{escape(label)}</button>'
+        )
+    return f'<div class="legend">{"".join(buttons)}</div>'
+
+
+def note(text: str) -> str:
+    """A line of text; nothing for no text."""
+    return f"<p>{escape(text)}</p>" if text else ""
+
+
+def grid(figures: Sequence[Figure], wide: bool = False) -> str:
+    """Figures side by side as the screen has room, at most two where they are `wide`."""
+    cells = [f'<figure class="{_kind(figure)}">{_drawn(figure)}</figure>' for figure in figures]
+    return f'<div class="{"figures wide" if wide else "figures"}">{"".join(cells)}</div>'
+
+
+def _kind(figure: Figure) -> str:
+    """How high a figure is: `solid` in three dimensions, `tall` with a legend of its own."""
+    if "scene" in figure["layout"]:
+        return "solid"
+    return "tall" if figure["layout"].get("showlegend") else "plane"
+
+
+def _drawn(figure: Figure) -> str:
+    return pio.to_html(
+        figure, full_html=False, include_plotlyjs=False, config=_CONFIG, default_height="100%"
     )
-    return document([made], title)
-
-
-def _draw(made: Figure, panel: Panel, band: Band, place: dict[str, int], in_legend: bool) -> None:
-    for number, trace in enumerate(panel.traces):
-        colour = COLOURS[number % len(COLOURS)]
-        dash = _DASHES[number // len(COLOURS) % len(_DASHES)]
-        group = {"legendgroup": trace.label, "name": trace.label}
-        for faint in _band_and_runs(panel, trace, band, colour):
-            made.add_trace({**group, "mode": "lines", "showlegend": False, **faint}, **place)
-        mean = {
-            "mode": "lines+markers",
-            "showlegend": in_legend,
-            "marker": {"size": 3},
-            "x": trace.x,
-            "y": trace.mean,
-            "line": {"color": colour, "dash": dash},
-        }
-        made.add_trace({**group, **mean}, **place)
-        mark = panel.marks[number] if number < len(panel.marks) else None
-        if mark is not None:
-            made.add_hline(mark, line={"color": colour, "dash": "dot", "width": 1}, **place)
-    _draw_axes(made, panel, place)
-
-
-def _draw_axes(made: Figure, panel: Panel, place: dict[str, int]) -> None:
-    x_axis: dict[str, Any] = {"title_text": panel.x_title}
-    if panel.names:
-        places = list(range(1, len(panel.names) + 1))
-        x_axis = {"title_text": "", "tickvals": places, "ticktext": list(panel.names)}
-    y_axis: dict[str, Any] = {"title_text": panel.y_title}
-    if panel.log:
-        y_axis["type"] = "log"
-    elif panel.from_zero:
-        y_axis["rangemode"] = "tozero"
-    made.update_xaxes(showgrid=True, **x_axis, **place)
-    made.update_yaxes(showgrid=True, **y_axis, **place)
-
-
-def _band_and_runs(panel: Panel, trace: Trace, band: Band, colour: str) -> Iterator[dict[str, Any]]:
-    """The band, as a polygon, and a thin line for each run."""
-    faint = {"opacity": 0.25, "hoverinfo": "skip"}
-    ends = panel.band(trace, band)
-    if ends is not None:
-        low, high = ends
-        known = np.isfinite(trace.x + low + high)
-        x = trace.x[known]
-        low = low[known]
-        high = high[known]
-        yield {
-            **faint,
-            "x": [*x, *x[::-1]],
-            "y": [*high, *low[::-1]],
-            "fill": "toself",
-            "line": {"width": 0, "color": colour},
-        }
-    if len(trace.values) > 1:
-        for values in trace.values:
-            yield {**faint, "x": trace.x, "y": values, "line": {"color": colour, "width": 1}}

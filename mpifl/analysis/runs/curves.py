@@ -102,7 +102,14 @@ def curve(group: Group, quantity: str, over: str = "round") -> Trace:
     y = []
     for values in found:
         y.append([values[round] for round in rounds])
-    return Trace(group.label, x, np.array(y))
+    return Trace(group.label, x, np.array(y), [run_name(run) for run in group.runs])
+
+
+def run_name(run: Run) -> str:
+    """What a reader knows a run by: the name of its folder or packed file, and its seed."""
+    path = run.path.resolve()
+    place = path.parent.name if path.name == "results.h5" else path.name
+    return f"{place}, seed {run.seed}"
 
 
 def _by_round(run: Run, quantity: str) -> dict[int, float]:
@@ -149,6 +156,8 @@ def _panel(groups: Sequence[Group], quantity: str, over: str, log: bool) -> Pane
         limits=(0, 100) if y_unit == "%" else (0, np.inf),
         from_zero=quantity in UNITS,
         whole=over == "round",
+        x_unit=x_unit,
+        y_unit=y_unit,
     )
 
 
