@@ -10,6 +10,7 @@ from mpifl.commands.configs import configs
 from mpifl.commands.curves import curves
 from mpifl.commands.data import data
 from mpifl.commands.doctor import doctor
+from mpifl.commands.explain import explain
 from mpifl.commands.features import features
 from mpifl.commands.hessian import hessian
 from mpifl.commands.jobs import jobs
@@ -17,6 +18,7 @@ from mpifl.commands.landscape import landscape
 from mpifl.commands.pack import pack
 from mpifl.commands.plan import plan
 from mpifl.commands.run import run
+from mpifl.commands.schema import schema
 from mpifl.commands.sections import Sections
 from mpifl.commands.show import show
 from mpifl.commands.sweep import sweep
@@ -48,7 +50,7 @@ def main() -> None:
 
 
 main.add_section("Run", run, sweep)
-main.add_section("Before a run", configs, plan)
+main.add_section("Before a run", configs, explain, plan, schema)
 main.add_section("After a run", show, table, curves, features, hessian, landscape, pack)
 main.add_section("Data", data)
 main.add_section("Cluster", doctor, jobs)

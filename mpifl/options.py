@@ -51,12 +51,16 @@ class BadInput(ValueError):
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
 
 
+def similar(got: Any, allowed: Iterable[str]) -> str:
+    """A question about the most similar allowed name; empty if none is similar."""
+    found = difflib.get_close_matches(str(got), list(allowed), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
 def suggestion(got: Any, allowed: Iterable[str]) -> str:
     """The end of an error line: the most similar allowed name, if any, and all allowed names."""
     allowed = list(allowed)
-    similar = difflib.get_close_matches(str(got), allowed, n=1)
-    start = f"; did you mean {similar[0]}?" if similar else ";"
-    return f"{start} allowed: {', '.join(allowed) or 'none'}"
+    return f"{similar(got, allowed) or ';'} allowed: {', '.join(allowed) or 'none'}"
 
 
 # --- groups of options --------------------------------------------------------------------------

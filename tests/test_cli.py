@@ -227,4 +227,4 @@ def test_bash_completes_commands():
     }
     program = "from mpifl.cli import main; main(prog_name='mpifl')"
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
-    assert done.stdout.split() == ["plain,sweep", "plain,show"]
+    assert done.stdout.split() == ["plain,sweep", "plain,schema", "plain,show"]

@@ -1,0 +1,28 @@
+"""`mpifl explain`: what a section, an option or a name of a config means."""
+
+from __future__ import annotations
+
+import click
+
+from mpifl.commands.arguments import HELP
+from mpifl.commands.process import one_line_errors
+
+
+@click.command(context_settings=HELP)
+@click.argument("words", nargs=-1, metavar="[WORD]...")
+def explain(words: tuple[str, ...]) -> None:
+    """Say what WORD means in a config: a section, an option or a name.
+
+    Printed are options with their defaults, what is allowed, and what they do; of a method also its
+    paper and formulas. Without WORD it lists all sections and names.
+
+    \b
+    mpifl explain
+    mpifl explain local            a section
+    mpifl explain lr results.weights_every
+    mpifl explain feddyn man       an algorithm, a loss, a model, a partition ...
+    """
+    with one_line_errors():
+        from mpifl.plan.explain import explain
+
+        explain(words)

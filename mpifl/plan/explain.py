@@ -1,0 +1,107 @@
+"""`mpifl explain`: print what sections, options and names mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mpifl.options import BadInput, similar
+from mpifl.plan.reference import SECTION, Option, Topic, topics
+from mpifl.terminal import say, say_paragraph, say_table, table
+
+
+def explain(words: Sequence[str]) -> None:
+    """Print what is known under each word; without words, what there is. Raises BadInput."""
+    if not words:
+        _print_overview()
+    for word in words:
+        _print_all(word)
+
+
+def _print_overview() -> None:
+    config, *sections = [topic for topic in topics() if not topic.name]
+    own = [option for option in config.options if option.allowed != SECTION]
+    _print_options("options of no section", own)
+    made = table("section", "what it is", texts=2)
+    for section in sections:
+        made.add_row(section.title, section.summary)
+    say_table("sections", made)
+    made = table("section or option", "names", texts=2)
+    for path, named in _by_path().items():
+        made.add_row(path, ", ".join(topic.name for topic in named))
+    say_table("names", made)
+    say_paragraph("`mpifl explain` with any of these words, or of an option, says what it means.")
+
+
+def _print_all(word: str) -> None:
+    """Print every section, option and name that the word may mean."""
+    meant = [topic for topic in topics() if topic.is_called(word)]
+    tables = {path: named for path, named in _by_path().items() if _is_called(path, word)}
+    options = _options_called(word)
+    if not meant and not tables and not options:
+        raise BadInput(
+            f"explain: expected a section, an option or a name; got {word!r}"
+            f"{similar(word, _known_words())}; `mpifl explain` lists them"
+        )
+    for topic in meant:
+        _print_topic(topic)
+    for path, named in tables.items():
+        _print_names(path, named)
+    if options:
+        _print_options(f"options called {word}", options)
+
+
+def _print_topic(topic: Topic) -> None:
+    say(f"{topic.title}\n{topic.text}")
+    if topic.options:
+        _print_options("", topic.options)
+    else:
+        say("It has no options.\n")
+
+
+def _print_names(path: str, named: Iterable[Topic]) -> None:
+    made = table("name", "what it is", texts=2)
+    for topic in named:
+        made.add_row(topic.name, topic.summary)
+    say_table(f"names of {path}", made)
+
+
+def _print_options(title: str, options: Iterable[Option]) -> None:
+    made = table("option", "default", "allowed", "meaning", texts=4)
+    for option in options:
+        made.add_row(*option)
+    say_table(title, made)
+
+
+def _by_path() -> dict[str, list[Topic]]:
+    """The names that each section or option may have."""
+    found: dict[str, list[Topic]] = {}
+    for topic in topics():
+        if topic.name:
+            found.setdefault(topic.path, []).append(topic)
+    return found
+
+
+def _options_called(word: str) -> list[Option]:
+    """The options of this name, under their full names, with the method that has them."""
+    found = []
+    for topic in topics():
+        for option in topic.options:
+            full_name = topic.full_name(option)
+            if _is_called(full_name, word) and option.allowed != SECTION:
+                label = f"{full_name} ({topic.name})" if topic.name else full_name
+                found.append(option._replace(name=label))
+    return found
+
+
+def _is_called(path: str, word: str) -> bool:
+    """Whether a word is a dotted path or the last part of it."""
+    return word in (path, path.rpartition(".")[2])
+
+
+def _known_words() -> set[str]:
+    words = set(_by_path())
+    for topic in topics():
+        words |= {topic.path, topic.name}
+        words |= {option.name for option in topic.options}
+        words |= {topic.full_name(option) for option in topic.options}
+    return words - {""}

@@ -1,0 +1,185 @@
+"""Every option of a config in words, read from the classes that declare the options.
+
+A `Topic` is a section of a config, or a name that a section or an option may have, such as `feddyn`
+or `man`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from mpifl.data.sources import SOURCES
+from mpifl.losses import LOSSES
+from mpifl.options import adapter, description
+from mpifl.runner.schema import TABLES, Config
+from mpifl.schedules import SCHEDULES
+
+SECTION = "a section"
+"""what is allowed for an option that is a group of options"""
+
+_CHOICES: Mapping[str, Mapping[str, type]] = {**TABLES, "local.loss": LOSSES}
+
+
+class Option(NamedTuple):
+    """An option in words."""
+
+    name: str
+    default: str
+    allowed: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A section of a config, or a name that a section or an option may have."""
+
+    path: str
+    """the section or the option, such as local.loss; empty for the config itself"""
+    name: str
+    """such as man; empty for a section"""
+    text: str
+    options: Sequence[Option]
+
+    @property
+    def title(self) -> str:
+        """As it stands in a config."""
+        return f'{self.path} = "{self.name}"' if self.name else f"[{self.path}]"
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the text, on one line."""
+        return " ".join(self.text.partition("\n\n")[0].split())
+
+    def is_called(self, word: str) -> bool:
+        """Whether a user may mean it: by its full name or the last part of it."""
+        if self.name:
+            return word in (self.name, f"{self.path}.{self.name}", f"{self.path}={self.name}")
+        return word != "" and word in (self.path, self.path.rpartition(".")[2])
+
+    def full_name(self, option: Option) -> str:
+        """The dotted name of one of its options."""
+        return f"{self.path}.{option.name}".removeprefix(".")
+
+
+@cache
+def topics() -> list[Topic]:
+    """The config, its sections, then all names."""
+    found = _sections("", Config)
+    for path, kinds in _CHOICES.items():
+        for name, kind in kinds.items():
+            found.append(Topic(path, name, _method_text(kind), _options(kind)))
+    for name, source in SOURCES.items():
+        options = []
+        for option, default in source.options.items():
+            options.append(Option(option, _in_toml(default), "", ""))
+        found.append(Topic("data.name", name, source.summary, options))
+    return found
+
+
+def _sections(path: str, kind: type) -> list[Topic]:
+    """A group of options, and the groups in it."""
+    found = [Topic(path, "", _docstring(kind), _options(kind, path))]
+    for name, inner in _groups(kind).items():
+        found += _sections(f"{path}.{name}".removeprefix("."), inner)
+    return found
+
+
+def _groups(kind: Any) -> dict[str, type]:
+    """The options of a group that are groups themselves, without those chosen by name."""
+    groups: dict[str, Any] = {}
+    for name, field in kind.__pydantic_fields__.items():
+        if is_dataclass(field.annotation) and not inspect.isabstract(field.annotation):
+            groups[name] = field.annotation
+    return groups
+
+
+def _options(kind: type, path: str = "") -> list[Option]:
+    properties = adapter(kind).json_schema()["properties"]
+    groups = _groups(kind)
+    found = []
+    for field in fields(kind):  # type: ignore[arg-type]  # is a dataclass
+        name = field.name
+        if name in groups:
+            section = f"{path}.{name}".removeprefix(".")
+            found.append(Option(name, "", SECTION, f"see `mpifl explain {section}`"))
+        else:
+            default = "" if field.default is MISSING else _in_toml(field.default)
+            allowed = _allowed(properties[name])
+            found.append(Option(name, default, allowed, description(kind, name)))
+    return found
+
+
+def _method_text(kind: type) -> str:
+    """The docstring of a class; before it that of its file, if the file is about nothing else."""
+    module = inspect.getmodule(kind)
+    if module is None or not module.__doc__ or _classes_in(module.__name__) > 1:
+        return _docstring(kind)
+    return f"{inspect.cleandoc(module.__doc__)}\n\n{_docstring(kind)}"
+
+
+def _classes_in(module: str) -> int:
+    """How many of the classes with a name are declared in this module."""
+    count = 0
+    for kinds in _CHOICES.values():
+        count += sum(kind.__module__ == module for kind in kinds.values())
+    return count
+
+
+def _docstring(kind: type) -> str:
+    return inspect.cleandoc(kind.__doc__ or "")
+
+
+def _in_toml(value: Any) -> str:
+    """A default as a config has it; a group of options by its name."""
+    for kinds in (*_CHOICES.values(), SCHEDULES):
+        for name, kind in kinds.items():
+            if type(value) is kind:
+                return json.dumps(name)
+    if isinstance(value, type) or callable(value):
+        return ""
+    return json.dumps(value)
+
+
+def _allowed(known: Mapping[str, Any]) -> str:
+    """The values that a JSON Schema allows, in words."""
+    if "oneOf" in known:
+        return _allowed(known["oneOf"][0])
+    if "anyOf" in known:
+        return "; or ".join(_allowed(one) for one in known["anyOf"])
+    if "enum" in known:
+        return ", ".join(str(value) for value in known["enum"])
+    if "$ref" in known:
+        return _CLASSES[known["$ref"].rpartition("/")[2]]
+    kind = known.get("type")
+    if kind == "array":
+        return f"list of: {_allowed(known['items'])}" if "items" in known else "list"
+    if kind in ("integer", "number"):
+        return f"{kind}{_bounds(known)}"
+    return _WORDS.get(str(kind), "")
+
+
+_CLASSES = {"Schedule": ", ".join(SCHEDULES), "Loss": "a loss"}
+"""classes of options whose values are not groups of a config"""
+_WORDS = {"boolean": "true, false", "string": "text", "object": "a table"}
+
+
+def _bounds(known: Mapping[str, Any]) -> str:
+    words = []
+    if "exclusiveMinimum" in known:
+        words.append(f"above {known['exclusiveMinimum']}")
+    if "minimum" in known:
+        words.append(f"from {known['minimum']}")
+    if known.get("exclusiveMaximum", _HUGE) < _HUGE:
+        words.append(f"below {known['exclusiveMaximum']}")
+    if "maximum" in known:
+        words.append(f"to {known['maximum']:,}")
+    return "".join(f" {word}" for word in words)
+
+
+_HUGE = 2**31
+"""bounds that are there for memory's sake are left out"""

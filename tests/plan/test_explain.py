@@ -1,0 +1,93 @@
+"""`mpifl explain`: every section, option and name is found and has a meaning."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from mpifl.algorithms import ALGORITHMS
+from mpifl.cli import main
+from mpifl.data.partition import PARTITIONS
+from mpifl.losses import LOSSES
+from mpifl.models import MODELS
+from mpifl.plan.reference import SECTION, topics
+from mpifl.schedules import SCHEDULES
+
+TOPICS = [topic for topic in topics() if topic.path]
+
+
+def explained(*words: str) -> str:
+    result = CliRunner().invoke(main, ["explain", *words], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.title)
+def test_every_section_and_name_says_what_it_is_and_what_each_option_means(topic):
+    assert topic.summary
+    for option in topic.options:
+        if topic.path != "data.name":
+            assert option.meaning, option.name
+            assert option.allowed, option.name
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.title)
+def test_every_section_and_name_is_found_by_each_word_for_it(topic):
+    for word in {topic.path if not topic.name else topic.name, topic.path.rpartition(".")[2]}:
+        printed = explained(word)
+        for option in topic.options if word == topic.name else ():
+            assert f" {option.name} " in printed
+
+
+@pytest.mark.parametrize("table", [ALGORITHMS, LOSSES, MODELS, PARTITIONS, SCHEDULES])
+def test_the_overview_has_all_names(table):
+    words = explained().replace(",", " ").split()
+    assert set(table) <= set(words)
+
+
+def test_a_section_is_printed_with_defaults_what_is_allowed_and_meanings():
+    [lr] = [line for line in explained("local").splitlines() if line.startswith(" lr ")]
+    assert lr.split("  ", 1)[0] == " lr"
+    assert "0.1" in lr
+    assert "number above 0" in lr
+    assert "learning rate: the step size, before the schedule's factor" in lr
+
+
+def test_an_option_is_found_wherever_it_is():
+    printed = explained("lr")
+    assert " local.lr " in printed
+    assert " algorithm.server_optimizer.lr (adam) " in printed
+    assert explained("local.lr").count("number above 0") == 1
+
+
+def test_a_method_is_printed_with_its_paper():
+    assert "FedDyn (Acar et al. 2021, algorithm 1)" in explained("feddyn")
+    assert "Yashwanth et al. 2024" in explained("local.loss=man")
+
+
+def test_an_inherited_option_has_its_meaning():
+    assert "whether norms learn a scale and a shift" in explained("resnet56")
+
+
+def test_a_word_that_means_nothing_is_refused_with_a_suggestion():
+    result = CliRunner().invoke(main, ["explain", "momentun"])
+    assert result.exit_code == 2
+    assert result.output == (
+        "mpifl: explain: expected a section, an option or a name; got 'momentun'; did you mean "
+        "momentum?; `mpifl explain` lists them\n"
+    )
+
+
+def test_no_section_is_listed_as_an_option():
+    assert SECTION not in explained("local")
+
+
+def test_the_schema_is_json_with_every_section_and_meanings():
+    result = CliRunner().invoke(main, ["schema"])
+    printed = json.loads(result.output)
+    assert {"rounds", "local", "model", "runtime"} <= set(printed["properties"])
+    assert "learning rate" in printed["$defs"]["Local"]["properties"]["lr"]["description"]
+    models = {one.get("title"): one for one in printed["properties"]["model"]["oneOf"]}
+    assert "scale and a shift" in models["ResNet56"]["properties"]["norm_affine"]["description"]
