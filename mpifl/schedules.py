@@ -46,13 +46,18 @@ class Milestones(Schedule):
     """factor at each milestone"""
 
     def __call__(self, round: int, rounds: int) -> float:
-        passed = [share for share in self.at if round - 1 >= share * rounds]
+        # Rounded: 0.55 * 100 is 55.00000000000001.
+        passed = [share for share in self.at if round - 1 >= _round_off(share * rounds)]
         return self.factor ** len(passed)
 
 
 @options
 class Cosine(Schedule):
-    """From 1 to `floor` along half a cosine, after a linear increase to 1 in round `warmup`."""
+    """Half a cosine from 1 towards `floor`, after a linear increase to 1 in round `warmup`.
+
+    As in SGDR (Loshchilov & Hutter 2017, eq. 5) and torch's CosineAnnealingLR, `floor` would be
+    reached one round after the last: with floor = 0 the last round trains too.
+    """
 
     floor: Fraction = 0.0
     """the least factor"""
@@ -62,8 +67,13 @@ class Cosine(Schedule):
     def __call__(self, round: int, rounds: int) -> float:
         if round < self.warmup:
             return round / self.warmup
-        done = (round - self.warmup) / max(1, rounds - self.warmup)
+        done = (round - self.warmup) / max(1, rounds - self.warmup + 1)
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+
+def _round_off(value: float) -> float:
+    """`value` without the error that a product of two floats has."""
+    return round(value, 9)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {

@@ -305,13 +305,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun.
+def plural(count: int, noun: str, many: str = "") -> str:
+    """A count with its noun; `many` is its plural, if it is not the noun and an s.
 
-    >>> plural(1, "rank"), plural(1200, "rank")
-    ('1 rank', '1,200 ranks')
+    >>> plural(1, "rank"), plural(1200, "rank"), plural(2, "reply", "replies")
+    ('1 rank', '1,200 ranks', '2 replies')
     """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {many or noun + 's'}"
 
 
 def size(number: float) -> str:

@@ -25,14 +25,16 @@ def renewed(control: Tensor, shared: Tensor, w: Tensor, trained: Trained) -> Ten
     """A client's next control variate, the mean gradient of its steps.
 
     It is c_c - c + (w - y) / (lr a_c). The part of w - y that comes from momentum of earlier rounds
-    is taken out first. At a rate of 0 the control stays the same.
+    is taken out first. The control stays the same at a rate of 0, and at one so small that it is 0
+    in the weights' dtype: then y = w, and the steps tell nothing.
     """
-    if trained.lr == 0:
+    rate = trained.lr * trained.accumulated
+    if rate < torch.finfo(w.dtype).tiny:
         return control.clone()
     way = w - trained.y
     if trained.carried is not None:
         way = way - trained.lr * trained.carried
-    return control - shared + way / (trained.lr * trained.accumulated)
+    return control - shared + way / rate
 
 
 @options

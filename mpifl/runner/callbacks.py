@@ -11,10 +11,11 @@ from mpifl.net import digest
 from mpifl.store import Store
 from mpifl.terminal import duration, percent, say, size
 from mpifl.training.callback import Callback
-from mpifl.training.client import COLUMNS, Column
+from mpifl.training.client import COLUMNS, Column, Failure
 from mpifl.training.progress import Progress
 
 _OF_CLIENTS = ("loss", "accuracy", "weight", "seconds")
+_NAMED = 10  # clients that a line names
 _RECENT = 20  # rounds from which the time left is estimated
 
 
@@ -33,6 +34,8 @@ class StoreWriter(Callback):
             self._write_weights(progress)
         columns = dict(zip(COLUMNS, progress.rows.T, strict=True))
         clients = {name: columns[name] for name in _OF_CLIENTS}
+        if columns["failed"].any():
+            clients["failed"] = columns["failed"]
         row = _row(progress)
         if not np.isnan(columns["test_accuracy"]).all():
             clients["test_accuracy"] = columns["test_accuracy"]
@@ -50,7 +53,7 @@ class StoreWriter(Callback):
             buffers,
             clients=np.stack([model.weights.numpy() for model in progress.models]),
             client_buffers=np.stack([model.buffers.numpy() for model in progress.models]),
-            client_ids=progress.cohort,
+            client_ids=progress.counted,
         )
 
 
@@ -78,7 +81,8 @@ class ConsoleLogger(Callback):
         figures = progress.figures
         rows = progress.rows
         self._seconds.append(figures["seconds"])
-        training_loss = rows[:, Column.WEIGHT] @ rows[:, Column.LOSS]
+        counts = rows[:, Column.FAILED] == Failure.NONE
+        training_loss = rows[counts, Column.WEIGHT] @ rows[counts, Column.LOSS]
         width = len(str(self._rounds))
         line = f"round {progress.round:>{width}}/{self._rounds}  {_tested(progress)}"
         line += f"  training loss {training_loss:8.4f}  {figures['seconds']:6.2f} s"
@@ -88,6 +92,25 @@ class ConsoleLogger(Callback):
             seconds_left = float(np.median(self._seconds[-_RECENT:])) * rounds_left
             line += f"  left {duration(seconds_left)}"
         self._say(line)
+        for reason, failed in _left_out(progress).items():
+            self._say(f"round {progress.round}: left out {failed}: {reason}")
+
+
+def _left_out(progress: Progress) -> dict[str, str]:
+    """Why clients of the round were left out -> which ones, such as "client 3, 8"."""
+    found = {}
+    for failure in Failure:
+        clients = progress.cohort[progress.rows[:, Column.FAILED] == failure]
+        if failure != Failure.NONE and len(clients):
+            found[failure.reason] = _named(clients)
+    return found
+
+
+def _named(clients: np.ndarray) -> str:
+    """The first ten clients by number, and how many more there are."""
+    names = ", ".join(map(str, clients[:_NAMED]))
+    more = len(clients) - _NAMED
+    return f"client {names}" if more <= 0 else f"client {names} and {more} more"
 
 
 def _tested(progress: Progress) -> str:

@@ -30,8 +30,10 @@ _LONG_NAMES = {
     "accuracy": "accuracy on the client's training batches",
     "weight": "weight of the client's reply in the mean",
     "num_samples": "training samples of the client",
-    "participated": "1 where the client was in the round's cohort",
-    "clients/cohort": "the clients that took part, round after round",
+    "participated": "1 where the client was in the round's cohort and its reply counts",
+    "failed": "why the client's reply was left out: 1 its training loss is not finite, "
+    "2 its reply is not finite or far too large; 0 it was not",
+    "clients/cohort": "the clients of the cohorts, round after round",
     "clients/offsets": "where each round begins in the other arrays, and the end",
     "clients/test_accuracy": "accuracy of the client's own model, after its training, "
     "on the test set",

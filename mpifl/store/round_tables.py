@@ -37,8 +37,9 @@ RESERVED = (
 class Cohorts(Mapping[str, np.ndarray]):
     """What the clients of each round (its cohort) reported, as arrays (R, C) by name.
 
-    They are float32, NaN where a client took no part; `participated` is 0 or 1. An array is made
-    when it is asked for, of 4 bytes a round and client. `reported` has the values without the gaps.
+    They are float32, NaN where a client took no part. `participated` is 1 where a client's reply
+    counts: a client that was left out has 0 there, and in `failed` why. An array is made when it is
+    asked for, of 4 bytes a round and client. `reported` has the values without the gaps.
 
     >>> loss = np.array([0.5, 0.25, 1], "f4")
     >>> cohorts = Cohorts(3, np.array([0, 2, 1]), np.array([0, 2, 3]), {"loss": loss})
@@ -60,6 +61,8 @@ class Cohorts(Mapping[str, np.ndarray]):
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Cohorts:
         """From arrays (R, C) by name, `participated` among them."""
         took_part = arrays["participated"] > 0
+        if "failed" in arrays:
+            took_part |= arrays["failed"] > 0
         ids = np.nonzero(took_part)[1]
         offsets = np.concatenate([[0], np.cumsum(took_part.sum(axis=1))])
         reported = {}
@@ -84,7 +87,7 @@ class Cohorts(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name == "participated":
-            return self._spread(np.ones(len(self.ids), "u1"), absent=0)
+            return self._spread(self._counts().astype("u1"), absent=0)
         return self._spread(self.reported[name].astype("f4", copy=False), absent=np.nan)
 
     def __iter__(self) -> Iterator[str]:
@@ -92,6 +95,12 @@ class Cohorts(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return 1 + len(self.reported)
+
+    def _counts(self) -> np.ndarray:
+        """(E) bool: whether the reply of each client in `ids` counts."""
+        if "failed" not in self.reported:
+            return np.ones(len(self.ids), bool)
+        return ~(self.reported["failed"] > 0)  # NaN in rounds without a failure
 
     def _spread(self, values: np.ndarray, absent: float) -> np.ndarray:
         """Values (E) as an array (R, C), `absent` where a client took no part."""

@@ -52,6 +52,18 @@ class Failure(IntEnum):
     REPLY_OUT_OF_RANGE = 2
     """its reply is not finite, or too large to be added"""
 
+    @property
+    def reason(self) -> str:
+        """What went wrong, as a part of a sentence; empty for NONE."""
+        return _REASONS[self]
+
+
+_REASONS = {
+    Failure.NONE: "",
+    Failure.LOSS_NOT_FINITE: "its training loss is not finite",
+    Failure.REPLY_OUT_OF_RANGE: "its reply is not finite or far too large",
+}
+
 
 # A client's work beside its minibatches, in minibatches: loading weights, adding the reply.
 _FIXED_COST = 0.5

@@ -24,7 +24,7 @@ class Collected(NamedTuple):
     """What the server has at the end of a round."""
 
     total: Reply
-    """of the weighted replies of all clients that did not fail"""
+    """the sum of the weighted replies of all clients that did not fail"""
     rows: np.ndarray
     """float64 [cohort, Column]"""
     scores: np.ndarray

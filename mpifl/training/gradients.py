@@ -35,11 +35,23 @@ class Gradient(ABC):
         """The gradient [d] that a step at `w [d]` takes."""
 
 
-_TINY = 1e-12
+_TINY = 1e-12  # the smallest norm that a gradient is divided by
 
 
-def _norm(vector: Tensor) -> Tensor:
-    return vector.norm(dim=-1, keepdim=True).clamp_min(_TINY)
+def norm(vector: Tensor) -> Tensor:
+    """The Euclidean norm `[1]` of `vector [d]`, at most the largest number of its dtype.
+
+    The squares of float32 values above 1.8e19 are infinite, so their norm is taken in float64.
+    """
+    value = vector.norm(dim=-1, keepdim=True)
+    wide = torch.linalg.vector_norm(vector, dim=-1, keepdim=True, dtype=torch.float64)
+    largest = torch.finfo(vector.dtype).max
+    return torch.where(value.isinf(), wide.clamp_max(largest).to(vector.dtype), value)
+
+
+def _over_norm(length: float, g: Tensor) -> Tensor:
+    """`length / ||g||`, `[1]`: the factor that gives `g` this length."""
+    return length / norm(g).clamp_min(_TINY)
 
 
 @options
@@ -61,7 +73,7 @@ class Sam(Gradient):
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         g = minibatch(w)
-        return minibatch(w + g * (self.rho / _norm(g))) if self.rho else g
+        return minibatch(w + g * _over_norm(self.rho, g)) if self.rho else g
 
 
 @options
@@ -81,7 +93,7 @@ class Asam(Gradient):
             return g
         t = torch.where(minibatch.scales > 0, w.abs() + self.eta, 1.0)
         tg = t * g
-        return minibatch(w + t * tg * (self.rho / _norm(tg)))
+        return minibatch(w + t * tg * _over_norm(self.rho, tg))
 
 
 @options
@@ -102,7 +114,8 @@ class Blend(Gradient):
         if not self.rho or not self.mix:
             return g
         first = None if self.mix == 1 else g.clone()
-        g = minibatch(w + g * (self.rho / _norm(g) if self.normalise else self.rho))
+        step = _over_norm(self.rho, g) if self.normalise else self.rho
+        g = minibatch(w + g * step)
         return g if first is None else g.mul_(self.mix).add_(first, alpha=1 - self.mix)
 
 

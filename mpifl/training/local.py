@@ -23,7 +23,7 @@ from mpifl.models.output import KEEPABLE
 from mpifl.net import Net
 from mpifl.options import Count, Named, NonNegative, NonNegativeInt, Positive, options
 from mpifl.schedules import SCHEDULES, Constant, Schedule
-from mpifl.training.gradients import GRADIENTS, Gradient, Plain
+from mpifl.training.gradients import GRADIENTS, Gradient, Plain, norm
 
 
 @options
@@ -232,7 +232,7 @@ def _with_terms(
     elif pull:
         g.add_(-w, alpha=pull)
     if local.clip:
-        g.mul_((local.clip / (g.norm() + 1e-12)).clamp_(max=1.0))
+        g.mul_((local.clip / (norm(g) + 1e-12)).clamp_(max=1.0))
     if pull and not clips_pull:
         g.add_(y, alpha=pull)
     if local.weight_decay:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mpifl.training.client import Column, Failure
 from mpifl.training.evaluate import Score
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import ClientState, Model, Vectors, check_vectors
@@ -38,11 +39,11 @@ class Progress:
     cohort: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """int64 [cohort]: the clients of the round, sorted"""
     rows: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    """float64 [cohort, Column]"""
+    """float64 [cohort, Column]; a client that failed has weight 0, and no loss or accuracy (NaN)"""
     figures: dict[str, Any] = field(default_factory=dict)
     """of the round: bytes, seconds ..."""
     models: list[Model] = field(default_factory=list)
-    """of the cohort's clients after training, in rounds that keep them"""
+    """of the `counted` clients after training, in rounds that keep them"""
     score: Score | None = None
     """of `w`, when it was evaluated"""
     means: Vectors = field(default_factory=dict)
@@ -51,6 +52,11 @@ class Progress:
     """of `means`"""
     stopped: str = ""
     """what asked for a stop before the last round was done; empty if nothing did"""
+
+    @property
+    def counted(self) -> np.ndarray:
+        """int64: the clients of the round whose replies count, sorted."""
+        return self.cohort[self.rows[:, Column.FAILED] == Failure.NONE]
 
 
 @dataclass

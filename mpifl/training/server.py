@@ -10,18 +10,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client import Column, Failure
 from mpifl.training.collector import Collected
 from mpifl.training.evaluate import Tester
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import Action, Order, Reply, Sent, Vectors, check_vectors
+from mpifl.training.messages import Action, Order, Sent, Vectors, check_vectors
 from mpifl.training.progress import Progress, RunFailed, Start
 from mpifl.training.sampling import RoundPlan
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
+
+
+_ADVICE = "try a smaller local.lr or local.clip=10"
 
 
 class Server:
@@ -84,14 +88,20 @@ class Server:
         """The server's step; where clients failed, what `divergence` says."""
         failed = collected.rows[:, Column.FAILED]
         figures = self._figures(plan, sent, collected)
-        mean = collected.total
         if failed.any():
             weight_kept = float(collected.rows[failed == 0, Column.WEIGHT].sum())
             if self._experiment.divergence == "stop" or weight_kept == 0:
                 self._failure = _failure(plan.round, plan.cohort, failed)
                 return
-            mean = mean.divided_by(weight_kept)
-        self._update(plan, collected.rows, mean, plan.cohort[failed == 0])
+            collected = _without_failed(collected, weight_kept)
+        after = self._update(plan, collected)
+        if not _is_finite(after.w, after.buffers):
+            self._failure = (
+                f"round {plan.round}: the server's new weights are not finite; {_ADVICE}"
+            )
+            return
+        self.progress = after
+        self._reported = False
         self.progress.models = collected.models
         seconds = time.perf_counter() - self._round_began
         times = {"seconds": seconds, "seconds_wait": collected.seconds_wait}
@@ -129,17 +139,18 @@ class Server:
             return Action.STOP
         return Action.PLAY
 
-    def _update(self, plan: RoundPlan, rows: np.ndarray, mean: Reply, replied: np.ndarray) -> None:
+    def _update(self, plan: RoundPlan, collected: Collected) -> Progress:
+        """How the run stands after the round, its figures and models left out."""
         clients = self._experiment.clients
         progress = self.progress
-        share = self._share(replied)
+        mean, rows = collected.total, collected.rows
+        share = self._share(plan.cohort[rows[:, Column.FAILED] == Failure.NONE])
         w, server = clients.algorithm.server(progress.w, progress.server, mean.algorithm, share)
         buffers = progress.buffers
         if len(mean.buffers):
             buffers = clients.buffers.decode(mean.buffers, progress.w.dtype)
         means = self._means(mean.means, share)
-        self.progress = Progress(w, buffers, server, plan.round, plan.cohort, rows, means=means)
-        self._reported = False
+        return Progress(w, buffers, server, plan.round, plan.cohort, rows, means=means)
 
     def _share(self, replied: np.ndarray) -> float:
         """The part of all clients' weight that the clients `replied` have."""
@@ -165,24 +176,46 @@ class Server:
         seconds = []
         for clients in plan.assigned:
             seconds.append(sum(seconds_of[client] for client in clients))
-        each = self.progress.w.element_size() * len(plan.cohort)
+        size = self.progress.w.element_size()
+        replied = np.count_nonzero(collected.rows[:, Column.FAILED] == Failure.NONE)
         return {
             "lr": self._experiment.clients.rate(plan.round),
-            "bytes_down": sent.elements() * each,
-            "bytes_up": collected.total.elements() * each,
+            "bytes_down": sent.elements() * size * len(plan.cohort),
+            "bytes_up": collected.total.elements() * size * replied,
             "bytes_mpi": self._communicator.bytes_moved - self._bytes_before,
             "seconds_train": max(seconds),
         }
 
 
+def _without_failed(collected: Collected, weight_kept: float) -> Collected:
+    """The mean of the replies that count, and rows and models without those of failed clients.
+
+    The weights of the others sum to 1, as in the mean.
+    """
+    rows = collected.rows.copy()
+    failed = rows[:, Column.FAILED] != Failure.NONE
+    rows[:, Column.WEIGHT] /= weight_kept
+    rows[failed, Column.WEIGHT] = 0.0
+    rows[failed, Column.LOSS] = np.nan
+    rows[failed, Column.ACCURACY] = np.nan
+    rows[failed, Column.TEST_ACCURACY] = np.nan
+    models = []
+    if collected.models:
+        models = [collected.models[place] for place in np.flatnonzero(~failed)]
+    return collected._replace(
+        total=collected.total.divided_by(weight_kept), rows=rows, models=models
+    )
+
+
+def _is_finite(*vectors: Tensor) -> bool:
+    return all(bool(vector.isfinite().all()) for vector in vectors)
+
+
 def _failure(round: int, cohort: np.ndarray, failed: np.ndarray) -> str:
     first = int(np.flatnonzero(failed)[0])
-    if failed[first] == Failure.LOSS_NOT_FINITE:
-        what = "its training loss is not finite"
-    else:
-        what = "its reply is not finite or far too large"
+    what = Failure(int(failed[first])).reason
     count = np.count_nonzero(failed)
     return (
         f"round {round}, client {cohort[first]}: {what} (so with {count} of {len(cohort)} clients "
-        "of the round); try a smaller local.lr, local.clip=10, or divergence=skip"
+        f"of the round); {_ADVICE}, or divergence=skip"
     )

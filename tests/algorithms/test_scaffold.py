@@ -9,8 +9,8 @@ from mpifl.algorithms.feddc import FedDC
 from mpifl.algorithms.fedopt import Sgd
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.options import options
-from mpifl.schedules import Cosine
-from mpifl.training.local import Local
+from mpifl.schedules import Milestones
+from mpifl.training.local import Local, Trained
 from mpifl.training.sampling import Participation
 
 LR, STEPS = 0.2, 3
@@ -132,8 +132,9 @@ def test_momentum_of_earlier_rounds_is_no_gradient_of_this_one(kind, participati
 
 @pytest.mark.parametrize("algorithm", [Scaffold(), FedDC(alpha=0.1)])
 def test_a_round_at_no_rate_teaches_the_controls_nothing(algorithm):
-    """A cosine may end at a rate of 0."""
-    q, local = Quadratics(), Local(steps=3, batch=100, lr=LR, schedule=Cosine(floor=0.0))
+    """The last round's rate is 0 but for rounding."""
+    schedule = Milestones(at=(0.8,), factor=1e-320)
+    q, local = Quadratics(), Local(steps=3, batch=100, lr=LR, schedule=schedule)
     *_, before, last = moments(q.experiment(algorithm, local, 5))
     assert last.w.isfinite().all()
     assert torch.equal(last.server["c"], before.server["c"])
@@ -148,3 +149,15 @@ def test_a_server_optimizer_of_its_own_changes_the_way_and_not_the_goal():
         Scaffold(server_optimizer=Sgd(lr=0.7, momentum=0.3)), LOCAL, 110, objective="uniform"
     )
     assert distance(weights_by_round(x)[-1], q.optimum(q.share("uniform"))) < 1e-10
+
+
+@pytest.mark.parametrize("algorithm", [Scaffold(), FedDC(alpha=0.01)])
+@pytest.mark.parametrize("lr", [5e-62, 1e-39])
+def test_at_a_rate_that_is_zero_in_float32_the_controls_stay(algorithm, lr):
+    w = torch.ones(3)
+    c = torch.tensor([1.0, 2.0, 3.0])
+    own = {**algorithm.init_client(w), "c": 2 * c}
+    unmoved = Trained(y=w, steps=3, accumulated=3.0, lr=lr, momentum=None, loss=1.0, accuracy=0.5)
+    reply, state = algorithm.client({"w": w, "c": c}, own, lambda *_, **terms: unmoved)
+    assert torch.equal(state["c"], own["c"])
+    assert torch.equal(reply["c"], torch.zeros(3))

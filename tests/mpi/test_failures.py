@@ -126,6 +126,6 @@ def test_a_client_that_diverges_can_be_left_out_of_its_round(config, monkeypatch
     runs = [Run.open(config.parent / name) for name in ("run", "skip", "continue")]
     assert runs[0].status == "complete"
     assert np.isfinite(runs[0].rounds["test_loss"]).all()
-    # with what it remembered before
-    assert runs[0].clients["participated"][:, 3].tolist() == [0, 1, 1, 0, 1, 1]
+    # it was left out of round 2, and trained later with what it remembered before
+    assert runs[0].clients["participated"][:, 3].tolist() == [0, 0, 1, 0, 1, 1]
     assert len({tuple(run.rounds["sha256"]) for run in runs}) == 1

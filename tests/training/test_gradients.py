@@ -198,3 +198,13 @@ def test_fedsam_is_fedavg_under_sam():
         )
         < 1e-13
     )
+
+
+@pytest.mark.parametrize("method", [Sam(rho=RHO), Blend(rho=RHO)])
+def test_the_perturbation_has_length_rho_also_where_squares_overflow(method):
+    q = Quadratics()
+    gradient = Slope(q.A[0].float() * 1e25, q.b[0].float(), torch.ones(3))
+    w = start().float()
+    used(method, gradient, w)
+    at_first, perturbed = gradient.asked
+    assert float((perturbed - at_first).norm()) == pytest.approx(RHO, rel=1e-5)

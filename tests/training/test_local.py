@@ -174,9 +174,40 @@ def test_the_reply_is_no_view_of_the_net():
     assert torch.equal(got, before)
 
 
+@pytest.mark.parametrize("size", [1e10, 1e25, 1e35])
+def test_a_clipped_step_has_the_norm_of_the_clip_also_where_squares_overflow(size):
+    net = make()
+    some, local = batches(1), Local(lr=1.0, clip=0.5)
+    w = net.weights.clone()
+    g = torch.randn(len(w), generator=torch.Generator().manual_seed(2)).clamp(-1, 1) * size
+    y = trained(net, some, local, w=w, linear=g).y
+    assert float((w - y).double().norm()) == pytest.approx(0.5, rel=1e-4)
+
+
 def test_rates_follow_their_formulas():
     assert [Exponential(decay=0.5)(r, 9) for r in (1, 2, 3)] == [1.0, 0.5, 0.25]
     assert [round(Milestones()(r, 4), 6) for r in (1, 2, 3, 4)] == [1.0, 1.0, 0.1, 0.01]
-    assert Cosine()(1, 11) == 1.0
-    assert Cosine(floor=0.1)(11, 11) == pytest.approx(0.1)
+    assert Cosine()(1, 10) == 1.0
     assert all(0 <= kind()(r, 10) <= 1 for kind in SCHEDULES.values() for r in range(1, 11))
+
+
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_a_milestone_at_a_share_of_100_rounds_begins_with_the_next_round(percent):
+    halved = Milestones(at=(percent / 100,), factor=0.5)
+    assert [halved(r, 100) for r in (percent, percent + 1)] == [1.0, 0.5]
+
+
+def test_a_cosine_is_torchs_and_would_be_at_its_floor_after_the_last_round():
+    module = nn.Linear(1, 1)
+    sgd = torch.optim.SGD(module.parameters(), lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=10, eta_min=0.1)
+    for r in range(1, 12):
+        assert Cosine(floor=0.1)(r, 10) == pytest.approx(theirs.get_last_lr()[0])
+        sgd.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 50])
+@pytest.mark.parametrize("warmup", [1, 2, 50])
+def test_a_cosine_without_a_floor_is_above_zero_in_every_round(rounds, warmup):
+    assert all(Cosine(warmup=warmup)(r, rounds) > 0 for r in range(1, rounds + 1))

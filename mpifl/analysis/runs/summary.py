@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpifl.store import OTHERS_TESTED, Run, sha256
-from mpifl.terminal import Table, facts, percent, size, styled
+from mpifl.terminal import Table, facts, percent, plural, size, styled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,6 +127,11 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if np.isfinite(known).any():
             known = known[np.isfinite(known)]
             yield what, f"best {percent(known.max())}, last {percent(known[-1])}"
+    if "failed" in run.clients:
+        failed = run.clients["failed"] > 0
+        replies = plural(int(failed.sum()), "reply", "replies")
+        rounds_hit = plural(int(failed.any(axis=1).sum()), "round")
+        yield "left out", f"{replies} in {rounds_hit}"
 
 
 def _partition(run: Run) -> Iterator[tuple[str, str]]:
