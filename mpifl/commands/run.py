@@ -18,9 +18,17 @@ from mpifl.commands.process import imports_for_ranks
     "--out", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
 )
 @click.option("--resume", is_flag=True, help="Continue the stopped run in the folder.")
+@click.option(
+    "--resume-or-start", is_flag=True, help="As --resume, but begin where there is no run yet."
+)
 @click.option("--force", is_flag=True, help="Replace the run in the folder.")
 def run(
-    config: str, assignments: tuple[str, ...], out: Path | None, resume: bool, force: bool
+    config: str,
+    assignments: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    resume_or_start: bool,
+    force: bool,
 ) -> None:
     """Train: simulate the federation of CONFIG, on one rank or many.
 
@@ -41,4 +49,5 @@ def run(
     with imports_for_ranks():
         from mpifl.runner import session
 
-    sys.exit(session.main(config, assignments, out, resume=resume, force=force))
+    target = session.Target(out, resume or resume_or_start, resume_or_start, force)
+    sys.exit(session.main(config, assignments, target))

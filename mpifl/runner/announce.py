@@ -12,7 +12,7 @@ from mpifl.data.dataset import Dataset
 from mpifl.parallel.mpi import library
 from mpifl.runner.provenance import Place
 from mpifl.runner.schema import Config
-from mpifl.store import OTHERS_TESTED, Checkpoint, Run
+from mpifl.store import OTHERS_TESTED, Run
 from mpifl.terminal import facts, percent, say, say_table, size, table
 from mpifl.training.experiment import Experiment
 from mpifl.training.progress import Progress
@@ -25,9 +25,9 @@ def announce(
     experiment: Experiment,
     dataset: Dataset,
     places: Sequence[Place] | None,
-    found: Checkpoint | None,
+    notes: Sequence[str],
 ) -> None:
-    """Which rank runs where, what is trained on what, and from which checkpoint."""
+    """Which rank runs where, what is trained on what, and `notes` about how the run begins."""
     rows = [list(map(str, place.values())) for place in places or ()]
     ranks = table("rank", "role", "host", "device", "threads", texts=4)
     for row in rows:
@@ -47,10 +47,8 @@ def announce(
         f"{classes.max()} of {len(dataset.classes)} classes; "
         f"a message is {size(net.weights.nbytes)}"
     )
-    if found is not None:
-        if found.warning:
-            say(found.warning)
-        say(f"resuming after round {found.round}")
+    for note in notes:
+        say(note)
 
 
 def conclude(folder: Path, progress: Progress) -> None:

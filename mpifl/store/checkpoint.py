@@ -156,11 +156,11 @@ def latest(folder: Path) -> Checkpoint | None:
 def check_run(folder: Path, round: int, run_id: str, config: str) -> None:
     """Raise BadInput unless this run wrote a checkpoint of `round` with this config.
 
-    Without a manifest, or for round 0, there is nothing to check.
+    Where no checkpoint is listed, or for round 0, there is nothing to check.
     """
     path = folder / CHECKPOINT / MANIFEST
     listed = manifest.read(folder)
-    if listed is None or round == 0:
+    if listed is None or not listed.entries or round == 0:
         return
     if listed.run_id != run_id:
         raise BadInput(

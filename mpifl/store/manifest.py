@@ -1,6 +1,7 @@
 """checkpoint/manifest.json: the files of the last two checkpoints.
 
-A checkpoint exists from the moment that the manifest lists it.
+A checkpoint exists from the moment that the manifest lists it. A run has a manifest from its start,
+which lists none at first: where there is no manifest, the checkpoints were lost.
 """
 
 from __future__ import annotations
@@ -90,6 +91,13 @@ def write(folder: Path, manifest: Manifest, check: atomic.Check | None = None) -
         "content": content,
     }
     atomic.write(folder / CHECKPOINT / MANIFEST, json.dumps(record, indent=1).encode(), check)
+
+
+def begin(folder: Path, run_id: str, check: atomic.Check | None = None) -> None:
+    """Write a manifest without checkpoints, where there is none."""
+    if read(folder) is None:
+        atomic.make_folder(folder / CHECKPOINT)
+        write(folder, Manifest(run_id, ()), check)
 
 
 def check_files(folder: Path, entry: CheckpointEntry) -> None:

@@ -8,10 +8,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from mpifl.options import BadInput
-from mpifl.store import checkpoint, compatibility
+from mpifl.store import checkpoint, compatibility, manifest
 from mpifl.store.attributes import Attributes
 from mpifl.store.hdf5_layout import Entry, Results, software, timestamp
 from mpifl.store.reader import Run, as_results
+from mpifl.store.run_folder import CHECKPOINT, RESULTS
 
 
 def load_stopped(folder: Path, config: str, layout: Sequence[Entry], round: int) -> Run:
@@ -32,6 +33,12 @@ def load_stopped(folder: Path, config: str, layout: Sequence[Entry], round: int)
             f"got rounds up to {last}"
         )
     checkpoint.check_run(run.path, round, run.run_id, run.config)
+    if round == 0 and last > 0 and manifest.read(run.path) is None:
+        raise BadInput(
+            f"{run.path / CHECKPOINT}: expected the checkpoint that the run continues from; got "
+            f"none, beside {last} rounds in {RESULTS}; allowed: put the folder {CHECKPOINT} back "
+            "where it was, or --force to delete the run and begin again at round 1"
+        )
     return run
 
 

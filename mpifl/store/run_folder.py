@@ -105,11 +105,14 @@ def is_run(folder: Path) -> bool:
 
 
 def begun(folder: Path) -> bool:
-    """Whether the folder holds something to resume: results, or checkpoints.
+    """Whether the folder holds something to resume: results, checkpoints or weights.
 
-    Checkpoints alone count too: if the results were lost, no new run may silently replace them.
+    Checkpoints or weights alone count too: if the results were lost, no new run may silently
+    replace the rest.
     """
-    return os.path.lexists(folder / RESULTS) or os.path.lexists(folder / CHECKPOINT / MANIFEST)
+    if os.path.lexists(folder / RESULTS) or os.path.lexists(folder / CHECKPOINT / MANIFEST):
+        return True
+    return any(_MODEL_FILE.fullmatch(path.name) for path in files_in(folder / MODELS))
 
 
 def remove_run(folder: Path) -> None:
@@ -138,8 +141,9 @@ def clear_unfinished(folder: Path) -> None:
 
 
 def abandon(folder: Path) -> None:
-    """Remove the owner file and the folder of a run that could not begin."""
+    """Remove the files and the folder of a run that could not begin."""
     with suppress(OSError):
+        remove_run(folder)
         (folder / OWNER).unlink()
         folder.rmdir()
 

@@ -101,6 +101,9 @@ class Store:
         try:
             run_folder.remove_run(folder)
             store.commit()
+            manifest.begin(folder, store.run_id, store.owner.check)
+        except run_folder.Superseded:  # the folder is another writer's
+            raise
         except BaseException:
             run_folder.abandon(folder)
             raise
@@ -132,6 +135,7 @@ class Store:
         manifest.forget_after(folder, round, owner.check)
         run_folder.clear_unfinished(folder)
         store.commit()
+        manifest.begin(folder, store.run_id, owner.check)
         return store
 
     @staticmethod
@@ -141,6 +145,11 @@ class Store:
         A run killed before its first commit left nothing.
         """
         return run_folder.begun(folder)
+
+    @staticmethod
+    def claimed(folder: Path) -> bool:
+        """Whether the folder is that of a run, even one that was killed before its first commit."""
+        return run_folder.is_run(folder)
 
     @property
     def run_id(self) -> str:

@@ -25,9 +25,8 @@ def _task(communicator: Communicator, path: Path, number: int) -> int:
     )
     run, is_done = communicator.bcast(found)
     if not is_done:
-        return session.run(
-            communicator, run.base, run.assignments, run.out, resume=True, force=False
-        )
+        target = session.Target(run.out, resume=True, or_start=True)
+        return session.run(communicator, run.base, run.assignments, target)
     if communicator.is_server:
         say(f"mpifl: {run.out} is done")
     return 0

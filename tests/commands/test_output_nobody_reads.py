@@ -12,6 +12,7 @@ import pytest
 
 from mpifl.cli import main
 from mpifl.runner import session
+from mpifl.runner.session import Target
 from mpifl.store import Run
 
 CONFIG = """
@@ -59,9 +60,9 @@ def test_a_run_that_nobody_hears_ends_as_any_other(
     (elsewhere / "config.toml").write_text(CONFIG)
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, stream())
-    assert session.main("config.toml", [], Path("out")) == 0
-    assert session.main("config.toml", ["rounds=none"], Path("wrong")) == 2
-    assert session.main("config.toml", ["local.lr=1e6"], Path("diverged")) == 3
+    assert session.main("config.toml", [], Target(Path("out"))) == 0
+    assert session.main("config.toml", ["rounds=none"], Target(Path("wrong"))) == 2
+    assert session.main("config.toml", ["local.lr=1e6"], Target(Path("diverged"))) == 3
     assert Run.open("out").status == "complete"
 
 
@@ -85,7 +86,7 @@ ENDS = {
 def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("reports")
     (folder / "config.toml").write_text(CONFIG)
-    assert session.main(str(folder / "config.toml"), [], folder / "out") == 0
+    assert session.main(str(folder / "config.toml"), [], Target(folder / "out")) == 0
     return folder
 
 

@@ -51,7 +51,7 @@ def kill_until_complete(folder: Path, victim: int, kills: int) -> None:
     ranks, before = max(2, victim + 1), 0
     for number in range(kills):
         with begun(
-            config, out, ranks, "--resume", mpi="openmpi" if number % 5 == 4 else "mpich"
+            config, out, ranks, "--resume-or-start", mpi="openmpi" if number % 5 == 4 else "mpich"
         ) as process:
             wait_until(lambda: victim in ranks_of(out))
             if number % 3:  # else while it starts
@@ -65,7 +65,7 @@ def kill_until_complete(folder: Path, victim: int, kills: int) -> None:
             before = done(out)
             # if another rank saw it, and had the time to say so
             assert Run.open(out).status in ("running", "failed")
-    finished = run(config, out, 1, "--resume", mpi=ALONE)
+    finished = run(config, out, 1, "--resume-or-start", mpi=ALONE)
     assert finished.returncode == 0, finished.stderr
     assert before < rounds
     assert Run.open(out).status == "complete"

@@ -150,7 +150,7 @@ def test_a_run_goes_on_from_the_checkpoint_that_its_minutes_brought(
     given = {**PARTLY, "rounds": ROUNDS, "results": {"checkpoint_minutes": minutes}}
     (elsewhere / "config.toml").write_text(tomli_w.dumps(merge(tiny.RUN, given)))
     what, killed, finished = (
-        (tiny.alone(), "config.toml", [], Path("run")),
+        (tiny.alone(), "config.toml", []),
         Noting(killed=True),
         StoreWriter.round_finished,
     )
@@ -161,10 +161,10 @@ def test_a_run_goes_on_from_the_checkpoint_that_its_minutes_brought(
             lambda self, *told: (killed.round_finished(*told), finished(self, *told)),
         )
         with pytest.raises(Killed):
-            session.run(*what, resume=False, force=False)
+            session.run(*what, session.Target(Path("run")))
     found = checkpoint.latest(Path("run"))
     assert (found.round if found else 0) == round
-    assert session.run(*what, resume=True, force=False) == 0
+    assert session.run(*what, session.Target(Path("run"), resume=True)) == 0
     assert ("resuming after round" in capsys.readouterr().out) == bool(round)
     assert Run.open("run").rounds["sha256"].tolist() == [
         digest for digest, _ in tiny.digests(given)

@@ -44,6 +44,17 @@ def rows(out: str) -> list[tuple]:
     return list(zip(found["round"].tolist(), found["sha256"], strict=True))
 
 
+def files(out: str) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path(out).rglob("*") if path.is_file()}
+
+
+def assert_is_refused(result: Result, *words: str) -> None:
+    """Exit code 2 and one line, with these words in it."""
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["server", "shared"])
 def test_a_run_that_hit_its_target_ends_where_it_would_have_wherever_it_was_stopped(folder, where):
@@ -91,12 +102,9 @@ def test_checkpoints_whose_results_are_gone_are_refused_not_begun_anew_over(fold
     (folder / "out" / "results.h5").unlink()
     if link:
         (folder / "out" / "results.h5").symlink_to("/not/mounted/results.h5")
-    before = {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
-    refused = run("out", "rounds=2", "--resume")
-    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
-    assert {
-        path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()
-    } == before
+    before = files("out")
+    assert_is_refused(run("out", "rounds=2", "--resume"))
+    assert files("out") == before
     assert run("out", "rounds=2", "--force").exit_code == 0
     assert Run.open("out").status == "complete"
 
@@ -129,3 +137,48 @@ def test_checkpoints_that_the_writer_before_made_until_the_last_moment_are_gone_
     done = run("out", "rounds=6", often, "--resume")
     assert (done.exit_code, "resuming after round 5" in done.stdout) == (0, True), done.stderr
     assert rows("out") == rows("whole")
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--resume-or-start"])
+@pytest.mark.parametrize("lost", ["checkpoint", "checkpoint/manifest.json"])
+def test_a_run_whose_checkpoint_folder_is_lost_is_refused_and_left_as_it_is(folder, lost, flag):
+    assert run("out", "rounds=2").exit_code == 0
+    Path("out", lost).rename("aside")
+    before = files("out")
+    assert_is_refused(run("out", "rounds=3", flag), "out/checkpoint:", "2 rounds", "--force")
+    assert files("out") == before
+    Path("aside").rename(Path("out", lost))
+    assert run("out", "rounds=3", flag).exit_code == 0
+    assert len(rows("out")) == 3
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again_and_says_so(folder, monkeypatch):
+    assert run("whole", "rounds=3").exit_code == 0
+    with monkeypatch.context() as killed:
+        killed.setattr(checkpoint, "commit", lambda *_, **__: pytest.fail("killed"))
+        assert run("out", "rounds=3").exit_code == 1
+    assert len(rows("out")) == 3
+    resumed = run("out", "rounds=3", "--resume")
+    assert (resumed.exit_code, "beginning at round 1" in resumed.stdout) == (0, True)
+    assert rows("out") == rows("whole")
+
+
+@pytest.mark.parametrize("place", ["nothing", "an empty folder"])
+def test_resume_refuses_a_place_without_a_run_and_resume_or_start_begins_there(folder, place):
+    if place == "an empty folder":
+        Path("typo").mkdir()
+    assert_is_refused(run("typo", "rounds=2", "--resume"), "typo", "--resume-or-start")
+    assert files("typo") == {}
+    begun = run("typo", "rounds=2", "--resume-or-start")
+    assert (begun.exit_code, "nothing to resume at typo, starting\n" in begun.stdout) == (0, True)
+    again = run("typo", "rounds=3", "--resume-or-start")
+    assert (again.exit_code, "resuming after round 2\n" in again.stdout) == (0, True)
+
+
+def test_weights_without_results_are_not_begun_anew_over(folder):
+    assert run("out", "rounds=2").exit_code == 0
+    Path("out/results.h5").unlink()
+    shutil.rmtree("out/checkpoint")
+    before = files("out")
+    assert_is_refused(run("out", "rounds=2", "--resume"))
+    assert files("out") == before

@@ -3,6 +3,7 @@ as it is.
 """
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -217,6 +218,7 @@ def test_what_is_no_run_to_go_on_with_is_refused_and_nothing_is_touched(
     (tmp_path / "torn" / "results.h5").write_bytes(
         (store.folder / "results.h5").read_bytes()[:5000]
     )
+    shutil.rmtree(other.folder / "checkpoint")
     (store.folder / "checkpoint").rename(other.folder / "checkpoint")
     for t in (1, 2):
         add_round(other, t)

@@ -243,7 +243,7 @@ def test_a_place_without_permission_is_refused_before_anything_is_made(tmp_path,
 
 
 def test_force_removes_the_run_and_its_analysis_but_nothing_else(tmp_path, create, run):
-    (run / "checkpoint").mkdir()
+    (run / "checkpoint").mkdir(exist_ok=True)
     parts = (
         "manifest.json",
         "round_000003.server.h5",
@@ -259,10 +259,10 @@ def test_force_removes_the_run_and_its_analysis_but_nothing_else(tmp_path, creat
     ):
         (run / name).write_text("x")
     create(run, force=True)
-    assert set(snapshot(run)) == {"results.h5", "owner.json"} | mine
+    assert set(snapshot(run)) == {"results.h5", "owner.json", "checkpoint/manifest.json"} | mine
     (run / "checkpoint" / "mine.h5").unlink()
     create(run, force=True)
-    assert not (run / "checkpoint").exists()
+    assert [path.name for path in (run / "checkpoint").iterdir()] == ["manifest.json"]
     assert Run.open(run).saved_rounds == []
 
 

@@ -56,7 +56,8 @@ def said(communicator: Communicator, config: str, out: Path, case: str) -> str:
         for differing in patches:
             stack.enter_context(differing)
         try:
-            session.run(communicator, config, [assignment] if assignment else [], out / case)
+            target = session.Target(out / case)
+            session.run(communicator, config, [assignment] if assignment else [], target)
         except AgreedBadInput as error:
             lines = communicator.allgather(str(error))
             assert len(set(lines)) == 1, lines

@@ -17,7 +17,7 @@ def run(
     """The exit code of one run, and what it has said."""
     output = io.StringIO()
     with redirect_stdout(output):
-        code = session.run(communicator, str(config), assignments, out, resume=resume)
+        code = session.run(communicator, str(config), assignments, session.Target(out, resume))
     return code, output.getvalue()
 
 

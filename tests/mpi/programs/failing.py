@@ -73,4 +73,4 @@ if __name__ == "__main__":
     if how == "server":
         failing_evaluation(out)
     loss = f"local.loss=failing(how={how!r}, out={out!r})"
-    sys.exit(session.main(config, [loss, *assignments], Path(out), force=False))
+    sys.exit(session.main(config, [loss, *assignments], session.Target(Path(out))))

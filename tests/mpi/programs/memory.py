@@ -30,7 +30,7 @@ if __name__ == "__main__":
     config, out, *assignments = sys.argv[1:]
     start = resident()[0]
     with patch.object(Communicator, "broadcast", noting):
-        code = session.main(config, assignments, Path(out), force=False)
+        code = session.main(config, assignments, session.Target(Path(out)))
     found = {"start": start, "peaks": peaks, "seconds": time.process_time()}
     Path(f"{out}.{ranks[0]}.json").write_text(json.dumps(found))
     sys.exit(code)

@@ -1,0 +1,178 @@
+"""Open the folder of a run: create it, or take over the stopped run in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from mpifl.data.dataset import Dataset
+from mpifl.net import Net
+from mpifl.options import BadInput
+from mpifl.parallel.communicator import AgreedBadInput, Communicator
+from mpifl.runner import schema
+from mpifl.runner.checkpoints import everywhere
+from mpifl.runner.provenance import Facts, Place, provenance
+from mpifl.store import Checkpoint, Entry, Store, checkpoint
+from mpifl.training.experiment import Experiment
+
+
+class Target(NamedTuple):
+    """Where a run goes, and what may be done with a run that is there."""
+
+    folder: Path | None = None
+    """None: runs/NAME"""
+    resume: bool = False
+    """continue the stopped run in the folder"""
+    or_start: bool = False
+    """with `resume`: begin a new run where there is nothing to resume"""
+    force: bool = False
+    """replace the run in the folder"""
+
+
+class Opened(NamedTuple):
+    """The run's folder, ready to be written, and the checkpoint that is resumed."""
+
+    folder: Path
+    store: Store | None
+    """on rank 0; None on the others"""
+    check: Callable[[], None]
+    """raises Superseded once another writer has taken the folder over"""
+    found: Checkpoint | None
+    """on every rank; None where the run begins at its first round"""
+    notes: list[str]
+    """on rank 0: lines for the user about how the run begins"""
+
+
+class _Taken(NamedTuple):
+    """What rank 0 has made of the folder."""
+
+    store: Store
+    found: Checkpoint | None
+    notes: list[str]
+
+
+def refuse_contradiction(target: Target) -> None:
+    """Raise AgreedBadInput for options of the command line that contradict each other."""
+    if target.resume and target.force:
+        raise AgreedBadInput("command line: expected --resume or --force; got both")
+
+
+def open_folder(
+    communicator: Communicator,
+    folder: Path,
+    target: Target,
+    config: schema.Config,
+    experiment: Experiment,
+    dataset: Dataset,
+    places: list[Place] | None,
+) -> Opened:
+    """Rank 0 creates the folder, or takes over the one that it resumes; then all ranks know.
+
+    `places` is None on the other ranks. Raises BadInput on all ranks.
+    """
+
+    def create_or_resume() -> _Taken | None:
+        if places is None:  # a worker
+            return None
+        facts = provenance(dataset, places)
+        if not target.resume:
+            return _create(folder, config, experiment, facts, target.force)
+        if Store.begun(folder):
+            return _resume(folder, config, experiment, facts)
+        return _create_instead(folder, config, experiment, facts, target.or_start)
+
+    taken = communicator.agree(create_or_resume)
+    owner = communicator.bcast(None if taken is None else taken.store.owner)
+    found = everywhere(None if taken is None else taken.found, communicator)
+    if taken is None:
+        return Opened(folder, None, owner.check, found, [])
+    return Opened(folder, taken.store, owner.check, found, taken.notes)
+
+
+def round_of(found: Checkpoint | None) -> int:
+    """The round after which the run goes on; 0 without a checkpoint."""
+    return 0 if found is None else found.round
+
+
+def _create(
+    folder: Path, config: schema.Config, experiment: Experiment, facts: Facts, force: bool
+) -> _Taken:
+    clients = experiment.clients
+    store = Store.create(
+        folder,
+        config=schema.text(config),
+        seed=config.seed,
+        layout=_layout(clients.net),
+        clients=config.clients,
+        partition=(clients.parts.indices, clients.parts.offsets, clients.counts()),
+        provenance=facts,
+        force=force,
+        commit_seconds=config.results.commit_seconds,
+    )
+    return _Taken(store, None, [])
+
+
+def _create_instead(
+    folder: Path, config: schema.Config, experiment: Experiment, facts: Facts, or_start: bool
+) -> _Taken:
+    """Begin a run where there is nothing to resume, if that is wanted.
+
+    It always is where a run was killed before it stored anything.
+    """
+    was_killed = Store.claimed(folder)
+    if not or_start and not was_killed:
+        raise BadInput(
+            f"{folder}: expected a run to resume; got none there; allowed: the run's own --out, "
+            "no --resume to begin a run there, or --resume-or-start"
+        )
+    taken = _create(folder, config, experiment, facts, force=was_killed)
+    taken.notes.append(f"nothing to resume at {folder}, starting")
+    return taken
+
+
+def _resume(folder: Path, config: schema.Config, experiment: Experiment, facts: Facts) -> _Taken:
+    """The run's store and its newest checkpoint.
+
+    A writer that is still alive, and stops now, may replace the checkpoint once more: then retry.
+    """
+    found = checkpoint.latest(folder)
+    while True:
+        try:
+            return _take_over(folder, found, config, experiment, facts)
+        except BadInput:
+            newest = checkpoint.latest(folder)
+            if round_of(newest) == round_of(found):
+                raise
+            found = newest
+
+
+def _take_over(
+    folder: Path,
+    found: Checkpoint | None,
+    config: schema.Config,
+    experiment: Experiment,
+    facts: Facts,
+) -> _Taken:
+    round = round_of(found)
+    store = Store.resume(
+        folder,
+        config=schema.text(config),
+        layout=_layout(experiment.clients.net),
+        round=round,
+        provenance=facts,
+        commit_seconds=config.results.commit_seconds,
+    )
+    notes = []
+    if found is None:
+        notes.append(f"{folder} was stopped before its first checkpoint: beginning at round 1")
+    else:
+        if found.warning:
+            notes.append(found.warning)
+        notes.append(f"resuming after round {round}")
+    return _Taken(store, found, notes)
+
+
+def _layout(net: Net) -> list[Entry]:
+    """The flat vectors' table of contents, as the store keeps it."""
+    return [Entry(*row) for row in net.layout]
