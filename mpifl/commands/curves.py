@@ -88,16 +88,15 @@ def curves(
     """
     with one_line_errors():
         from mpifl.analysis.figures import check_installed
-
-        check_installed()
         from mpifl.analysis.figures.saving import KINDS, save
         from mpifl.analysis.files import check_suffixes
         from mpifl.analysis.runs.curves import curve_panels
         from mpifl.analysis.runs.published import departure_notes, with_published_accuracy
         from mpifl.terminal import say
 
+        check_suffixes(out or _DEFAULT, KINDS)
+        check_installed(path.suffix.removeprefix(".") for path in out or _DEFAULT)
         groups = open_groups(runs, by, labels)
-        check_suffixes(out, KINDS)
         axes = split(over)
         panels = curve_panels(groups, split(quantities), axes, split(log))
         if with_published:

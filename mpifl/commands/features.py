@@ -104,16 +104,15 @@ def features(
     mpifl features runs/a --on own --rounds 40                clients' models on their own images
     """
     with one_line_errors():
-        from mpifl.analysis.figures import check_installed
-
-        check_installed()
         from mpifl.analysis.clients.saving import draw, save_drawn
         from mpifl.analysis.clients.selection import Selection
+        from mpifl.analysis.figures import check_installed
         from mpifl.analysis.figures.saving import KINDS
 
-        groups = open_groups(runs, by, labels)
         parts = _some_of(_PARTS, split(what), "what")
         suffixes = _some_of(KINDS, split(kinds), "format")
+        check_installed(suffixes)
+        groups = open_groups(runs, by, labels)
         selection = Selection(
             _numbers(rounds, "rounds"), _whose(clients), on, samples, data_path, device
         )

@@ -3,6 +3,7 @@
 import csv
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,36 +96,91 @@ def test_a_mistake_is_one_line_exit_code_2_and_no_file(command, tmp_path, mistak
     assert text == "" and list(tmp_path.iterdir()) == []
 
 
-def test_a_table_needs_neither_matplotlib_nor_mpi_and_figures_say_what_to_install(folder, tmp_path):
-    for name in ("matplotlib", "plotly", "mpi4py"):
-        (tmp_path / f"{name}.py").write_text("raise ImportError('hidden')")
-    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+@pytest.fixture
+def without(folder, tmp_path):
+    """without(libraries, command, *arguments) -> the process of a command on a run, in an empty
+    folder, where these libraries are not installed.
+    """
 
-    def run(name: str) -> subprocess.CompletedProcess:
-        words = [sys.executable, "-m", "mpifl", name, str(folder / "avg-1")]
-        return subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    def run(libraries: str, *words: str) -> subprocess.CompletedProcess:
+        hidden = tmp_path / "hidden"
+        hidden.mkdir(exist_ok=True)
+        for name in libraries.split():
+            (hidden / f"{name}.py").write_text("raise ImportError('hidden')")
+        paths = [str(hidden), os.environ.get("PYTHONPATH", "")]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        command = [sys.executable, "-m", "mpifl", words[0], str(folder / "avg-1"), *words[1:]]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
 
-    table = run("table")
+    return run
+
+
+def test_a_table_needs_neither_matplotlib_nor_mpi(without):
+    table = without("matplotlib plotly mpi4py", "table")
     assert table.returncode == 0, table.stderr
     assert table.stdout.startswith("| method")
-    for name in ("curves", "features"):
-        refused = run(name)
-        [line] = refused.stderr.splitlines()
-        assert refused.returncode == 2
-        assert line == (
-            "mpifl: figures: matplotlib and plotly are not installed; "
-            "install by `pip install 'mpifl[analysis]'`"
-        )
+
+
+@pytest.mark.parametrize("name", ["curves", "features"])
+def test_a_figure_without_matplotlib_says_in_one_line_what_to_install(without, name):
+    refused = without("matplotlib plotly", name)
+    [line] = refused.stderr.splitlines()
+    assert refused.returncode == 2
+    assert line == (
+        "mpifl: figures: .png need matplotlib; install by `pip install 'mpifl[analysis]'`; "
+        ".csv needs nothing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("libraries", "out"),
+    [("plotly", "c.png"), ("matplotlib", "c.html"), ("matplotlib plotly", "c.csv")],
+)
+def test_curves_need_only_the_library_that_draws_the_file(without, tmp_path, libraries, out):
+    drawn = without(libraries, "curves", "-o", out)
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / out).exists()
 
 
 @pytest.mark.parametrize("name", ["table", "curves", "features", "hessian", "landscape"])
 def test_a_script_is_the_command_of_its_name(name, capsys):
     with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [f"{name}.py", "--help"])
+        patch.syspath_prepend(SCRIPTS)
         runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
     script = capsys.readouterr().out
     with pytest.raises(SystemExit):
         main([name, "--help"], prog_name="mpifl")
     command = capsys.readouterr().out
     assert script.partition("\n")[2] == command.partition("\n")[2]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder with a copy of the scripts in analysis/, whose Python knows no mpifl."""
+    shutil.copytree(SCRIPTS, tmp_path / "analysis")
+    return tmp_path
+
+
+def script(checkout: Path) -> subprocess.CompletedProcess:
+    """analysis/table.py started by a Python without mpifl."""
+    command = [sys.executable, "-E", "-s", "-S", "analysis/table.py", "runs/a", "--last", "2"]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+
+
+def test_a_script_outside_the_environment_is_started_in_the_checkouts_own(checkout):
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    done = script(checkout)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "analysis/table.py runs/a --last 2\n"
+
+
+def test_a_script_without_any_environment_says_in_one_line_what_to_do(checkout):
+    refused = script(checkout)
+    [line] = refused.stderr.splitlines()
+    assert refused.returncode == 2
+    assert "mpifl is not installed for" in line
+    assert "make demo" in line

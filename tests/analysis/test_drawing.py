@@ -10,8 +10,8 @@ import pytest
 from mpifl.analysis.clients.drift import agreement, drift
 from mpifl.analysis.clients.features import features, subset
 from mpifl.analysis.clients.panels import drift_panels, feature_panels
-from mpifl.analysis.figures.matplotlib_figures import COLOURS, FORMATS, figure, matrices, rendered
-from mpifl.analysis.figures.panels import Panel, Trace
+from mpifl.analysis.figures.matplotlib_figures import FORMATS, figure, matrices, rendered
+from mpifl.analysis.figures.panels import COLOURS, Panel, Trace
 from mpifl.analysis.figures.plotly_figures import log_ticks, panel_figure
 from mpifl.analysis.figures.plotly_page import page
 from mpifl.analysis.hessian.metrics import GLOBAL

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from mpifl.analysis.clients.panels import Arrays, drift_panels, feature_panels
 from mpifl.analysis.clients.selection import Selection
-from mpifl.analysis.figures.matplotlib_figures import FORMATS
-from mpifl.analysis.figures.panels import Panel
+from mpifl.analysis.figures.panels import PICTURES, Panel
 from mpifl.analysis.figures.saving import save, save_cosines
 from mpifl.analysis.hessian.metrics import GLOBAL
 from mpifl.analysis.runs.groups import Group
@@ -47,7 +46,7 @@ def save_drawn(drawn: Drawn, folder: Path, suffixes: Sequence[str]) -> None:
     for suffix in suffixes:
         for name, panels in drawn.figures.items():
             save(folder / f"{name}.{suffix}", panels)
-        if drawn.drifts and suffix in FORMATS:
+        if drawn.drifts and suffix in PICTURES:
             save_cosines(folder / f"cosines.{suffix}", drawn.drifts, drawn.seeds)
 
 

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 
 from mpifl.options import BadInput
 
-_LIBRARIES = ("matplotlib", "plotly")
+_LIBRARIES = {"html": "plotly", "png": "matplotlib", "pdf": "matplotlib", "svg": "matplotlib"}
+"""what draws a file, by its suffix"""
 
 
-def check_installed() -> None:
-    """Raise BadInput, which says what to install, where a library that draws is missing."""
-    missing = []
-    for name in _LIBRARIES:
-        try:
-            import_module(name)
-        except ImportError:
-            missing.append(name)
-    if missing:
-        names = " and ".join(missing)
-        verb = "is" if len(missing) == 1 else "are"
+def check_installed(suffixes: Iterable[str]) -> None:
+    """Raise BadInput, which says what to install, where a library that draws is missing.
+
+    `suffixes`: of the files to write, without dots; .csv needs no library.
+    """
+    needed: dict[str, list[str]] = {}
+    for suffix in suffixes:
+        library = _LIBRARIES.get(suffix, "")
+        if library and not _is_installed(library):
+            needed.setdefault(library, []).append(f".{suffix}")
+    if needed:
+        files = " and ".join(suffix for missing in needed.values() for suffix in missing)
         raise BadInput(
-            f"figures: {names} {verb} not installed; install by `pip install 'mpifl[analysis]'`"
+            f"figures: {files} need {' and '.join(sorted(needed))}; "
+            "install by `pip install 'mpifl[analysis]'`; .csv needs nothing"
         )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        import_module(name)
+    except ImportError:
+        return False
+    return True

@@ -14,10 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from mpifl.analysis.figures.panels import Band, Panel, Trace, in_words
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""the colours of Okabe & Ito (2008), which colour-blind readers can tell apart; then brown"""
+from mpifl.analysis.figures.panels import COLOURS, PICTURES, Band, Panel, Trace, in_words
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 """the second is used when the colours are used up, and so on"""
@@ -50,7 +47,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "mpifl",
 }
 
-FORMATS = ("png", "pdf", "svg")
+FORMATS = PICTURES
 _MOST_NAMES = 12  # more are not legible along an axis
 _NO_DATE: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None},

@@ -11,6 +11,12 @@ import numpy as np
 Band = Literal["std", "sem", "range", "none"]
 """sample standard deviation (n - 1), standard error of the mean, least to greatest, nothing"""
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+"""the colours of Okabe & Ito (2008), which colour-blind readers can tell apart; then brown"""
+
+PICTURES = ("png", "pdf", "svg")
+"""suffixes of the files that matplotlib draws"""
+
 _BANDS: dict[Band, str] = {
     "std": "mean ± standard deviation",
     "sem": "mean ± standard error",

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mpifl.analysis.figures.matplotlib_figures import COLOURS
-from mpifl.analysis.figures.panels import Band, Panel, Trace, band_in_words
+from mpifl.analysis.figures.panels import COLOURS, Band, Panel, Trace, band_in_words
 
 Figure = dict[str, Any]
 """{"data": [...], "layout": {...}}"""

@@ -1,4 +1,7 @@
-"""Panels as files: a picture, a page, or the numbers, by the file's suffix."""
+"""Panels as files: a picture, a page, or the numbers, by the file's suffix.
+
+Only the library that draws a file is imported: numbers need none.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mpifl.analysis.figures.matplotlib_figures import FORMATS, figure, matrices, rendered
-from mpifl.analysis.figures.panels import Band, Panel, points
-from mpifl.analysis.figures.plotly_page import page
+from mpifl.analysis.figures.panels import PICTURES, Band, Panel, points
 from mpifl.analysis.files import csv_text, write
 
-KINDS = (*FORMATS, "html", "csv")
+KINDS = (*PICTURES, "html", "csv")
 """suffixes of files"""
 
 
@@ -25,10 +26,14 @@ def save(
     """
     kind = path.suffix.removeprefix(".")
     if kind == "html":
+        from mpifl.analysis.figures.plotly_page import page
+
         write(path, page(panels, title or path.stem, band).encode())
     elif kind == "csv":
         write(path, csv_text(list(points(panels))).encode())
     else:
+        from mpifl.analysis.figures.matplotlib_figures import figure, rendered
+
         write(path, rendered(figure(panels, across, band), kind))
 
 
@@ -42,6 +47,8 @@ def save_cosines(
     It shows each group's first run, at its last round. The titles name the round and the run's
     seed, from the `seeds` of each group's runs.
     """
+    from mpifl.analysis.figures.matplotlib_figures import matrices, rendered
+
     labels: list[str] = []
     ids: list[list[int]] = []
     squares: list[np.ndarray] = []

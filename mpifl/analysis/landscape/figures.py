@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from mpifl.analysis.figures.matplotlib_figures import COLOURS, styled
+from mpifl.analysis.figures.matplotlib_figures import styled
+from mpifl.analysis.figures.panels import COLOURS
 from mpifl.analysis.figures.plotly_figures import (
     AXIS,
     TEXT,

@@ -31,7 +31,7 @@ def _draw(
     data_path: str,
     unfinished: bool,
 ) -> int:
-    communicator.agree(check_installed)
+    communicator.agree(lambda: check_installed(["png", "html"]))
     run = communicator.agree(lambda: Run.open(path))
     plan = LandscapePlan(
         RunOnRanks(run, communicator, data_path=data_path, unfinished=unfinished), options
