@@ -25,6 +25,7 @@ _WIDTH = 100  # columns where there is no terminal
 _LEAST_WIDTH = 40  # in a narrower terminal, tables would lose text
 _BAR_WIDTH = 20
 _SECONDS_BETWEEN_BARS = 0.1
+_SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_UNTIL_ESTIMATE = 2.0
 
 _IN_ASCII = {
@@ -236,12 +237,18 @@ def facts() -> Table:
 
 
 @contextmanager
-def progress_bar(label: str, total: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    label: str, total: int, shown: bool = True, in_logs: bool = False
+) -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr, if `shown` and if that is a terminal, until the end of the block.
 
-    Gives a function that adds to what is done. `say` may be called inside.
+    With `in_logs`, print a line every ten seconds where stderr is no terminal. Gives a function
+    that adds to what is done. `say` may be called inside.
     """
     global _bar
+    if shown and in_logs and not _is_terminal(sys.stderr):
+        yield _ProgressLines(label, total).advance
+        return
     if not shown or not _is_terminal(sys.stderr):
         yield lambda done: None
         return
@@ -291,6 +298,29 @@ class _Bar:
 
 
 _bar: _Bar | None = None
+
+
+class _ProgressLines:
+    """Lines in a log that tell how much is done."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self._label = label
+        self._total = max(1, total)
+        self._done = 0
+        self._begun = time.monotonic()
+        self._printed_at = self._begun
+
+    def advance(self, done: int) -> None:
+        """Add to what is done."""
+        self._done += done
+        now = time.monotonic()
+        if now - self._printed_at >= _SECONDS_BETWEEN_LINES:
+            self._printed_at = now
+            share = min(1.0, self._done / self._total)
+            line = f"{self._done:,}/{self._total:,} {self._label}"
+            if share > 0:
+                line += f", left {duration((now - self._begun) * (1 - share) / share)}"
+            say(line, error=True)
 
 
 # --- numbers ------------------------------------------------------------------------------------

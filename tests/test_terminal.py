@@ -110,3 +110,22 @@ def test_no_progress_bar_is_drawn_in_a_file_or_in_a_closed_stream(monkeypatch):
         with terminal.progress_bar("models", 4) as advance:
             advance(4)
         assert stream is None or stream.getvalue() == ""
+
+
+def test_a_log_gets_a_line_of_progress_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(terminal, "_SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with terminal.progress_bar("images read", 1200, in_logs=True) as advance:
+        advance(0)
+        advance(1200)
+    assert sys.stderr.getvalue().splitlines() == [
+        "0/1,200 images read",
+        "1,200/1,200 images read, left 0 s",
+    ]
+
+
+def test_a_short_task_adds_nothing_to_a_log(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with terminal.progress_bar("images read", 4, in_logs=True) as advance:
+        advance(4)
+    assert sys.stderr.getvalue() == ""

@@ -66,7 +66,11 @@ class Augmentation:
 
 
 class Samples:
-    """The images and labels of one split on one device; `pick` makes normalised float batches."""
+    """The images and labels of one split on one device; `pick` makes normalised float batches.
+
+    `mean` and `std` are those of each channel of the training images / 255. A channel whose std is
+    0, the same value in all training images, is only centred: there it becomes 0.
+    """
 
     def __init__(
         self,
@@ -80,7 +84,8 @@ class Samples:
         self.images = torch.from_numpy(images).to(device)
         self.labels = torch.from_numpy(labels).to(device)
         self._mean = torch.tensor(mean, device=device, dtype=dtype).view(1, -1, 1, 1)
-        self._std = torch.tensor(std, device=device, dtype=dtype).view(1, -1, 1, 1)
+        divisors = [1.0 if deviation == 0 else deviation for deviation in std]
+        self._std = torch.tensor(divisors, device=device, dtype=dtype).view(1, -1, 1, 1)
         self._dtype = dtype
 
     def __len__(self) -> int:

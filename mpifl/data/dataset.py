@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -64,6 +65,25 @@ class Dataset:
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one image."""
         return self.train.images.shape[1:]
+
+    @property
+    def constant_channels(self) -> list[int]:
+        """The channels, counted from 0, that have one value in all training images."""
+        return [channel for channel, std in enumerate(self.std) if std == 0]
+
+    @property
+    def warning(self) -> str:
+        """What users should know before they train on it; "" if nothing."""
+        constant = self.constant_channels
+        if not constant:
+            return ""
+        if len(constant) == len(self.std):
+            return f"{self.name}: the training images do not vary: the network sees zeros only"
+        numbers = ", ".join(map(str, constant))
+        return (
+            f"{self.name}: the training images do not vary in these channels (counted from 0), "
+            f"which the network sees as zeros: {numbers}"
+        )
 
 
 def assemble(
@@ -163,6 +183,18 @@ def checksum(train: Split, test: Split) -> str:
                 digest.update(f"{name}/{part} {little.dtype.str} {little.shape}\n".encode())
                 digest.update(little.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def refuse_beyond_memory(where: str, wanted: int) -> None:
+    """Raise BadInput for images that need more bytes than this machine's memory has.
+
+    The system would grant the memory, and kill the process when it is full.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted > memory:
+        raise BadInput(
+            f"{where}: expected images for {memory:,} bytes of memory; got some of {wanted:,} bytes"
+        )
 
 
 def stratified(groups: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:

@@ -184,6 +184,8 @@ def _dataset(file: h5py.File, part: slice = _ALL) -> Dataset:
         raise BadInput(
             f"it has {len(mean)} means and {len(std)} deviations for {channels} channels"
         )
+    if not np.isfinite(mean).all() or not np.isfinite(std).all() or min(std) < 0:
+        raise BadInput(f"its means are {list(mean)} and its deviations {list(std)}")
     return Dataset(
         name=file.attrs["name"],
         train=train,

@@ -10,9 +10,13 @@ import numpy as np
 from mpifl import config
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset
+from mpifl.data.images import UnreadableImages
 from mpifl.data.sources import SOURCES
 from mpifl.options import BadInput, suggestion
-from mpifl.terminal import facts, say, say_table, table
+from mpifl.terminal import facts, plural, say, say_table, table
+
+_MOST_LINES = 1000  # of files that cannot be read for the same reason
+_MOST_NAMES = 10  # of classes
 
 
 def pack_source(
@@ -35,10 +39,27 @@ def pack_source(
     for key, value in options.items():
         if isinstance(value, list):
             options[key] = tuple(value)
-    dataset = SOURCES[name].load(root, download, **options)
+    try:
+        dataset = SOURCES[name].load(root, download, **options)
+    except UnreadableImages as error:
+        _list_unreadable(error)
+        raise
     out.parent.mkdir(parents=True, exist_ok=True)
     packed.write(dataset, out)
     summarise(dataset, out)
+
+
+def _list_unreadable(error: UnreadableImages) -> None:
+    """Print all files by the reason why they cannot be read. The error's own line follows."""
+    by_reason: dict[str, list[Path]] = {}
+    for each in error.errors:
+        by_reason.setdefault(each.reason, []).append(each.path)
+    for reason, paths in by_reason.items():
+        say(f"{plural(len(paths), 'file')}: {BadInput(reason)}", error=True)
+        for path in paths[:_MOST_LINES]:
+            say(f"  {path}", error=True)
+        if len(paths) > _MOST_LINES:
+            say(f"  and {len(paths) - _MOST_LINES:,} more", error=True)
 
 
 def list_sources() -> None:
@@ -62,5 +83,16 @@ def summarise(dataset: Dataset, out: Path) -> None:
         counts = [np.count_nonzero(split.domains == number) for split in splits]
         made.add_row(f"domain {domain}", *(f"{count:,}" for count in counts))
     say_table(f"{dataset.name}: {dataset.source}", made)
+    say(f"classes {_shortened(dataset.classes)}")
     say(f"images {' x '.join(map(str, dataset.shape))}, checksum {dataset.checksum[:16]}")
+    if dataset.warning:
+        say(f"warning: {dataset.warning}")
     say(f'written to {out}; in a config:  data.path = "{out}"')
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """All names, or the first and the last ones of many."""
+    if len(names) > _MOST_NAMES:
+        first = ", ".join(names[: _MOST_NAMES - 1])
+        return f"{first} ... {names[-1]}"
+    return ", ".join(names)

@@ -7,12 +7,11 @@ in each pixel. Smooth patterns are sums of a few cosines. A domain scales and sh
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 
-from mpifl.data.dataset import Dataset, Split, assemble
+from mpifl.data.dataset import Dataset, Split, assemble, refuse_beyond_memory
 from mpifl.options import BadInput
 from mpifl.seeds import generator
 
@@ -59,18 +58,10 @@ def load(
 
 
 def _refuse_unaffordable(pixels: int, classes: int, train: int, test: int, domains: int) -> None:
-    """Raise BadInput for images that do not fit into this machine's memory.
-
-    The system would grant the memory, and kill the process when it is full.
-    """
+    """Raise BadInput for images that do not fit into this machine's memory."""
     floats = pixels * (classes + min(1024, max(train, test)))
     wanted = (train + test) * (pixels + 16) + 8 * (floats + domains * pixels)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if wanted > memory:
-        raise BadInput(
-            f"data.synthetic: expected images for {memory:,} bytes of memory; "
-            f"got some of {wanted:,} bytes"
-        )
+    refuse_beyond_memory("data.synthetic", wanted)
 
 
 def _split(

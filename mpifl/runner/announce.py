@@ -47,6 +47,8 @@ def announce(
         f"{classes.max()} of {len(dataset.classes)} classes; "
         f"a message is {size(net.weights.nbytes)}"
     )
+    if dataset.warning:
+        say(f"warning: {dataset.warning}")
     for note in notes:
         say(note)
 

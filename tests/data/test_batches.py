@@ -54,6 +54,20 @@ def test_a_batch_is_the_normalised_images_of_its_samples():
     assert at == len(order)
 
 
+@pytest.mark.parametrize(
+    "augmentation", [None, Augmentation(crop=1), Augmentation(crop=1, padding="mean")]
+)
+def test_a_channel_of_deviation_0_is_centred_and_not_divided(augmentation):
+    images = np.full((4, 2, 3, 3), 51, dtype=np.uint8)
+    images[:, 0] = np.arange(4).reshape(4, 1, 1)
+    some = Samples(images, np.arange(4), (0.0, 0.2), (0.5, 0.0))
+    draws = torch.ones(4, 3, dtype=torch.int64)  # neither moved nor flipped: 1 is the centre
+    draws[:, 2] = 0
+    x = some.pick(torch.arange(4), augmentation, draws)
+    assert torch.allclose(x[:, 0, 0, 0], torch.arange(4) / 255 / 0.5)
+    assert x[:, 1].abs().max() < 1e-7
+
+
 def test_chunks_do_not_change_batches(monkeypatch):
     some, augmentation = samples(), Augmentation(crop=2, flip=0.5)
     order, lengths = sequence(np.arange(50), 8, 3, None, False, stream())

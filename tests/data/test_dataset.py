@@ -34,6 +34,22 @@ def test_moments_of_a_constant_image_have_no_rounding_noise():
     assert moments(np.full((3, 1, 2, 2), 51, dtype=np.uint8)) == ((0.2,), (0.0,))
 
 
+def test_constant_channels_are_told(dataset):
+    images = dataset.train.images.copy()
+    images[:, 1] = 77
+    images[:, 2] = 0
+    labels = dataset.train.labels
+    made = assemble("x", Split(images, labels), Split(images, labels), "abcd", "here")
+    assert made.constant_channels == [1, 2]
+    assert made.warning == (
+        "x: the training images do not vary in these channels (counted from 0), "
+        "which the network sees as zeros: 1, 2"
+    )
+    grey = assemble("x", Split(images[:, 2:], labels), Split(images[:, 2:], labels), "abcd", "here")
+    assert grey.warning == "x: the training images do not vary: the network sees zeros only"
+    assert (dataset.constant_channels, dataset.warning) == ([], "")
+
+
 @pytest.mark.parametrize("part", ["images", "labels", "domains"])
 @pytest.mark.parametrize("name", ["train", "test"])
 def test_checksum_sees_every_part_of_every_split(dataset, name, part):

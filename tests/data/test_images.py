@@ -2,11 +2,15 @@
 named.
 """
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from mpifl.data.images import load
+from mpifl.data.images import UnreadableImages, load
+from mpifl.data.prepare import pack_source
 from mpifl.options import BadInput
 
 COLOURS = {"cat": (250, 10, 20), "dog": (10, 240, 30), "eel": (20, 30, 230)}
@@ -68,12 +72,59 @@ def test_tiny_imagenet_s_own_layout(tmp_path):
     assert_colours_tell_classes(dataset)
 
 
+def by_class(val):
+    """Move val/images/* to val/CLASS/*, as the usual scripts do."""
+    move_annotated(val, lambda label, file: val / label / file)
+    shutil.rmtree(val / "images")
+
+
+def by_class_with_images(val):
+    """Move val/images/* to val/CLASS/images/*."""
+    move_annotated(val, lambda label, file: val / label / "images" / file)
+
+
+def by_class_in_images(val):
+    """Move val/images/* to val/images/CLASS/*."""
+    move_annotated(val, lambda label, file: val / "images" / label / file)
+
+
+def move_annotated(val, place):
+    for line in (val / "val_annotations.txt").read_text().splitlines():
+        file, label = line.split("\t")[:2]
+        place(label, file).parent.mkdir(parents=True, exist_ok=True)
+        (val / "images" / file).rename(place(label, file))
+
+
+@pytest.mark.parametrize("annotations", ["kept", "removed"])
+@pytest.mark.parametrize("sort", [by_class, by_class_with_images, by_class_in_images])
+def test_tiny_imagenet_as_sorted_by_the_usual_scripts(tmp_path, sort, annotations):
+    sort(tiny(tmp_path) / "val")
+    if annotations == "removed":
+        (tmp_path / "val" / "val_annotations.txt").unlink()
+    dataset = load(tmp_path, size=16)
+    assert (dataset.classes, len(dataset.train), len(dataset.test)) == (("cat", "dog", "eel"), 9, 3)
+    assert_colours_tell_classes(dataset)
+    where = "val/images" if sort is by_class_in_images else "val"
+    assert dataset.source.endswith(f"; test images: the folder {where}")
+
+
+def test_tiny_imagenet_is_the_same_data_however_it_is_sorted(tmp_path):
+    whole = load(tiny(tmp_path), size=16)
+    by_class(tmp_path / "val")
+    for part in ("train", "test"):
+        images = [getattr(data, part).images for data in (whole, load(tmp_path, size=16))]
+        np.testing.assert_array_equal(*(np.sort(each.sum(axis=(1, 2, 3))) for each in images))
+
+
 def test_domains_hold_out_the_same_share_of_each_domain_and_class(tmp_path):
     dataset = load(pacs(tmp_path), size=4)
     assert dataset.domain_names == ("art", "cartoon", "photo", "sketch")
     for split, n in ((dataset.train, 8), (dataset.test, 2)):
         assert (np.bincount(split.domains * 3 + split.labels) == n).all()
     assert_colours_tell_classes(dataset)
+    assert dataset.source.endswith(
+        "; test images: 0.2 of each class of each domain, held out with seed 0"
+    )
 
 
 def test_held_out_images_depend_on_the_seed_only(tmp_path):
@@ -117,11 +168,79 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     assert (load(root, size=4).train.images[3] == 255).all()
 
 
-def test_other_files_and_hidden_folders_are_passed_over(tmp_path):
+def test_other_files_and_hidden_ones_are_passed_over_and_told(tmp_path, capsys):
     root = class_folders(tmp_path)
     (root / "train" / "cat" / "notes.txt").write_text("x")
+    (root / "train" / "cat" / "._0.png").write_bytes(b"of a Mac")
     paint(root / "train" / ".cache" / "x.png", (0, 0, 0))
-    assert (len(load(root, size=4).train), load(root, size=4).classes) == (9, ("cat", "dog", "eel"))
+    paint(root / "train" / "cat" / ".ipynb_checkpoints" / "0-checkpoint.png", (0, 0, 0))
+    paint(root / "train" / "stray.png", (0, 0, 0))
+    dataset = load(root, size=4)
+    assert (len(dataset.train), dataset.classes) == (9, ("cat", "dog", "eel"))
+    told = capsys.readouterr().err
+    assert "passed over 1 file of other kinds: 1 .txt" in told
+    assert f"passed over 1 image in no class folder, such as {root}/train/stray.png" in told
+    assert f"reading 9 training images and 3 test images of {root}" in told
+
+
+def test_a_folder_without_class_folders_is_no_domain_and_told(tmp_path, capsys):
+    paint(pacs(tmp_path) / "docs" / "figure.png", (0, 0, 0))
+    assert load(tmp_path, size=4).domain_names == ("art", "cartoon", "photo", "sketch")
+    told = capsys.readouterr().err
+    assert "passed over folders without class folders: docs" in told
+    assert "passed over 1 image in no class folder" in told
+
+
+def test_a_class_without_test_images_is_kept(tmp_path):
+    shutil.rmtree(class_folders(tmp_path) / "val" / "dog")
+    dataset = load(tmp_path, size=4)
+    assert dataset.classes == ("cat", "dog", "eel")
+    assert dataset.test.labels.tolist() == [0, 2]
+
+
+def test_a_class_of_only_some_domains_is_kept(tmp_path):
+    shutil.rmtree(pacs(tmp_path) / "photo" / "cat")
+    assert load(tmp_path, size=4).classes == ("cat", "dog", "eel")
+
+
+def unreadable(root):
+    class_folders(root)
+    (root / "train" / "dog" / "1.png").write_bytes(b"rubbish")
+    Image.new("F", (4, 4)).save(root / "train" / "eel" / "2.tif")
+    (root / "val" / "cat" / "0.png").write_bytes(b"")
+    return [
+        root / "train" / "dog" / "1.png",
+        root / "train" / "eel" / "2.tif",
+        root / "val" / "cat" / "0.png",
+    ]
+
+
+def test_all_files_that_cannot_be_read_are_named_at_once(tmp_path):
+    paths = unreadable(tmp_path)
+    with pytest.raises(UnreadableImages, match=r"dog/1.png; got .*; and 2 other files$") as caught:
+        load(tmp_path, size=4)
+    assert [error.path for error in caught.value.errors] == paths
+
+
+def test_mpifl_data_lists_all_files_that_cannot_be_read(tmp_path, capsys):
+    paths = unreadable(tmp_path / "in")
+    with pytest.raises(UnreadableImages):
+        pack_source("images", tmp_path / "out.h5", tmp_path / "in", False, ["size=4"])
+    told = capsys.readouterr().err.splitlines()
+    for path in paths:
+        assert f"  {path}" in told
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_name_can_be_given_on_the_command_line(tmp_path, capsys):
+    root = class_folders(tmp_path / "in")
+    pack_source("images", tmp_path / "out.h5", root, False, ["size=4", "name=mine"])
+    assert capsys.readouterr().out.startswith("mine: image files")
+
+
+def test_images_beyond_this_machine_s_memory_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="data.images: expected images for .* bytes of memory"):
+        load(class_folders(tmp_path), size=10**8)
 
 
 def broken(root):
@@ -144,6 +263,35 @@ def no_test(root):
     paint(root / "train" / "cat" / "0.png", (1, 1, 1))
 
 
+def unlabelled_test(root):
+    shutil.rmtree(tiny(root) / "val")
+
+
+def no_training_images(root):
+    (root / "train").mkdir()
+
+
+def empty_class(root):
+    (class_folders(root) / "train" / "bat").mkdir()
+
+
+def class_of_other_kinds(root):
+    paint(class_folders(root) / "train" / "bat" / "0.gif", (1, 1, 1))
+
+
+def empty_test_class(root):
+    os.unlink(class_folders(root) / "val" / "dog" / "0.png")
+
+
+def empty_class_of_a_domain(root):
+    (pacs(root) / "photo" / "bat").mkdir()
+
+
+def two_empty_classes(root):
+    empty_class(root)
+    (root / "train" / "yak").mkdir()
+
+
 def flat(root):
     paint(root / "0.png", (1, 1, 1))
 
@@ -163,6 +311,13 @@ def annotated_image_lost(root):
         (cut_short, "expected an image in .*dog/1.jpg"),
         (strange_class, "'fox'"),
         (no_test, "expected test images in .*/test/CLASS or .*/val/CLASS"),
+        (unlabelled_test, "expected test images in .*/test/CLASS or .*/val/CLASS"),
+        (no_training_images, "expected images in .*/train/CLASS; got none"),
+        (empty_class, r"images in every class folder of .*; got none in train/bat \(empty\);"),
+        (class_of_other_kinds, r"got none in train/bat \(1 .gif\); mpifl reads .bmp, .jpeg,"),
+        (empty_test_class, r"got none in val/dog \(empty\)"),
+        (empty_class_of_a_domain, r"got none in photo/bat \(empty\)"),
+        (two_empty_classes, r"none in 2 folders: train/bat \(empty\), train/yak \(empty\);"),
         (flat, "no images so arranged in"),
         (annotations_lost, "FILE <tab> CLASS"),
         (annotated_image_lost, "expected an image in .*val_1.JPEG"),

@@ -151,6 +151,14 @@ def test_missing_parts_are_refused(path, part):
         packed.read(path)
 
 
+@pytest.mark.parametrize(("part", "value"), [("mean", np.nan), ("std", np.inf), ("std", -0.1)])
+def test_impossible_means_and_deviations_are_refused(path, part, value):
+    with edited(path) as file:
+        file[part][0] = value
+    with pytest.raises(BadInput, match=rf"expected a data file.*its means are .*{value}"):
+        packed.read(path)
+
+
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.999])
 def test_truncated_files_are_refused(path, share):
     os.truncate(path, int(path.stat().st_size * share))

@@ -1,9 +1,12 @@
 """What a config makes of its data."""
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
+import mpifl
+from mpifl.data.dataset import assemble
 from mpifl.data.packed import write
 from mpifl.data.sources import SOURCES
 from mpifl.runner import schema
@@ -37,3 +40,17 @@ def test_by_default_images_have_mean_zero_and_deviation_one():
 
 def test_whether_they_are_stands_in_the_resolved_text():
     assert "normalise = true" in schema.text(schema.resolve({}))
+
+
+def test_a_run_on_data_with_a_constant_channel_trains_and_says_so(elsewhere, capsys):
+    source = SOURCES["synthetic"].load(shape=(2, 8, 8), classes=4, train=40, test=20)
+    for images in (source.train.images, source.test.images):
+        images[:, 1] = 77
+    data = assemble("half", source.train, source.test, source.classes, "made up")
+    write(data, "half.h5")
+    run = mpifl.run({"rounds": 2, "clients": 2, "data": {"path": "half.h5"}}, out="run")
+    assert run is not None
+    assert np.isfinite(run.rounds["test_loss"]).all()
+    assert "warning: half: the training images do not vary in these channels" in (
+        capsys.readouterr().out
+    )
