@@ -4,10 +4,19 @@ MPI tells no rank that another has died, and a rank that waits inside MPI cannot
 When a process ends, the system closes its connections, on whatever node it ran; and a thread can
 read a connection while the main thread waits. A node that loses power closes nothing: its ranks
 are noticed by their missing heartbeats.
+
+Anybody may connect to the server's port. The workers get a secret key by MPI, which no TCP
+connection carries:
+
+1. The server sends a random challenge, and its HMAC, by which a worker knows the server.
+2. The worker answers with its rank, and the HMAC of challenge and rank.
+3. The server sends a welcome. It closes a connection that gives no right answer in a few seconds.
 """
 
 from __future__ import annotations
 
+import errno
+import hmac
 import resource
 import secrets
 import selectors
@@ -15,6 +24,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Any, NamedTuple
@@ -23,9 +33,13 @@ from mpifl.parallel.timeouts import TIMEOUTS
 from mpifl.terminal import say
 
 _KEY_BYTES = 16
+_CHALLENGE_BYTES = 16
 _RANK_BYTES = 4
+_HMAC_BYTES = 32
+_ANSWER_BYTES = _RANK_BYTES + _HMAC_BYTES
 _WELCOME = b"!"
 _MOST_STRANGERS = 64  # connections from elsewhere, at once
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _OTHER_FILES = 512  # open files that a process may need besides
 
 Received = tuple[int, bytes]
@@ -33,11 +47,20 @@ Received = tuple[int, bytes]
 
 
 class Address(NamedTuple):
-    """Where the server listens, and the secret key by which it knows its workers."""
+    """Where the server listens, and the secret key by which server and workers know each other."""
 
     port: int
     ip: str
     key: bytes
+
+
+@dataclass
+class _Stranger:
+    """A connection that has not answered its challenge yet."""
+
+    challenge: bytes
+    deadline: float
+    answer: bytes = b""
 
 
 class Connections:
@@ -128,6 +151,7 @@ class ServerConnections(Connections):
         hosts, _ = _exchange(ranks, self._address())
         super().__init__(hosts, size)
         self.unreachable = set(range(1, ranks.size))
+        self._strangers: dict[socket.socket, _Stranger] = {}  # the oldest first
         self._warn_at = time.monotonic() + 3 * TIMEOUTS.connect
         for listener in self._listeners:
             self._register(listener, partial(self._accept, listener))
@@ -135,8 +159,12 @@ class ServerConnections(Connections):
     def wait(self, seconds: float) -> list[Received]:
         until_warning = max(0.0, self._warn_at - time.monotonic())
         received = super().wait(min(seconds, until_warning))
-        if time.monotonic() >= self._warn_at:
+        now = time.monotonic()
+        if now >= self._warn_at:
             self._warn()
+        late = [each for each, stranger in self._strangers.items() if now > stranger.deadline]
+        for connection in late:
+            self._refuse(connection)
         return received
 
     def _address(self) -> Address | None:
@@ -145,30 +173,65 @@ class ServerConnections(Connections):
         return Address(self._listeners[0].getsockname()[1], _own_ip(), self._key)
 
     def _accept(self, listener: socket.socket) -> None:
+        """Accept a connection and send its challenge."""
         try:
             connection, _ = listener.accept()
-        except OSError:  # no more files can be opened
-            self._stop_listening()
+        except OSError as problem:  # or the connection is closed already
+            if problem.errno in _NO_ROOM:
+                self._make_room()
             return
+        if len(self._strangers) >= len(self.unreachable) + _MOST_STRANGERS:
+            self._make_room()
         connection.setblocking(False)
+        challenge = secrets.token_bytes(_CHALLENGE_BYTES)
+        self._strangers[connection] = _Stranger(challenge, time.monotonic() + TIMEOUTS.connect)
         self._register(connection, partial(self._identify, connection))
+        with suppress(OSError):
+            connection.send(challenge + _hmac(self._key, challenge))
 
     def _identify(self, connection: socket.socket) -> None:
-        """Read who has connected: a worker, or a stranger, whose connection is closed."""
-        introduction = b""
-        with suppress(OSError):
-            introduction = connection.recv(_KEY_BYTES + _RANK_BYTES)
-        key = introduction[:_KEY_BYTES]
-        if not secrets.compare_digest(key, self._key):
-            self._close(connection)
+        """Read an answer, or what is there of it: from a worker, or from a stranger to refuse."""
+        stranger = self._strangers.get(connection)
+        if stranger is None:  # refused since `wait` has begun
             return
+        read = b""
+        with suppress(OSError):
+            read = connection.recv(_ANSWER_BYTES - len(stranger.answer))
+        stranger.answer += read
+        if read and len(stranger.answer) < _ANSWER_BYTES:
+            return
+        rank = self._rank_of(stranger)
+        if rank is None:
+            self._refuse(connection)
+            return
+        del self._strangers[connection]
         self._selector.unregister(connection)
         with suppress(OSError):
             connection.send(_WELCOME)
-        self._connect(connection, int.from_bytes(introduction[_KEY_BYTES:], "big"))
+        self._connect(connection, rank)
         if not self.unreachable:
             self._stop_listening()
             self._warn_at = inf
+
+    def _rank_of(self, stranger: _Stranger) -> int | None:
+        """The worker that gave this answer; None for anybody else, and for one that is known."""
+        rank_bytes = stranger.answer[:_RANK_BYTES]
+        expected = rank_bytes + _hmac(self._key, stranger.challenge, rank_bytes)
+        rank = int.from_bytes(rank_bytes, "big")
+        if hmac.compare_digest(stranger.answer, expected) and rank in self.unreachable:
+            return rank
+        return None
+
+    def _make_room(self) -> None:
+        """Close the oldest connection of a stranger; where there is none, accept no more."""
+        if self._strangers:
+            self._refuse(next(iter(self._strangers)))
+        else:
+            self._stop_listening()
+
+    def _refuse(self, connection: socket.socket) -> None:
+        del self._strangers[connection]
+        self._close(connection)
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
@@ -204,13 +267,47 @@ class WorkerConnections(Connections):
         if server.ip:
             names.append(server.ip)
         for name in names:
-            with suppress(OSError):
+            try:
                 connection = socket.create_connection((name, server.port), TIMEOUTS.connect)
-                connection.sendall(server.key + rank.to_bytes(_RANK_BYTES, "big"))
-                if connection.recv(len(_WELCOME)) == _WELCOME:
-                    self._connect(connection, 0)
-                    return
-                connection.close()
+            except OSError:
+                continue
+            if _is_welcome(connection, server.key, rank):
+                self._connect(connection, 0)
+                return
+            connection.close()
+
+
+def _is_welcome(connection: socket.socket, key: bytes, rank: int) -> bool:
+    """Whether the other end is the server, and takes this rank for a worker."""
+    with suppress(OSError):
+        return _introduce(connection, key, rank)
+    return False
+
+
+def _introduce(connection: socket.socket, key: bytes, rank: int) -> bool:
+    challenge = _receive(connection, _CHALLENGE_BYTES)
+    if not hmac.compare_digest(_receive(connection, _HMAC_BYTES), _hmac(key, challenge)):
+        return False
+    rank_bytes = rank.to_bytes(_RANK_BYTES, "big")
+    # If this rank went away now, the server would take it for dead. It is busy, but there.
+    connection.settimeout(TIMEOUTS.start)
+    connection.sendall(rank_bytes + _hmac(key, challenge, rank_bytes))
+    return _receive(connection, len(_WELCOME)) == _WELCOME
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    """`size` bytes; fewer if the connection has ended. Raises OSError at the timeout."""
+    received = b""
+    while len(received) < size:
+        read = connection.recv(size - len(received))
+        if not read:
+            break
+        received += read
+    return received
+
+
+def _hmac(key: bytes, *texts: bytes) -> bytes:
+    return hmac.digest(key, b"".join(texts), "sha256")
 
 
 def connect(ranks: Any, size: int) -> Connections:
@@ -235,13 +332,15 @@ def _listening_sockets(ranks: int) -> list[socket.socket]:
     _allow_open_files(ranks + _OTHER_FILES)
     backlog = ranks + _MOST_STRANGERS
     with suppress(OSError, ValueError):
-        return [
-            socket.create_server(
-                ("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog
-            )
-        ]
+        listener = socket.create_server(
+            ("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog
+        )
+        listener.setblocking(False)
+        return [listener]
     with suppress(OSError):
-        return [socket.create_server(("", 0), backlog=backlog)]
+        listener = socket.create_server(("", 0), backlog=backlog)
+        listener.setblocking(False)
+        return [listener]
     return []
 
 

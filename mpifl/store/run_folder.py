@@ -58,8 +58,17 @@ class Owner:
         return Owner(folder, token)
 
     def check(self) -> None:
-        """Raise Superseded if another process has claimed the folder, or the folder is gone."""
-        now = _owner(self.folder)
+        """Raise Superseded if another process has claimed the folder, or the folder is gone.
+
+        Raises Refused where that cannot be known: no file can be opened, or the disk fails.
+        """
+        try:
+            now = _owner_of((self.folder / OWNER).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            now = {}
+        except OSError as problem:
+            path = str(self.folder / OWNER)
+            raise atomic.Refused(problem.errno, problem.strerror, path) from problem
         if now.get("token") == self.token:
             return
         if now:
@@ -176,10 +185,18 @@ def _check_writable(folder: Path) -> None:
 
 
 def _owner(folder: Path) -> dict[str, Any]:
-    """The content of owner.json; empty if there is none of a run."""
+    """The content of owner.json; empty if there is none of a run, or none that can be read."""
     try:
-        content = json.loads((folder / OWNER).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return _owner_of((folder / OWNER).read_bytes())
+    except OSError:
+        return {}
+
+
+def _owner_of(text: bytes) -> dict[str, Any]:
+    """The content of an owner.json; empty if it is none of a run."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return {}

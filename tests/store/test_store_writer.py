@@ -2,6 +2,7 @@
 it.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from store.conftest import LAYOUT
 
 from mpifl.options import BadInput
-from mpifl.store import Run, Store, Superseded, pack
+from mpifl.store import Refused, Run, Store, Superseded, pack
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -297,3 +298,14 @@ def test_the_older_of_two_writers_stops_and_writes_nothing_more(tmp_path, create
     assert snapshot(tmp_path) == before
     add_round(newer, 2)
     assert Run.open(tmp_path / "run").run_id == newer.run_id
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_an_owner_file_that_cannot_be_read_is_not_taken_over(tmp_path, create, monkeypatch, number):
+    def fail(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    store = create(tmp_path / "run")
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(Refused, match=os.strerror(number)):
+        store.owner.check()
