@@ -9,6 +9,7 @@ import socket
 import torch
 
 from mpifl.options import BadInput
+from mpifl.parallel import launcher
 
 
 def gpu_of(worker_on_node: int | None, workers_on_node: int, gpus: int) -> int | None:
@@ -35,14 +36,17 @@ def gpu_of(worker_on_node: int | None, workers_on_node: int, gpus: int) -> int |
 def threads_of(asked: int, granted: str | None = None) -> int:
     """Threads of one rank: as many as the config asks for; 0: as Slurm grants each task, else one.
 
-    `granted` is the value of SLURM_CPUS_PER_TASK; None: as in the environment.
+    `granted` is the value of SLURM_CPUS_PER_TASK; None: as in the environment. One that grants no
+    cores (empty, 0) counts as absent.
 
-    >>> threads_of(0, None), threads_of(0, "4"), threads_of(2, "4")
-    (1, 4, 2)
+    >>> threads_of(0, None), threads_of(0, "4"), threads_of(2, "4"), threads_of(0, "")
+    (1, 4, 2, 1)
     """
     if asked:
         return asked
-    return int(granted or os.environ.get("SLURM_CPUS_PER_TASK", "1"))
+    if granted is None:
+        granted = os.environ.get("SLURM_CPUS_PER_TASK")
+    return launcher.number(granted) or 1
 
 
 def device_for(asked: str, worker_on_node: int | None, workers_on_node: int) -> torch.device:

@@ -64,13 +64,27 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def number(text: str | None) -> int | None:
+    """The positive number with which a launcher's variable begins; None if there is none.
+
+    Slurm writes 2(x3) for three nodes of two, and 2,1 for nodes that differ.
+
+    >>> number("16"), number("2(x3)"), number(""), number("0"), number(None)
+    (16, 2, None, None, None)
+    """
+    found = re.match(r"\s*(\d+)", text or "")
+    if found is None or int(found.group(1)) == 0:
+        return None
+    return int(found.group(1))
+
+
 def ranks() -> int | None:
     """How many ranks the launcher says it has started as one job; None if it does not say."""
     for variable in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
         if variable in os.environ:
-            return int(os.environ[variable])
-    if "SLURM_STEP_ID" in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ:
-        return int(os.environ["SLURM_STEP_NUM_TASKS"])
+            return number(os.environ[variable])
+    if "SLURM_STEP_ID" in os.environ:
+        return number(os.environ.get("SLURM_STEP_NUM_TASKS"))
     return None
 
 

@@ -58,7 +58,10 @@ def test_a_missing_gpu_is_an_error_for_a_worker_but_not_for_the_server(monkeypat
     assert device_for("cuda", None, 2) == torch.device("cpu")
 
 
-@pytest.mark.parametrize(("asked", "granted", "threads"), [(0, None, 1), (0, "6", 6), (3, "6", 3)])
+@pytest.mark.parametrize(
+    ("asked", "granted", "threads"),
+    [(0, None, 1), (0, "6", 6), (3, "6", 3), (0, "", 1), (0, "0", 1), (0, "2(x3)", 2), (0, "?", 1)],
+)
 def test_threads_are_what_is_asked_else_what_slurm_grants_else_one(asked, granted, threads):
     assert threads_of(asked, granted) == threads
 
