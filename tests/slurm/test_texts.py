@@ -87,8 +87,113 @@ def test_ranks_go_where_tasks_were_asked_for_or_to_gpus_with_the_server_on_the_f
     assert (done.stdout.splitlines(), done.stderr) == (expected.split(","), "")
 
 
+def in_a_job(program: str, folder: Path, script: str = "train.sbatch", **own: str) -> list[str]:
+    """The lines that a bash program prints after it has sourced launch.sh, as a job file does."""
+    started = f". {JOBS}/launch.sh; {program}"
+    known = environment("mpich", {"MPIFL_JOBS": str(JOBS), "VENV": sys.prefix} | own)
+    done = subprocess.run(
+        ["bash", "-c", started, JOBS / script],
+        env=known,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+LIMITS = {
+    "00:03:00": 180,
+    "2-01:00:01": 176401,
+    "4:00": 240,
+    "00:09:08": 548,
+    "UNLIMITED": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize("written", LIMITS)
+def test_the_time_limit_is_read_in_every_form_that_slurm_writes(tmp_path, written):
+    program = f'scontrol() {{ echo "JobId=1 TimeLimit={written} TimeMin=N/A"; }}; time_limit'
+    seconds = LIMITS[written]
+    assert in_a_job(program, tmp_path) == ([] if seconds is None else [str(seconds)])
+
+
+@pytest.mark.parametrize(
+    ("limit", "signal", "is_told"),
+    [("120", "", True), ("240", "", True), ("360", "", False), ("", "", False)]
+    + [("120", "B:USR1@30", False), ("3600", "B:USR1@3000", True)],
+)
+def test_a_time_limit_near_the_warning_is_told(tmp_path, limit, signal, is_told):
+    told = in_a_job(f"LIMIT={limit}; compare_with_warning", tmp_path, SBATCH_SIGNAL=signal)
+    assert bool(told) == is_told
+    if told:
+        assert f"the time limit is {limit} s, and the warning to stop comes" in told[0]
+
+
+@pytest.mark.parametrize("rounds", [[0, 0, 0], [1, 2, 3, 4], [1, 1, 1, 2, 2, 2, 2]], ids=str)
+def test_a_job_stops_after_three_starts_in_a_row_without_a_new_checkpoint(tmp_path, rounds):
+    """`rounds`: the round of the newest checkpoint at the end of each start."""
+    manifest = tmp_path / "out" / "run" / "checkpoint" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    scontrol = 'scontrol() { [ "$1" = requeue ] || echo "JobState=RUNNING TimeLimit=04:00:00 x"; }'
+    fruitless = 0
+    reached = 0
+    for start, round in enumerate(rounds):
+        fruitless = fruitless + 1 if round == reached else 0
+        reached = round
+        checkpoint = f"""echo '"round": {round},' >{manifest}""" if round else "true"
+        work = f"begin_progress out/run checkpointed_round out/run; {checkpoint}; WARNED=; again"
+        own = {"SLURM_JOB_ID": "1", "SLURM_RESTART_COUNT": str(start)}
+        told = in_a_job(f"{scontrol}; {work}", tmp_path, **own)
+        goes_on = fruitless < 3
+        assert (told == ["jobs: queued again"]) == goes_on
+    assert not goes_on or len(rounds) == 4
+    if not goes_on:
+        assert "not queued again: three starts in a row" in told[0]
+        assert "the same command goes on" in told[0]
+
+
+def test_a_start_that_is_warned_within_the_first_tenth_of_its_limit_is_without_progress(tmp_path):
+    """A limit of three minutes and a warning three minutes before its end leave a round or two."""
+    program = (
+        "begin_progress run eval 'echo $RANDOM$RANDOM'; "
+        "WARNED=now; LIMIT=180; for WARNED_AFTER in 17 18 2 3 4; "
+        "do third_without_progress && echo stop || echo on; done"
+    )
+    assert in_a_job(program, tmp_path) == ["on", "on", "on", "on", "stop"]
+
+
+def test_a_count_that_slurm_writes_in_another_form_is_read(tmp_path):
+    program = 'for text in 4 "2(x3)" "" 0 08 x; do number "$text" 1; done'
+    assert in_a_job(program, tmp_path) == ["4", "2", "1", "1", "8", "1"]
+
+
+def test_in_a_checkout_that_was_never_set_up_a_job_names_make_demo(tmp_path):
+    shutil.copytree(JOBS, tmp_path / "jobs")
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    done = subprocess.run(
+        ["bash", tmp_path / "jobs" / "chain.sh", "config.toml", "out"],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "got none; run `make demo` in " in line
+    assert str(tmp_path) in line
+
+
 PBS = [
-    ("train.pbs", {"CONFIG": "config.toml", "OUT": "run", "OPTIONS": "seed=3"}, "run"),
+    (
+        "train.pbs",
+        {
+            "CONFIG": "config.toml",
+            "OUT": "run",
+            "OPTIONS": """seed=3 'model={ name = "mlp", hidden = [64] }'""",
+        },
+        "run",
+    ),
     pytest.param(
         "sweep.pbs",
         {"SWEEP": "sweep.toml", "PBS_ARRAY_INDEX": "1"},
@@ -110,17 +215,17 @@ def test_a_pbs_job_near_its_walltime_queues_itself_again_and_the_next_ends_in_th
     (tmp_path / "sweep.toml").write_text('base = "config.toml"\nout = "out"\ngrid.seed = [1, 3]\n')
     (tmp_path / "nodes").write_text("localhost\n" * 2)
     qstat = tmp_path / "qstat"
-    stand_in(
-        qstat,
-        f"until [ -e {tmp_path}/now ]; do sleep 0.1; done; echo Resource_List.walltime = 0:0:5",
-    )
-    stand_in(tmp_path / "qsub", f'printf "%s\\n" "$@" >{tmp_path}/again')
-    with pbs(tmp_path, script, given | {"WARNING": "5"}) as first:
+    stand_in(qstat, "echo Resource_List.walltime = 1:00:00")
+    wait = f"until [ -e {tmp_path}/now ]; do /bin/sleep 0.1; done"
+    stand_in(tmp_path / "sleep", f'[ "$1" != 3000 ] && exec /bin/sleep "$@"; {wait}')
+    stand_in(tmp_path / "qsub", f'printf "%s\\n" "$@" >{tmp_path}/again; env -0 >{tmp_path}/env')
+    with pbs(tmp_path, script, given | {"WARNING": "600"}) as first:
         until("a checkpoint", (tmp_path / folder / "checkpoint").exists)
         (tmp_path / "now").touch()
         assert (first.wait(600), first.stdout.read()[-13:]) == (75, "queued again\n")
     flag, variables, again = (tmp_path / "again").read_text().splitlines()
-    given = dict(pair.split("=", 1) for pair in variables.split(","))
+    exported = dict(pair.split("=", 1) for pair in (tmp_path / "env").read_text().split("\0")[:-1])
+    given = {name: exported[name] for name in variables.split(",")}
     assert (flag, again, given["RESTARTS"]) == ("-v", f"{JOBS}/pbs/{script}", "1")
     stand_in(qstat, "echo Resource_List.walltime = 10:0:0")
     with pbs(tmp_path, script, given) as second:
