@@ -5,6 +5,8 @@ Nothing here knows which options there are; `runner/schema.py` does.
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +20,7 @@ RENAMED = {"algorithm.server_step": "algorithm.server_optimizer"}
 Configs and runs that have the old name stay valid.
 """
 
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 _MOST_BYTES = 1 << 20
 _DEEPEST = 20
 
@@ -43,7 +46,22 @@ def _read(path: Path, through: tuple[Path, ...]) -> dict:
             f"{path}: extends: expected a path, and at most {_DEEPEST} configs in a chain; "
             f"got {base!r}"
         )
-    return merge(_read(path.parent / base, (*through, path.resolve())), raw)
+    base_path = path.parent / expanded(base, f"{path}: extends")
+    return merge(_read(base_path, (*through, path.resolve())), raw)
+
+
+def expanded(text: str, where: str) -> Path:
+    """A path that a config names, with `~` and $VARIABLES of this process's environment replaced.
+
+    Raises BadInput that begins with `where` for a variable that is not set, or empty.
+    """
+    for match in _VARIABLE.finditer(text):
+        name = match[1] or match[2]
+        if not os.environ.get(name):
+            raise BadInput(
+                f"{where}: expected variables that are set; got {text!r}, without {name}"
+            )
+    return Path(os.path.expanduser(os.path.expandvars(text)))
 
 
 def _text(path: Path) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset, chosen, refuse_beyond
 from mpifl.data.partition.iid import Iid
@@ -99,7 +99,7 @@ def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun
     trained = _trial_samples(parts.sizes, config.local.batch)
     tested = min(config.evaluation.batch, data.test)
     if config.data.path:
-        whole = packed.head(config.data.path, max(trained, tested))
+        whole = packed.head(expanded(config.data.path, "data.path"), max(trained, tested))
     of_trial = replace(
         whole, train=whole.train.take(np.arange(trained)), test=whole.test.take(np.arange(tested))
     )
@@ -129,7 +129,7 @@ def _labels(dataset: Dataset) -> Labels:
 
 
 def _packed_labels(config: schema.Config) -> Labels:
-    found = packed.describe(Path(config.data.path))
+    found = packed.describe(expanded(config.data.path, "data.path"))
     labels = found.labels
     domains = found.domains
     test = config.data.test_limit or found.test

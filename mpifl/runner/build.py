@@ -4,7 +4,6 @@ clients, experiment. Nothing here needs MPI: what the ranks do together is in `r
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from mpifl import seeds
+from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.data.batches import Samples
 from mpifl.data.dataset import Dataset, limited
@@ -32,7 +32,7 @@ from mpifl.training.experiment import Experiment
 def load_data(data: Data, seed: int) -> Dataset:
     """The data set that a config names, limited as it says; raises BadInput."""
     if data.path:
-        dataset = packed.read(Path(data.path))
+        dataset = packed.read(expanded(data.path, "data.path"))
     else:
         options: dict[str, Any] = {}
         for name, value in data.options.items():
@@ -102,7 +102,7 @@ def states_folder(config: Config) -> Path | None:
     text = config.runtime.states_folder
     if not text:
         return None
-    return Path(os.path.expandvars(text)).expanduser()
+    return expanded(text, "runtime.states_folder")
 
 
 def _clients(
@@ -132,7 +132,8 @@ def _refuse_partition_of_other_data(config: Config, checksum: str) -> None:
     """BadInput where another run's partition is asked for, but that run had other data."""
     if not isinstance(config.partition, FromRun):
         return
-    theirs = Run.open(config.partition.path).provenance.get("data_checksum", checksum)
+    source = expanded(config.partition.path, "partition.path")
+    theirs = Run.open(source).provenance.get("data_checksum", checksum)
     if theirs != checksum:
         raise BadInput(
             f"partition.path: expected a run on this data (checksum {checksum[:16]}); got one on "

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from mpifl.data.dataset import Dataset
-from mpifl.net import Net
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.runner import schema
 from mpifl.runner.checkpoints import everywhere
 from mpifl.runner.provenance import Facts, Place, provenance
-from mpifl.store import Checkpoint, Entry, Store, checkpoint
+from mpifl.store import Checkpoint, Entry, Partition, Run, Store, checkpoint
 from mpifl.training.experiment import Experiment
+
+_MOVES_BITS = {
+    "version_mpifl": "mpifl",
+    "version_torch": "torch",
+    "version_numpy": "numpy",
+    "cpu_capability": "CPU",
+    "device": "device",
+    "threads": "threads of a rank",
+}
+"""what the promise of equal bits depends on, by its name in the provenance, in words"""
 
 
 class Target(NamedTuple):
@@ -98,14 +108,13 @@ def round_of(found: Checkpoint | None) -> int:
 def _create(
     folder: Path, config: schema.Config, experiment: Experiment, facts: Facts, force: bool
 ) -> _Taken:
-    clients = experiment.clients
     store = Store.create(
         folder,
         config=schema.text(config),
         seed=config.seed,
-        layout=_layout(clients.net),
+        layout=_layout(experiment),
         clients=config.clients,
-        partition=(clients.parts.indices, clients.parts.offsets, clients.counts()),
+        partition=_partition(experiment),
         provenance=facts,
         force=force,
         commit_seconds=config.results.commit_seconds,
@@ -155,10 +164,12 @@ def _take_over(
     facts: Facts,
 ) -> _Taken:
     round = round_of(found)
+    stored = Run.open(folder)
     store = Store.resume(
         folder,
         config=schema.text(config),
-        layout=_layout(experiment.clients.net),
+        layout=_layout(experiment),
+        partition=_partition(experiment),
         round=round,
         provenance=facts,
         commit_seconds=config.results.commit_seconds,
@@ -170,9 +181,44 @@ def _take_over(
         if found.warning:
             notes.append(found.warning)
         notes.append(f"resuming after round {round}")
+    notes += _differences(stored, facts)
     return _Taken(store, found, notes)
 
 
-def _layout(net: Net) -> list[Entry]:
+def _differences(stored: Run, facts: Facts) -> list[str]:
+    """What does not stop a resume, but the user should know of, a line each."""
+    notes = []
+    if "data_checksum" not in stored.provenance:
+        notes.append(
+            f"{stored.path} stored no checksum of its data: compared were the partition, and the "
+            "names and options of the data"
+        )
+    for name, what in _MOVES_BITS.items():
+        before = _kinds(stored.provenance.get(name))
+        now = _kinds(facts[name])
+        if before and before != now:
+            notes.append(
+                f"{what}: {', '.join(sorted(now))}, where the run was begun with "
+                f"{', '.join(sorted(before))}: the bits may differ from those of one never stopped"
+            )
+    return notes
+
+
+def _kinds(value: object) -> set[str]:
+    """What a fact says, each different thing once; of devices, the GPUs without their numbers."""
+    if value is None:
+        return set()
+    items = value if isinstance(value, list) else [value]
+    kinds = {re.sub(r"^cuda:\d+", "cuda", str(item)) for item in items}
+    gpus = {kind for kind in kinds if kind.startswith("cuda")}
+    return gpus or kinds
+
+
+def _layout(experiment: Experiment) -> list[Entry]:
     """The flat vectors' table of contents, as the store keeps it."""
-    return [Entry(*row) for row in net.layout]
+    return [Entry(*row) for row in experiment.clients.net.layout]
+
+
+def _partition(experiment: Experiment) -> Partition:
+    clients = experiment.clients
+    return Partition(clients.parts.indices, clients.parts.offsets, clients.counts())

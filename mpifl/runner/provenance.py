@@ -76,6 +76,8 @@ def provenance(dataset: Dataset, places: list[Place]) -> Facts:
         "launched_ranks": launcher.ranks() or 1,
         "ranks": len(places),
         "data_checksum": dataset.checksum,
+        "data_mean": list(dataset.mean),
+        "data_std": list(dataset.std),
         "data_source": dataset.source,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda or "",

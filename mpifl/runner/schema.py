@@ -66,7 +66,7 @@ class Data:
     name: str = ""
     """"digits" or "synthetic", which need no file; for a packed file, a name to show"""
     path: str = ""
-    """a file packed by `mpifl data`"""
+    """a file packed by `mpifl data`; may contain ~ and $VARIABLES of the rank's environment"""
     options: Free = field(default_factory=dict)
     """options of the digits or the synthetic images"""
     train_limit: NonNegativeInt = 0
@@ -137,8 +137,8 @@ class Runtime:
     checkpoints are read or written; 0: no limit
     """
     states_folder: str = ""
-    """folder in which each rank keeps its clients' states in a file; may contain $VARIABLES of the
-    rank's environment; empty: states are kept in memory
+    """folder in which each rank keeps its clients' states in a file; may contain ~ and $VARIABLES
+    of the rank's environment; empty: states are kept in memory
     """
 
 

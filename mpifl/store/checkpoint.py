@@ -172,7 +172,7 @@ def check_run(folder: Path, round: int, run_id: str, config: str) -> None:
             f"{path}: expected a checkpoint of round {round}; "
             f"got only those of rounds {sorted(entries)}"
         )
-    if entries[round].config != compatibility.digest(config):
+    if entries[round].config not in compatibility.digests(config):
         raise BadInput(
             f"{path}: expected a checkpoint of the run's own config; got one of another config"
         )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Collection
 from typing import Any
 
 from mpifl.config import first_name, flat, name_today
 from mpifl.options import BadInput
 
 _MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy"}
+_SOURCES = {"data.path", "data.name", "partition.path"}
+"""where data and partition come from: what counts is what is found there"""
 _TABLES_THAT_MAY_CHANGE = ("results.", "runtime.", "published.")
 _ABSENT = object()
 
@@ -21,18 +24,29 @@ def digest(config: str) -> str:
     Neither their order nor the form of the text matters. Options are taken under their first names,
     so that the digest stays the same when an option is renamed.
     """
-    options = {first_name(key): value for key, value in _binding(config).items()}
+    return _digest(_binding(config, _SOURCES))
+
+
+def digests(config: str) -> set[str]:
+    """The digest of a config, and the one that version 0.1.0 made of it."""
+    return {digest(config), _digest(_binding(config))}
+
+
+def _digest(binding: dict[str, Any]) -> str:
+    options = {first_name(key): value for key, value in binding.items()}
     options.pop("rounds", None)
     return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def check_same(where: str, old: str, new: str) -> None:
+def check_same(where: str, old: str, new: str, free_sources: bool = True) -> None:
     """Compare the config of a run with the one to resume it with, both TOML text.
 
-    Raises BadInput naming the first option that may not change, or `rounds` if it is fewer.
+    `free_sources` says whether data and partition may come from other paths. Raises BadInput naming
+    the first option that may not change, or `rounds` if it is fewer.
     """
-    before = _binding(old)
-    after = _binding(new)
+    free = _SOURCES if free_sources else set()
+    before = _binding(old, free)
+    after = _binding(new, free)
     for key in dict.fromkeys((*before, *after)):
         was = before.get(key, _ABSENT)
         now = after.get(key, _ABSENT)
@@ -45,14 +59,18 @@ def check_same(where: str, old: str, new: str) -> None:
             raise BadInput(
                 f"{where}: {key}: expected {_shown(was)}, as the run was begun; got {_shown(now)}; "
                 "allowed to change: rounds (more of them), name, results, runtime, "
-                "evaluation.every, evaluation.target_accuracy"
+                "evaluation.every, evaluation.target_accuracy, paths of the same data"
             )
 
 
-def _binding(config: str) -> dict[str, Any]:
-    """The options that may not change, by today's name."""
+def _binding(config: str, free: Collection[str] = ()) -> dict[str, Any]:
+    """The options that may not change, by today's name; those of `free` may."""
     options = {name_today(key): value for key, value in flat(tomllib.loads(config)).items()}
-    return {key: value for key, value in options.items() if not _may_change(key)}
+    binding = {}
+    for key, value in options.items():
+        if key not in free and not _may_change(key):
+            binding[key] = value
+    return binding
 
 
 def _may_change(key: str) -> bool:

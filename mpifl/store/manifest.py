@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,13 +116,23 @@ def check_files(folder: Path, entry: CheckpointEntry) -> None:
             raise BadInput(f"{part.name} is whole, but not the one that was written")
 
 
-def forget_after(folder: Path, round: int, check: atomic.Check) -> None:
-    """Remove the checkpoints of rounds later than `round`, and files that no checkpoint lists."""
+def forget_after(
+    folder: Path, round: int, old_digests: Collection[str], digest: str, check: atomic.Check
+) -> None:
+    """Remove the checkpoints of rounds later than `round`, and files that no checkpoint lists.
+
+    Checkpoints of a config with one of `old_digests` are listed with `digest` from now on.
+    """
     manifest = read(folder)
     if manifest is None:
         prune(folder, ())
         return
-    kept = tuple(entry for entry in manifest.entries if entry.round <= round)
+    kept: tuple[CheckpointEntry, ...] = ()
+    for entry in manifest.entries:
+        if entry.round <= round:
+            if entry.config in old_digests:
+                entry = entry._replace(config=digest)
+            kept = (*kept, entry)
     if kept != manifest.entries:
         write(folder, Manifest(manifest.run_id, kept), check)
     prune(folder, kept)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from mpifl.options import BadInput
 from mpifl.store import checkpoint, compatibility, manifest
@@ -14,17 +18,35 @@ from mpifl.store.hdf5_layout import Entry, Results, software, timestamp
 from mpifl.store.reader import Run, as_results
 from mpifl.store.run_folder import CHECKPOINT, RESULTS
 
+_DATA = {
+    "data_checksum": "checksum",
+    "data_mean": "mean by channel",
+    "data_std": "standard deviation by channel",
+}
+"""what is stored of a run's data in its provenance, in words"""
 
-def load_stopped(folder: Path, config: str, layout: Sequence[Entry], round: int) -> Run:
-    """The run in `folder`.
 
-    Raises BadInput unless it may resume after `round` with this config (TOML text) and layout.
-    """
+class Resuming(NamedTuple):
+    """What a writer has, to continue a stopped run with."""
+
+    config: str
+    """TOML text"""
+    layout: Sequence[Entry]
+    partition: tuple[np.ndarray, np.ndarray, np.ndarray]
+    """a Partition or its three arrays"""
+    provenance: Attributes
+
+
+def load_stopped(folder: Path, resuming: Resuming, round: int) -> Run:
+    """The run in `folder`. Raises BadInput unless `resuming` may continue it after `round`."""
     run = Run.open(folder)
     if not run.path.is_dir():
         raise BadInput(f"{folder}: expected a run's folder to resume; got one file")
-    compatibility.check_same(str(run.path), run.config, config)
-    _check_layout(run, layout)
+    knows_data = "data_checksum" in run.provenance
+    compatibility.check_same(str(run.path), run.config, resuming.config, free_sources=knows_data)
+    _check_data(run, resuming.provenance)
+    _check_partition(run, resuming.partition)
+    _check_layout(run, resuming.layout)
     rounds = run.rounds["round"].tolist()
     last = rounds[-1] if rounds else 0
     if last < round:
@@ -42,21 +64,56 @@ def load_stopped(folder: Path, config: str, layout: Sequence[Entry], round: int)
     return run
 
 
-def results_after(run: Run, config: str, round: int, provenance: Attributes) -> Results:
+def results_after(run: Run, resuming: Resuming, round: int) -> Results:
     """The results of a run up to `round`, for a writer that resumes there.
 
-    `config` and `provenance` are the writer's. Later rounds are left out: they are trained again.
+    Later rounds are left out: they are trained again.
     """
     rows = int((run.rounds["round"] <= round).sum())
-    resume = {"time": timestamp(), "round": round, **software(), **provenance}
+    resume = {"time": timestamp(), "round": round, **software(), **resuming.provenance}
     return replace(
         as_results(run),
-        attributes={**run.attrs, "status": "running", "config": config},
+        attributes={**run.attrs, "status": "running", "config": resuming.config},
         rounds={name: column[:rows] for name, column in run.rounds.items()},
         clients=run.clients.up_to(rows),
         models={saved: names for saved, names in run.saved_arrays.items() if saved <= round},
         resumes=[*run.resumes, resume],
     )
+
+
+def _check_data(run: Run, provenance: Attributes) -> None:
+    """Raise BadInput if the data are not those of the run, as far as it stored what they are."""
+    for name, what in _DATA.items():
+        expected = run.provenance.get(name)
+        got = provenance.get(name, expected)
+        if expected is not None and got != expected:
+            raise BadInput(
+                f"{run.path}: data: expected those that the run was begun with ({what} "
+                f"{_short(expected)}); got others ({_short(got)}); allowed: the same data, from "
+                "any path"
+            )
+
+
+def _check_partition(run: Run, partition: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    expected = _partition_digest(run.indices, run.offsets)
+    got = _partition_digest(partition[0], partition[1])
+    if got != expected:
+        raise BadInput(
+            f"{run.path}: partition: expected that of the run (SHA-256 {_short(expected)}); got "
+            f"another ({_short(got)}); allowed: the data and partition.path that it was begun "
+            "with, with nothing changed there"
+        )
+
+
+def _partition_digest(indices: np.ndarray, offsets: np.ndarray) -> str:
+    """SHA-256 in hex of which client has which samples."""
+    digest = hashlib.sha256(np.ascontiguousarray(indices, "<i8"))
+    digest.update(np.ascontiguousarray(offsets, "<i8"))
+    return digest.hexdigest()
+
+
+def _short(value: object) -> str:
+    return value[:16] if isinstance(value, str) else str(value)
 
 
 def _check_layout(run: Run, layout: Sequence[Entry]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checkpoint, manifest, run_folder
+from mpifl.store import atomic, checkpoint, compatibility, manifest, run_folder
 from mpifl.store.arrays import model_arrays
 from mpifl.store.hdf5_layout import (
     FORMAT_VERSION,
@@ -28,7 +28,7 @@ from mpifl.store.hdf5_layout import (
     timestamp,
 )
 from mpifl.store.manifest import Part
-from mpifl.store.resume import load_stopped, results_after
+from mpifl.store.resume import Resuming, load_stopped, results_after
 from mpifl.store.round_tables import ClientTable, Cohorts, RoundTable, Value
 from mpifl.store.run_folder import MODELS, RESULTS, Owner
 
@@ -116,23 +116,26 @@ class Store:
         *,
         config: str,
         layout: Sequence[Entry],
+        partition: tuple[np.ndarray, np.ndarray, np.ndarray],
         round: int,
         provenance: Attributes,
         commit_seconds: float = 10.0,
     ) -> Store:
         """Take over a run after `round`, that of its checkpoint. Later rounds are removed.
 
-        `config` and `provenance` are those of the resumed run. Raises BadInput, before anything is
-        changed, unless the folder holds this run: the same layout, and a config that differs only
-        in options that may change (see `compatibility`).
+        `config`, `partition` and `provenance` are those of the resumed run. Raises BadInput, before
+        anything is changed, unless the folder holds this run: the same data, partition and layout,
+        and a config that differs only in options that may change (see `compatibility`).
         """
-        folder = load_stopped(Path(folder), config, layout, round).path
+        resuming = Resuming(config, layout, partition, provenance)
+        folder = load_stopped(Path(folder), resuming, round).path
         owner = Owner.claim(folder)
         # again: until now another writer may have added to it
-        run = load_stopped(folder, config, layout, round)
-        results = results_after(run, config, round, provenance)
+        run = load_stopped(folder, resuming, round)
+        results = results_after(run, resuming, round)
         store = cls(folder, owner, results, commit_seconds)
-        manifest.forget_after(folder, round, owner.check)
+        digests = compatibility.digests(run.config)
+        manifest.forget_after(folder, round, digests, compatibility.digest(config), owner.check)
         run_folder.clear_unfinished(folder)
         store.commit()
         manifest.begin(folder, store.run_id, owner.check)

@@ -89,7 +89,7 @@ def read(path: Path) -> list[SweepRun]:
             f"out: expected a folder's path of at most {_LONGEST_OUT} printable characters; "
             f"got {sweep.out!r}"
         )
-    out = Path(sweep.out) if sweep.out else Path("runs") / path.stem
+    out = configs.expanded(sweep.out, "out") if sweep.out else Path("runs") / path.stem
     runs = [_run(choices, out) for choices in itertools.product(*axes)]
     _refuse_repeated_names(path, runs)
     return runs
@@ -140,7 +140,7 @@ def _bases(folder: Path, base: Any) -> _Axis:
     given = base if isinstance(base, tuple) else (base,)
     if not given or not all(_is_path(one) for one in given):
         raise BadInput(f"base: expected a path in quotes, or a list of them; got {base!r}")
-    paths = [folder / one for one in given]
+    paths = [folder / configs.expanded(one, "base") for one in given]
     if not isinstance(base, tuple):
         return [_Choice("", base=str(paths[0]))]
     for depth in range(1, 9):

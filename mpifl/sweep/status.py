@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.options import BadInput
 from mpifl.runner import schema
@@ -137,7 +138,7 @@ def _check_data(configs: list[schema.Config]) -> None:
     """Raise BadInput if the packed data of a run is not there."""
     paths = [config.data.path for config in configs if config.data.path]
     for path in dict.fromkeys(paths):  # each once
-        packed.describe(Path(path))
+        packed.describe(expanded(path, "data.path"))
 
 
 def _status(run: SweepRun, config: schema.Config) -> Status:

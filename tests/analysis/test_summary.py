@@ -137,6 +137,7 @@ def test_who_went_on_with_a_run_is_told_too(make):
     given = {
         "config": CONFIG,
         "layout": run.layout,
+        "partition": (run.indices, run.offsets, run.label_counts),
         "provenance": {"host": ["node3"] * 2, "command": "mpifl run x"},
     }
     Store.resume(run.path, round=0, **given).close()

@@ -13,6 +13,9 @@ LAYOUT = [
     Entry("norm.mean", "buffer", (2,), 0, 2),
 ]
 CLIENTS = 4
+PARTITION = Partition(
+    np.arange(8)[::-1], np.array([0, 1, 3, 3, 8]), np.arange(12).reshape(CLIENTS, 3)
+)
 
 
 @pytest.fixture(params=[CLIENTS, CLIENTS - 1], ids=["few clients", "many clients"])
@@ -21,15 +24,12 @@ def create(request, monkeypatch):
     monkeypatch.setattr(hdf5_layout, "MANY", request.param)
 
     def create(folder: Path, **changed) -> Store:
-        partition = Partition(
-            np.arange(8)[::-1], np.array([0, 1, 3, 3, 8]), np.arange(12).reshape(CLIENTS, 3)
-        )
         given = {
             "config": 'name = "tiny"\n',
             "seed": 7,
             "layout": LAYOUT,
             "clients": CLIENTS,
-            "partition": partition,
+            "partition": PARTITION,
             "provenance": {"hosts": ["n1", "n1", "n2"], "ranks": 3, "mpi": "an MPI"},
             "commit_seconds": 0.0,
         }

@@ -45,9 +45,14 @@ def test_a_run_begun_with_the_old_name_is_resumed_twice_with_the_new(tmp_path, c
         part = checkpoint.write_part(store.folder, round, 0, {}, store.owner.check)
         store.checkpoint(round, {"w": np.zeros(10, "f4")}, [part])
         store.close("stopped")
-        layout = Run.open(store.folder).layout
+        run = Run.open(store.folder)
         store = Store.resume(
-            store.folder, config=NEW, layout=layout, round=round, provenance={"ranks": 1}
+            store.folder,
+            config=NEW,
+            layout=run.layout,
+            partition=(run.indices, run.offsets, run.label_counts),
+            round=round,
+            provenance={"ranks": 1},
         )
     store.close()
     assert Run.open(store.folder).config == NEW

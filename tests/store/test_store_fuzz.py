@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 
 CONFIG = 'name = "tiny"\nrounds = 3\n'
 LAYOUT = [Entry("weight", "parameter", (5, 2), 0, 10), Entry("mean", "buffer", (2,), 0, 2)]
+PARTITION = Partition(np.arange(8)[::-1], np.array([0, 1, 3, 3, 8]), np.arange(12).reshape(4, 3))
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,9 @@ def folder(tmp_path_factory) -> Path:
     packed data.
     """
     place = tmp_path_factory.mktemp("fuzzed")
-    partition = Partition(
-        np.arange(8)[::-1], np.array([0, 1, 3, 3, 8]), np.arange(12).reshape(4, 3)
-    )
     given = {"config": CONFIG, "layout": LAYOUT, "provenance": {"hosts": ["n1", "n2"], "ranks": 2}}
     store = Store.create(
-        place / "run", seed=7, clients=4, partition=partition, commit_seconds=0.0, **given
+        place / "run", seed=7, clients=4, partition=PARTITION, commit_seconds=0.0, **given
     )
     for t in (1, 2):
         store.weights(
@@ -286,6 +284,12 @@ def test_a_strange_run_is_shown_and_packed_or_refused_in_one_line(folder, tmp_pa
             ), (seed, result)
 
 
+def resumed(path: Path, round: int) -> Store:
+    return Store.resume(
+        path, config=CONFIG, layout=LAYOUT, partition=PARTITION, round=round, provenance={}
+    )
+
+
 OWNERS = [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b"9" * 5000, b'{"pid": 1}']
 OWNERS += [b'{"format": 3, "token": [], "pid": {}}', b'{"format": "mpifl-run"}']
 
@@ -293,7 +297,7 @@ OWNERS += [b'{"format": 3, "token": [], "pid": {}}', b'{"format": "mpifl-run"}']
 @pytest.mark.parametrize("content", OWNERS)
 def test_a_strange_owner_is_nobody_and_a_writer_stops(tmp_path, folder, content):
     shutil.copytree(folder / "run", tmp_path / "run")
-    store = Store.resume(tmp_path / "run", config=CONFIG, layout=LAYOUT, round=2, provenance={})
+    store = resumed(tmp_path / "run", 2)
     (tmp_path / "run" / "owner.json").write_bytes(content)
     with pytest.raises(Superseded) as caught:
         store.close()
@@ -327,5 +331,5 @@ def gone_on(path: Path) -> None:
     found = checkpoint.latest(path)
     for client in found.clients_held():
         found.state(client)
-    Store.resume(path, config=CONFIG, layout=LAYOUT, round=found.round, provenance={})
+    resumed(path, found.round)
     assert Run.open(path).rounds["round"].tolist() == list(range(1, found.round + 1))

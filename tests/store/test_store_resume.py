@@ -39,10 +39,19 @@ def layout_of(folder) -> list[Entry]:
         return []
 
 
+def partition_of(folder) -> tuple:
+    try:
+        run = Run.open(folder)
+    except BadInput:
+        return np.zeros(0, "i8"), np.zeros(1, "i8"), np.zeros((0, 0), "i8")
+    return run.indices, run.offsets, run.label_counts
+
+
 def resume(folder, round, **changed) -> Store:
     given = {
         "config": CONFIG,
         "layout": layout_of(folder),
+        "partition": partition_of(folder),
         "provenance": {"ranks": 5},
         "commit_seconds": 0.0,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store.conftest import LAYOUT
+from store.conftest import LAYOUT, PARTITION
 
 from mpifl.options import BadInput
 from mpifl.store import Refused, Run, Store, Superseded, pack
@@ -206,7 +206,12 @@ def test_lists_longer_than_an_hdf5_attribute_come_back_after_a_resume_and_a_pack
     store.checkpoint(1, {}, [])
     store.close("stopped")
     Store.resume(
-        tmp_path / "run", config='name = "tiny"\n', layout=LAYOUT, round=1, provenance=many
+        tmp_path / "run",
+        config='name = "tiny"\n',
+        layout=LAYOUT,
+        partition=PARTITION,
+        round=1,
+        provenance=many,
     ).close()
     pack(tmp_path / "run", tmp_path / "one.h5")
     for path in (tmp_path / "run", tmp_path / "one.h5"):

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mpifl.config import expanded
 from mpifl.data.partition.base import Partition
 from mpifl.options import options
 
@@ -17,7 +18,7 @@ class FromRun(Partition):
     name: ClassVar[str] = "run"
 
     path: str
-    """The folder of the run, or its results file."""
+    """The folder of the run, or its results file; may contain ~ and $VARIABLES."""
 
     def owners(
         self,
@@ -28,7 +29,7 @@ class FromRun(Partition):
     ) -> np.ndarray:
         from mpifl.store import Run  # only this partition reads runs
 
-        run = Run.open(self.path)
+        run = Run.open(expanded(self.path, "partition.path"))
         indices = run.indices
         offsets = run.offsets
         if len(offsets) != clients + 1:
