@@ -69,7 +69,9 @@ def test_a_pack_of_an_old_pack_has_its_weights_and_no_byte_of_a_secret(old, tmp_
 
 def test_a_resume_removes_the_secrets_of_an_old_run(old):
     run = Run.open(old)
-    Store.resume(old, config=run.config, layout=run.layout, round=0, provenance={}).close()
+    given = {"config": run.config, "layout": run.layout, "round": 0, "provenance": {}}
+    partition = (run.indices, run.offsets, run.label_counts)
+    Store.resume(old, partition=partition, **given).close()
     assert holding(old / "results.h5") == []
 
 
