@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -76,52 +78,49 @@ def test_reading_while_a_writer_commits_is_always_consistent(tmp_path):
         writer.wait()
 
 
-@pytest.fixture
-def limited():
-    """limited(bytes): no file may grow beyond that, as on a full disk but with EFBIG."""
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes, as on a full disk but with EFBIG.
+
+    Within the test only: pytest's own output may go to a larger file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def limited(size: int) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
 
-    yield limited
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_refused_commit_is_an_oserror_and_the_old_file_stays(
-    limited, run, tmp_path, create, add_round
-):
+def test_a_refused_commit_is_an_oserror_and_the_old_file_stays(run, tmp_path, create, add_round):
     store = create(tmp_path / "full", commit_seconds=1e9)
     add_round(store, 1)
     store.commit()
     before = (store.folder / "results.h5").read_bytes()
     for size in (0, 1, 1000, len(before) - 1):
-        limited(size)
-        add_round(store, 10 + size)
-        with pytest.raises(OSError, match=str(store.folder)) as refused:
-            store.commit()
-        assert refused.value.errno == errno.EFBIG
-        with pytest.raises(OSError, match=str(store.folder)) as refused:
-            store.weights(size, np.zeros(100_000, "f4"))
-        assert refused.value.errno == errno.EFBIG
+        with limited(size):
+            add_round(store, 10 + size)
+            with pytest.raises(OSError, match=str(store.folder)) as refused:
+                store.commit()
+            assert refused.value.errno == errno.EFBIG
+            with pytest.raises(OSError, match=str(store.folder)) as refused:
+                store.weights(size, np.zeros(100_000, "f4"))
+            assert refused.value.errno == errno.EFBIG
         assert (store.folder / "results.h5").read_bytes() == before
         assert [p.name for p in store.folder.rglob("*.tmp")] == []
-    limited(resource.RLIM_INFINITY)
     store.close("stopped")
     assert len(Run.open(store.folder).rounds["round"]) == 5
 
 
-def test_a_run_that_cannot_be_begun_leaves_its_place_free(limited, tmp_path, create):
-    limited(1000)
-    with pytest.raises(OSError, match="results.h5"):
+def test_a_run_that_cannot_be_begun_leaves_its_place_free(tmp_path, create):
+    with limited(1000), pytest.raises(OSError, match="results.h5"):
         create(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pack_without_room_is_an_oserror_and_leaves_nothing(limited, run, tmp_path):
+def test_a_pack_without_room_is_an_oserror_and_leaves_nothing(run, tmp_path):
     for size in (1000, (run / "results.h5").stat().st_size + 100):
-        limited(size)
-        with pytest.raises(OSError, match=r"out\.h5"):
+        with limited(size), pytest.raises(OSError, match=r"out\.h5"):
             pack(run, tmp_path / "out.h5")
         assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
