@@ -7,6 +7,7 @@ import click
 from mpifl import __version__
 from mpifl.commands.arguments import HELP
 from mpifl.commands.configs import configs
+from mpifl.commands.curvature import curvature
 from mpifl.commands.curves import curves
 from mpifl.commands.data import data
 from mpifl.commands.doctor import doctor
@@ -51,6 +52,6 @@ def main() -> None:
 
 main.add_section("Run", run, sweep)
 main.add_section("Before a run", configs, explain, plan, schema)
-main.add_section("After a run", show, table, curves, features, hessian, landscape, pack)
+main.add_section("After a run", show, table, curves, features, hessian, curvature, landscape, pack)
 main.add_section("Data", data)
 main.add_section("Cluster", doctor, jobs)

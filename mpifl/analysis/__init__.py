@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpifl.analysis.figures.saving import save
     from mpifl.analysis.hessian.measurement import Measurement
     from mpifl.analysis.hessian.metrics import GLOBAL, disagreements, metrics
+    from mpifl.analysis.hessian.panels import curvature_panels
     from mpifl.analysis.hessian.protocols import Exact, FedAlign
     from mpifl.analysis.landscape.compute import Landscape
     from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
@@ -55,6 +56,7 @@ __all__ = [
     "Trace",
     "agreement",
     "compare",
+    "curvature_panels",
     "curve",
     "curve_panels",
     "disagreements",
@@ -93,6 +95,7 @@ _HOMES = {
     "Trace": "mpifl.analysis.figures.panels",
     "agreement": "mpifl.analysis.clients.drift",
     "compare": "mpifl.analysis.runs.comparison",
+    "curvature_panels": "mpifl.analysis.hessian.panels",
     "curve": "mpifl.analysis.runs.curves",
     "curve_panels": "mpifl.analysis.runs.curves",
     "disagreements": "mpifl.analysis.hessian.metrics",

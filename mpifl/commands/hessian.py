@@ -102,8 +102,8 @@ def hessian(run: str, **options: Any) -> None:
     in norm and in direction. Each number comes with its error.
 
     Results are written to RUN/hessian.h5 one by one. After a stop, the same command continues. No
-    other file of the run is changed. `mpifl table` shows the results; analysis/README.md reads them
-    in Python. Exit codes: 0 done, 1 an unforeseen error, 2 bad input.
+    other file of the run is changed. `mpifl table` and `curvature` show the results;
+    analysis/README.md reads them in Python. Exit codes: 0 done, 1 an unforeseen error, 2 bad input.
     """
     with imports_for_ranks():
         from mpifl.analysis.hessian import session

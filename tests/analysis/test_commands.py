@@ -142,7 +142,9 @@ def test_curves_need_only_the_library_that_draws_the_file(without, tmp_path, lib
     assert (tmp_path / out).exists()
 
 
-@pytest.mark.parametrize("name", ["table", "curves", "features", "hessian", "landscape"])
+@pytest.mark.parametrize(
+    "name", ["table", "curves", "features", "hessian", "curvature", "landscape"]
+)
 def test_a_script_is_the_command_of_its_name(name, capsys):
     with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [f"{name}.py", "--help"])

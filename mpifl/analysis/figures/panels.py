@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ class Trace:
     """(runs, n)"""
     runs: Sequence[str] = ()
     """the names of the runs, or nothing"""
+    errors: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    """(runs, n): the standard errors of `values`, or empty"""
 
     @property
     def mean(self) -> np.ndarray:
@@ -66,7 +68,7 @@ class Trace:
 
     def scaled(self, x: float, y: float) -> Trace:
         """In other units: both axes multiplied."""
-        return replace(self, x=self.x * x, values=self.values * y)
+        return replace(self, x=self.x * x, values=self.values * y, errors=self.errors * abs(y))
 
 
 @dataclass(frozen=True)

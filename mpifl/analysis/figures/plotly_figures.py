@@ -20,6 +20,7 @@ Figure = dict[str, Any]
 DASHES = ("solid", "dash", "dot", "dashdot")
 """the second is used when the colours are used up, and so on"""
 
+_MOST_MARKERS = 60
 _FEW_DECADES = 3
 _MOST_DECADES = 9
 
@@ -135,7 +136,7 @@ def _drawn(
             }
     yield {
         **_hover([_text_of_mean(panel, trace, at, band) for at in range(len(trace.x))]),
-        "mode": "lines+markers",
+        "mode": "lines+markers" if len(trace.x) <= _MOST_MARKERS else "lines",
         "marker": {"size": 4},
         "x": numbers(trace.x),
         "y": numbers(trace.mean),
@@ -163,7 +164,10 @@ def _hover(texts: Sequence[str]) -> dict[str, Any]:
 
 def _text_of_run(panel: Panel, trace: Trace, run: int, at: int) -> str:
     """What is read at a point of a single run: group, run, value, place."""
-    value = with_unit(trace.values[run, at], panel.y_unit)
+    value = written(trace.values[run, at])
+    if len(trace.errors) and np.isfinite(trace.errors[run, at]):
+        value = f"{value} ± {trace.errors[run, at]:.2g}"
+    value = f"{value} {panel.y_unit}".rstrip()
     return _lines(panel, trace, at, value, escaped(trace.name_of(run)))
 
 
