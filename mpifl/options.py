@@ -7,10 +7,11 @@ chosen by name. `validated` builds a group from a table (dict) and reports a mis
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache, partial
+from functools import cache, partial, wraps
 from inspect import isabstract
+from pathlib import PurePath
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_origin
 
 import pydantic.dataclasses
@@ -47,13 +48,32 @@ class BadInput(ValueError):
 
     def __init__(self, line: str) -> None:
         if len(line) > _LONGEST_LINE:
-            line = f"{line[: _LONGEST_LINE // 2]} ... {line[-_LONGEST_LINE // 3 :]}"
+            line = _shortened(line)
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
 
 
+def _shortened(line: str) -> str:
+    """A line without its middle, cut between words."""
+    start = line[: _LONGEST_LINE // 2]
+    end = line[-_LONGEST_LINE // 3 :]
+    if " " in start:
+        start = start[: start.rindex(" ")]
+    if " " in end:
+        end = end[end.index(" ") + 1 :]
+    return f"{start} ... {end}"
+
+
 def similar(got: Any, allowed: Iterable[str]) -> str:
-    """A question about the most similar allowed name; empty if none is similar."""
-    found = difflib.get_close_matches(str(got), list(allowed), n=1)
+    """A question about the most similar allowed name; empty if none is similar.
+
+    >>> similar("lr", ["rounds", "local.lr"]), similar("epoch", ["epochs"])
+    ('; did you mean local.lr?', '; did you mean epochs?')
+    """
+    allowed = list(allowed)
+    ends = [name for name in allowed if name.endswith(f".{got}")]
+    if ends:
+        return f"; did you mean {min(ends, key=lambda name: name.count('.'))}?"
+    found = difflib.get_close_matches(str(got), allowed, n=1)
     return f"; did you mean {found[0]}?" if found else ""
 
 
@@ -78,12 +98,31 @@ _CONFIG = ConfigDict(
 def options(kind: type[Kind]) -> type[Kind]:
     """Decorator for a group of options: a frozen dataclass that pydantic checks when it is built.
 
-    Unknown names, NaN and infinity are refused, and no value is converted. There are two
-    exceptions, for what TOML can say: a table (dict) may stand for an instance, a list for a tuple.
+    Unknown names, NaN and infinity are refused with BadInput, and no value is converted. There are
+    two exceptions. For what TOML can say: a table (dict) may stand for an instance, a list for a
+    tuple. For Python: numpy's numbers and arrays are taken as numbers and lists, paths as text.
     """
     setattr(kind, "__get_pydantic_core_schema__", classmethod(_schema))  # noqa: B010 (for mypy)
     decorate = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
-    return decorate(kind)  # type: ignore[return-value]  # `kind`, with a constructor that checks
+    made = decorate(kind)
+    setattr(made, "__init__", _constructor(made.__init__))  # noqa: B010 (for mypy)
+    return made  # type: ignore[return-value]  # `kind`, with a constructor that checks
+
+
+def _constructor(checked: Callable[..., None]) -> Callable[..., None]:
+    """pydantic's `__init__`, with a mistake in one line: `Local.lr: expected ...`."""
+
+    @wraps(checked)
+    def __init__(self: Any, *unnamed: Any, **given: Any) -> None:
+        where = type(self).__name__
+        if unnamed:
+            raise BadInput(f"{where}: expected options by name; got {unnamed[0]!r}")
+        try:
+            checked(self, **given)
+        except ValidationError as error:
+            raise BadInput(_line(error.errors(include_url=False), given, where)) from None
+
+    return __init__
 
 
 def _schema(
@@ -100,19 +139,61 @@ def _prepared(kind: type, given: Any) -> Any:
     if isinstance(given, kind) or isabstract(kind):
         return given
     if isinstance(given, dict):
-        return kind(**{str(name): value for name, value in given.items()})
+        return _built(kind, {str(name): value for name, value in given.items()})
     raise _mistake(f"expected a table of options; got {given!r}", given)
+
+
+def _built(kind: Any, given: dict[str, Any]) -> Any:
+    """A new instance, as pydantic's constructor makes it; raises ValidationError."""
+    instance = object.__new__(kind)
+    kind.__pydantic_validator__.validate_python(ArgsKwargs((), given), self_instance=instance)
+    return instance
 
 
 def _arguments(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     known = option_names(kind)
     for name in given:
         if name not in known:
-            raise _mistake(f"unknown key{suggestion(name, known)}", given, name)
+            raise _mistake(f"unknown key{_suggested_option(kind, name)}", given, name)
     arguments = {}
     for name, value in given.items():
-        arguments[name] = tuple(value) if isinstance(value, list) else value
+        plain = _plain(value)
+        arguments[name] = tuple(plain) if isinstance(plain, list) else plain
     return arguments
+
+
+def _plain(value: Any) -> Any:
+    """A value of Python as TOML would have it: numpy's as numbers and lists, paths as text."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, tuple):
+        return tuple(_plain(inner) for inner in value)
+    if isinstance(value, PurePath):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value
+
+
+def _suggested_option(kind: type, name: str) -> str:
+    """The end of an error line about an unknown option, which may be one of a group in this one."""
+    known = option_names(kind)
+    question = similar(name, known) or similar(name, nested_names(kind))
+    return f"{question or ';'} allowed: {', '.join(known) or 'none'}"
+
+
+@cache
+def nested_names(kind: type) -> tuple[str, ...]:
+    """The dotted names of all options of a group and of the groups in it, with any names."""
+    found: dict[str, None] = {}
+    for name, option in _pydantic_fields(kind).items():
+        found[name] = None
+        for group in _groups_of(option):
+            for inner in nested_names(group):
+                found[f"{name}.{inner}"] = None
+    return tuple(found)
 
 
 @cache
@@ -229,14 +310,20 @@ def tables(kind: type, prefix: str = "") -> dict[str, Mapping[str, type]]:
     found: dict[str, Mapping[str, type]] = {}
     for name, option in _pydantic_fields(kind).items():
         path = f"{prefix}{name}"
-        groups = [option.annotation] if is_dataclass(option.annotation) else []
         for mark in option.metadata:
             if isinstance(mark, Named):
                 found[path] = mark.table
-                groups = list(mark.table.values())
-        for group in groups:
+        for group in _groups_of(option):
             found.update(tables(group, f"{path}."))
     return found
+
+
+def _groups_of(option: FieldInfo) -> list[Any]:
+    """The groups that an option may be: one; all of a table; or none, if it is a plain value."""
+    for mark in option.metadata:
+        if isinstance(mark, Named):
+            return list(mark.table.values())
+    return [option.annotation] if is_dataclass(option.annotation) else []
 
 
 def _pydantic_fields(kind: Any) -> dict[str, FieldInfo]:

@@ -60,6 +60,9 @@ def content(folder: Path) -> list[str]:
 OPTIONS = {
     "lokal.lr=1": "lokal: unknown key; did you mean local?",
     "local.epoch=1": "local.epoch: unknown key; did you mean epochs?",
+    "lr=0.1": "lr: unknown key; did you mean local.lr? allowed: name, ",
+    "flip=0.5": "flip: unknown key; did you mean data.augment.flip? allowed: name, ",
+    "alpha=0.1": "alpha: unknown key; did you mean partition.alpha? allowed: name, ",
     "model.widht=3": "model.widht: unknown key; ",
     "data.augment.flop=0.5": "data.augment.flop: unknown key; did you mean flip?",
     "local.lr=fast": "local.lr: expected a valid number; got 'fast'",
@@ -179,6 +182,33 @@ def test_a_run_is_replaced_only_by_force_and_can_be_run_again_from_its_folder(fo
     assert Run.open("runs/small").run_id != first.run_id
     assert run("runs/small", "--out", "again").exit_code == 0
     assert Run.open("again").rounds["sha256"].tolist() == first.rounds["sha256"].tolist()
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "doctor"])
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["--rounds", "3"], "--rounds. Options of the config are given as rounds=3"),
+        (["--lr=0.5"], "--lr. Options of the config are given as local.lr=0.5"),
+        (["--weights-every"], "as results.weights_every=VALUE"),
+        (["--model.norm", "group"], "as model.norm=group"),
+    ],
+)
+def test_an_option_of_the_config_given_as_a_flag_is_refused_with_what_was_meant(
+    folder, command, given, meant
+):
+    before = content(folder)
+    refused = CliRunner().invoke(main, [command, "good.toml", *given])
+    assert refused.exit_code == 2
+    assert refused.output.endswith(f"{meant}\n")
+    assert content(folder) == before
+
+
+def test_a_flag_that_is_no_option_of_the_config_is_refused_as_ever(folder):
+    refused = CliRunner().invoke(main, ["run", "good.toml", "--frob", "3"])
+    assert refused.exit_code == 2
+    assert "No such option" in refused.output
+    assert "Options of the config" not in refused.output
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"]])

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import jsonschema
+import numpy as np
 import pytest
 
 from mpifl import config
@@ -6,7 +9,7 @@ from mpifl.algorithms import ALGORITHMS
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.fedopt import Adam
 from mpifl.models.mlp import Mlp
-from mpifl.options import BadInput, Named, options
+from mpifl.options import BadInput, Named, options, similar
 from mpifl.runner import schema
 from mpifl.schedules import Cosine
 from mpifl.training.gradients import Sam
@@ -320,3 +323,65 @@ def test_the_json_schema_describes_options():
     section = SCHEMA["$defs"]["Local"]["properties"]["epochs"]
     assert "passes over the client's samples" in section["description"]
     assert section["default"] == 1
+
+
+def test_numbers_of_numpy_and_paths_are_taken_from_python():
+    raw = {
+        "rounds": np.int64(3),
+        "seed": np.uint8(7),
+        "local": {"lr": np.float32(0.5), "nesterov": np.bool_(False)},
+        "model": {"name": "mlp", "hidden": np.array([8, 4])},
+        "data": {"name": np.str_("mine"), "path": Path("data") / "mine.h5"},
+        "published": {"top1_acc": np.float64(50.5)},
+    }
+    plain = """
+rounds = 3
+seed = 7
+local.lr = 0.5
+model = { name = "mlp", hidden = [8, 4] }
+data = { name = "mine", path = "data/mine.h5" }
+published.top1_acc = 50.5
+"""
+    assert schema.text(schema.resolve(raw)) == schema.text(resolve(plain))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Local(lr=-1.0), "Local.lr: expected greater than 0; got -1.0"),
+        (
+            lambda: Local(batch=np.int64(0)),
+            "Local.batch: expected greater than or equal to 1; got 0",
+        ),
+        (
+            lambda: Local(epoch=1),
+            "Local.epoch: unknown key; did you mean epochs? allowed: epochs, ",
+        ),
+        (lambda: Local(0.1), "Local: expected options by name; got 0.1"),
+        (
+            lambda: schema.Config(local={"lr": -1}),
+            "Config.local.lr: expected greater than 0; got -1",
+        ),
+        (lambda: schema.Config(model="frob"), "Config.model.name: unknown name 'frob'; allowed: "),
+        (lambda: Mlp(hidden=(8, 0)), "Mlp.hidden.1: expected greater than or equal to 1; got 0"),
+    ],
+)
+def test_a_mistake_in_options_built_in_python_is_one_line(build, message):
+    with pytest.raises(BadInput) as refused:
+        build()
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_long_list_of_names_is_cut_between_names():
+    names = [f"section.option_number_{number}" for number in range(100)]
+    line = str(BadInput(f"by: unknown option; allowed: {', '.join(names)}"))
+    assert len(line) <= 1000
+    start, end = line.split(" ... ")
+    shown = [name.strip() for name in f"{start.partition('allowed: ')[2]},{end}".split(",")]
+    assert set(shown) - {""} <= set(names)
+
+
+def test_the_name_of_a_section_is_suggested_for_an_option_without_it():
+    names = ["algorithm.server_optimizer.lr", "local.lr", "rounds"]
+    assert similar("lr", names) == "; did you mean local.lr?"

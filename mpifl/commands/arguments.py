@@ -15,6 +15,45 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[key.path=value]...")
 
+
+class ConfigCommand(click.Command):
+    """A command with `ASSIGNMENTS`: where `--rounds 3` is given, it suggests `rounds=3`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises click's UsageError."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            assignment = _meant(error.option_name, given)
+            if not assignment:
+                raise
+            raise click.UsageError(
+                f"No such option: {error.option_name}. Options of the config are given as "
+                f"{assignment}",
+                ctx,
+            ) from None
+
+
+def _meant(flag: str, given: Sequence[str]) -> str:
+    """The assignment that a flag stands for; empty if the config has no such option."""
+    from mpifl.options import nested_names
+    from mpifl.runner.schema import Config
+
+    word = flag.removeprefix("--").replace("-", "_")
+    names = [name for name in nested_names(Config) if f".{name}".endswith(f".{word}")]
+    if not names:
+        return ""
+    name = min(names, key=lambda name: name.count("."))
+    following = ""
+    for argument, after in zip(given, [*given[1:], ""], strict=True):
+        if argument == flag and not after.startswith("-"):
+            following = after
+        elif argument.startswith(f"{flag}="):
+            following = argument.partition("=")[2]
+    return f"{name}={following or 'VALUE'}"
+
+
 RUNS = click.argument("runs", nargs=-1)
 BY = click.option("--by", default="", metavar="KEY,KEY", help="Group by these options alone.")
 LABELS = click.option(
@@ -43,11 +82,12 @@ def split(text: str) -> list[str]:
 
 
 def open_groups(runs: Sequence[str], by: str, labels: Sequence[str]) -> list[Group]:
-    """The runs at these paths as groups; prints to stderr what each group is. Raises BadInput."""
+    """The runs among these paths as groups; prints to stderr what each is. Raises BadInput."""
     from mpifl.analysis.runs.groups import group, open_runs
+    from mpifl.analysis.runs.listing import only_runs
     from mpifl.terminal import say
 
-    groups = group(open_runs(runs), split(by), labels)
+    groups = group(open_runs(only_runs(runs)), split(by), labels)
     for found in groups:
         seeds = ", ".join(str(run.seed) for run in found.runs)
         noun = "run, seed" if len(found) == 1 else "runs, seeds"

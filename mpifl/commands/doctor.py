@@ -6,11 +6,11 @@ import sys
 
 import click
 
-from mpifl.commands.arguments import ASSIGNMENTS, HELP
+from mpifl.commands.arguments import ASSIGNMENTS, HELP, ConfigCommand
 from mpifl.commands.process import imports_for_ranks
 
 
-@click.command(context_settings=HELP)
+@click.command(cls=ConfigCommand, context_settings=HELP)
 @click.argument("config", required=False)
 @ASSIGNMENTS
 @click.option(

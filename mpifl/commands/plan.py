@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from mpifl.commands.arguments import ASSIGNMENTS, HELP
+from mpifl.commands.arguments import ASSIGNMENTS, HELP, ConfigCommand
 from mpifl.commands.process import one_line_errors
 
 
-@click.command(context_settings=HELP)
+@click.command(cls=ConfigCommand, context_settings=HELP)
 @click.argument("config")
 @ASSIGNMENTS
 @click.option(

@@ -9,28 +9,38 @@ from mpifl.commands.process import one_line_errors
 
 
 @click.command(context_settings=HELP)
-@click.argument("run")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--config", is_flag=True, help="Print the stored config too, with every option.")
 @click.option(
     "--status", is_flag=True, help="Print one word only: running, complete, stopped or failed."
 )
-def show(run: str, config: bool, status: bool) -> None:
+def show(runs: tuple[str, ...], config: bool, status: bool) -> None:
     """Summarise RUN: its folder, its results.h5, or a packed file.
 
     Printed are its parts, the accuracy curve, the partition, timings, provenance, and on the last
-    line the SHA-256 of the weights. A run that is still running can be shown too.
+    line the SHA-256 of the weights. A run that is still running can be shown too. Several runs are
+    listed: a line for each.
 
     \b
     mpifl show runs/demo
     mpifl show runs/demo --config
+    mpifl show runs/*                  a line for each run
     mpifl show runs/demo --status      for scripts
     """
     with one_line_errors():
-        from mpifl.analysis.runs import summary
+        from mpifl.analysis.runs import listing, summary
+        from mpifl.options import BadInput
         from mpifl.store import Run
         from mpifl.terminal import page, say
 
-        opened = Run.open(run)
+        if len(runs) > 1:
+            if config or status:
+                raise BadInput(
+                    f"command line: expected one run with --config or --status; got {len(runs)}"
+                )
+            listing.list_runs(runs)
+            return
+        opened = Run.open(runs[0])
         if status:
             say(opened.status)
         else:

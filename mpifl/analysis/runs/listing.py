@@ -1,0 +1,98 @@
+"""Runs among other files, and a table with a line for each run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from mpifl.analysis.runs.groups import options
+from mpifl.options import BadInput
+from mpifl.store import Run
+from mpifl.store.run_folder import RESULTS
+from mpifl.terminal import percent, plural, say, say_table, table
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+"""the first bytes of an HDF5 file"""
+
+
+def only_runs(paths: Iterable[str]) -> list[str]:
+    """The paths of runs; prints to stderr which others are passed over.
+
+    Folders without results.h5 and files of another kind, such as pictures, are passed over. What is
+    not there, or a damaged run, is left to the reader, which refuses it.
+    """
+    runs = []
+    others = []
+    for path in paths:
+        if _is_something_else(Path(path)):
+            others.append(path)
+        else:
+            runs.append(path)
+    if others:
+        say(f"passed over, no run is there: {', '.join(others)}", error=True)
+    return runs
+
+
+def _is_something_else(path: Path) -> bool:
+    if path.is_dir():
+        return not (path / RESULTS).exists()
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(_HDF5)) != _HDF5
+
+
+def list_runs(paths: Sequence[str]) -> None:
+    """Print a line for each run. Raises BadInput if there is none."""
+    runs = only_runs(paths)
+    if not runs:
+        raise BadInput("runs: expected at least one run; got none")
+    made = table("run", "name", "status", "rounds", "accuracy", "best", "last written", texts=3)
+    now = datetime.now(UTC)
+    for path in runs:
+        try:
+            made.add_row(*_cells(path, Run.open(path), now))
+        except BadInput as error:
+            made.add_row(path, "", "not readable")
+            say(f"mpifl: {error}", error=True)
+    say_table(plural(len(runs), "run"), made)
+
+
+def _cells(path: str, run: Run, now: datetime) -> list[str]:
+    config = options(run)
+    rounds = str(len(run.rounds["round"]))
+    if "rounds" in config:
+        rounds += f" of {config['rounds']}"
+    accuracy = run.rounds.get("test_accuracy", np.zeros(0))
+    accuracy = accuracy[np.isfinite(accuracy)]
+    last = ""
+    best = ""
+    if len(accuracy):
+        last = percent(accuracy[-1])
+        best = percent(accuracy.max())
+    return [path, str(config.get("name", "")), run.status, rounds, last, best, _age(run, now)]
+
+
+def _age(run: Run, now: datetime) -> str:
+    """How long ago a run was last written."""
+    try:
+        written = datetime.fromisoformat(str(run.attrs["updated"]))
+        seconds = (now - written).total_seconds()
+    except (ValueError, TypeError):  # no time, or one without a time zone
+        return ""
+    return f"{ago(seconds)} ago"
+
+
+def ago(seconds: float) -> str:
+    """A time that has passed, in its largest unit.
+
+    >>> ago(59), ago(60), ago(3 * 3600 + 100), ago(40 * 86400)
+    ('59 s', '1 min', '3 h', '40 d')
+    """
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
