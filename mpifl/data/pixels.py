@@ -54,7 +54,7 @@ def read_pixels(path: Path, size: int) -> np.ndarray:
         raise UnreadableImage(path, reason) from error
     except Exception as error:  # Pillow's readers can raise anything for a broken file
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnreadableImage(path, reason) from error
+        raise UnreadableImage(path, reason.removesuffix(".")) from error
 
 
 def _refuse_devices(path: Path) -> None:
