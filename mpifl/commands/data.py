@@ -19,7 +19,9 @@ from mpifl.commands.process import one_line_errors
     help="The file to write [default: data/NAME.h5].",
 )
 @click.option(
-    "--root", type=click.Path(path_type=Path), help="Where the source's files are [default: data]."
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where the source's files are: a folder, or for arrays the file [default: data].",
 )
 @click.option("--download", is_flag=True, help="Let torchvision fetch them into --root first.")
 @click.option(
@@ -45,6 +47,15 @@ def data(
     \b
     mpifl data
     mpifl data cifar100 --root ~/data --download --out data/cifar100.h5
+    mpifl data images --root tiny-imagenet-200 --out data/tiny.h5
+    mpifl data images --root pacs --option size=224 --option held_out=0.1 --out data/pacs.h5
+    mpifl data arrays --root mine.npz --out data/mine.h5
+
+    \b
+    images  train/CLASS/* with val/CLASS/* or test/CLASS/*; or DOMAIN/CLASS/*, of which
+            a share is held out as the test
+    arrays  train_images, train_labels, test_images, test_labels; or images, labels, of
+            which a share is held out; with the domains and clients of the samples, if any
     """
     with one_line_errors():
         from mpifl.data.prepare import list_sources, pack_source

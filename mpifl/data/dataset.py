@@ -26,11 +26,14 @@ class Split:
     """int64 [n], each in 0 .. classes - 1"""
     domains: np.ndarray | None = None
     """int64 [n], or None if the data set has no domains"""
+    clients: np.ndarray | None = None
+    """int64 [n]: whose sample it is; None if the data set names no clients"""
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise BadInput(f"data: expected images uint8 [n, c, h, w]; got {kind(self.images)}")
-        for name, values in (("labels", self.labels), ("domains", self.domains)):
+        for name in ("labels", "domains", "clients"):
+            values = getattr(self, name)
             if values is not None and (values.dtype != np.int64 or values.shape != (len(self),)):
                 raise BadInput(f"data: expected {name} int64 [{len(self)}]; got {kind(values)}")
 
@@ -40,7 +43,8 @@ class Split:
     def take(self, indices: np.ndarray) -> Split:
         """The samples at `indices`, in that order."""
         domains = None if self.domains is None else self.domains[indices]
-        return Split(self.images[indices], self.labels[indices], domains)
+        clients = None if self.clients is None else self.clients[indices]
+        return Split(self.images[indices], self.labels[indices], domains, clients)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +61,11 @@ class Dataset:
     std: tuple[float, ...]
     """per channel, of the same values; of the population (divided by n)"""
     checksum: str
-    """SHA-256 (hex) over images, labels and domains of both splits"""
+    """SHA-256 (hex) over images, labels, domains and clients of both splits"""
     source: str
     """where the images come from, in words"""
+    client_names: tuple[str, ...] = ()
+    """empty if the data set names no clients"""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,9 +99,11 @@ def assemble(
     classes: Sequence[str],
     source: str,
     domain_names: Sequence[str] = (),
+    client_names: Sequence[str] = (),
 ) -> Dataset:
     """A Dataset of these two splits; raises BadInput if they do not fit each other or the names."""
     check_fit(train, test, tuple(classes), tuple(domain_names))
+    check_clients(train, test, len(client_names))
     mean, std = moments(train.images)
     return Dataset(
         name=name,
@@ -107,7 +115,20 @@ def assemble(
         std=std,
         checksum=checksum(train, test),
         source=source,
+        client_names=tuple(client_names),
     )
+
+
+def check_clients(train: Split, test: Split, names: int) -> None:
+    """Raise BadInput unless the training samples have clients where there are names of clients.
+
+    Test samples may be nobody's.
+    """
+    if (train.clients is None) != (names == 0):
+        raise BadInput("data: expected clients and their names together; got one without the other")
+    for split in (train, test):
+        if split.clients is not None:
+            refuse_unnamed("clients", split.clients, names)
 
 
 def check_fit(
@@ -118,6 +139,8 @@ def check_fit(
         raise BadInput(
             f"data: expected samples in both splits; got {len(train)} train and {len(test)} test"
         )
+    if 0 in train.images.shape:
+        raise BadInput(f"data: expected images of one pixel or more; got {kind(train.images)}")
     if train.images.shape[1:] != test.images.shape[1:]:
         raise BadInput(
             f"data: expected one image shape; got {kind(train.images)} and {kind(test.images)}"
@@ -170,13 +193,13 @@ def _moments_of_counts(counts: list[int]) -> tuple[float, float]:
 
 
 def checksum(train: Split, test: Split) -> str:
-    """The SHA-256 (hex) over images, labels and domains of both splits.
+    """The SHA-256 (hex) over images, labels, domains and clients of both splits.
 
     Each array follows its name, type and shape.
     """
     digest = hashlib.sha256()
     for name, split in (("train", train), ("test", test)):
-        for part in ("images", "labels", "domains"):
+        for part in ("images", "labels", "domains", "clients"):
             values = getattr(split, part)
             if values is not None:
                 little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))

@@ -3,8 +3,10 @@
 /                         attributes: format, format_version, software, softwareVersion, created,
                           name, source, checksum
 /train, /test             images uint8 [n, c, h, w], labels int64 [n],
-                          domains int64 [n] if the data set has domains
+                          domains int64 [n] if the data set has domains,
+                          clients int64 [n] if it names whose sample it is (test: may be absent)
 /classes, /domain_names   strings, in the order of the labels and domains
+/client_names             strings, in the order of the clients, if there are any
 /mean, /std               float64 [c], of the training images / 255
 """
 
@@ -21,7 +23,7 @@ import h5py
 import numpy as np
 
 from mpifl import __version__
-from mpifl.data.dataset import Dataset, Split, check_fit, refuse_unnamed
+from mpifl.data.dataset import Dataset, Split, check_clients, check_fit, refuse_unnamed
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum
 
@@ -33,8 +35,10 @@ LONG_NAMES = {
     "images": "pixel values 0 to 255 (sample, channel, row, column)",
     "labels": "class of each sample, an index into /classes",
     "domains": "domain of each sample, an index into /domain_names",
+    "clients": "client of each sample, an index into /client_names",
     "classes": "class names",
     "domain_names": "domain names",
+    "client_names": "names of clients",
     "mean": "mean of the training images / 255, by channel",
     "std": "standard deviation of the training images / 255, by channel",
 }
@@ -60,6 +64,8 @@ class Description:
     """int64 [train]"""
     domains: np.ndarray | None
     """int64 [train]"""
+    clients: np.ndarray | None
+    """int64 [train]"""
     checksum: str
     source: str
 
@@ -75,6 +81,9 @@ def write(dataset: Dataset, path: Path | str) -> None:
         file.attrs.update(_attributes(dataset))
         _add(file, "classes", np.array(dataset.classes, dtype=h5py.string_dtype()))
         _add(file, "domain_names", np.array(dataset.domain_names, dtype=h5py.string_dtype()))
+        if dataset.client_names:
+            names = np.array(dataset.client_names, dtype=h5py.string_dtype())
+            _add(file, "client_names", names)
         _add(file, "mean", np.array(dataset.mean))
         _add(file, "std", np.array(dataset.std))
         _add_split(file, "train", dataset.train)
@@ -163,6 +172,8 @@ def _add_split(file: h5py.File, name: str, split: Split) -> None:
     _add(file, f"{name}/labels", split.labels)
     if split.domains is not None:
         _add(file, f"{name}/domains", split.domains)
+    if split.clients is not None:
+        _add(file, f"{name}/clients", split.clients)
 
 
 def _add(file: h5py.File, path: str, values: np.ndarray) -> None:
@@ -176,7 +187,9 @@ def _dataset(file: h5py.File, part: slice = _ALL) -> Dataset:
     test = _split(file["test"], part)
     classes = _strings(file["classes"])
     domain_names = _strings(file["domain_names"])
+    client_names = _strings(file["client_names"]) if "client_names" in file else ()
     check_fit(train, test, classes, domain_names)
+    check_clients(train, test, len(client_names))
     channels = train.images.shape[1]
     mean = tuple(file["mean"][()].tolist())
     std = tuple(file["std"][()].tolist())
@@ -196,12 +209,14 @@ def _dataset(file: h5py.File, part: slice = _ALL) -> Dataset:
         std=std,
         checksum=file.attrs["checksum"],
         source=file.attrs["source"],
+        client_names=client_names,
     )
 
 
 def _split(group: h5py.Group, part: slice) -> Split:
     domains = group["domains"][part] if "domains" in group else None
-    return Split(group["images"][part], group["labels"][part], domains)
+    clients = group["clients"][part] if "clients" in group else None
+    return Split(group["images"][part], group["labels"][part], domains, clients)
 
 
 def _strings(dataset: h5py.Dataset) -> tuple[str, ...]:
@@ -225,6 +240,7 @@ def _description(file: h5py.File) -> Description:
         test=len(file["test/labels"]),
         labels=labels,
         domains=train["domains"][()] if "domains" in train else None,
+        clients=train["clients"][()] if "clients" in train else None,
         checksum=file.attrs["checksum"],
         source=file.attrs["source"],
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpifl import config
 from mpifl.data import packed
-from mpifl.data.dataset import Dataset
+from mpifl.data.dataset import Dataset, Split
 from mpifl.data.images import UnreadableImages
 from mpifl.data.sources import SOURCES
 from mpifl.options import BadInput, suggestion
@@ -82,12 +82,22 @@ def summarise(dataset: Dataset, out: Path) -> None:
     for number, domain in enumerate(dataset.domain_names):
         counts = [np.count_nonzero(split.domains == number) for split in splits]
         made.add_row(f"domain {domain}", *(f"{count:,}" for count in counts))
+    if dataset.client_names:
+        made.add_row("clients", *(_clients(split) for split in splits))
     say_table(f"{dataset.name}: {dataset.source}", made)
     say(f"classes {_shortened(dataset.classes)}")
     say(f"images {' x '.join(map(str, dataset.shape))}, checksum {dataset.checksum[:16]}")
     if dataset.warning:
         say(f"warning: {dataset.warning}")
     say(f'written to {out}; in a config:  data.path = "{out}"')
+
+
+def _clients(split: Split) -> str:
+    """How many clients have samples in a split, and how many."""
+    if split.clients is None:
+        return ""
+    _, sizes = np.unique(split.clients, return_counts=True)
+    return f"{len(sizes):,} of {sizes.min():,} to {sizes.max():,}"
 
 
 def _shortened(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpifl.data import digits, images, synthetic
+from mpifl.data import arrays, digits, images, synthetic
 from mpifl.data.dataset import Dataset
 from mpifl.data.published import PUBLISHED
 from mpifl.options import BadInput
@@ -60,7 +60,8 @@ def _same_kind(value: object, default: object) -> bool:
     if isinstance(value, bool):
         return False
     if isinstance(default, tuple):
-        return isinstance(value, tuple) and all(_same_kind(item, default[0]) for item in value)
+        item_like = default[0] if default else 0.0
+        return isinstance(value, tuple) and all(_same_kind(item, item_like) for item in value)
     if isinstance(default, float):
         return isinstance(value, int | float)
     return isinstance(value, type(default))
@@ -82,6 +83,10 @@ SOURCES: dict[str, Source] = {
     **{published.name: Source(SUMMARIES[published.name], published) for published in PUBLISHED},
     "images": Source(
         "a folder of image files: Tiny-ImageNet, ImageNet-200, PACS or your own", images.load
+    ),
+    "arrays": Source(
+        "your own arrays: an .npz file of images, labels, and perhaps domains and clients",
+        arrays.load,
     ),
     "digits": Source(
         "10 digits, 1,797 grey images of 8 x 8 that come with mpifl "

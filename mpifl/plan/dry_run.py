@@ -77,13 +77,18 @@ class Labels:
     """int64 [training samples]"""
     domains: np.ndarray | None
     """int64 [training samples], or None if there are no domains"""
+    clients: np.ndarray | None
+    """int64 [training samples]: whose they are in the data; None if the data do not say"""
     test: int
     """test samples"""
 
     @property
     def bytes(self) -> int:
         """The memory of the whole data set, with its images."""
-        numbers = 1 if self.domains is None else 2  # beside the image: a label and a domain
+        numbers = 1  # beside the image: the label
+        for values in (self.domains, self.clients):
+            if values is not None:
+                numbers += 1
         each = math.prod(self.shape) + numbers * self.labels.itemsize
         return (len(self.labels) + self.test) * each
 
@@ -95,7 +100,7 @@ def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun
     else:
         whole = build.load_data(config.data, config.seed)
         data = _labels(whole)
-    parts = build.partition(config, data.labels, data.domains)
+    parts = build.partition(config, data.labels, data.domains, data.clients)
     trained = _trial_samples(parts.sizes, config.local.batch)
     tested = min(config.evaluation.batch, data.test)
     if config.data.path:
@@ -124,6 +129,7 @@ def _labels(dataset: Dataset) -> Labels:
         len(dataset.classes),
         train.labels,
         train.domains,
+        train.clients,
         len(dataset.test),
     )
 
@@ -132,13 +138,15 @@ def _packed_labels(config: schema.Config) -> Labels:
     found = packed.describe(expanded(config.data.path, "data.path"))
     labels = found.labels
     domains = found.domains
+    clients = found.clients
     test = config.data.test_limit or found.test
     refuse_beyond("test", test, found.test)
     if config.data.train_limit:
         kept = chosen("train", labels, config.data.train_limit, config.seed)
         labels = labels[kept]
         domains = None if domains is None else domains[kept]
-    return Labels(found.name, found.shape, len(found.classes), labels, domains, test)
+        clients = None if clients is None else clients[kept]
+    return Labels(found.name, found.shape, len(found.classes), labels, domains, clients, test)
 
 
 def _one_client(config: schema.Config) -> schema.Config:

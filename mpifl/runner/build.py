@@ -45,10 +45,18 @@ def load_data(data: Data, seed: int) -> Dataset:
     return replace(dataset, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
-def partition(config: Config, labels: np.ndarray, domains: np.ndarray | None) -> Parts:
-    """Each client's training samples: a function of the config and the labels only."""
+def partition(
+    config: Config,
+    labels: np.ndarray,
+    domains: np.ndarray | None,
+    stored: np.ndarray | None = None,
+) -> Parts:
+    """Each client's training samples: a function of the config and of what the data say of them.
+
+    `labels`, `domains` and `stored`, the clients that the data name, are int64 [n].
+    """
     random = seeds.generator(config.seed, "partition")
-    return config.partition.split(labels, domains, config.clients, random)
+    return config.partition.split(labels, domains, config.clients, random, stored)
 
 
 def network(config: Config, shape: tuple[int, int, int], classes: int, device: torch.device) -> Net:
@@ -80,7 +88,8 @@ def experiment(
     A rank that never `trains`, a server with workers, leaves the training samples in host memory.
     """
     _refuse_partition_of_other_data(config, dataset.checksum)
-    parts = partition(config, dataset.train.labels, dataset.train.domains)
+    train = dataset.train
+    parts = partition(config, train.labels, train.domains, train.clients)
     _refuse_empty_clients(parts)
     net = network(config, dataset.shape, len(dataset.classes), device)
     return Experiment(

@@ -66,7 +66,10 @@ def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
 
 def _split(arrays: dict[str, np.ndarray], split: str) -> Split:
     return Split(
-        arrays[f"{split}.images"], arrays[f"{split}.labels"], arrays.get(f"{split}.domains")
+        arrays[f"{split}.images"],
+        arrays[f"{split}.labels"],
+        arrays.get(f"{split}.domains"),
+        arrays.get(f"{split}.clients"),
     )
 
 

@@ -50,7 +50,7 @@ def uneven(n=3000):
 
 
 def test_every_partition_is_tested():
-    assert {name for name, _ in CASES.values()} == PARTITIONS.keys() - {"run"}
+    assert {name for name, _ in CASES.values()} == PARTITIONS.keys() - {"run", "natural"}
 
 
 @pytest.mark.parametrize("labels", [LABELS, uneven(2400)], ids=["even classes", "uneven classes"])
@@ -81,7 +81,9 @@ def test_more_clients_than_samples_is_refused(case):
         split(name, LABELS[:20], clients=30, **options)
 
 
-@pytest.mark.parametrize("name", sorted(PARTITIONS.keys() - {"run", "domains", "dirichlet"}))
+@pytest.mark.parametrize(
+    "name", sorted(PARTITIONS.keys() - {"run", "natural", "domains", "dirichlet"})
+)
 def test_one_client_has_everything(name):
     options = {"per_client": 10} if name == "classes" else {}
     assert sizes(split(name, clients=1, **options)).tolist() == [2400]
@@ -326,3 +328,24 @@ def test_a_run_s_partition_is_taken_as_it_was(monkeypatch):
 def test_a_run_of_other_clients_or_data_is_refused(monkeypatch, parts, clients, message):
     with pytest.raises(BadInput, match=message):
         recorded(monkeypatch, [np.array(part) for part in parts], clients=clients)
+
+
+def natural(clients, stored):
+    labels = np.zeros(6, dtype=np.int64)
+    random = generator(1, "partition")
+    return PARTITIONS["natural"]().split(labels, None, clients, random, stored)
+
+
+def test_natural_clients_are_those_of_the_data_counted_without_those_that_have_no_samples():
+    parts = natural(3, np.array([7, 2, 7, 4, 2, 7]))
+    assert [part.tolist() for part in parts] == [[1, 4], [3], [0, 2, 5]]
+
+
+def test_natural_clients_of_another_number_are_refused_with_the_right_one():
+    with pytest.raises(BadInput, match=r"partition.natural: expected clients = 3, .*; got 4; set"):
+        natural(4, np.array([7, 2, 7, 4, 2, 7]))
+
+
+def test_natural_clients_of_data_without_clients_are_refused():
+    with pytest.raises(BadInput, match="partition.natural: .*; got data without clients; pack"):
+        natural(3, None)

@@ -26,11 +26,12 @@ class Partition(ABC):
         domains: np.ndarray | None,
         clients: int,
         random: np.random.Generator,
+        stored: np.ndarray | None = None,
     ) -> Parts:
         """Each client's samples: disjoint, ascending int64 indices into `labels` (int64 [n]).
 
-        `domains` is int64 [n] or None. Raises BadInput if no such split exists, or a bounded search
-        finds none.
+        `domains` is int64 [n] or None; so is `stored`, the client that the data set itself names
+        for each sample. Raises BadInput if no such split exists, or a bounded search finds none.
         """
         if clients > len(labels):
             raise self.refused(
