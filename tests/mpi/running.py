@@ -77,9 +77,10 @@ def begun(
     *more: str,
     mpi: str = "mpich",
     program: Sequence[str] = MPIFL,
+    afresh: bool = False,
 ) -> Iterator[subprocess.Popen]:
     """`mpifl run` in the background, in its own session; nothing of it is left afterwards."""
-    start = mpirun(mpi, ranks, afresh=mpi == ALONE)
+    start = mpirun(mpi, ranks, afresh or mpi == ALONE)
     command = [*start, *program, "run", str(config), "--out", str(out), *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(

@@ -134,10 +134,10 @@ def test_a_signal_while_the_run_is_set_up_stops_it_before_the_first_round(tmp_pa
 @pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
 def test_a_signal_to_one_rank_while_it_starts_ends_all(tmp_path, mpi, module, number):
     config, out = written(tmp_path), tmp_path / "run"
-    with begun(config, out, 2, mpi=mpi, program=[STARTING, module, "01"]) as process:
+    with begun(config, out, 2, mpi=mpi, program=[STARTING, module, "01"], afresh=True) as process:
         wait_until(lambda: all(Path(f"{out}.{rank}").exists() for rank in range(2)))
         os.kill(ranks_of(out)[1], number)
-        code, output = ended(process, timeout=20)
+        code, output = ended(process)
         wait_until(lambda: not ranks_of(out))
     if number == signal.SIGINT and (mpi, module) != (
         "mpich",
@@ -162,10 +162,10 @@ def test_a_signal_to_one_rank_while_it_starts_ends_all(tmp_path, mpi, module, nu
 )
 def test_a_signal_to_a_rank_that_waits_for_a_slower_one_ends_all(tmp_path, module, number):
     config, out = written(tmp_path), tmp_path / "run"
-    with begun(config, out, 2, program=[STARTING, module, "0"]) as process:
+    with begun(config, out, 2, program=[STARTING, module, "0"], afresh=True) as process:
         wait_until(lambda: Path(f"{out}.0").exists())
         os.kill(ranks_of(out)[1], number)
-        code, output = ended(process, timeout=20)
+        code, output = ended(process)
     assert code != 0, output
 
 
@@ -174,7 +174,7 @@ def test_an_interrupt_of_a_lone_process_while_it_starts_exits_with_130(tmp_path)
     with begun(config, out, 1, mpi=ALONE, program=[STARTING, "torch", "0"]) as process:
         wait_until(lambda: Path(f"{out}.0").exists())
         process.send_signal(signal.SIGINT)
-        code, output = ended(process, timeout=20)
+        code, output = ended(process)
     assert (code, output) == (130, "mpifl: interrupted\n")
 
 

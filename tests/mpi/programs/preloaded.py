@@ -25,12 +25,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import click  # noqa: F401
 import mpi4py  # noqa: F401
 import torch  # noqa: F401
 
-# What most ranks import, as far as it leaves MPI alone and reads no environment variable.
+# What most ranks import, as far as it reads no environment variable and starts no MPI.
 import mpifl.algorithms
-import mpifl.cli
 import mpifl.data.digits
 import mpifl.data.packed
 import mpifl.data.partition
@@ -146,6 +146,13 @@ def become(request: Request) -> None:
     os.environb.update(request.environment)
 
 
+def forget_mpifl() -> None:
+    """Let each fork import all of mpifl itself: mpifl.parallel reads environment variables."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "mpifl":
+            del sys.modules[name]
+
+
 def run(arguments: list[str]) -> None:
     """What `python ARGUMENTS` does."""
     if arguments[0] == "-m":
@@ -159,7 +166,9 @@ def run(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    assert "mpi4py.MPI" not in sys.modules and "mpifl.parallel.timeouts" not in sys.modules
+    assert "mpi4py.MPI" not in sys.modules
+    if "mpifl.parallel" in sys.modules:
+        forget_mpifl()
     gc.freeze()
     request = request_for_me(Path(sys.argv[1]))
     become(request)

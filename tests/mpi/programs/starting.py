@@ -31,9 +31,9 @@ def wait() -> None:
     out = sys.argv[sys.argv.index("--out") + 1]
     Path(f"{out}.{RANK}").touch()
     try:
-        time.sleep(60)
+        time.sleep(600)
     except KeyboardInterrupt:  # as some modules do when they are imported
-        time.sleep(60)
+        time.sleep(600)
 
 
 if __name__ == "__main__":
