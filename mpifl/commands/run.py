@@ -21,6 +21,11 @@ from mpifl.commands.process import imports_for_ranks
 @click.option(
     "--resume-or-start", is_flag=True, help="As --resume, but begin where there is no run yet."
 )
+@click.option(
+    "--allow-other-schedule",
+    is_flag=True,
+    help="Resume with more rounds even if the rounds so far had another schedule; marks the run.",
+)
 @click.option("--force", is_flag=True, help="Replace the run in the folder.")
 def run(
     config: str,
@@ -28,6 +33,7 @@ def run(
     out: Path | None,
     resume: bool,
     resume_or_start: bool,
+    allow_other_schedule: bool,
     force: bool,
 ) -> None:
     """Train: simulate the federation of CONFIG, on one rank or many.
@@ -49,5 +55,11 @@ def run(
     with imports_for_ranks():
         from mpifl.runner import session
 
-    target = session.Target(out, resume or resume_or_start, resume_or_start, force)
+    target = session.Target(
+        folder=out,
+        resume=resume or resume_or_start,
+        or_start=resume_or_start,
+        force=force,
+        allow_other_schedule=allow_other_schedule,
+    )
     sys.exit(session.main(config, assignments, target))

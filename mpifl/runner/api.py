@@ -31,6 +31,7 @@ def run(
     resume: bool = False,
     or_start: bool = False,
     force: bool = False,
+    allow_other_schedule: bool = False,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
 ) -> Run | None:
@@ -39,8 +40,9 @@ def run(
     `config` is a dict like a TOML file's content, the path of a TOML file or of a finished run
     (whose config is stored in it), or a Config. `overrides` are as on the command line, such as
     `"local.lr=0.1"`. `out` is the run's folder (default: runs/NAME); `resume` continues the stopped
-    run in it, and with `or_start` begins one where there is none; `force` replaces it. `callbacks`
-    are told of each round. `quiet` prints nothing.
+    run in it, and with `or_start` begins one where there is none; `force` replaces it.
+    `allow_other_schedule` resumes with other `rounds` under a schedule that depends on their
+    number, and marks the run. `callbacks` are told of each round. `quiet` prints nothing.
 
     Alone, in a script or a notebook, it trains on one process. In a script under `mpirun -n 3`
     every rank calls it: rank 0 is the server, the others train, and the bits are the same. The Run
@@ -62,7 +64,9 @@ def run(
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise BadInput(f"callbacks: expected objects of mpifl.Callback; got {callback!r}")
-    target = session.Target(None if out is None else Path(out), resume, or_start, force)
+    target = session.Target(
+        None if out is None else Path(out), resume, or_start, force, allow_other_schedule
+    )
     with _handlers_restored():
         try:
             outcome = session.play(communicator, read, target, callbacks, quiet)

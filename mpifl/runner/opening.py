@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,18 +12,9 @@ from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.runner import schema
 from mpifl.runner.checkpoints import everywhere
 from mpifl.runner.provenance import Facts, Place, provenance
-from mpifl.store import Checkpoint, Entry, Partition, Run, Store, checkpoint
+from mpifl.runner.resuming import differences, mark_of, other_schedule, refusal
+from mpifl.store import Checkpoint, Entry, Partition, Run, Store, checkpoint, compatibility
 from mpifl.training.experiment import Experiment
-
-_MOVES_BITS = {
-    "version_mpifl": "mpifl",
-    "version_torch": "torch",
-    "version_numpy": "numpy",
-    "cpu_capability": "CPU",
-    "device": "device",
-    "threads": "threads of a rank",
-}
-"""what the promise of equal bits depends on, by its name in the provenance, in words"""
 
 
 class Target(NamedTuple):
@@ -38,6 +28,8 @@ class Target(NamedTuple):
     """with `resume`: begin a new run where there is nothing to resume"""
     force: bool = False
     """replace the run in the folder"""
+    allow_other_schedule: bool = False
+    """with `resume`: continue although the rounds so far had another schedule, and mark the run"""
 
 
 class Opened(NamedTuple):
@@ -89,7 +81,7 @@ def open_folder(
         if not target.resume:
             return _create(folder, config, experiment, facts, target.force)
         if Store.begun(folder):
-            return _resume(folder, config, experiment, facts)
+            return _resume(folder, config, experiment, facts, target.allow_other_schedule)
         return _create_instead(folder, config, experiment, facts, target.or_start)
 
     taken = communicator.agree(create_or_resume)
@@ -140,7 +132,13 @@ def _create_instead(
     return taken
 
 
-def _resume(folder: Path, config: schema.Config, experiment: Experiment, facts: Facts) -> _Taken:
+def _resume(
+    folder: Path,
+    config: schema.Config,
+    experiment: Experiment,
+    facts: Facts,
+    allow_other_schedule: bool,
+) -> _Taken:
     """The run's store and its newest checkpoint.
 
     A writer that is still alive, and stops now, may replace the checkpoint once more: then retry.
@@ -148,7 +146,7 @@ def _resume(folder: Path, config: schema.Config, experiment: Experiment, facts: 
     found = checkpoint.latest(folder)
     while True:
         try:
-            return _take_over(folder, found, config, experiment, facts)
+            return _take_over(folder, found, config, experiment, facts, allow_other_schedule)
         except BadInput:
             newest = checkpoint.latest(folder)
             if round_of(newest) == round_of(found):
@@ -162,9 +160,14 @@ def _take_over(
     config: schema.Config,
     experiment: Experiment,
     facts: Facts,
+    allow_other_schedule: bool,
 ) -> _Taken:
     round = round_of(found)
     stored = Run.open(folder)
+    compatibility.check_same(str(folder), stored.config, schema.text(config))
+    mark = other_schedule(stored, config, round)
+    if mark.text and mark != mark_of(stored) and not allow_other_schedule:
+        raise BadInput(refusal(stored, config, round))
     store = Store.resume(
         folder,
         config=schema.text(config),
@@ -172,6 +175,7 @@ def _take_over(
         partition=_partition(experiment),
         round=round,
         provenance=facts,
+        marks=mark.attributes(),
         commit_seconds=config.results.commit_seconds,
     )
     notes = []
@@ -181,37 +185,10 @@ def _take_over(
         if found.warning:
             notes.append(found.warning)
         notes.append(f"resuming after round {round}")
-    notes += _differences(stored, facts)
+    notes += differences(stored, facts)
+    if mark.text:
+        notes.append(f"resumed {mark.text}: no run that was never stopped has these weights")
     return _Taken(store, found, notes)
-
-
-def _differences(stored: Run, facts: Facts) -> list[str]:
-    """What does not stop a resume, but the user should know of, a line each."""
-    notes = []
-    if "data_checksum" not in stored.provenance:
-        notes.append(
-            f"{stored.path} stored no checksum of its data: compared were the partition, and the "
-            "names and options of the data"
-        )
-    for name, what in _MOVES_BITS.items():
-        before = _kinds(stored.provenance.get(name))
-        now = _kinds(facts[name])
-        if before and before != now:
-            notes.append(
-                f"{what}: {', '.join(sorted(now))}, where the run was begun with "
-                f"{', '.join(sorted(before))}: the bits may differ from those of one never stopped"
-            )
-    return notes
-
-
-def _kinds(value: object) -> set[str]:
-    """What a fact says, each different thing once; of devices, the GPUs without their numbers."""
-    if value is None:
-        return set()
-    items = value if isinstance(value, list) else [value]
-    kinds = {re.sub(r"^cuda:\d+", "cuda", str(item)) for item in items}
-    gpus = {kind for kind in kinds if kind.startswith("cuda")}
-    return gpus or kinds
 
 
 def _layout(experiment: Experiment) -> list[Entry]:

@@ -28,6 +28,11 @@ from mpifl.store.round_tables import Cohorts
 FORMAT = "mpifl-run"
 MODEL_FORMAT = "mpifl-model"
 FORMAT_VERSION = 1
+OTHER_SCHEDULE = "other_schedule"
+OTHER_SCHEDULE_UNTIL = "other_schedule_until"
+"""attributes of a run that was resumed with another schedule than its first rounds had: in words,
+and the last round of the other schedule
+"""
 _NO_COORDINATES = "This is a netCDF dimension but not a netCDF variable. %10d"
 _TEXT = h5py.string_dtype()
 

@@ -19,6 +19,7 @@ from mpifl.store.hdf5_layout import (
     FORMAT,
     FORMAT_VERSION,
     MODEL_FORMAT,
+    OTHER_SCHEDULE,
     Entry,
     Results,
     model_name,
@@ -85,6 +86,14 @@ class Run:
     def status(self) -> str:
         """running, complete, stopped or failed. A run that was killed says `running` too."""
         return str(self.attrs["status"])
+
+    @property
+    def other_schedule(self) -> str:
+        """How the run was resumed with another schedule than its first rounds had; else "".
+
+        Such a run is no repeat of one that was never stopped.
+        """
+        return str(self.attrs.get(OTHER_SCHEDULE, ""))
 
     @property
     def seed(self) -> int:

@@ -14,7 +14,14 @@ import numpy as np
 from mpifl.options import BadInput
 from mpifl.store import checkpoint, compatibility, manifest
 from mpifl.store.attributes import Attributes
-from mpifl.store.hdf5_layout import Entry, Results, software, timestamp
+from mpifl.store.hdf5_layout import (
+    OTHER_SCHEDULE,
+    OTHER_SCHEDULE_UNTIL,
+    Entry,
+    Results,
+    software,
+    timestamp,
+)
 from mpifl.store.reader import Run, as_results
 from mpifl.store.run_folder import CHECKPOINT, RESULTS
 
@@ -35,6 +42,8 @@ class Resuming(NamedTuple):
     partition: tuple[np.ndarray, np.ndarray, np.ndarray]
     """a Partition or its three arrays"""
     provenance: Attributes
+    marks: Attributes
+    """the run's attributes about other schedules, in place of those that it has"""
 
 
 def load_stopped(folder: Path, resuming: Resuming, round: int) -> Run:
@@ -71,9 +80,12 @@ def results_after(run: Run, resuming: Resuming, round: int) -> Results:
     """
     rows = int((run.rounds["round"] <= round).sum())
     resume = {"time": timestamp(), "round": round, **software(), **resuming.provenance}
+    attributes = {**run.attrs, "status": "running", "config": resuming.config}
+    for name in (OTHER_SCHEDULE, OTHER_SCHEDULE_UNTIL):
+        attributes.pop(name, None)
     return replace(
         as_results(run),
-        attributes={**run.attrs, "status": "running", "config": resuming.config},
+        attributes={**attributes, **resuming.marks},
         rounds={name: column[:rows] for name, column in run.rounds.items()},
         clients=run.clients.up_to(rows),
         models={saved: names for saved, names in run.saved_arrays.items() if saved <= round},

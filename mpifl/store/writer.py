@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -119,15 +120,17 @@ class Store:
         partition: tuple[np.ndarray, np.ndarray, np.ndarray],
         round: int,
         provenance: Attributes,
+        marks: Attributes = MappingProxyType({}),
         commit_seconds: float = 10.0,
     ) -> Store:
         """Take over a run after `round`, that of its checkpoint. Later rounds are removed.
 
-        `config`, `partition` and `provenance` are those of the resumed run. Raises BadInput, before
+        `config`, `partition` and `provenance` are those of the resumed run, `marks` its attributes
+        about other schedules. Raises BadInput, before
         anything is changed, unless the folder holds this run: the same data, partition and layout,
         and a config that differs only in options that may change (see `compatibility`).
         """
-        resuming = Resuming(config, layout, partition, provenance)
+        resuming = Resuming(config, layout, partition, provenance, marks)
         folder = load_stopped(Path(folder), resuming, round).path
         owner = Owner.claim(folder)
         # again: until now another writer may have added to it

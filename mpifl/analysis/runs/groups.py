@@ -146,8 +146,12 @@ def _method(run: Run, by: Sequence[str]) -> Options:
         if key not in known:
             raise BadInput(f"by: {key}: unknown option in {run.path}{suggestion(key, known)}")
     if by:
-        return {key: known[key] for key in by}
-    return {key: value for key, value in known.items() if not _is_no_method(key)}
+        method = {key: known[key] for key in by}
+    else:
+        method = {key: value for key, value in known.items() if not _is_no_method(key)}
+    if run.other_schedule:  # no repeat of a run that was never stopped
+        method["resumed"] = run.other_schedule
+    return method
 
 
 def _is_no_method(key: str) -> bool:

@@ -115,6 +115,8 @@ def _line(options: object) -> str:
 def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
     done = run.rounds["round"]
     yield "rounds", f"{len(done)} of {stored['rounds']}" if "rounds" in stored else str(len(done))
+    if run.other_schedule:
+        yield "resumed", f"{run.other_schedule}: no repeat of a run that was never stopped"
     rounds, accuracy = _evaluated(run)
     if len(rounds):
         best = int(accuracy.argmax())
