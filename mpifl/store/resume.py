@@ -119,8 +119,8 @@ def _check_partition(run: Run, partition: tuple[np.ndarray, np.ndarray, np.ndarr
 
 def _partition_digest(indices: np.ndarray, offsets: np.ndarray) -> str:
     """SHA-256 in hex of which client has which samples."""
-    digest = hashlib.sha256(np.ascontiguousarray(indices, "<i8"))
-    digest.update(np.ascontiguousarray(offsets, "<i8"))
+    digest = hashlib.sha256(indices.astype("<i8").tobytes())
+    digest.update(offsets.astype("<i8").tobytes())
     return digest.hexdigest()
 
 
