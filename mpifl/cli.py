@@ -16,8 +16,10 @@ from mpifl.commands.features import features
 from mpifl.commands.hessian import hessian
 from mpifl.commands.jobs import jobs
 from mpifl.commands.landscape import landscape
+from mpifl.commands.note import note
 from mpifl.commands.pack import pack
 from mpifl.commands.plan import plan
+from mpifl.commands.reseal import reseal
 from mpifl.commands.run import run
 from mpifl.commands.schema import schema
 from mpifl.commands.sections import Sections
@@ -52,6 +54,7 @@ def main() -> None:
 
 main.add_section("Run", run, sweep)
 main.add_section("Before a run", configs, explain, plan, schema)
-main.add_section("After a run", show, table, curves, features, hessian, curvature, landscape, pack)
+main.add_section("After a run", show, table, curves, features, hessian, curvature, landscape)
+main.add_section("A run's files", note, pack, reseal)
 main.add_section("Data", data)
 main.add_section("Cluster", doctor, jobs)

@@ -5,6 +5,7 @@ Nothing here knows which options there are; `runner/schema.py` does.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import tomllib
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mpifl import regular
 from mpifl.options import BadInput
 
 RENAMED = {"algorithm.server_step": "algorithm.server_optimizer"}
@@ -33,9 +35,10 @@ def read(path: Path) -> dict:
 def _read(path: Path, through: tuple[Path, ...]) -> dict:
     """`through`: the files that led here by `extends`."""
     path = Path(path)
+    text = _text(path)
     if path.resolve() in through:
         raise BadInput(f"{path}: expected a chain of `extends` that ends; got a circle")
-    raw = parse(_text(path), str(path))
+    raw = parse(text, str(path))
     base = raw.pop("extends", None)
     if base is None:
         return raw
@@ -66,7 +69,7 @@ def expanded(text: str, where: str) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with io.BufferedReader(regular.opened(path)) as stream:
             content = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"{path}: expected a config file; got {error.strerror or error}") from None

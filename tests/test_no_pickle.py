@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from damage import overwrite
 
 from mpifl.data.sources import SOURCES
 from mpifl.options import BadInput
@@ -93,7 +94,7 @@ def test_cifars_pickles_are_not_loaded_unless_they_are_the_known_ones(tmp_path, 
     folder.mkdir()
     batches = [f"data_batch_{i}" for i in range(1, 6)]
     for file in [*batches, "test_batch", "batches.meta", "train", "test", "meta"]:
-        (folder / file).write_bytes(pickle.dumps(Harmful(tmp_path / "harmed")))
+        overwrite(folder / file, pickle.dumps(Harmful(tmp_path / "harmed")))
     with pytest.raises(BadInput):
         SOURCES[name].load(tmp_path)
     assert not (tmp_path / "harmed").exists()

@@ -128,6 +128,8 @@ def _read_file(path: Path, read_content: Callable[[h5py.File], Result]) -> Resul
         with checksum.opened(path) as file:
             _refuse_other_formats(file)
             return read_content(file)
+    except checksum.EditedFile as error:
+        raise _not_packed(path, f"{error.what}; pack it again") from error
     except checksum.InvalidFile as error:
         raise _not_packed(path, error.what) from error
     except BadInput as error:

@@ -2,7 +2,9 @@
 
 Whoever opens the path sees the old file or the new one, also after a kill, a crash or a full disk.
 No file locks are needed: a rename is atomic on every file system. HDF5 files are built in memory
-first, so that a full disk is a plain OSError and not a crash inside libhdf5.
+first, so that a full disk is a plain OSError and not a crash inside libhdf5. They are made
+read-only, so that no program opens them for writing by mistake, which would cut off their checksums
+(pandas and h5py's mode "a" do); they can be read, replaced and removed as before.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,7 +45,7 @@ def write_hdf5(path: Path, image: bytes | memoryview, check: Check | None = None
     Raises Refused; the old file then stays.
     """
     trailer, _ = checksum.make_trailer(checksum.blocks(image))
-    _write(path, [image, trailer], check)
+    _write(path, [image, trailer], check, read_only=True)
 
 
 @contextmanager
@@ -87,25 +90,39 @@ def create_with_room(path: Path, data: bytes | bytearray | memoryview, room: int
 def append_trailer(path: Path) -> tuple[int, int]:
     """Append the checksums to an HDF5 file that was written in place, and sync it to the disk.
 
-    Returns its size in bytes and the CRC-32 of its checksums.
+    The file is made read-only. Returns its size in bytes and the CRC-32 of its checksums.
     """
     with path.open("rb") as stream:
         trailer, crc32 = checksum.make_trailer(iter(lambda: stream.read(checksum.BLOCK), b""))
     with path.open("ab", buffering=0) as stream:
         _write_all(stream.fileno(), trailer)
+        _make_read_only(stream.fileno())
         os.fsync(stream.fileno())
         return stream.tell(), crc32
 
 
-def _write(path: Path, pieces: Sequence[bytes | memoryview], check: Check | None) -> None:
+def _write(
+    path: Path,
+    pieces: Sequence[bytes | memoryview],
+    check: Check | None,
+    read_only: bool = False,
+) -> None:
     with replacing(path, check) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             for piece in pieces:
                 _write_all(descriptor, piece)
+            if read_only:
+                _make_read_only(descriptor)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _make_read_only(descriptor: int) -> None:
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    with suppress(OSError):  # some file systems have no permissions
+        os.fchmod(descriptor, mode & ~0o222)
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -29,12 +30,13 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from mpifl import regular
 from mpifl.options import BadInput
+from mpifl.store import superblock
 
 BLOCK = 1 << 18
 """bytes"""
 _MARK = b"mpifl\r\n\x1a"
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _END = struct.Struct("<QI8s")
 """size of the image, CRC-32 of the trailer, mark"""
 _CACHED_BLOCKS = 16
@@ -48,6 +50,17 @@ class InvalidFile(BadInput):
         self.what = what
 
 
+class EditedFile(InvalidFile):
+    """A file of mpifl that another program has opened for writing: its checksums are gone.
+
+    Its HDF5 image has the size that it should have. `remedy` says what can be done.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        super().__init__(file, superblock.Kind.EDITED.value)
+        self.remedy = f"to accept it as it is: mpifl reseal {shlex.quote(str(file.name))}"
+
+
 class CheckedImage(io.RawIOBase):
     """The HDF5 image in a file of mpifl, as a binary file to read. All bytes read are checked.
 
@@ -56,7 +69,7 @@ class CheckedImage(io.RawIOBase):
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._file = io.FileIO(path)
+        self._file = regular.opened(path)
         try:
             trailer = _read_trailer(self._file)
         except BaseException:
@@ -180,7 +193,7 @@ class _Trailer(NamedTuple):
 
 def _read_trailer(file: io.FileIO) -> _Trailer:
     file_size = os.fstat(file.fileno()).st_size
-    if file_size < _END.size + len(_SIGNATURE):
+    if file_size < _END.size + len(superblock.SIGNATURE):
         raise _without_trailer(file)
     end = _bytes_at(file, file_size - _END.size, _END.size)
     size, crc32, mark = _END.unpack(end)
@@ -211,16 +224,10 @@ def _trailer_crc(table: bytes, image_size: int) -> int:
 
 def _without_trailer(file: io.FileIO) -> InvalidFile:
     """What to call a file that does not end in a trailer."""
-    start = os.pread(file.fileno(), len(_SIGNATURE), 0)
-    if not start:
-        return InvalidFile(file, "an empty file")
-    if _SIGNATURE.startswith(start):
-        return InvalidFile(
-            file,
-            "an HDF5 file cut short, or of another program: "
-            "the checksums at the end of mpifl's files are missing",
-        )
-    return InvalidFile(file, "something else than an HDF5 file")
+    kind = superblock.kind(file)
+    if kind is superblock.Kind.EDITED:
+        return EditedFile(file)
+    return InvalidFile(file, kind.value)
 
 
 def _bytes_at(file: io.FileIO, offset: int, length: int) -> bytes:

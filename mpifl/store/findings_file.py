@@ -16,6 +16,7 @@ from mpifl.options import BadInput
 from mpifl.store.validate import opened
 
 FORMAT = "mpifl-hessian"
+VECTORS_FORMAT = f"{FORMAT}-vectors"
 FORMAT_VERSION = 1
 EXPECTED = "what was found about a run (else move it away)"
 _GENERATION = "generation"

@@ -28,7 +28,14 @@ import numpy as np
 
 from mpifl.options import BadInput
 from mpifl.store import atomic, findings_file
-from mpifl.store.findings_file import FORMAT, FORMAT_VERSION, Content, Facts, Finding
+from mpifl.store.findings_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    VECTORS_FORMAT,
+    Content,
+    Facts,
+    Finding,
+)
 from mpifl.store.hdf5_layout import software, timestamp
 from mpifl.store.reader import Run
 from mpifl.store.run_folder import HESSIAN
@@ -37,7 +44,6 @@ from mpifl.store.validate import opened
 
 __all__ = ["Facts", "Finding", "Findings"]
 
-_VECTORS = f"{FORMAT}-vectors"
 _NAME = re.compile(r"\w[\w .+=-]{0,99}")
 
 
@@ -139,7 +145,7 @@ class Findings:
         """
         image = io.BytesIO()
         with h5py.File(image, "w") as file:
-            file.attrs.update({**self._attributes(), "format": _VECTORS, **about})
+            file.attrs.update({**self._attributes(), "format": VECTORS_FORMAT, **about})
             for name, array in arrays.items():
                 file.create_dataset(name, data=array)
         target = self.vectors_file(path)
@@ -166,7 +172,7 @@ class Findings:
         return found
 
     def _vectors_in(self, file: Path, weights_sha256: str | None) -> dict[str, np.ndarray]:
-        with opened(file, findings_file.EXPECTED, _VECTORS, FORMAT_VERSION) as content:
+        with opened(file, findings_file.EXPECTED, VECTORS_FORMAT, FORMAT_VERSION) as content:
             if content.attrs.get("run_id") != self.run.run_id:
                 return {}
             if weights_sha256 not in (None, content.attrs.get("weights_sha256")):

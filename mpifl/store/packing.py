@@ -9,7 +9,7 @@ from typing import NamedTuple
 import h5py
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checksum
+from mpifl.store import atomic, checksum, notes
 from mpifl.store.arrays import ROOM_FOR_HEADERS
 from mpifl.store.hdf5_layout import model_name, results_image
 from mpifl.store.reader import Run, as_results, model_opened, stored_provenance
@@ -59,8 +59,19 @@ def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Pat
                 for path in _links(packed):  # of a packed file that was written anew
                     del packed[path]
                     packed.copy(results[path], path)
+                _add_notes(packed, run)
             atomic.append_trailer(temporary)
     return out
+
+
+def _add_notes(packed: h5py.File, run: Run) -> None:
+    known = notes.read(run)
+    if "notes" in packed:
+        del packed["notes"]
+    if known:
+        group = packed.create_group("notes")
+        for name, text in known:
+            group[name] = text
 
 
 def _check_target(run: Run, out: Path, force: bool) -> None:

@@ -68,6 +68,8 @@ class Run:
     """the names of the arrays stored for each saved round"""
     resumes: Sequence[Attributes]
     """for each resume: its `time`, the last `round` before it, and its provenance"""
+    notes: Mapping[str, str]
+    """the notes in a packed file, by name; those of a folder are read by `notes`"""
 
     @staticmethod
     def open(path: str | Path) -> Run:
@@ -242,6 +244,7 @@ def _read(file: Path, content: h5py.File) -> Run:
         saved_rounds=list(saved_arrays),
         saved_arrays=saved_arrays,
         resumes=resumes,
+        notes=_notes(content),
     )
 
 
@@ -250,6 +253,12 @@ def stored_provenance(content: h5py.File) -> list[dict[str, Any]]:
     group = content["provenance"]
     resumes = [item for item in group.values() if isinstance(item, h5py.Group)]
     return [read_attributes(stored) for stored in (group, *resumes)]
+
+
+def _notes(content: h5py.File) -> dict[str, str]:
+    if "notes" not in content:
+        return {}
+    return {name: str(dataset.asstr()[()]) for name, dataset in content["notes"].items()}
 
 
 def _cohorts(group: h5py.Group, clients: int) -> Cohorts:

@@ -157,15 +157,27 @@ def abandon(folder: Path) -> None:
         folder.rmdir()
 
 
+def measured_files(folder: Path) -> list[Path]:
+    """The results, weights and findings in a run's folder, as far as they are there."""
+    found = [folder / name for name in (RESULTS, HESSIAN) if (folder / name).exists()]
+    found += _matching(folder, _PART_OF_HESSIAN)
+    found += _matching(folder / MODELS, _MODEL_FILE)
+    found += _matching(folder / VECTORS, _VECTORS_FILE)
+    return found
+
+
 def files_in(folder: Path) -> list[Path]:
     """What a folder holds; empty if there is no folder."""
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
+def _matching(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    return sorted(path for path in files_in(folder) if pattern.fullmatch(path.name))
+
+
 def _remove_matching(folder: Path, pattern: re.Pattern[str]) -> None:
-    for path in files_in(folder):
-        if pattern.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+    for path in _matching(folder, pattern):
+        path.unlink(missing_ok=True)
 
 
 def _check_writable(folder: Path) -> None:

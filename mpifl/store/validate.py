@@ -43,6 +43,10 @@ def opened(file: Path, expected: str, file_format: str, version: int) -> Iterato
         with checksum.opened(file) as content:
             _check_format(content.attrs, file_format, version)
             yield content
+    except checksum.EditedFile as problem:
+        raise BadInput(
+            f"{file}: expected {expected}; got {problem.what}; {problem.remedy}"
+        ) from problem
     except checksum.InvalidFile as problem:
         raise BadInput(f"{file}: expected {expected}; got {problem.what}") from problem
     except BadInput:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from damage import cut
 
 from mpifl.analysis.runs.comparison import compare
 from mpifl.analysis.runs.groups import Group, group
@@ -147,3 +148,16 @@ def test_curvature_stands_beside_the_published_where_it_was_measured(folder, tmp
     assert "λ_max" in text and "| 0.875 (1 of 2) |" in text and "measurement 'exact'" in text
     assert "lambda_max" not in compare([Group("avg", runs)], measurement="fedalign").rows[0].figures
     assert r"$\lambda_{\max}$ & published & difference & $H_T$" in latex(table)
+
+
+def test_an_edited_hessian_file_is_told_and_its_curvature_left_out(folder, tmp_path, capsys):
+    shutil.copytree(folder / "avg-1", tmp_path / "avg-1")
+    run = Run.open(tmp_path / "avg-1")
+    findings = Findings.open(run)
+    findings.add("exact/round_000004/global/eigenvalues", Finding({"values": np.ones(2)}))
+    cut(findings.file, findings.file.stat().st_size - 24)  # as h5py's mode "a" does
+    [row] = compare([Group("avg", [run])]).rows
+    assert "final_accuracy" in row.figures
+    assert "lambda_max" not in row.figures
+    told = capsys.readouterr().err
+    assert f"mpifl reseal {findings.file}; the table leaves out its curvature" in told

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from damage import cut, overwrite
 from hdf5_editing import edited, with_attributes
 
 from mpifl.data import packed
@@ -63,9 +64,9 @@ def test_writing_leaves_nothing_else_and_replaces_what_was_there(path):
     assert os.listdir(path.parent) == ["set.h5"]
 
 
-def test_written_file_has_the_permissions_of_any_new_file(path):
+def test_written_file_has_the_permissions_of_any_new_file_but_to_write(path):
     (path.parent / "other").write_text("")
-    assert path.stat().st_mode == (path.parent / "other").stat().st_mode
+    assert path.stat().st_mode == (path.parent / "other").stat().st_mode & ~0o222
 
 
 def test_where_it_cannot_be_written_is_said_and_nothing_is_left(tmp_path):
@@ -88,11 +89,12 @@ def test_missing_file_says_where_it_looked_and_how_to_make_it(tmp_path):
 
 
 def text(path):
+    path.unlink()
     path.write_text("not HDF5\n" * 100)
 
 
 def empty(path):
-    path.write_bytes(b"")
+    overwrite(path, b"")
 
 
 def folder(path):
@@ -101,8 +103,15 @@ def folder(path):
 
 
 def plain_hdf5(path):
+    path.unlink()
     with h5py.File(path, "w") as file:
         file["x"] = 1
+
+
+def edited_elsewhere(path):
+    path.chmod(0o644)
+    with h5py.File(path, "a"):
+        pass
 
 
 def no_format(path):
@@ -126,7 +135,8 @@ def future(path):
         (text, "something else than an HDF5 file"),
         (empty, "an empty file"),
         (folder, "cannot be read: .*Is a directory"),
-        (plain_hdf5, "an HDF5 file cut short, or of another program"),
+        (plain_hdf5, "an HDF5 file of another program"),
+        (edited_elsewhere, "a file edited or opened for writing by another program .*; pack it"),
         (no_format, "an HDF5 file of another kind"),
         (other_format, "of format 'mpifl-run'"),
         (future, "format_version is 99; this mpifl reads 1"),
@@ -161,7 +171,7 @@ def test_impossible_means_and_deviations_are_refused(path, part, value):
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.999])
 def test_truncated_files_are_refused(path, share):
-    os.truncate(path, int(path.stat().st_size * share))
+    cut(path, int(path.stat().st_size * share))
     for use in (packed.read, packed.describe):
         with pytest.raises(BadInput, match="cut short"):
             use(path)
@@ -172,7 +182,7 @@ def test_a_changed_pixel_is_found(path):
         offset = file["test/images"].id.get_offset()
     content = bytearray(path.read_bytes())
     content[offset + 7] ^= 1
-    path.write_bytes(content)
+    overwrite(path, content)
     with pytest.raises(BadInput, match="damaged or changed since it was written, within bytes"):
         packed.read(path)
 

@@ -1,6 +1,5 @@
 """Checkpoints: after a kill, damage or a full disk, the newest intact one is found, whole."""
 
-import os
 import random
 import subprocess
 import sys
@@ -135,18 +134,23 @@ def test_at_most_two_checkpoints_are_kept_and_nothing_of_others(tmp_path):
     assert names(tmp_path) == sorted(["manifest.json", "mine.txt", *rounds])
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+def overwrite(path: Path, content: bytes | bytearray) -> None:
+    path.chmod(0o644)
     path.write_bytes(content)
 
 
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    overwrite(path, content)
+
+
 DAMAGES = {
-    "truncated": lambda path: os.truncate(path, path.stat().st_size - 1),
-    "torn": lambda path: os.truncate(path, 0),
+    "truncated": lambda path: overwrite(path, path.read_bytes()[:-1]),
+    "torn": lambda path: overwrite(path, b""),
     "flipped": flip,
     "missing": lambda path: path.unlink(),
-    "grown": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "grown": lambda path: overwrite(path, path.read_bytes() + b"\0"),
 }
 
 

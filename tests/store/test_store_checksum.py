@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from damage import overwrite
 
 from mpifl.store import Run, atomic, checksum, pack
 
@@ -43,7 +44,7 @@ def test_any_piece_reads_as_it_was_written(tmp_path, size):
 def test_checksums_appended_in_place_are_those_written_with_an_image_in_memory(tmp_path):
     image = content(2 * checksum.BLOCK + 100)
     atomic.write_hdf5(tmp_path / "one", image)
-    (tmp_path / "two").write_bytes(image)
+    overwrite(tmp_path / "two", image)
     assert (
         atomic.append_trailer(tmp_path / "two")
         == checksum.verify(tmp_path / "one")
@@ -60,11 +61,11 @@ def test_every_flipped_bit_and_every_cut_of_a_small_file_is_noticed(tmp_path):
     for bit in range(8 * len(whole)):
         changed = bytearray(whole)
         changed[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(changed)
+        overwrite(path, changed)
         with pytest.raises(checksum.InvalidFile, match="got (a |something else)"):
             checksum.verify(path)
     for size in range(len(whole)):
-        path.write_bytes(whole[:size])
+        overwrite(path, whole[:size])
         with pytest.raises(checksum.InvalidFile):
             checksum.verify(path)
 
@@ -72,6 +73,7 @@ def test_every_flipped_bit_and_every_cut_of_a_small_file_is_noticed(tmp_path):
 def test_damage_is_met_where_it_is_and_only_there(tmp_path):
     path, image = tmp_path / "x", content(4 * checksum.BLOCK)
     atomic.write_hdf5(path, image)
+    path.chmod(0o644)
     with path.open("r+b") as stream:
         stream.seek(2 * checksum.BLOCK + 17)
         stream.write(b"changed")
@@ -96,7 +98,7 @@ def test_blocks_that_changed_places_are_noticed(tmp_path):
     path, image = tmp_path / "x", content(2 * checksum.BLOCK)
     atomic.write_hdf5(path, image)
     end = path.read_bytes()[len(image) :]
-    path.write_bytes(image[checksum.BLOCK :] + image[: checksum.BLOCK] + end)
+    overwrite(path, image[checksum.BLOCK :] + image[: checksum.BLOCK] + end)
     with pytest.raises(checksum.InvalidFile):
         checksum.verify(path)
 
@@ -115,7 +117,7 @@ def test_libhdf5_tells_of_damage_met_while_it_reads(tmp_path):
     for first in range(0, len(image.getbuffer()), checksum.BLOCK):
         damaged = bytearray(whole)
         damaged[first : first + 100] = bytes(100)
-        (tmp_path / "x").write_bytes(damaged)
+        overwrite(tmp_path / "x", damaged)
         with (
             pytest.raises(checksum.InvalidFile, match="damaged"),
             checksum.opened(tmp_path / "x") as file,
@@ -135,7 +137,7 @@ def test_a_file_replaced_while_it_is_open_is_read_to_its_end(tmp_path):
 
 def test_no_descriptor_is_left_open(tmp_path, run):
     before = len(os.listdir("/proc/self/fd"))
-    (tmp_path / "x").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    overwrite(tmp_path / "x", b"\x89HDF\r\n\x1a\n" + bytes(100))
     for path in (tmp_path / "x", run / "results.h5"):
         for read in (checksum.verify, checksum.read_image, Run.open):
             with suppress(ValueError):
@@ -162,7 +164,7 @@ def test_h5dump_reads_files_with_checksums(run, file):
 
 def test_no_other_file_of_mpifl_lets_libhdf5_read_from_the_disk():
     """h5py.File only makes images (in memory, or where room is reserved) and looks at images that
-    have been checked.
+    have been checked. Files without checksums are read in a process of their own.
     """
     found = []
     for path in sorted((Path(checksum.__file__).parent.parent).rglob("*.py")):
@@ -172,4 +174,8 @@ def test_no_other_file_of_mpifl_lets_libhdf5_read_from_the_disk():
                 found += (
                     [(path.name, ast.unparse(node.args[0]))] if mode not in ("'w'", "'r+'") else []
                 )
-    assert found == [("checksum.py", "image"), ("packing.py", "io.BytesIO(image)")]
+    assert found == [
+        ("checksum.py", "image"),
+        ("packing.py", "io.BytesIO(image)"),
+        ("readable.py", "path"),
+    ]

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from damage import overwrite
 from fuzzing import damaged, outcome
 from hdf5_editing import edited
 
@@ -145,7 +146,7 @@ def check(
         before = listing(folder, file)
         for seed in seeds:
             content = contents(random.Random(seed))
-            file.write_bytes(content)
+            overwrite(file, content)
             got = outcome(lambda: read(folder / target), (name, seed))
             assert isinstance(got, BadInput) or got == expected or got.startswith("round 1: "), (
                 name,
@@ -155,7 +156,7 @@ def check(
             came.add(type(got))
         assert listing(folder, file) == before
     finally:
-        file.write_bytes(whole)
+        overwrite(file, whole)
     return came
 
 
@@ -256,12 +257,12 @@ def estrangements(file: Path, number: int) -> Iterator[int]:
     whole = file.read_bytes()
     try:
         for seed in range(number):
-            file.write_bytes(whole)
+            overwrite(file, whole)
             with edited(file) as content:
                 estranged(content, random.Random(seed))
             yield seed
     finally:
-        file.write_bytes(whole)
+        overwrite(file, whole)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,7 @@ def test_resume_alone_with_a_damaged_run_goes_on_rightly_or_changes_nothing(tmp_
     whole = file.read_bytes()
     for seed in range(12):
         content = damaged(whole, random.Random(seed))
-        file.write_bytes(content)
+        overwrite(file, content)
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         if isinstance(outcome(lambda: gone_on(tmp_path / "run"), (name, seed)), BadInput):
             assert {

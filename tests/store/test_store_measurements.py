@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from damage import overwrite
 
 from mpifl.options import BadInput
 from mpifl.store import Entry, Run, Store, pack
@@ -239,7 +240,7 @@ def test_another_runs_findings_are_refused(run, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n" + bytes(600), b"text"])
 def test_a_damaged_file_is_refused_in_one_line(run, content):
-    (run.path / "hessian.h5").write_bytes(content)
+    overwrite(run.path / "hessian.h5", content)
     with pytest.raises(BadInput, match="damaged|cut short") as refused:
         Findings.open(run)
     assert "\n" not in str(refused.value)

@@ -7,6 +7,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from damage import cut, overwrite
 from hdf5_editing import with_attributes
 
 from mpifl.options import BadInput
@@ -50,7 +51,7 @@ def test_a_moved_and_copied_folder_finds_its_weights(run, tmp_path):
 
 def test_reading_neither_locks_nor_writes(run):
     before = {p: p.stat().st_mtime_ns for p in [run, *run.rglob("*")]}
-    held = [os.open(path, os.O_RDWR) for path in before if path.suffix == ".h5"]
+    held = [os.open(path, os.O_RDONLY) for path in before if path.suffix == ".h5"]
     for descriptor in held:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert (Run.open(run).weights()[0] == 4).all()
@@ -112,8 +113,8 @@ def plain(path):
         (lambda path: path.mkdir(), "No such file"),
         (lambda path: path.write_text(""), "an empty file"),
         (lambda path: path.write_text("some notes\n"), "something else"),
-        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 100), "cut short"),
-        (plain, "cut short, or of another program"),
+        (lambda path: overwrite(path, b"\x89HDF\r\n\x1a\n" + b"\0" * 100), "cut short"),
+        (plain, "edited or opened for writing by another program"),
         (with_attributes, "another kind"),
         (lambda path: with_attributes(path, format="emcee"), "another kind"),
         (
@@ -157,7 +158,7 @@ def test_the_weights_of_one_round_are_not_a_run(run):
 @pytest.mark.parametrize("part", [0.001, 0.1, 0.5, 0.9, 0.9999])
 def test_truncated_files_are_refused(run, part):
     for file in (run / "models" / "round_000004.h5", run / "results.h5"):
-        os.truncate(file, int(file.stat().st_size * part))
+        cut(file, int(file.stat().st_size * part))
         with pytest.raises(BadInput):
             Run.open(run).weights()
 

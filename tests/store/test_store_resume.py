@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from damage import cut
 from test_store_writer import snapshot
 
 from mpifl.options import BadInput
@@ -270,7 +271,7 @@ def test_checkpoints_of_rounds_gone_back_on_are_forgotten(tmp_path, begin, add_r
         add_round(store, t)
         add_checkpoint(store, t)
     checkpoint.write_part(store.folder, 9, 0, {})
-    os.truncate(store.folder / "checkpoint" / "round_000002.server.h5", 100)
+    cut(store.folder / "checkpoint" / "round_000002.server.h5", 100)
     (store.folder / "checkpoint" / ".round_000009.server.h5.0123abcd.tmp").write_text("x")
     found = checkpoint.latest(store.folder)
     store = resume(store.folder, found.round)

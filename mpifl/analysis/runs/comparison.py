@@ -20,6 +20,7 @@ from mpifl.analysis.runs.published import (
 from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.store.measurements import Findings
+from mpifl.terminal import say
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def compare(
         raise BadInput(f"target: expected an accuracy above 0 and up to 1; got {target}")
 
     def figures(run: Run) -> dict[str, float]:
-        return outcome(run, target, last) | metrics.scalars(Findings.open(run), measurement)
+        return outcome(run, target, last) | _curvature(run, measurement)
 
     summed = [summaries(group, figures) for group in groups]
     present: set[str] = set()
@@ -108,6 +109,15 @@ def compare(
         source = f"measurement {measurement!r} of `mpifl hessian`"
         notes.append(f"curvature: {source}, of the last models measured")
     return Comparison(columns, rows, notes)
+
+
+def _curvature(run: Run, measurement: str) -> dict[str, float]:
+    """The curvature measured of a run; none, told in a line, if its hessian.h5 cannot be read."""
+    try:
+        return metrics.scalars(Findings.open(run), measurement)
+    except BadInput as problem:
+        say(f"mpifl: {problem}; the table leaves out its curvature", error=True)
+        return {}
 
 
 def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> Iterator[Column]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpifl.store import OTHERS_TESTED, Run, sha256
+from mpifl.store import OTHERS_TESTED, Run, notes, sha256
 from mpifl.terminal import Table, facts, percent, plural, size, styled
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ def show(run: Run, console: Console, config: bool = False) -> None:
     console.print(
         _grid([*_partition(run), *_costs(run), *_provenance(run), *_created(run), *_resumed(run)])
     )
+    written = notes.read(run)
+    if written:
+        console.print()
+        console.print(_grid([(name.split(".")[0], text) for name, text in written]))
     if config:
         console.print()
         _print_as_is(console, run.config.rstrip())
@@ -166,6 +170,8 @@ def _provenance(run: Run) -> Iterator[tuple[str, str]]:
 def _created(run: Run) -> Iterator[tuple[str, str]]:
     software = f"{run.attrs.get('software')} {run.attrs.get('softwareVersion')}"
     yield "created", f"{run.attrs['created']} by {software}, seed {run.seed}, run {run.run_id}"
+    if "resealed" in run.attrs:
+        yield "edited", f"by another program; accepted by mpifl reseal at {run.attrs['resealed']}"
     yield "saved rounds", ", ".join(map(str, run.saved_rounds)) or "none"
 
 
