@@ -385,3 +385,8 @@ def test_a_long_list_of_names_is_cut_between_names():
 def test_the_name_of_a_section_is_suggested_for_an_option_without_it():
     names = ["algorithm.server_optimizer.lr", "local.lr", "rounds"]
     assert similar("lr", names) == "; did you mean local.lr?"
+
+
+def test_a_published_that_is_no_table_is_left_for_the_check_of_the_config():
+    base = {"rounds": 5, "published": {"top1_acc": 50.0}}
+    assert config.lay_over(base, {"published": 5}) == {"rounds": 5, "published": 5}

@@ -1,8 +1,8 @@
 """Whether a run is still the experiment whose published numbers its config quotes.
 
-The configs of published experiments come with mpifl. A run that was started from one keeps its
-`[published]`, whatever was overridden. The run's config is compared with that experiment's, option
-by option; options in NO_MATTER do not change what is trained.
+A run that was started from the config of a published experiment keeps its `[published]`, whatever
+was overridden. The run's config is compared with that experiment's, option by option; options in
+NO_MATTER do not change what is trained.
 """
 
 from __future__ import annotations
@@ -45,16 +45,22 @@ def changes(config: str, data_source: str = "") -> list[Change]:
     """What sets a run apart from the experiment whose published numbers it quotes.
 
     `config` is the run's config as TOML text, `data_source` where its data came from, as provenance
-    has it. The list is empty for the experiment itself, and where no config that comes with mpifl
-    has these numbers. Where several have them, the nearest counts. Raises BadInput for a text that
-    is no config.
+    has it. The run is compared with the nearest of the configs that come with mpifl and have these
+    numbers; where none has, with what `published.overridden` says of the user's own. The list is
+    empty for the experiment itself. Raises BadInput for a text that is no config.
     """
     raw = configs.parse(config, "config")
-    ours = _comparable(_resolved(raw), data_source)
-    found = []
-    for path in _experiments_with(raw.get("published", {})):
-        found.append(_differences(ours, _options_of(path)))
-    return min(found, key=len, default=[])
+    published = raw.get("published", {})
+    if not configs.quotes_numbers(raw):
+        return []
+    options = configs.flat(_resolved(raw))
+    experiments = _experiments_with(published)
+    if not experiments:
+        experiment = {**options, **published.get("overridden", {})}
+        return _differences(_comparable(options), _comparable(experiment))
+    ours = _comparable(options, data_source)
+    found = [_differences(ours, _options_of(path)) for path in experiments]
+    return min(found, key=len)
 
 
 def _experiments_with(published: Mapping[str, Any]) -> list[Path]:
@@ -71,21 +77,15 @@ def _shipped() -> Mapping[Path, Mapping[str, Any]]:
     """`[published]` of each config that comes with mpifl and has numbers there."""
     found = {}
     for path in sorted(CONFIGS.rglob("*.toml")):
-        published = tomllib.loads(path.read_text(encoding="utf-8")).get("published", {})
-        if has_numbers(published):
-            found[path] = published
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        if configs.quotes_numbers(raw):
+            found[path] = raw["published"]
     return found
-
-
-def has_numbers(published: Mapping[str, Any]) -> bool:
-    """Whether a `[published]` has any number, in its own table or elsewhere."""
-    values = configs.flat(dict(published)).values()
-    return any(isinstance(value, int | float) for value in values)
 
 
 @cache
 def _options_of(path: Path) -> Mapping[str, Any]:
-    return _comparable(_resolved(configs.read(path)))
+    return _comparable(configs.flat(_resolved(configs.read(path))))
 
 
 def _resolved(raw: dict[str, Any]) -> dict[str, Any]:
@@ -96,9 +96,8 @@ def _resolved(raw: dict[str, Any]) -> dict[str, Any]:
         return raw
 
 
-def _comparable(config: dict[str, Any], data_source: str = "") -> dict[str, Any]:
+def _comparable(options: Mapping[str, Any], data_source: str = "") -> dict[str, Any]:
     """The options that count, by dotted name; `data` says which data set it is."""
-    options = configs.flat(config)
     data = _data(options, data_source)
     counted = {"data": data}
     for option, value in options.items():

@@ -8,7 +8,12 @@ from mpifl.runner import published, schema
 
 FEDAVG = published.CONFIGS / "man/cifar100-dir0.3/fedavg.toml"
 
-OWN = '[published]\npaper = "Mine"\ntop1_acc = 50.5\n'
+OWN = """
+rounds = 7
+data.path = "data/mine.h5"
+model.name = "cnn"
+published = { paper = "Mine", top1_acc = 50.5 }
+"""
 
 
 def text(*overrides: str, config: Path = FEDAVG) -> str:
@@ -67,10 +72,58 @@ def test_the_data_are_told_apart_by_what_they_are():
     assert options("data.path=data/cifar10.h5") == ["data"]
 
 
-def test_numbers_that_no_shipped_config_has_are_compared_with_none(tmp_path):
-    own = tmp_path / "own.toml"
-    own.write_text(OWN)
-    assert published.changes(text("rounds=3", config=own)) == []
+@pytest.fixture
+def own(tmp_path) -> Path:
+    """A config with published numbers that no shipped config has."""
+    path = tmp_path / "own.toml"
+    path.write_text(OWN)
+    return path
+
+
+def test_a_users_own_published_experiment_is_itself(own):
+    assert published.changes(text(config=own)) == []
+    assert published.changes(text("seed=3", "results.weights_every=1", config=own)) == []
+
+
+def test_what_is_overridden_of_a_users_own_experiment_is_a_change(own):
+    found = published.changes(text("rounds=3", "model=mlp", config=own))
+    assert [str(change) for change in found] == [
+        "model = mlp (published: cnn)",
+        "rounds = 3 (published: 7)",
+    ]
+
+
+def test_a_config_that_extends_an_experiment_is_another(own, tmp_path):
+    above = tmp_path / "above.toml"
+    above.write_text('extends = "own.toml"\nlocal.lr = 0.5\n')
+    [change] = published.changes(text(config=above))
+    assert str(change) == "local.lr = 0.5 (published: the default)"
+
+
+def test_a_config_with_numbers_of_its_own_is_an_experiment_of_its_own(own, tmp_path):
+    above = tmp_path / "above.toml"
+    above.write_text('extends = "own.toml"\nrounds = 3\npublished.top1_acc = 40.0\n')
+    assert published.changes(text(config=above)) == []
+
+
+def test_an_experiment_that_was_overridden_and_set_back_is_itself(own, tmp_path):
+    changed = tmp_path / "changed.toml"
+    changed.write_text(text("rounds=3", config=own))
+    assert [change.option for change in published.changes(text(config=changed))] == ["rounds"]
+    assert published.changes(text("rounds=7", config=changed)) == []
+    both = published.changes(text("clients=3", config=changed))
+    assert [change.option for change in both] == ["clients", "rounds"]
+
+
+def test_own_data_that_have_moved_are_no_change(own):
+    moved = published.changes(text("data.path=/elsewhere/mine.h5", config=own))
+    assert moved == []
+
+
+def test_a_config_without_published_numbers_has_no_changes():
+    demo = published.CONFIGS / "demo.toml"
+    assert published.changes(text("rounds=3", config=demo)) == []
+    assert "overridden" not in text("rounds=3", config=demo)
 
 
 def test_a_stored_config_that_is_refused_today_is_compared_as_it_stands():
