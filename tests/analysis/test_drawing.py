@@ -165,26 +165,53 @@ def test_a_legend_names_each_group_once_for_all_figures(panels):
         assert {(trace["legendgroup"], trace["name"]) for trace in data} == set(buttons)
 
 
+def read_at(drawn: dict, place: int) -> list[str]:
+    """The lines that are read where the pointer is at a point of a drawn line."""
+    shown = drawn["hovertemplate"].removesuffix("<extra></extra>")
+    shown = shown.replace("%{text}", drawn["text"][place])
+    if "customdata" in drawn:
+        shown = shown.replace("%{customdata}", drawn["customdata"][place])
+    x = drawn["x"][place]
+    return re.sub(r"%\{x:[^}]*\}", f"{x:.4g}", shown).split("<br>")
+
+
 def test_hovering_reads_the_value_its_spread_its_unit_and_the_run(panels):
     data = panel_figure(panels[1])["data"]
     trace = panels[1].traces[0]
     [mean, *_] = [drawn for drawn in data if drawn["mode"] == "lines+markers"]
     spread = np.std(trace.values[:, 3], ddof=1)
     sent = f"sent up and down {trace.x[3]:.4g} {panels[1].x_unit}"
-    assert mean["text"][3] == (
-        f"<b>ce</b><br>test accuracy {trace.mean[3]:.4g} ± {spread:.2g} %<br>{sent}"
-        "<br>mean ± standard deviation of 2 runs"
-    )
+    assert read_at(mean, 3) == [
+        "<b>ce</b>",
+        f"test accuracy {trace.mean[3]:.4g} ± {spread:.2g} %",
+        sent,
+        "mean ± standard deviation of 2 runs",
+    ]
     runs = [drawn for drawn in data if drawn["line"].get("width") == 1]
-    assert runs[1]["text"][3] == (
-        f"<b>ce</b><br>test accuracy {trace.values[1, 3]:.4g} %<br>{sent}<br>avg-2, seed 2"
-    )
+    assert read_at(runs[1], 3) == [
+        "<b>ce</b>",
+        f"test accuracy {trace.values[1, 3]:.4g} %",
+        sent,
+        "avg-2, seed 2",
+    ]
 
 
 def test_hovering_a_single_run_reads_its_name_and_no_spread():
     trace = Trace("a", np.array([1.0]), np.array([[0.5]]), ["run-7, seed 7"])
     [drawn] = panel_figure(Panel("round", "loss", [trace]))["data"]
-    assert drawn["text"] == ["<b>a</b><br>loss 0.5<br>round 1<br>run-7, seed 7"]
+    assert read_at(drawn, 0) == ["<b>a</b>", "loss 0.5", "round 1", "run-7, seed 7"]
+
+
+def test_hovering_reads_the_name_of_what_is_along_the_axis():
+    trace = Trace("a", np.array([1.0, 2.0]), np.array([[0.5, 0.25]]))
+    [drawn] = panel_figure(Panel("layer", "drift", [trace], names=["one", "two"]))["data"]
+    assert read_at(drawn, 1) == ["<b>a</b>", "drift 0.25", "two", "run 1"]
+
+
+def test_a_label_that_looks_like_a_template_is_shown_as_it_is():
+    trace = Trace("50 %{x}", np.array([1.0]), np.array([[0.5]]))
+    [drawn] = panel_figure(Panel("round", "loss", [trace]))["data"]
+    assert read_at(drawn, 0)[0] == "<b>50 % {x}</b>"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +220,15 @@ def test_hovering_a_single_run_reads_its_name_and_no_spread():
 def test_hovering_reads_the_spread_that_the_band_shows(band, value):
     trace = Trace("a", np.array([1.0]), np.array([[3.0], [5.0]]))
     drawn = panel_figure(Panel("round", "loss", [trace]), band)["data"][-1]
-    assert drawn["text"][0].split("<br>")[1] == f"loss {value}"
+    assert read_at(drawn, 0)[1] == f"loss {value}"
+
+
+def test_a_page_of_long_runs_is_not_much_larger_than_its_numbers():
+    values = np.linspace(0, 1, 3000)[None] + np.arange(3)[:, None] / 7
+    trace = Trace("a", np.arange(1.0, 3001), values)
+    size = len(json.dumps(panel_figure(Panel("round", "loss", [trace]))))
+    shown = 6 * 3000  # three runs, their mean, and both sides of the band
+    assert size < 40 * shown
 
 
 def test_a_published_value_is_a_line_that_can_be_read():
@@ -201,13 +236,15 @@ def test_a_published_value_is_a_line_that_can_be_read():
     panel = Panel("round", "accuracy, %", [trace], marks=[95.5], y_unit="%")
     mark = panel_figure(panel)["data"][-1]
     assert (mark["x"], mark["y"]) == ([1.0, 9.0], [95.5, 95.5])
-    assert mark["text"][0] == "<b>a</b><br>published accuracy 95.5 %"
+    assert mark["hovertemplate"] == "<b>a</b><br>published accuracy 95.5 %<extra></extra>"
 
 
 @pytest.mark.parametrize(
     ("values", "ticks"),
     [
         ([0.3, 2.0], ["0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50"]),
+        ([0.55, 0.81], ["0.5", "0.6", "0.7", "0.8", "0.9"]),
+        ([0.0441, 0.0459], ["0.044", "0.0445", "0.045", "0.0455", "0.046"]),
         ([1e-3, 10.0], ["0.001", "0.01", "0.1", "1", "10"]),
         ([0.0, np.nan], []),
     ],

@@ -21,6 +21,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 """the second is used when the colours are used up, and so on"""
 
 _MOST_MARKERS = 60
+_FEW = 5.0
 _FEW_DECADES = 3
 _MOST_DECADES = 9
 
@@ -117,25 +118,31 @@ def _drawn(
         x = trace.x[known]
         yield {
             "mode": "lines",
-            "x": [*x.tolist(), *x[::-1].tolist()],
-            "y": [*high[known].tolist(), *low[known][::-1].tolist()],
+            "x": numbers(np.concatenate([x, x[::-1]])),
+            "y": numbers(np.concatenate([high[known], low[known][::-1]])),
             "fill": "toself",
             "line": {"width": 0, "color": line["color"]},
             "opacity": 0.25,
             "hoverinfo": "skip",
         }
-    if len(trace.values) > 1:
+    runs = len(trace.values)
+    if runs > 1:
         for run, values in enumerate(trace.values):
             yield {
-                **_hover([_text_of_run(panel, trace, run, at) for at in range(len(values))]),
+                **_hover(panel, trace, _texts_of_run(trace, run), escaped(trace.name_of(run))),
                 "mode": "lines",
                 "x": numbers(trace.x),
                 "y": numbers(values),
                 "line": {"color": line["color"], "width": 1},
                 "opacity": 0.35,
             }
+        texts = _texts_of_mean(trace, band)
+        of = f"{band_in_words(band).rstrip(',')} of {runs} runs"
+    else:
+        texts = _texts_of_run(trace, 0)
+        of = escaped(trace.name_of(0))
     yield {
-        **_hover([_text_of_mean(panel, trace, at, band) for at in range(len(trace.x))]),
+        **_hover(panel, trace, texts, of),
         "mode": "lines+markers" if len(trace.x) <= _MOST_MARKERS else "lines",
         "marker": {"size": 4},
         "x": numbers(trace.x),
@@ -150,7 +157,7 @@ def _mark(panel: Panel, trace: Trace, mark: float, line: dict[str, Any]) -> dict
     value = with_unit(mark, panel.y_unit)
     text = f"<b>{escaped(trace.label)}</b><br>published {escaped(panel.y_name)} {value}"
     return {
-        **_hover([text, text]),
+        "hovertemplate": f"{_literal(text)}<extra></extra>",
         "mode": "lines",
         "x": [float(known.min()), float(known.max())],
         "y": [mark, mark],
@@ -158,43 +165,59 @@ def _mark(panel: Panel, trace: Trace, mark: float, line: dict[str, Any]) -> dict
     }
 
 
-def _hover(texts: Sequence[str]) -> dict[str, Any]:
-    return {"text": list(texts), "hovertemplate": "%{text}<extra></extra>"}
+def _hover(panel: Panel, trace: Trace, texts: Sequence[str], of: str) -> dict[str, Any]:
+    """What is read at each point: group, quantity and value, place, and `of` which runs it is.
 
-
-def _text_of_run(panel: Panel, trace: Trace, run: int, at: int) -> str:
-    """What is read at a point of a single run: group, run, value, place."""
-    value = written(trace.values[run, at])
-    if len(trace.errors) and np.isfinite(trace.errors[run, at]):
-        value = f"{value} ± {trace.errors[run, at]:.2g}"
-    value = f"{value} {panel.y_unit}".rstrip()
-    return _lines(panel, trace, at, value, escaped(trace.name_of(run)))
-
-
-def _text_of_mean(panel: Panel, trace: Trace, at: int, band: Band) -> str:
-    """What is read at a point of a mean: group, value ± spread, place, of how many runs."""
-    runs = len(trace.values)
-    value = written(trace.mean[at])
-    if runs == 1:
-        return _text_of_run(panel, trace, 0, at)
-    ends = trace.band(band)
-    if ends is not None and band == "range":
-        low, high = ends
-        value = f"{value} ({written(low[at])} to {written(high[at])})"
-    elif ends is not None:
-        value = f"{value} ± {float(trace.mean[at] - ends[0][at]):.2g}"
-    of = f"{band_in_words(band).rstrip(',')} of {runs} runs"
-    return _lines(panel, trace, at, f"{value} {panel.y_unit}".rstrip(), of)
-
-
-def _lines(panel: Panel, trace: Trace, at: int, value: str, of: str) -> str:
-    """The lines of a hover label, short enough for a narrow screen."""
+    `texts`: the values with their spread. Lines are short enough for a narrow screen.
+    """
+    value = f"{escaped(panel.y_name)} %{{text}} {panel.y_unit}".rstrip()
+    lines = [f"<b>{_literal(escaped(trace.label))}</b>", value, _place(panel), _literal(of)]
+    hover: dict[str, Any] = {
+        "text": list(texts),
+        "hovertemplate": "<br>".join(lines) + "<extra></extra>",
+    }
     if panel.names:
-        place = escaped(panel.names[at])
+        hover["customdata"] = [escaped(name) for name in panel.names]
+    return hover
+
+
+def _place(panel: Panel) -> str:
+    """Where a point is, as a template: the name of what is along x, or its number."""
+    if panel.names:
+        return "%{customdata}"
+    form = "d" if panel.whole else ",.4~r"
+    return f"{escaped(panel.x_name)} %{{x:{form}}} {panel.x_unit}".rstrip()
+
+
+def _literal(text: str) -> str:
+    """Text in a template, where `%{` would begin a variable."""
+    return text.replace("%{", "% {")
+
+
+def _texts_of_run(trace: Trace, run: int) -> list[str]:
+    """Each value of a run, with its error where that is known."""
+    texts = [written(value) for value in trace.values[run].tolist()]
+    if not len(trace.errors):
+        return texts
+    with_errors = []
+    for text, error in zip(texts, trace.errors[run].tolist(), strict=True):
+        with_errors.append(f"{text} ± {error:.2g}" if math.isfinite(error) else text)
+    return with_errors
+
+
+def _texts_of_mean(trace: Trace, band: Band) -> list[str]:
+    """Each mean of several runs, with the spread that the band shows."""
+    means = trace.mean
+    texts = [written(value) for value in means.tolist()]
+    ends = trace.band(band)
+    if ends is None:
+        return texts
+    low, high = ends
+    if band == "range":
+        spreads = [f"({written(a)} to {written(b)})" for a, b in zip(low, high, strict=True)]
     else:
-        place = f"{escaped(panel.x_name)} {with_unit(trace.x[at], panel.x_unit)}"
-    what = f"{escaped(panel.y_name)} {value}"
-    return "<br>".join((f"<b>{escaped(trace.label)}</b>", what, place, of))
+        spreads = [f"± {half:.2g}" for half in (means - low).tolist()]
+    return [f"{text} {spread}" for text, spread in zip(texts, spreads, strict=True)]
 
 
 def with_unit(value: float, unit: str) -> str:
@@ -214,8 +237,8 @@ def written(value: float) -> str:
 
 
 def numbers(values: np.ndarray) -> list[float | None]:
-    """A vector as a page has it: None, a gap, where a number is not finite."""
-    return [value if np.isfinite(value) else None for value in values.tolist()]
+    """A vector as a page has it: seven digits; None, a gap, where a number is not finite."""
+    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values.tolist()]
 
 
 def _x_axis(panel: Panel) -> dict[str, Any]:
@@ -234,19 +257,35 @@ def _y_axis(panel: Panel) -> dict[str, Any]:
 
 
 def log_ticks(values: np.ndarray) -> dict[str, Any]:
-    """Ticks of a logarithmic axis at 1, 2 and 5 of each decade, or at decades where these are many.
+    """Ticks of a logarithmic axis, as people write numbers: 0.1, not 1e-01 or a power of ten.
 
-    Numbers are written as people write them: 0.1, not 1e-01 or a power of ten.
+    They are at 1, 2 and 5 of each decade, at decades only where these are many, and evenly spaced
+    where the values lie within a factor of 5.
     """
     positive = values[np.isfinite(values) & (values > 0)]
     if not len(positive):
         return {}
-    decades = range(
-        math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max())) + 1
-    )
+    low = float(positive.min())
+    high = float(positive.max())
+    ticks = _even_ticks(low, high) if high < _FEW * low else _ticks_by_decade(low, high)
+    return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def _ticks_by_decade(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     step = 1 + len(decades) // _MOST_DECADES
     digits = (1, 2, 5) if len(decades) <= _FEW_DECADES else (1,)
     ticks = []
     for decade in decades[::step]:
         ticks += [float(f"{digit}e{decade}") for digit in digits]
-    return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    return ticks
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Three to six round numbers around values that lie close together."""
+    rough = max(high - low, 1e-3 * low) / 4
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(digit * unit for digit in (1, 2, 5, 10) if digit * unit >= rough)
+    first = math.floor(low / step)
+    last = math.ceil(high / step)
+    return [float(f"{number * step:.6g}") for number in range(first, last + 1) if number > 0]
