@@ -31,6 +31,7 @@ from mpifl.commands.process import one_line_errors
     metavar="KEY=VALUE",
     help="An option of the source, such as size=64.",
 )
+@click.option("--skip-unreadable", is_flag=True, help="Leave out image files that cannot be read.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def data(
     name: str | None,
@@ -38,6 +39,7 @@ def data(
     root: Path | None,
     download: bool,
     given: tuple[str, ...],
+    skip_unreadable: bool,
     force: bool,
 ) -> None:
     """Pack the data set NAME into one HDF5 file, once, for all runs.
@@ -64,4 +66,4 @@ def data(
             list_sources()
             return
         out = out or Path("data") / f"{name}.h5"
-        pack_source(name, out, root, download, given, force)
+        pack_source(name, out, root, download, given, force, skip_unreadable)

@@ -42,6 +42,17 @@ class Files:
     domains: list[str]
     """empty if the data set has no domains"""
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, indices: list[int]) -> Files:
+        """The files at `indices`, in that order."""
+        return Files(
+            [self.paths[i] for i in indices],
+            [self.labels[i] for i in indices],
+            [self.domains[i] for i in indices] if self.domains else [],
+        )
+
     def __add__(self, other: Files) -> Files:
         return Files(
             self.paths + other.paths, self.labels + other.labels, self.domains + other.domains
@@ -259,12 +270,4 @@ def _hold_out(files: Files, share: float, seed: int) -> tuple[Files, Files]:
     held_out = round(share * len(groups))
     test = stratified(groups, held_out, generator(seed, "held-out images")).tolist()
     train = sorted(set(range(len(groups))) - set(test))
-    return _picked(files, train), _picked(files, test)
-
-
-def _picked(files: Files, indices: list[int]) -> Files:
-    return Files(
-        [files.paths[i] for i in indices],
-        [files.labels[i] for i in indices],
-        [files.domains[i] for i in indices],
-    )
+    return files.take(train), files.take(test)

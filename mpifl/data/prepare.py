@@ -10,12 +10,11 @@ import numpy as np
 from mpifl import config
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset, Split
-from mpifl.data.images import UnreadableImages
+from mpifl.data.images import UnreadableImages, list_unreadable
 from mpifl.data.sources import SOURCES
 from mpifl.options import BadInput, suggestion
-from mpifl.terminal import facts, plural, say, say_table, table
+from mpifl.terminal import facts, say, say_table, table
 
-_MOST_LINES = 1000  # of files that cannot be read for the same reason
 _MOST_NAMES = 10  # of classes
 
 
@@ -26,8 +25,13 @@ def pack_source(
     download: bool,
     given: Sequence[str],
     force: bool = False,
+    skip_unreadable: bool = False,
 ) -> None:
-    """Load the data set `name`, write it to `out`, and print a summary. Raises BadInput."""
+    """Load the data set `name`, write it to `out`, and print a summary. Raises BadInput.
+
+    `given` are the options of the data set, as key=value; `skip_unreadable` is an option of image
+    folders.
+    """
     if name not in SOURCES:
         raise BadInput(f"data: unknown data set {name!r}{suggestion(name, SOURCES)}")
     if out.exists() and not force:
@@ -39,27 +43,18 @@ def pack_source(
     for key, value in options.items():
         if isinstance(value, list):
             options[key] = tuple(value)
+    if skip_unreadable:
+        options["skip_unreadable"] = True
     try:
         dataset = SOURCES[name].load(root, download, **options)
     except UnreadableImages as error:
-        _list_unreadable(error)
+        if len(error.errors) > 1:
+            list_unreadable(error.errors)
         raise
     out.parent.mkdir(parents=True, exist_ok=True)
+    say(f"writing {out}", error=True)
     packed.write(dataset, out)
     summarise(dataset, out)
-
-
-def _list_unreadable(error: UnreadableImages) -> None:
-    """Print all files by the reason why they cannot be read. The error's own line follows."""
-    by_reason: dict[str, list[Path]] = {}
-    for each in error.errors:
-        by_reason.setdefault(each.reason, []).append(each.path)
-    for reason, paths in by_reason.items():
-        say(f"{plural(len(paths), 'file')}: {BadInput(reason)}", error=True)
-        for path in paths[:_MOST_LINES]:
-            say(f"  {path}", error=True)
-        if len(paths) > _MOST_LINES:
-            say(f"  and {len(paths) - _MOST_LINES:,} more", error=True)
 
 
 def list_sources() -> None:

@@ -57,8 +57,8 @@ def _check_option(name: str, value: object, default: object) -> None:
 
 def _same_kind(value: object, default: object) -> bool:
     """Whether a value has the type of its default. An integer may stand for a float."""
-    if isinstance(value, bool):
-        return False
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, tuple):
         item_like = default[0] if default else 0.0
         return isinstance(value, tuple) and all(_same_kind(item, item_like) for item in value)

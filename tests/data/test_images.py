@@ -180,7 +180,8 @@ def test_other_files_and_hidden_ones_are_passed_over_and_told(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "passed over 1 file of other kinds: 1 .txt" in told
     assert f"passed over 1 image in no class folder, such as {root}/train/stray.png" in told
-    assert f"reading 9 training images and 3 test images of {root}" in told
+    assert f"looking for images in {root}" in told
+    assert "reading 9 training images and 3 test images" in told
 
 
 def test_a_folder_without_class_folders_is_no_domain_and_told(tmp_path, capsys):
@@ -220,6 +221,31 @@ def test_all_files_that_cannot_be_read_are_named_at_once(tmp_path):
     with pytest.raises(UnreadableImages, match=r"dog/1.png; got .*; and 2 other files$") as caught:
         load(tmp_path, size=4)
     assert [error.path for error in caught.value.errors] == paths
+
+
+def test_files_that_cannot_be_read_are_left_out_if_asked_for_and_told(tmp_path, capsys):
+    paths = unreadable(tmp_path)
+    dataset = load(tmp_path, size=4, skip_unreadable=True)
+    assert (len(dataset.train), len(dataset.test)) == (8, 2)
+    assert_colours_tell_classes(dataset)
+    told = capsys.readouterr().err.splitlines()
+    assert "left out 3 files that cannot be read" in told
+    assert all(f"  {path}" in told for path in paths)
+
+
+def test_domains_stay_with_their_images_where_some_cannot_be_read(tmp_path):
+    (pacs(tmp_path) / "art" / "cat" / "0.png").write_bytes(b"rubbish")
+    dataset = load(tmp_path, size=4, skip_unreadable=True)
+    counts = np.bincount(np.concatenate([dataset.train.domains, dataset.test.domains]))
+    assert counts.tolist() == [29, 30, 30, 30]
+    assert_colours_tell_classes(dataset)
+
+
+def test_a_class_of_which_no_image_can_be_read_is_refused(tmp_path):
+    for path in (class_folders(tmp_path) / "train" / "dog").iterdir():
+        path.write_bytes(b"rubbish")
+    with pytest.raises(BadInput, match="a training image that can be read in each.*none in dog"):
+        load(tmp_path, size=4, skip_unreadable=True)
 
 
 def test_mpifl_data_lists_all_files_that_cannot_be_read(tmp_path, capsys):
