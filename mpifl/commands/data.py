@@ -52,6 +52,7 @@ def data(
     mpifl data images --root tiny-imagenet-200 --out data/tiny.h5
     mpifl data images --root pacs --option size=224 --option held_out=0.1 --out data/pacs.h5
     mpifl data arrays --root mine.npz --out data/mine.h5
+    mpifl data femnist --root leaf/data/femnist/data --out data/femnist.h5
 
     \b
     images  train/CLASS/* with val/CLASS/* or test/CLASS/*; or DOMAIN/CLASS/*, of which
