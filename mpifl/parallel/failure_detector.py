@@ -129,6 +129,9 @@ class FailureDetector:
     def _is_silent(self, rank: int, time: float, limit: float) -> bool:
         last = self._last[rank]
         hangs = self.silence(rank, time) > last.report.timeout + self._margin
+        if last.report.timeout < inf:
+            # Reading a large file may keep Python's other threads from running.
+            limit = max(limit, last.report.timeout)
         is_unheard = time - last.time > limit + self._margin
         return hangs or is_unheard
 

@@ -10,15 +10,16 @@ Which silence of a rank is too long depends on its state (P: `patience`, runtime
 | state | without a heartbeat | without a report of the main thread |
 |---|---|---|
 | before and after `listening` | no limit | no limit |
-| `listening`, before `playing` | P | 6 P |
-| `playing` | P | P |
-| `slow` (large files) | P | 6 P |
+| `listening` | P | P |
+| `slow` (large files, callbacks) | 6 P | 6 P |
 | `waiting` (inside MPI) | P | no limit, unless all ranks wait for P |
 """
 
 from __future__ import annotations
 
 import atexit
+import faulthandler
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ from mpifl.parallel.failure_detector import NO_LIMIT, Limit
 from mpifl.parallel.monitor import Activity, Monitor, NoMonitor
 from mpifl.parallel.stop_request import StopRequest
 from mpifl.parallel.timeouts import TIMEOUTS
+
+_STDERR = 2  # sys.stderr may be no file
 
 
 class Abandoned(Exception):
@@ -84,7 +87,7 @@ class Heartbeat:
 
         A client in training is abandoned `grace` seconds after a stop was requested. A rank that
         does not report for `patience` seconds (0: no limit) prints its stack, and then all ranks
-        end; outside `playing`, and inside `slow`, its main thread may take six times as long.
+        end; inside `slow`, it may take six times as long.
         """
         self._patience = patience or inf
         self._stop_request.grace = grace
@@ -99,7 +102,7 @@ class Heartbeat:
             yield
 
     def slow(self) -> AbstractContextManager[None]:
-        """Enter it around reading or writing large files."""
+        """Enter it around reading or writing files, and around what users have written."""
         return self._in_state(slow=True, waiting=self._activity.waiting)
 
     def waiting(self) -> AbstractContextManager[None]:
@@ -177,3 +180,7 @@ class Heartbeat:
         with self.waiting():
             wait_for_all(ranks)
         monitor.stop()
+        # What Python and MPI_Finalize still do may hang too. The alarm works without Python.
+        faulthandler.dump_traceback_later(TIMEOUTS.end, exit=True, file=_STDERR)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(math.ceil(TIMEOUTS.end + TIMEOUTS.margin))

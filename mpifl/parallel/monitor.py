@@ -56,7 +56,7 @@ class Activity:
         self.client = -1
         self.last_report = time.monotonic()
         self.waiting = False
-        self.slow = True
+        self.slow = False
         self.limit = NO_LIMIT
 
     def report(self) -> None:

@@ -65,20 +65,21 @@ def play(
     with communicator.heartbeat.listening(patience):
         refuse_contradiction(target)
         config = _agree_on_config(communicator, read_config)
-        dataset = shared_data(config, communicator)
-        device = choose_device(config, communicator)
-        experiment = _agree_on_experiment(communicator, config, dataset, device)
-        places = communicator.gather(place(communicator, device))
-        folder = target.folder or Path("runs") / config.name
-        opened = open_folder(communicator, folder, target, config, experiment, dataset, places)
-        if opened.store is not None and not quiet:
-            announce(config, experiment, dataset, places, opened.notes)
-        progress = _train(communicator, config, experiment, opened, callbacks, quiet)
-        if opened.store is not None:
-            opened.store.close("stopped" if progress.stopped else "complete")
-            if not quiet:
-                conclude(folder, progress)
-        return Outcome(progress, folder)
+        with communicator.heartbeat.slow():
+            dataset = shared_data(config, communicator)
+            device = choose_device(config, communicator)
+            experiment = _agree_on_experiment(communicator, config, dataset, device)
+            places = communicator.gather(place(communicator, device))
+            folder = target.folder or Path("runs") / config.name
+            opened = open_folder(communicator, folder, target, config, experiment, dataset, places)
+            if opened.store is not None and not quiet:
+                announce(config, experiment, dataset, places, opened.notes)
+            progress = _train(communicator, config, experiment, opened, callbacks, quiet)
+            if opened.store is not None:
+                opened.store.close("stopped" if progress.stopped else "complete")
+                if not quiet:
+                    conclude(folder, progress)
+            return Outcome(progress, folder)
 
 
 def _agree_on_config(

@@ -77,8 +77,9 @@ class Server:
             progress.score = self._tester.total(scores)
             progress.scores = {name: self._tester.score(w) for name, w in progress.means.items()}
         self._reported = True
-        for callback in self._callbacks:
-            callback.round_finished(progress, last)
+        with self._communicator.heartbeat.slow():
+            for callback in self._callbacks:
+                callback.round_finished(progress, last)
         target = self._experiment.evaluation.target_accuracy
         hit = target > 0 and progress.score is not None and progress.score.accuracy >= target
         if hit and not self._reached:

@@ -112,6 +112,13 @@ def test_a_signal_to_a_worker_that_cannot_reach_the_server_stops_all_and_the_ser
     assert "stopped by a signal to rank 2 after round" in output
 
 
+def test_a_slow_disk_ends_no_run(tmp_path):
+    config, out = written(tmp_path), tmp_path / "run"
+    options = ["--out", out, "rounds=4", "runtime.patience_minutes=0.05"]
+    done = launch("mpich", 2, PROGRAMS / "slow_disk.py", "9", "run", config, *options)
+    assert done.returncode == 0, done.stderr
+
+
 def test_ranks_that_end_in_order_may_take_their_time():
     done = launch("mpich", 2, PROGRAMS / "unhurried.py", env={"MPIFL_TIMEOUTS": "early=0.5"})
     assert (done.returncode, done.stderr) == (0, "")

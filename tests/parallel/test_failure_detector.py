@@ -87,6 +87,13 @@ def test_a_rank_that_sends_no_heartbeats_is_named_whatever_its_own_timeout():
     assert made.failure(NOW, LIMIT).startswith("rank 1 on b has not reported for 61 s")
 
 
+@pytest.mark.parametrize(("unheard", "named"), [(300, False), (361, True)])
+def test_a_rank_that_reads_a_large_file_may_send_no_heartbeats_meanwhile(unheard, named):
+    made = busy(0, 0, 0)
+    made.heard(1, report(1, silence=0, timeout=6 * TIMEOUT), NOW - unheard)
+    assert ("rank 1 on b" in made.failure(NOW, LIMIT)) == named
+
+
 @pytest.mark.parametrize("timeout", [6 * TIMEOUT, inf])
 def test_a_rank_may_be_silent_for_as_long_as_its_own_timeout(timeout):
     made = busy(0, 0, 0)

@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 import pytest
 
+from mpifl.parallel.failure_detector import Limit
+from mpifl.parallel.monitor import Activity
+
 PROGRAM = Path(__file__).parent / "programs" / "failing_ranks.py"
 SIZE = 3
 TIMEOUTS = "beat=0.2 margin=1.5 early=2 react=0.5 close=1 end=3"
@@ -45,7 +48,12 @@ FAILURES = [
 ]
 """rank, how it fails, what is said of it"""
 
-CASES = [f"{rank}.{how}" for rank, how, _ in FAILURES] + ["1.waits", "1.unhurried"]
+CASES = [f"{rank}.{how}" for rank, how, _ in FAILURES] + [
+    "1.waits",
+    "1.unhurried",
+    "1.stays",
+    "1.mute",
+]
 
 
 class Job(NamedTuple):
@@ -120,6 +128,23 @@ def test_when_all_ranks_wait_inside_mpi_they_end_and_the_server_says_so(jobs):
         "(runtime.patience_minutes)\n"
     )
     assert job.stderr(1) == job.stderr(2) == ""
+
+
+def test_a_rank_that_hangs_when_all_have_been_at_their_ends_prints_where_and_ends(jobs):
+    job = Job(jobs / "1.stays")
+    assert [job.code(rank) for rank in range(SIZE)] == [0, 1, 0]
+    assert "in hang" in job.stderr(1)
+
+
+def test_a_rank_that_hangs_where_no_stack_can_be_printed_is_ended_by_an_alarm(jobs):
+    job = Job(jobs / "1.mute")
+    assert [job.code(rank) for rank in range(SIZE)] == [0, -signal.SIGALRM, 0]
+
+
+def test_before_the_config_is_read_a_rank_may_be_silent_for_the_patience_and_no_longer():
+    activity = Activity()
+    activity.limit = Limit(60.0, "an option")
+    assert activity.summary(time.monotonic()).timeout == 60.0
 
 
 def test_ranks_that_are_done_wait_for_one_that_works_and_all_end_with_code_0(jobs):

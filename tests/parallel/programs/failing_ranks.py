@@ -11,12 +11,15 @@ leaves: it has done its work while the others wait for it inside MPI;
 late: it is killed when the others have done their work;
 unhurried: it does its work when the others have waited at their end for longer than the timeouts;
 lingers: it hangs when all have done their work, before it is at its end;
-last: it is killed at its end, when all ranks are there.
+last: it is killed at its end, when all ranks are there;
+stays: it hangs when all ranks have been at their ends; mute: so, and its stack cannot be printed.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import faulthandler
 import os
 import pickle
 import signal
@@ -79,13 +82,15 @@ def play(folder: Path, rank: int) -> None:
     how = how_of(folder)
     fails = rank == failing_rank_of(folder)
     os.dup2(os.open(folder / f"{rank}.stderr", os.O_CREAT | os.O_WRONLY), 2)
+    if fails and how in ("stays", "mute"):
+        atexit.register(hang, mute=how == "mute")
     heartbeat = Heartbeat(Ranks(folder, rank))
     with heartbeat.listening(PATIENCE), heartbeat.playing():
         heartbeat.check(7, 100 + rank)
         time.sleep(1.0)  # for some heartbeats
         if fails:
             fail(how, heartbeat)
-        elif how not in ("late", "unhurried", "lingers", "last"):
+        elif how not in ("late", "unhurried", "lingers", "last", "stays", "mute"):
             with heartbeat.waiting():
                 time.sleep(FOREVER)
     heartbeat.ending()
@@ -119,7 +124,9 @@ def fail(how: str, heartbeat: Heartbeat) -> None:
             heartbeat.poll()
 
 
-def hang() -> None:
+def hang(mute: bool = False) -> None:
+    if mute:
+        faulthandler.cancel_dump_traceback_later()
     time.sleep(FOREVER)
 
 
