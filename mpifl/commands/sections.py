@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from mpifl.commands.process import BAD_INPUT, unwritten
-from mpifl.parallel.launcher import signals_kill
 from mpifl.terminal import say
 
 INTERRUPTED = 130
@@ -41,6 +40,8 @@ class Sections(click.Group):
         On one of several ranks, signals kill the process until the command handles them: with
         click's exit code 1 for KeyboardInterrupt, the other ranks might wait for it.
         """
+        from mpifl.parallel.launcher import signals_kill  # reads the environment
+
         try:
             with signals_kill():
                 return super().main(*arguments, **options)
