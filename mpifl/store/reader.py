@@ -25,7 +25,7 @@ from mpifl.store.hdf5_layout import (
     model_name,
 )
 from mpifl.store.round_tables import RESERVED, Cohorts
-from mpifl.store.run_folder import RESULTS
+from mpifl.store.run_folder import MODELS, RESULTS
 
 OTHERS_TESTED = {
     "test_accuracy_cohort": "mean of the cohort's models",
@@ -150,6 +150,17 @@ class Run:
                 )
             yield content
 
+    def absent_rounds(self) -> list[int]:
+        """Saved rounds whose weights are not here: their files were not copied with the results."""
+        absent = []
+        with _opened(self.file) as content:
+            for round in self.saved_rounds:
+                link = content["models"][model_name(round)].get("global", getlink=True)
+                is_elsewhere = isinstance(link, h5py.ExternalLink)
+                if is_elsewhere and not _model_file(self.file, link.filename).exists():
+                    absent.append(round)
+        return absent
+
     @contextmanager
     def _model(self, round: int | None) -> Iterator[h5py.Group]:
         """The arrays of a saved round: in a file of their own, or inside the packed file."""
@@ -204,7 +215,12 @@ def model_opened(results: Path, name: str, round: int, run_id: str) -> Iterator[
     Raises BadInput if they are another round's or run's. If `results` is a symbolic link, the
     folder is that of its target.
     """
-    file = results.resolve().parent / name
+    file = _model_file(results, name)
+    if not file.exists():
+        raise BadInput(
+            f"{file}: expected the weights of round {round}; got no such file; copy {MODELS}/ of "
+            f"the run beside {results.name}"
+        )
     with validate.opened(file, "the weights of a round", MODEL_FORMAT, FORMAT_VERSION) as content:
         for attribute, expected in {"run_id": run_id, "round": round}.items():
             found = content.attrs[attribute]
@@ -213,6 +229,10 @@ def model_opened(results: Path, name: str, round: int, run_id: str) -> Iterator[
                     f"{file}: expected the weights of {attribute} {expected}; got those of {found}"
                 )
         yield content
+
+
+def _model_file(results: Path, name: str) -> Path:
+    return results.resolve().parent / name
 
 
 def _opened(file: Path) -> AbstractContextManager[h5py.File]:

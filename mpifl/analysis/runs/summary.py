@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpifl.store import OTHERS_TESTED, Run, notes, sha256
+from mpifl.store.run_folder import MODELS
 from mpifl.terminal import Table, facts, percent, plural, size, styled
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ _PLAIN_FRAME = str.maketrans("┌┐└┘├┤┬┴┼│─", "+++++++++|-")
 def show(run: Run, console: Console, config: bool = False) -> None:
     """Print a summary of `run`, with its stored config if `config` is set.
 
-    The last line is `sha256 ` and a hex digest: of the last saved weights; else the one stored in
-    the last row of /rounds; else `none`.
+    The last line is `sha256 ` and a hex digest: of the last saved weights; else, also where their
+    file is absent, the one stored in the last row of /rounds; else `none`.
     """
     stored = _parsed(run.config)
     console.print(styled(f"{stored.get('name', run.path.name)}: {_status(run)}", "bold"))
@@ -193,17 +194,22 @@ def _as_list(value: object) -> list[Any]:
 def _digest(run: Run) -> tuple[str, str]:
     """A line that says what the digest is of, and the digest."""
     stored = dict(zip(run.rounds["round"].tolist(), run.rounds.get("sha256", ()), strict=False))
-    if run.saved_rounds:
+    known = [(round, digest) for round, digest in stored.items() if digest]
+    absent = run.absent_rounds()
+    if run.saved_rounds and run.saved_rounds[-1] not in absent:
         last = run.saved_rounds[-1]
         digest = sha256(*run.weights())
         if stored.get(last, "") in ("", digest):
             return f"digest of the weights saved at round {last}:", digest
         warning = f"WARNING: the weights saved at round {last} are not those that were trained:"
         return warning, digest
-    known = [(round, digest) for round, digest in stored.items() if digest]
+    what = "no weights are saved"
+    if absent:
+        rounds = ", ".join(map(str, absent))
+        what = f"the weights saved at round {rounds} are absent: {MODELS}/ was not copied"
     if known:
-        return f"no weights are saved; digest stored at round {known[-1][0]}:", known[-1][1]
-    return "no weights are saved and no digest is stored:", "none"
+        return f"{what}; digest stored at round {known[-1][0]}:", known[-1][1]
+    return f"{what}; no digest is stored:", "none"
 
 
 def _evaluated(run: Run) -> tuple[np.ndarray, np.ndarray]:
