@@ -38,7 +38,9 @@ def sweep(sweep: Path, task: int | None, missing: bool, listed: bool) -> None:
 
     \b
     base = "configs/demo.toml"         a config or a list of them, from the sweep file's folder
-    out = "runs/digits"                one folder a run, named by what differs [default: runs/SWEEP]
+    out = "runs/digits"                one folder a run, named by what differs [else: runs/SWEEP]
+    [common]                           options of all runs
+    rounds = 60
     [cases.method.fedavg]              options that vary together, under names of your own
     algorithm = "fedavg"
     [cases.method.feddyn]

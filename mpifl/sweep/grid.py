@@ -3,6 +3,9 @@
     base = "demo.toml"           a config, or a list of them; relative to the sweep file's folder
     out = "runs/digits"          the folder of all runs; without it, runs/NAME of NAME.toml
 
+    [common]                     options of all runs
+    rounds = 60
+
     [cases.method.fedavg]        options that vary together, under names that you choose
     algorithm = "fedavg"
     [cases.method.feddyn-man]
@@ -14,7 +17,7 @@
     seed = [1, 2, 3]
 
 This gives twelve runs; one is `feddyn-man_alpha=0.3_seed=2`. The last line varies fastest. Runs are
-numbered from 0.
+numbered from 0. An option of the grid with a single value is not part of the names.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -47,8 +50,19 @@ class SweepRun:
 
     name: str
     base: str
-    assignments: tuple[str, ...]
+    options: tuple[str, ...]
+    """assignments of all options but the name"""
     out: Path
+    first_name: str
+    """the name that version 0.1.0 gave the run: with every option of the grid"""
+
+    @property
+    def assignments(self) -> tuple[str, ...]:
+        return (f"name={json.dumps(self.name)}", *self.options)
+
+    def called(self, name: str) -> SweepRun:
+        """The same run under another name, in the folder of that name."""
+        return replace(self, name=name, out=self.out.with_name(name))
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,8 @@ class _Choice:
     label: str
     options: Options = field(default_factory=dict)
     base: str = ""
+    first_label: str = ""
+    """the label in `SweepRun.first_name`, if it is another"""
 
 
 _Axis = list[_Choice]
@@ -70,6 +86,7 @@ class Sweep:
 
     base: Any
     out: str = ""
+    common: dict[str, Any] = field(default_factory=dict)
     cases: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     grid: dict[str, Any] = field(default_factory=dict)
 
@@ -77,7 +94,13 @@ class Sweep:
 def read(path: Path) -> list[SweepRun]:
     """The runs of the sweep file at `path`, in the order of their numbers; raises BadInput."""
     sweep = validated(Sweep, configs.read(path))
-    axes = [_bases(path.parent, sweep.base), *_cases(sweep.cases), *_grid(sweep.grid)]
+    common = [_Choice("", _flat("", sweep.common))]
+    axes = [
+        _bases(path.parent, sweep.base),
+        common,
+        *_cases(sweep.cases),
+        *_grid(sweep.grid),
+    ]
     _refuse_repeated_options(axes)
     count = prod(len(axis) for axis in axes)
     if count > _MOST_RUNS:
@@ -109,8 +132,8 @@ def _refuse_repeated_names(path: Path, runs: list[SweepRun]) -> None:
 def _run(choices: Sequence[_Choice], out: Path) -> SweepRun:
     """The run of one choice of each axis; the first axis is the base config."""
     base = choices[0].base
-    labels = [choice.label for choice in choices if choice.label]
-    name = "_".join(labels) or Path(base).stem
+    name = _joined([choice.label for choice in choices]) or Path(base).stem
+    first_name = _joined([choice.first_label or choice.label for choice in choices])
     if len(name) > _LONGEST_NAME:
         raise BadInput(
             f"{name}: expected a name of at most {_LONGEST_NAME} characters; got {len(name)}; "
@@ -119,10 +142,16 @@ def _run(choices: Sequence[_Choice], out: Path) -> SweepRun:
     chosen: Options = {}
     for choice in choices:
         chosen |= choice.options
-    assignments = [f"name={json.dumps(name)}"]
+    assignments = []
     for key in sorted(chosen, key=lambda key: key.count(".")):  # model=cnn before model.norm=group
         assignments.append(f"{key}={_text(key, chosen[key])}")
-    return SweepRun(name, base, tuple(assignments), out / name)
+    if not first_name or len(first_name) > _LONGEST_NAME:
+        first_name = name
+    return SweepRun(name, base, tuple(assignments), out / name, first_name)
+
+
+def _joined(labels: Iterable[str]) -> str:
+    return "_".join(label for label in labels if label)
 
 
 def _text(key: str, value: Any) -> str:
@@ -185,7 +214,9 @@ def _grid(grid: dict[str, Any]) -> Iterator[_Axis]:
         axis = []
         for value in values:
             chosen = _flat(key, value)
-            axis.append(_Choice(_label(word, key, chosen), chosen))
+            label = _label(word, key, chosen)
+            shown = label if len(values) > 1 else ""
+            axis.append(_Choice(shown, chosen, first_label=label))
         yield axis
 
 
@@ -248,6 +279,6 @@ def _refuse_repeated_options(axes: list[_Axis]) -> None:
                     )
                 if owners.setdefault(key, number) != number:
                     raise BadInput(
-                        f"{key}: expected it once, in `grid` or in one table of `cases`; "
+                        f"{key}: expected it once, in `common`, `grid` or one table of `cases`; "
                         "got it twice"
                     )

@@ -13,6 +13,7 @@ from mpifl.options import BadInput
 from mpifl.runner import schema
 from mpifl.store import Run, compatibility
 from mpifl.store.run_folder import RESULTS
+from mpifl.sweep.begun import as_begun
 from mpifl.sweep.grid import SweepRun, read
 from mpifl.terminal import percent, say, say_table, table
 
@@ -40,7 +41,9 @@ class Status:
 def overview(path: Path) -> None:
     """Print a table of the sweep's runs; raises BadInput if a folder holds another run."""
     runs = read(path)
-    found = [_status(run, config) for run, config in zip(runs, _configs(runs), strict=True)]
+    configs = _configs(runs)
+    runs = as_begun(runs, configs, runs)
+    found = [_status(run, config) for run, config in zip(runs, configs, strict=True)]
     made = table("task", "run", "state", "rounds", "accuracy", "last written", texts=3)
     for number, (run, status) in enumerate(zip(runs, found, strict=True)):
         accuracy = "" if math.isnan(status.accuracy) else percent(status.accuracy)
@@ -62,7 +65,8 @@ def lines(path: Path, task: int | None) -> None:
         _check_number(task, runs)
         numbers = [task]
     listed = [runs[number] for number in numbers]
-    for number, run, config in zip(numbers, listed, _configs(listed), strict=True):
+    configs = _configs(listed)
+    for number, run, config in zip(numbers, as_begun(listed, configs, runs), configs, strict=True):
         say(f"{number}\t{_status(run, config).state}\t{run.out}")
 
 
@@ -74,6 +78,7 @@ def missing(path: Path) -> None:
     runs = read(path)
     configs = _configs(runs)
     _check_data(configs)
+    runs = as_begun(runs, configs, runs)
     numbers = []
     for number, (run, config) in enumerate(zip(runs, configs, strict=True)):
         if _status(run, config).state != DONE:
@@ -93,7 +98,7 @@ def find(path: Path, number: int) -> tuple[SweepRun, bool]:
     _check_number(number, runs)
     configs = _configs(runs)
     _check_data(configs)
-    run = runs[number]
+    [run] = as_begun([runs[number]], [configs[number]], runs)
     return run, _status(run, configs[number]).state == DONE
 
 

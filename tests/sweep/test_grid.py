@@ -61,11 +61,20 @@ GRIDS = {
     'algorithm.server_step = ["adam", "yogi"]': ["adam", "yogi"],
     "local.lr = [0.1, 1e-3]": ["lr=0.1", "lr=0.001"],
     "local.lr = [-1, 1]": ["lr=-1", "lr=1"],
-    "seed = [1]\nlocal.epochs = [2]": ["seed=1_epochs=2"],
-    "algorithm.alpha = [1]\npartition.alpha = [2]": ["algorithm.alpha=1_partition.alpha=2"],
+    "seed = [1, 2]\nlocal.epochs = [2]": ["seed=1", "seed=2"],
+    "seed = [1]\nlocal.epochs = [2]": ["base"],
+    "algorithm.alpha = [1, 2]\npartition.alpha = [3, 4]": [
+        "algorithm.alpha=1_partition.alpha=3",
+        "algorithm.alpha=1_partition.alpha=4",
+        "algorithm.alpha=2_partition.alpha=3",
+        "algorithm.alpha=2_partition.alpha=4",
+    ],
     'local.loss = ["ce + man(zeta=0.1)", "ce"]': ["loss=ce+man-zeta=0.1", "loss=ce"],
     'evaluation.models = [["cohort"], ["cohort", "all"]]': ["models=cohort", "models=cohort-,-all"],
-    'evaluation = [{ every = 2, where = "shared" }]': ["every=2,where=shared"],
+    'evaluation = [{ every = 2, where = "shared" }, { every = 3 }]': [
+        "every=2,where=shared",
+        "every=3",
+    ],
 }
 
 
@@ -76,15 +85,34 @@ def test_names_are_short_and_fit_for_a_folder(tmp_path, text, expected):
 
 def test_several_bases_are_named_by_as_much_of_their_paths_as_differs(tmp_path):
     assert names(tmp_path, 'base = ["a/x.toml", "a/y.toml"]') == ["x", "y"]
-    assert names(tmp_path, 'base = ["a/x.toml", "b/x.toml"]\n[grid]\nseed = [1]') == [
+    assert names(tmp_path, 'base = ["a/x.toml", "b/x.toml"]\n[grid]\nseed = [1, 2]') == [
         "a-x_seed=1",
+        "a-x_seed=2",
         "b-x_seed=1",
+        "b-x_seed=2",
     ]
 
 
 def test_a_value_keeps_its_name_when_the_grid_grows(tmp_path):
     sweep = 'base = "base.toml"\n[grid]\nseed = [{}]'
-    assert set(names(tmp_path, sweep.format("1"))) < set(names(tmp_path, sweep.format("1, 2")))
+    assert set(names(tmp_path, sweep.format("1, 2"))) < set(
+        names(tmp_path, sweep.format("1, 2, 3"))
+    )
+
+
+def test_common_options_are_those_of_all_runs_and_of_no_name(tmp_path):
+    common = "[common]\nrounds = 60\nlocal.lr = 0.5\nresults.weights_every = 0\n"
+    for run in runs(tmp_path, f'base = "base.toml"\n{common}[grid]\nseed = [1, 2]'):
+        config = schema.resolve(schema.raw(run.base, run.assignments))
+        assert (config.rounds, config.local.lr, config.results.weights_every) == (60, 0.5, 0)
+        assert run.name == f"seed={config.seed}"
+
+
+def test_an_option_with_a_single_value_is_not_part_of_a_name(tmp_path):
+    text = f"{SWEEP}local.lr = [0.001]\nrounds = [60]\n"
+    assert names(tmp_path, text) == names(tmp_path, SWEEP)
+    first = runs(tmp_path, text)[0]
+    assert first.first_name == "fedavg_alpha=0.1_seed=1_lr=0.001_rounds=60"
 
 
 NUMBERS = list(range(101))
@@ -94,7 +122,7 @@ MISTAKES = {
     "base = []": "base: expected a path in quotes, or a list of them; got ()",
     'base = ["a.toml", "a.toml"]': "base: expected different configs; got a.toml, a.toml",
     'base = "base.toml"\ngird = 3': (
-        "gird: unknown key; did you mean grid? allowed: base, out, cases, grid"
+        "gird: unknown key; did you mean grid? allowed: base, out, common, cases, grid"
     ),
     'base = "base.toml"\nout = 3': "out: expected a valid string; got 3",
     'base = "base.toml"\n[grid]\nseed = 3': "grid.seed: expected a list of values; got 3",

@@ -88,7 +88,7 @@ def test_a_run_begun_with_other_options_is_refused(folder, arguments):
 
 MISTAKES = {
     "seed = [1, -1]": "avg_seed=-1: seed: expected greater than or equal to 0; got -1",
-    "local.epoch = [1]": "avg_epoch=1: local.epoch: unknown key; did you mean epochs?",
+    "local.epoch = [1]": "avg: local.epoch: unknown key; did you mean epochs?",
     'data.path = ["nowhere.h5"]': "data.path: expected a data file; got nothing at ",
 }
 
@@ -111,3 +111,38 @@ def test_wrong_calls_are_refused_in_one_line(folder):
     assert sweep("--missing", "--list").exit_code == 2
     nowhere = CliRunner().invoke(main, ["sweep", "nowhere.toml"])
     assert nowhere.stderr.startswith("mpifl: nowhere.toml: expected a config")
+
+
+GROWN = SWEEP + "local.lr = [0.1]\nrounds = [2]\n"
+
+
+def shas(folder: Path) -> dict[str, str]:
+    return {path.parent.name: Run.open(path.parent).run_id for path in folder.glob("*/results.h5")}
+
+
+def test_a_sweep_begun_under_the_names_of_the_first_version_goes_on(folder):
+    (folder / "sweep.toml").write_text(GROWN)
+    old = "out/avg_seed=1_lr=0.1_rounds=2"
+    words = ["algorithm=fedavg", "seed=1", "local.lr=0.1", f"name={Path(old).name}", "--out", old]
+    assert CliRunner().invoke(main, ["run", "base.toml", *words]).exit_code == 0
+    begun = shas(folder / "out")
+    assert sweep("--list").stdout.splitlines()[:2] == [
+        f"0\tdone\t{old}",
+        "1\tmissing\tout/avg_seed=2",
+    ]
+    assert sweep("--missing").stdout == "1-3\n"
+    again = sweep("--task", "0")
+    assert (again.exit_code, again.stdout) == (0, f"mpifl: {old} is done\n")
+    assert shas(folder / "out") == begun
+
+
+def test_a_run_goes_on_though_its_name_changes_because_an_option_gets_a_second_value(folder):
+    assert sweep("--task", "1").exit_code == 0
+    begun = shas(folder / "out")
+    assert set(begun) == {"avg_seed=2"}
+    (folder / "sweep.toml").write_text(SWEEP + "local.lr = [0.1, 0.2]\nrounds = [2, 3]\n")
+    lines = [line.split("\t") for line in sweep("--list").stdout.splitlines()]
+    assert [line for line in lines if line[1] != "missing"] == [["4", "done", "out/avg_seed=2"]]
+    assert lines[5][2] == "out/avg_seed=2_lr=0.1_rounds=3"
+    assert sweep("--task", "4").stdout == "mpifl: out/avg_seed=2 is done\n"
+    assert shas(folder / "out") == begun
