@@ -49,8 +49,8 @@ def sweep(sweep: Path, task: int | None, missing: bool, listed: bool) -> None:
     seed = [1, 2, 3]
 
     \b
-    mpifl sweep grid.toml                              a table of its runs
-    mpirun -n 3 mpifl sweep grid.toml --task 0         one of them; again: continue it, or nothing
+    mpifl sweep configs/grid.toml                      a table of its runs
+    mpirun -n 3 mpifl sweep configs/grid.toml --task 0 one of them; again: continue it, or nothing
     sbatch --array=$(mpifl sweep grid.toml --missing) jobs/sweep.sbatch grid.toml
     """
     if task is not None and not (listed or missing):

@@ -140,7 +140,7 @@ MISTAKES = {
     'base = "base.toml"\n[grid]\nmodel = ["cnn"]\n[cases.x]\na.model.name = "mlp"': (
         "model.name: expected it once, "
     ),
-    f'base = "base.toml"\n[grid]\nlocal.loss = ["{"x" * 300}"]': (
+    f'base = "base.toml"\n[grid]\nlocal.loss = ["{"x" * 300}", "ce"]': (
         "expected a name of at most 200 characters; got 305"
     ),
     f'base = "base.toml"\n[grid]\nseed = {NUMBERS}\nrounds = {NUMBERS}': (
@@ -155,3 +155,16 @@ def test_a_mistake_in_a_sweep_is_one_line(tmp_path, text, line):
         runs(tmp_path, text)
     assert line in str(mistake.value)
     assert "\n" not in str(mistake.value)
+
+
+def test_the_sweep_that_comes_with_mpifl_is_that_of_the_readme_and_can_be_run():
+    repository = Path(__file__).parents[2]
+    assert "mpifl sweep configs/grid.toml " in (repository / "README.md").read_text("utf-8")
+    made = grid.read(repository / "configs" / "grid.toml")
+    assert [run.name for run in made][:3] == [
+        "fedavg_alpha=0.1_seed=1",
+        "fedavg_alpha=0.1_seed=2",
+        "fedavg_alpha=0.3_seed=1",
+    ]
+    for run in made:
+        assert schema.resolve(schema.raw(run.base, run.assignments)).rounds == 20
