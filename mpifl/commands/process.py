@@ -21,13 +21,25 @@ def imports_for_ranks(mpi: bool = True) -> Iterator[None]:
     less time.
     """
     if mpi:
-        import_module("mpifl.parallel.mpi").end_all_on_interrupt()
+        _start_mpi()
     torch_is_new = "torch" not in sys.modules
     gc.disable()
     yield
     if torch_is_new:
         gc.freeze()
     gc.enable()
+
+
+def _start_mpi() -> None:
+    """Start MPI, or end in one line and exit code 2 if the launcher is another MPI's."""
+    from mpifl.options import BadInput
+    from mpifl.parallel import launcher
+
+    try:
+        import_module("mpifl.parallel.mpi").end_all_on_interrupt()
+    except BadInput as error:
+        launcher.say_once(f"mpifl: {error}")
+        sys.exit(BAD_INPUT)
 
 
 @contextmanager

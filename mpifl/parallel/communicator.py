@@ -91,7 +91,7 @@ class Communicator(_Ranks):
         self._windows = []
         self.bytes_moved = 0
         if communicator is None:
-            _refuse_separate_jobs(self.size)
+            launcher.refuse_separate_jobs(library(), self.size)
         return self
 
     @property
@@ -354,14 +354,3 @@ def _pieces_of(vectors: Message) -> Iterator[np.ndarray]:
     """Several vectors on the host, likewise."""
     for vector in vectors.values():
         yield from _pieces(vector.numpy())
-
-
-def _refuse_separate_jobs(size: int) -> None:
-    """BadInput where the launcher started more ranks than the MPI library knows of."""
-    launched = launcher.ranks()
-    if launched and launched != size:
-        raise BadInput(
-            f"launcher: expected one job of {launched} ranks; got {launched} separate jobs of "
-            f"{size}: this Python uses {library()}, another MPI than the launcher's "
-            "(`mpifl doctor` says more)"
-        )

@@ -12,16 +12,20 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from mpifl.options import BadInput
 from mpifl.parallel.timeouts import TIMEOUTS
+from mpifl.terminal import say
 
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
 """the variables in which launchers tell a process its rank, before MPI is started"""
 
+_SECONDS_FOR_THE_FIRST = 2.0
 _STDERR = 2  # sys.stderr may be no file
 
 
@@ -122,13 +126,78 @@ def is_first() -> bool:
     return True
 
 
-def cannot_start(library: str) -> bool:
-    """Whether MPI_Init of `library` is known to end the process under this launcher.
+def say_once(line: str) -> None:
+    """Print a line for all processes of a launcher, which cannot find each other.
 
-    So do the usual builds of MPICH under PMIx.
+    The first one prints it. The others wait, because a launcher may end all when one has ended.
     """
+    if is_first():
+        say(line, error=True)
+    else:
+        time.sleep(_SECONDS_FOR_THE_FIRST)
+
+
+def cannot_start(library_version: str) -> bool:
+    """Whether MPI_Init of this library (its whole description) ends the process here.
+
+    So does MPICH under PMIx, unless it was built with it.
+    """
+    return may_not_start(library_version) and (
+        "MPICH configure:" in library_version and "pmix" not in library_version.lower()
+    )
+
+
+def may_not_start(library: str) -> bool:
+    """Whether MPI_Init of this library is known to end the process here in most builds."""
     has_pmix_only = "PMIX_NAMESPACE" in os.environ and "PMI_RANK" not in os.environ
     return "MPICH" in library and has_pmix_only
+
+
+def starts_apart(library: str) -> bool:
+    """Whether each process starts this library alone: Open MPI under the mpirun of MPICH."""
+    by_hydra = "HYDI_CONTROL_FD" in os.environ and "OMPI_COMM_WORLD_SIZE" not in os.environ
+    return "Open MPI" in library and by_hydra and (ranks() or 1) > 1
+
+
+def refuse_mismatch(library_version: str) -> None:
+    """Raise BadInput where MPI_Init of this library would end the process, or start it alone."""
+    library = first_line(library_version)
+    if cannot_start(library_version):
+        raise BadInput(
+            f"launcher: expected one that starts {library}; got {name()}. Remedy: {remedy(library)}"
+        )
+    if starts_apart(library):
+        refuse_separate_jobs(library, 1)
+
+
+def refuse_separate_jobs(library: str, size: int) -> None:
+    """Raise BadInput where the launcher started more ranks than the `size` that MPI knows of."""
+    launched = ranks()
+    if launched and launched != size:
+        raise BadInput(
+            f"launcher: expected one job of {launched} ranks; got {launched // size} separate jobs "
+            f"of {size}: {name()} does not connect the ranks of {library}. "
+            f"Remedy: {remedy(library)}"
+        )
+
+
+def no_library(error: Exception) -> BadInput:
+    """What to raise if mpi4py finds no MPI library."""
+    return BadInput(
+        f"no MPI library: mpi4py says: {'; '.join(str(error).splitlines())}. "
+        "Remedy: `pip install mpich`, or load your cluster's MPI (`module load ...`), or "
+        "MPI4PY_LIBMPI=PATH with the path of a libmpi.so"
+    )
+
+
+def first_line(library_version: str) -> str:
+    """The library's name and version, in its own words.
+
+    >>> first_line("Open MPI v5.0.11, package: Open MPI root@x\\0")
+    'Open MPI v5.0.11'
+    """
+    lines = library_version.replace("\0", "").splitlines()
+    return " ".join(lines[0].split(",")[0].split())
 
 
 def diagnosis(library: str, launched: int, size: int = 1) -> str:

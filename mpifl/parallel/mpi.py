@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from types import FrameType, TracebackType
 
 from mpifl.parallel import launcher
@@ -17,8 +18,23 @@ from mpifl.terminal import say
 # Open MPI's wheel prints a warning for every shared window otherwise.
 os.environ.setdefault("OMPI_MCA_osc", "^ucx")
 
-with launcher.starting(), launcher.signals_kill():
-    from mpi4py import MPI
+# MPICH does not choose between PMI of its own mpirun and PMIx of a Slurm step around that.
+if "HYDI_CONTROL_FD" in os.environ and "PMIX_NAMESPACE" in os.environ:
+    os.environ.setdefault("MPIR_CVAR_PMI_VERSION", "1")
+
+_RC = {"MPI4PY_RC_INITIALIZE": "0", "MPI4PY_RC_FINALIZE": "1"}
+_given = {name: os.environ.get(name) for name in _RC}
+os.environ.update(_RC)  # importing mpi4py starts MPI otherwise: `begin` looks at the library first
+try:
+    with launcher.signals_kill():
+        from mpi4py import MPI
+except (ImportError, RuntimeError) as error:
+    raise launcher.no_library(error) from error
+finally:
+    for _name, _value in _given.items():
+        del os.environ[_name]
+        if _value is not None:
+            os.environ[_name] = _value
 
 _NAP = 1e-3  # seconds between two looks
 # Seconds for the launcher to pass on what a rank has printed: MPICH's drops it if ranks end first.
@@ -28,9 +44,16 @@ INTERRUPTED = 130
 
 
 def begin() -> int:
-    """Start MPI if MPI4PY_RC_INITIALIZE=0 has postponed that. Returns the number of ranks."""
+    """Start MPI, unless it is running. Returns the number of ranks.
+
+    Importing this module calls it, unless MPI4PY_RC_INITIALIZE=0 postpones that. Raises BadInput
+    if the library and the launcher do not belong together and MPI_Init would end the process.
+    """
     if not MPI.Is_initialized():
-        with launcher.starting(), launcher.signals_kill():
+        launcher.refuse_mismatch(MPI.Get_library_version())
+        with launcher.starting(), launcher.signals_kill(), warnings.catch_warnings():
+            # mpi4py warns on every rank; the Communicator refuses such a start in one line
+            warnings.filterwarnings("ignore", "suspicious MPI execution environment")
             MPI.Init_thread(MPI.THREAD_MULTIPLE)
     return MPI.COMM_WORLD.size
 
@@ -84,9 +107,12 @@ def standard() -> str:
 
 def library() -> str:
     """The MPI library's name and version, in its own words."""
-    lines = MPI.Get_library_version().replace("\0", "").splitlines()
-    name = lines[0].split(",")[0]
-    return " ".join(name.split())
+    return launcher.first_line(library_version())
+
+
+def library_version() -> str:
+    """All that the MPI library says of itself, in many lines. MPI need not be started."""
+    return MPI.Get_library_version()
 
 
 def _is_running() -> bool:
@@ -104,3 +130,6 @@ def _print_and_stop_all(
 
 
 sys.excepthook = _print_and_stop_all
+
+if _given["MPI4PY_RC_INITIALIZE"] != "0":
+    begin()

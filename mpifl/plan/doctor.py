@@ -6,8 +6,6 @@ import os
 import platform
 import socket
 import sys
-import time
-import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import mpifl
+from mpifl.options import BadInput
 from mpifl.parallel import launcher
-from mpifl.terminal import facts, plural, say, say_paragraph, say_table, size, table
+from mpifl.terminal import facts, plural, say_paragraph, say_table, size, table
 
 if TYPE_CHECKING:
     from mpifl.parallel.benchmark import Timed
@@ -30,7 +29,6 @@ _SLURM = (
     "JOB_ID", "STEP_ID", "RESTART_COUNT", "JOB_NUM_NODES", "NODELIST", "NTASKS", "STEP_NUM_TASKS",
     "CPUS_PER_TASK", "MPI_TYPE", "JOB_GPUS", "GPUS_ON_NODE", "PROCID", "LOCALID",
 )  # fmt: skip
-_SECONDS_FOR_THE_FIRST = 2.0
 _LITTLE_SHARED_MEMORY = 1 << 30  # bytes
 _VALUES_SHOWN = 8  # of ranks that differ
 
@@ -39,25 +37,20 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
     """Examine the MPI job of this process, print a report, and return the exit code."""
     # MPI is started below: under the launcher of another MPI, MPI_Init may end the process before
     # it could say why.
-    os.environ |= {"MPI4PY_RC_INITIALIZE": "0", "MPI4PY_RC_FINALIZE": "1"}
+    os.environ["MPI4PY_RC_INITIALIZE"] = "0"
     try:
         from mpifl.parallel import mpi
-    except (ImportError, RuntimeError) as error:
-        return _refuse(
-            f"no MPI library: mpi4py says: {'; '.join(str(error).splitlines())}\n"
-            "Remedy: `pip install mpich`, or load your cluster's MPI (`module load ...`), or "
-            "MPI4PY_LIBMPI=PATH with the path of a libmpi.so"
-        )
+    except BadInput as error:
+        return _refuse(str(error))
     library = mpi.library()
+    if launcher.may_not_start(library):
+        ends = "ends" if launcher.cannot_start(mpi.library_version()) else "often ends"
+        told = f"{library} under {launcher.name()} {ends} in MPI_Init"
+        launcher.say_once(f"mpifl doctor: {told}. Remedy: {launcher.remedy(library)}")
+        if launcher.cannot_start(mpi.library_version()):
+            return BAD_INPUT
     launched = launcher.ranks()
-    if launcher.cannot_start(library):
-        remedy = launcher.remedy(library)
-        _warn(f"{library} under {launcher.name()} often ends in MPI_Init. Remedy: {remedy}")
-        _let_the_first_speak()
-    # mpi4py warns on every rank; the diagnosis below says more, once
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "suspicious MPI execution environment")
-        ranks = mpi.begin()
+    ranks = 1 if launcher.starts_apart(library) else mpi.begin()
     if launched and launched != ranks:
         return _refuse(launcher.diagnosis(library, launched, ranks))
     from mpifl.runner.exit_codes import on_all_ranks
@@ -65,22 +58,10 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
     return on_all_ranks(lambda job: _examine(job, path, assignments, megabytes))
 
 
-def _warn(text: str) -> None:
-    if launcher.is_first():
-        say(f"mpifl doctor: {text}", error=True)
-
-
 def _refuse(text: str) -> int:
     """Print it once for all processes, which cannot find each other; the exit code."""
-    _warn(text)
-    _let_the_first_speak()
+    launcher.say_once(f"mpifl doctor: {text}")
     return BAD_INPUT
-
-
-def _let_the_first_speak() -> None:
-    """Wait, unless this is the first process: a launcher may end all when one has ended."""
-    if not launcher.is_first():
-        time.sleep(_SECONDS_FOR_THE_FIRST)
 
 
 def _examine(
