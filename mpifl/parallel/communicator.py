@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mpifl.options import BadInput
-from mpifl.parallel import launcher
+from mpifl.parallel import launcher, mismatch
 from mpifl.parallel.exact_sum import Message, WeightedSum
 from mpifl.parallel.heartbeat import Heartbeat
 from mpifl.parallel.mpi import MPI, library, wait_for_all
@@ -91,7 +91,7 @@ class Communicator(_Ranks):
         self._windows = []
         self.bytes_moved = 0
         if communicator is None:
-            launcher.refuse_separate_jobs(library(), self.size)
+            mismatch.refuse_separate_jobs(library(), self.size)
         return self
 
     @property

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from mpifl.options import BadInput
 from mpifl.parallel.timeouts import TIMEOUTS
 from mpifl.terminal import say
 
@@ -157,37 +156,6 @@ def starts_apart(library: str) -> bool:
     """Whether each process starts this library alone: Open MPI under the mpirun of MPICH."""
     by_hydra = "HYDI_CONTROL_FD" in os.environ and "OMPI_COMM_WORLD_SIZE" not in os.environ
     return "Open MPI" in library and by_hydra and (ranks() or 1) > 1
-
-
-def refuse_mismatch(library_version: str) -> None:
-    """Raise BadInput where MPI_Init of this library would end the process, or start it alone."""
-    library = first_line(library_version)
-    if cannot_start(library_version):
-        raise BadInput(
-            f"launcher: expected one that starts {library}; got {name()}. Remedy: {remedy(library)}"
-        )
-    if starts_apart(library):
-        refuse_separate_jobs(library, 1)
-
-
-def refuse_separate_jobs(library: str, size: int) -> None:
-    """Raise BadInput where the launcher started more ranks than the `size` that MPI knows of."""
-    launched = ranks()
-    if launched and launched != size:
-        raise BadInput(
-            f"launcher: expected one job of {launched} ranks; got {launched // size} separate jobs "
-            f"of {size}: {name()} does not connect the ranks of {library}. "
-            f"Remedy: {remedy(library)}"
-        )
-
-
-def no_library(error: Exception) -> BadInput:
-    """What to raise if mpi4py finds no MPI library."""
-    return BadInput(
-        f"no MPI library: mpi4py says: {'; '.join(str(error).splitlines())}. "
-        "Remedy: `pip install mpich`, or load your cluster's MPI (`module load ...`), or "
-        "MPI4PY_LIBMPI=PATH with the path of a libmpi.so"
-    )
 
 
 def first_line(library_version: str) -> str:

@@ -12,7 +12,7 @@ import time
 import warnings
 from types import FrameType, TracebackType
 
-from mpifl.parallel import launcher
+from mpifl.parallel import launcher, mismatch
 from mpifl.terminal import say
 
 # Open MPI's wheel prints a warning for every shared window otherwise.
@@ -29,7 +29,7 @@ try:
     with launcher.signals_kill():
         from mpi4py import MPI
 except (ImportError, RuntimeError) as error:
-    raise launcher.no_library(error) from error
+    raise mismatch.no_library(error) from error
 finally:
     for _name, _value in _given.items():
         del os.environ[_name]
@@ -50,7 +50,7 @@ def begin() -> int:
     if the library and the launcher do not belong together and MPI_Init would end the process.
     """
     if not MPI.Is_initialized():
-        launcher.refuse_mismatch(MPI.Get_library_version())
+        mismatch.refuse_mismatch(MPI.Get_library_version())
         with launcher.starting(), launcher.signals_kill(), warnings.catch_warnings():
             # mpi4py warns on every rank; the Communicator refuses such a start in one line
             warnings.filterwarnings("ignore", "suspicious MPI execution environment")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpifl.options import BadInput
-from mpifl.parallel import launcher
+from mpifl.parallel import launcher, mismatch
 
 VARIABLES = (
     "HYDI_CONTROL_FD",
@@ -45,12 +45,12 @@ def test_only_a_library_that_surely_cannot_start_under_pmix_is_refused(monkeypat
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     assert launcher.cannot_start(version) == (not starts)
     if starts:
-        launcher.refuse_mismatch(version)
+        mismatch.refuse_mismatch(version)
     else:
         with pytest.raises(BadInput, match=r"^launcher: expected .* got mpirun of Open MPI\. Rem"):
-            launcher.refuse_mismatch(version)
+            mismatch.refuse_mismatch(version)
 
 
 def test_any_library_may_start_where_nothing_has_launched_it():
     for version, _ in LIBRARIES.values():
-        launcher.refuse_mismatch(version)
+        mismatch.refuse_mismatch(version)
