@@ -10,6 +10,8 @@ import pytest
 from mpifl.analysis.clients.drift import agreement, drift
 from mpifl.analysis.clients.features import features, subset
 from mpifl.analysis.clients.panels import drift_panels, feature_panels
+from mpifl.analysis.clients.saving import draw
+from mpifl.analysis.clients.selection import Selection
 from mpifl.analysis.figures.matplotlib_figures import FORMATS, figure, matrices, rendered
 from mpifl.analysis.figures.panels import COLOURS, Panel, Trace
 from mpifl.analysis.figures.plotly_figures import log_ticks, panel_figure
@@ -251,3 +253,11 @@ def test_a_published_value_is_a_line_that_can_be_read():
 )
 def test_ticks_of_a_logarithmic_axis_are_written_in_full(values, ticks):
     assert log_ticks(np.array(values)).get("ticktext", []) == ticks
+
+
+def test_the_figures_of_features_know_the_names_of_their_runs(groups):
+    drawn = draw(groups, Selection(), ["drift"])
+    assert [trace.runs for trace in drawn.figures["drift"][0].traces] == [
+        ["avg-1, seed 1", "avg-2, seed 2"],
+        ["man-1, seed 1", "man-2, seed 2"],
+    ]

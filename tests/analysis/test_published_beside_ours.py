@@ -84,3 +84,20 @@ def test_curves_mark_no_published_accuracy_of_another_experiment(run_of):
     assert with_published_accuracy(panel, [same, other]).marks == [PUBLISHED, None]
     [note] = departure_notes([same, other])
     assert note.startswith("other: not the published experiment")
+
+
+def test_rounds_to_a_target_that_the_paper_does_not_state_have_no_difference(run_of):
+    unstated = run_of("published.rounds_to_target=7")
+    table = compare([Group("avg", [unstated])], target=0.1)
+    [row] = table.rows
+    assert row.published["rounds_to_target"].value == 7
+    assert math.isnan(row.difference("rounds_to_target"))
+    assert any("does not state" in note for note in table.notes)
+
+
+def test_rounds_to_a_target_that_the_paper_states_have_a_difference(run_of):
+    stated = run_of("published.rounds_to_10pct=7")
+    table = compare([Group("avg", [stated])], target=0.1)
+    [row] = table.rows
+    assert row.difference("rounds_to_target") == row.figures["rounds_to_target"].mean - 7
+    assert not any("does not state" in note for note in table.notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mpifl.analysis.clients.panels import Arrays, drift_panels, feature_panels
@@ -11,6 +11,7 @@ from mpifl.analysis.clients.selection import Selection
 from mpifl.analysis.figures.panels import PICTURES, Panel
 from mpifl.analysis.figures.saving import save, save_cosines
 from mpifl.analysis.hessian.metrics import GLOBAL
+from mpifl.analysis.runs.curves import run_name
 from mpifl.analysis.runs.groups import Group
 
 
@@ -30,15 +31,26 @@ def draw(groups: Sequence[Group], selection: Selection, parts: Sequence[str]) ->
         for group in groups:
             drawn.drifts[group.label] = [selection.drift(run) for run in group.runs]
             drawn.seeds[group.label] = [run.seed for run in group.runs]
-        drawn.figures["drift"] = drift_panels(drawn.drifts)
+        drawn.figures["drift"] = _named(drift_panels(drawn.drifts), groups)
     if "features" in parts:
         found: dict[str, list[Arrays]] = {}
         for group in groups:
             found[group.label] = [selection.features(run) for run in group.runs]
-        drawn.figures["features"] = feature_panels(found)
+        drawn.figures["features"] = _named(feature_panels(found), groups)
         if all(_have_clients(runs) for runs in found.values()):
-            drawn.figures["features-clients"] = feature_panels(found, clients=True)
+            of_clients = feature_panels(found, clients=True)
+            drawn.figures["features-clients"] = _named(of_clients, groups)
     return drawn
+
+
+def _named(panels: Sequence[Panel], groups: Sequence[Group]) -> list[Panel]:
+    """The panels with the names of the runs, which a page shows where the pointer is."""
+    names = {group.label: [run_name(run) for run in group.runs] for group in groups}
+    named = []
+    for panel in panels:
+        traces = [replace(trace, runs=names[trace.label]) for trace in panel.traces]
+        named.append(replace(panel, traces=traces))
+    return named
 
 
 def save_drawn(drawn: Drawn, folder: Path, suffixes: Sequence[str]) -> None:

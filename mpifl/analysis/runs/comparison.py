@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpifl.analysis.hessian import metrics
 from mpifl.analysis.runs.curves import unit
@@ -16,6 +16,7 @@ from mpifl.analysis.runs.published import (
     departure_note,
     departures,
     published_of,
+    states_target,
 )
 from mpifl.options import BadInput
 from mpifl.store import Run
@@ -49,10 +50,14 @@ class Row:
     """rounds of the group's longest run"""
     departures: Sequence[str] = ()
     """what sets its runs apart from the published experiment; empty: nothing"""
+    to_another_target: bool = False
+    """whether the published rounds are to a target that the paper does not state"""
 
     def difference(self, key: str) -> float:
         """Ours minus the published number; NaN where one is missing, or the experiment another."""
         if key not in self.published or self.departures:
+            return math.nan
+        if key == "rounds_to_target" and self.to_another_target:
             return math.nan
         return self.figures[key].mean - self.published[key].value
 
@@ -103,8 +108,12 @@ def compare(
     rows = []
     for group, summaries_of_group in zip(groups, summed, strict=True):
         theirs = published_of(group, table, target, against)
-        rows.append(_row(group, summaries_of_group, columns, theirs))
+        row = _row(group, summaries_of_group, columns, theirs)
+        is_stated = target is None or states_target(group.options, table, target)
+        rows.append(replace(row, to_another_target=not is_stated))
     notes = [*_notes(groups, last, target), *_sources(groups, table, rows), *_departures(rows)]
+    if any(row.to_another_target and "rounds_to_target" in row.published for row in rows):
+        notes.append("published rounds: to a target that the paper does not state; no difference")
     if present & set(CURVATURE):
         source = f"measurement {measurement!r} of `mpifl hessian`"
         notes.append(f"curvature: {source}, of the last models measured")

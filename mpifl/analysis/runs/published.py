@@ -29,13 +29,11 @@ def published(
 
     `table`: of which table of the paper; "" is the main one.
     """
-    where = "published."
-    if table and options.get("published.table") != table:
-        where = f"published.elsewhere.{table}."
+    where = _where(options, table)
     names = {against: "top1_acc", **{name: name for name in CURVATURE}}
     if target is not None:
-        stated = f"rounds_to_{100 * target:g}pct"
-        names["rounds_to_target"] = stated if where + stated in options else "rounds_to_target"
+        is_stated = states_target(options, table, target)
+        names["rounds_to_target"] = _rounds_to(target) if is_stated else "rounds_to_target"
     found = {}
     for key, name in names.items():
         value = options.get(where + name)
@@ -43,6 +41,22 @@ def published(
         if isinstance(value, int | float):
             found[key] = Published(float(value), math.nan if std is None else float(std))
     return found
+
+
+def _where(options: Options, table: str) -> str:
+    """What the names of a table's numbers begin with."""
+    if table and options.get("published.table") != table:
+        return f"published.elsewhere.{table}."
+    return "published."
+
+
+def _rounds_to(target: float) -> str:
+    return f"rounds_to_{100 * target:g}pct"
+
+
+def states_target(options: Options, table: str, target: float) -> bool:
+    """Whether the paper has its rounds to this target, and not to one that it does not state."""
+    return _where(options, table) + _rounds_to(target) in options
 
 
 def published_of(
