@@ -138,6 +138,12 @@ class _Search:
                 f"{where}; mpifl reads {_listed(SUFFIXES)}; remove a folder that is no class"
             )
 
+    def kinds_found(self) -> str:
+        """Which other kinds of files there are, for the end of an error; "" if none."""
+        if not self._other_kinds:
+            return ""
+        return f", but {_counted(self._other_kinds)}; mpifl reads {_listed(SUFFIXES)}"
+
     def notes(self) -> list[str]:
         """What was passed over, a sentence each."""
         notes = []
@@ -163,7 +169,7 @@ def _test_files(search: _Search, classes: Collection[str]) -> tuple[Files, str]:
     for name in _TEST_FOLDERS:
         folder = root / name
         # The published test images of many data sets have no labels, and lie in test/images.
-        if folder.is_dir() and any(child.name in classes for child in _folders(folder)):
+        if folder.is_dir() and _has_classes(folder, classes):
             files = search.by_class(folder, known=classes)
             search.refuse_empty_classes()
             _refuse_unknown_classes(files, classes, root)
@@ -172,6 +178,11 @@ def _test_files(search: _Search, classes: Collection[str]) -> tuple[Files, str]:
         f"data.images: expected test images in {root}/test/CLASS or {root}/val/CLASS, of the "
         "classes of train; got none"
     )
+
+
+def _has_classes(folder: Path, classes: Collection[str]) -> bool:
+    """Whether a folder of one of these classes is in `folder`, with images."""
+    return any(child.name in classes and _walk(child)[0] for child in _folders(folder))
 
 
 def _refuse_unknown_classes(files: Files, classes: Collection[str], root: Path) -> None:
@@ -194,7 +205,7 @@ def _by_domain(search: _Search) -> Files:
     if not files.paths:
         raise BadInput(
             f"data.images: expected {LAYOUTS}; "
-            f"got no images so arranged in {search.root.absolute()}"
+            f"got no images so arranged in {search.root.absolute()}{search.kinds_found()}"
         )
     return files
 

@@ -66,6 +66,13 @@ def test_class_folders(tmp_path, test):
     assert (dataset.name, dataset.train.domains, dataset.domain_names) == (tmp_path.name, None, ())
 
 
+def test_class_folders_of_the_test_that_are_all_empty_leave_it_to_val(tmp_path):
+    for name in COLOURS:
+        (class_folders(tmp_path) / "test" / name).mkdir(parents=True)
+    dataset = load(tmp_path, size=4)
+    assert (len(dataset.test), dataset.source[-10:]) == (3, "folder val")
+
+
 def test_tiny_imagenet_s_own_layout(tmp_path):
     dataset = load(tiny(tmp_path), size=16, name="tiny")
     assert (dataset.name, len(dataset.train), len(dataset.test)) == ("tiny", 9, 3)
@@ -309,6 +316,10 @@ def empty_test_class(root):
     os.unlink(class_folders(root) / "val" / "dog" / "0.png")
 
 
+def domains_of_other_kinds(root):
+    paint(root / "photo" / "cat" / "0.gif", (1, 1, 1))
+
+
 def empty_class_of_a_domain(root):
     (pacs(root) / "photo" / "bat").mkdir()
 
@@ -344,6 +355,7 @@ def annotated_image_lost(root):
         (empty_test_class, r"got none in val/dog \(empty\)"),
         (empty_class_of_a_domain, r"got none in photo/bat \(empty\)"),
         (two_empty_classes, r"none in 2 folders: train/bat \(empty\), train/yak \(empty\);"),
+        (domains_of_other_kinds, "no images so arranged in .*, but 1 .gif; mpifl reads .bmp"),
         (flat, "no images so arranged in"),
         (annotations_lost, "FILE <tab> CLASS"),
         (annotated_image_lost, "expected an image in .*val_1.JPEG"),
