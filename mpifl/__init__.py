@@ -10,6 +10,7 @@ The names below are the public interface, with `mpifl.analysis` for finished run
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,9 @@ _HOMES = {
     "run": "mpifl.runner.api",
 }
 """where each public name is defined: imported when it is first asked for"""
+
+if "HYDI_CONTROL_FD" in os.environ:  # set by MPICH's mpirun
+    import_module("mpifl.parallel.early_failure")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,19 @@
 
 from pathlib import Path
 
-from mpi.launch import launch
+import pytest
+from mpi.launch import MPIS, launch
 from tiny import digests
 
 import mpifl
 
+EARLY = """
+import os
+import mpifl
+if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK")) == "1":
+    raise ValueError("before the run")
+mpifl.run({"name": "none", "rounds": 1})
+"""
 PROGRAM = Path(__file__).parent / "programs" / "interface.py"
 
 
@@ -21,3 +29,9 @@ def test_an_exception_on_one_rank_ends_all_ranks_though_the_script_catches_it(tm
     done = launch("mpich", 2, PROGRAM, tmp_path, "failing")
     assert done.returncode != 0 and "ValueError: as asked for" in done.stderr
     assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_an_exception_on_one_rank_before_the_run_ends_all_ranks(tmp_path, mpi):
+    done = launch(mpi, 2, "-c", EARLY, timeout=120, cwd=tmp_path, afresh=True)
+    assert done.returncode != 0 and "ValueError: before the run" in done.stderr
