@@ -13,7 +13,16 @@ from mpifl.runner import schema
 from mpifl.runner.checkpoints import everywhere
 from mpifl.runner.provenance import Facts, Place, provenance
 from mpifl.runner.resuming import differences, mark_of, other_schedule, refusal
-from mpifl.store import Checkpoint, Entry, Partition, Run, Store, checkpoint, compatibility
+from mpifl.store import (
+    Checkpoint,
+    Entry,
+    Partition,
+    Run,
+    Store,
+    checkpoint,
+    compatibility,
+    edited_results,
+)
 from mpifl.training.experiment import Experiment
 
 
@@ -144,9 +153,15 @@ def _resume(
     A writer that is still alive, and stops now, may replace the checkpoint once more: then retry.
     """
     found = checkpoint.latest(folder)
+    accepted = ""
+    if found is not None:
+        accepted = edited_results.accept(folder, found, schema.text(config))
     while True:
         try:
-            return _take_over(folder, found, config, experiment, facts, allow_other_schedule)
+            taken = _take_over(folder, found, config, experiment, facts, allow_other_schedule)
+            if accepted:
+                taken.notes.insert(0, accepted)
+            return taken
         except BadInput:
             newest = checkpoint.latest(folder)
             if round_of(newest) == round_of(found):

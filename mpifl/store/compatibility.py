@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Collection
 from typing import Any
 
-from mpifl.config import first_name, flat, name_today
+from mpifl.config import first_name, flat, name_today, parse
 from mpifl.options import BadInput
 
 _MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy"}
@@ -65,11 +64,11 @@ def check_same(where: str, old: str, new: str, free_sources: bool = True) -> Non
 
 def _binding(config: str, free: Collection[str] = ()) -> dict[str, Any]:
     """The options that may not change, by today's name; those of `free` may."""
-    options = {name_today(key): value for key, value in flat(tomllib.loads(config)).items()}
     binding = {}
-    for key, value in options.items():
-        if key not in free and not _may_change(key):
-            binding[key] = value
+    for key, value in flat(parse(config, "the config of a run")).items():
+        name = name_today(key)
+        if name not in free and not _may_change(name):
+            binding[name] = value
     return binding
 
 

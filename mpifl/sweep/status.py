@@ -11,7 +11,7 @@ from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.options import BadInput
 from mpifl.runner import schema
-from mpifl.store import Run, compatibility
+from mpifl.store import Run, compatibility, edited_results
 from mpifl.store.run_folder import RESULTS
 from mpifl.sweep.begun import as_begun
 from mpifl.sweep.grid import SweepRun, read
@@ -149,6 +149,8 @@ def _check_data(configs: list[schema.Config]) -> None:
 def _status(run: SweepRun, config: schema.Config) -> Status:
     if not (run.out / RESULTS).exists():
         return Status(MISSING, 0, config.rounds)
+    if edited_results.are_edited(run.out):  # the task resumes it, from its checkpoint
+        return Status(PARTIAL, 0, config.rounds, last_written="edited by another program")
     stored = Run.open(run.out)
     compatibility.check_same(str(run.out), stored.config, schema.text(config))
     rounds = len(stored.rounds["round"])

@@ -1,0 +1,124 @@
+"""`mpifl run --resume` of a run whose results.h5 another program has opened or changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import pytest
+from click.testing import CliRunner, Result
+
+from mpifl.cli import main
+from mpifl.store import Run
+
+CONFIG = """
+rounds = 2
+clients = 4
+data = { name = "digits", train_limit = 100, test_limit = 50 }
+model = { name = "mlp", hidden = [8] }
+algorithm = "scaffold"
+"""
+
+
+@pytest.fixture
+def folder(elsewhere) -> Path:
+    """The working directory, with a run of two rounds, and one of four."""
+    (elsewhere / "config.toml").write_text(CONFIG)
+    assert run("whole", "rounds=4").exit_code == 0
+    assert run("out").exit_code == 0
+    Path("out/results.h5").chmod(0o644)
+    return elsewhere
+
+
+def run(out: str, *more: str) -> Result:
+    return CliRunner().invoke(main, ["run", "config.toml", "--out", out, *more])
+
+
+def files(out: str) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path(out).rglob("*") if path.is_file()}
+
+
+def open_for_writing() -> None:
+    with h5py.File("out/results.h5", "a"):
+        pass
+
+
+def add_attribute() -> None:
+    with h5py.File("out/results.h5", "a") as file:
+        file.attrs["remark"] = "mine"
+
+
+def copy_whole() -> None:
+    """As h5repack does: the same contents in another file."""
+    with h5py.File("out/results.h5") as old, h5py.File("out/new.h5", "w") as new:
+        new.attrs.update(old.attrs)
+        for name in old:
+            old.copy(name, new)
+    os.replace("out/new.h5", "out/results.h5")
+
+
+@pytest.mark.parametrize("edit", [open_for_writing, add_attribute, copy_whole])
+def test_it_continues_from_the_checkpoint_and_keeps_the_edited_file_aside(folder, edit):
+    edit()
+    edited = Path("out/results.h5").read_bytes()
+    resumed = run("out", "rounds=4", "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert "is kept as results.edited-1.h5" in resumed.stdout
+    assert Path("out/results.edited-1.h5").read_bytes() == edited
+    mine, whole = Run.open("out"), Run.open("whole")
+    assert mine.status == "complete"
+    assert mine.rounds["sha256"].tolist() == whole.rounds["sha256"].tolist()
+    assert run("out", "rounds=4", "--resume").exit_code == 0
+    assert not Path("out/results.edited-2.h5").exists()
+
+
+def test_edited_results_that_are_not_those_of_the_checkpoint_are_refused_untouched(folder):
+    with h5py.File("out/results.h5", "a") as file:
+        file["rounds/sha256"][1] = "0" * 64
+    before = files("out")
+    refused = run("out", "rounds=4", "--resume")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "the checkpoint's weights after round 2" in refused.stderr
+    assert files("out") == before
+
+
+def test_edited_results_are_left_as_they_are_where_an_option_is_another_now(folder):
+    add_attribute()
+    before = files("out")
+    refused = run("out", "rounds=4", "local.lr=0.7", "--resume")
+    assert (refused.exit_code, "local.lr: expected" in refused.stderr) == (2, True)
+    assert files("out") == before
+
+
+def test_a_sweep_goes_on_with_a_run_whose_results_were_edited(folder):
+    Path("sweep.toml").write_text('base = "config.toml"\nout = "all"\n[grid]\nseed = [0, 1]\n')
+    sweep = ["sweep", "sweep.toml"]
+    for task in ("0", "1"):
+        assert CliRunner().invoke(main, [*sweep, "--task", task]).exit_code == 0
+    Path("all/seed=0/results.h5").chmod(0o644)
+    with h5py.File("all/seed=0/results.h5", "a"):
+        pass
+    assert CliRunner().invoke(main, [*sweep, "--missing"]).stdout == "0\n"
+    assert CliRunner().invoke(main, [*sweep, "--task", "1"]).exit_code == 0
+    assert CliRunner().invoke(main, [*sweep, "--task", "0"]).exit_code == 0
+    assert CliRunner().invoke(main, [*sweep, "--missing"]).stdout == ""
+
+
+def test_a_damaged_results_file_is_refused_untouched(folder):
+    content = bytearray(Path("out/results.h5").read_bytes())
+    content[len(content) // 2] ^= 1
+    Path("out/results.h5").write_bytes(content)
+    before = files("out")
+    refused = run("out", "rounds=4", "--resume")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert files("out") == before
+
+
+def test_edited_results_without_a_sound_checkpoint_are_refused_untouched(folder):
+    add_attribute()
+    for part in Path("out/checkpoint").glob("*.h5"):
+        part.unlink()
+    before = files("out")
+    assert run("out", "rounds=4", "--resume").exit_code == 2
+    assert files("out") == before
