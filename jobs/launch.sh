@@ -140,8 +140,9 @@ compare_with_warning() {
     if [ -z "$LIMIT" ] || [ -z "$early" ] || ((LIMIT >= 2 * early)); then
         return
     fi
-    echo "jobs: the time limit is $LIMIT s, and the warning to stop comes $early s before the end: little or no time is" \
-        "left for rounds. Ask for more time (--time), or for a later warning (--signal=B:USR1@SECONDS; PBS: WARNING)"
+    echo "jobs: the time limit is $LIMIT s, and the warning to stop comes $early s before the end (unless sbatch" \
+        "was given another --signal): little or no time is left for rounds. Ask for more time (--time), or for a" \
+        "later warning (--signal=B:USR1@SECONDS; PBS: WARNING)"
 }
 
 # Set LINE: the launcher, its options, and the command. `layout` says where the ranks go, in order.

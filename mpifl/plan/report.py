@@ -15,6 +15,7 @@ from mpifl.plan import cost
 from mpifl.plan.dry_run import DryRun, dry_run
 from mpifl.plan.profile import Profile, measure, on_gpu, resident
 from mpifl.runner import schema
+from mpifl.runner.idle_workers import idle_workers
 from mpifl.runner.published import changes
 from mpifl.terminal import duration, facts, say, say_paragraph, say_table, size, table
 
@@ -213,7 +214,10 @@ def _rounds(planned: DryRun, measured: Profile | None, loads: list[cost.Load]) -
 def _notes(
     planned: DryRun, measured: Profile | None, loads: list[cost.Load], device: torch.device
 ) -> Iterator[str]:
-    """What the times are based on, and what would shorten them."""
+    """What the times are based on, what would shorten them, and which ranks would be idle."""
+    idle = idle_workers(planned.config, loads[-1].ranks)
+    if idle is not None:
+        yield f"With {loads[-1].ranks} ranks, {idle}."
     if measured:
         yield from _notes_of_times(planned, measured, loads, device)
     memory = on_gpu(device)

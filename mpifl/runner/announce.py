@@ -10,6 +10,7 @@ import numpy as np
 import mpifl
 from mpifl.data.dataset import Dataset
 from mpifl.parallel.mpi import library
+from mpifl.runner.idle_workers import idle_workers
 from mpifl.runner.provenance import Place
 from mpifl.runner.schema import Config
 from mpifl.store import OTHERS_TESTED, Run
@@ -49,6 +50,9 @@ def announce(
     )
     if dataset.warning:
         say(f"warning: {dataset.warning}")
+    idle = idle_workers(config, len(places or ()))
+    if idle is not None:
+        say(f"note: {idle}")
     for note in notes:
         say(note)
 

@@ -50,7 +50,7 @@ class Participation:
         """
         random = seeds.generator(seed, "cohort", round)
         if self.kind == "fixed":
-            size = int(self.fraction * clients + 1e-9)  # 0.29 * 100 is 28.999999999999996
+            size = self.largest_cohort(clients)
             if size == 0:
                 raise self._nobody(clients)
             return np.sort(random.permutation(clients)[:size]).astype(np.int64)
@@ -59,6 +59,12 @@ class Participation:
             if chosen.size:
                 return chosen.astype(np.int64)
         raise self._nobody(clients)
+
+    def largest_cohort(self, clients: int) -> int:
+        """How many clients take part in a round at most."""
+        if self.kind == "bernoulli":
+            return clients
+        return int(self.fraction * clients + 1e-9)  # 0.29 * 100 is 28.999999999999996
 
     def _nobody(self, clients: int) -> BadInput:
         return BadInput(
