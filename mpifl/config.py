@@ -24,7 +24,11 @@ Configs and runs that have the old name stay valid.
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 _UNSET = "the default"
-_MOST_BYTES = 1 << 20
+_MOST_BYTES = 1 << 16
+"""of a config: tables in tables take time in proportion to the square of their size"""
+_MOST_DOTS = 100
+_WORD = r"""[\w"'-]+"""
+_LONG_KEY = re.compile(rf"(?<![\w\"'.-]){_WORD}(?:[ \t]*\.[ \t]*{_WORD}){{{_MOST_DOTS}}}")
 _DEEPEST = 20
 
 
@@ -74,12 +78,16 @@ def _text(path: Path) -> str:
             content = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"{path}: expected a config file; got {error.strerror or error}") from None
-    if len(content) > _MOST_BYTES:
-        raise BadInput(f"{path}: expected a config of {_MOST_BYTES} bytes at most; got more")
+    _check_length(content, str(path))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadInput(f"{path}: expected TOML text in UTF-8; got other bytes") from None
+
+
+def _check_length(content: bytes | str, where: str) -> None:
+    if len(content) > _MOST_BYTES:
+        raise BadInput(f"{where}: expected a config of {_MOST_BYTES} bytes at most; got more")
 
 
 def parse(text: str, where: str) -> dict:
@@ -87,15 +95,26 @@ def parse(text: str, where: str) -> dict:
 
     Raises BadInput that begins with `where`.
     """
+    return renamed(toml(text, where))
+
+
+def toml(text: str, where: str) -> dict:
+    """TOML text as a dict, with the names of options that it has.
+
+    Raises BadInput that begins with `where`, also for what would take long to read.
+    """
+    _check_length(text, where)
     try:
         raw = _toml(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{where}: expected TOML; got: {error}") from None
     _check_size(raw, where)
-    return renamed(raw)
+    return raw
 
 
 def _toml(text: str) -> dict:
+    if _LONG_KEY.search(text):
+        raise tomllib.TOMLDecodeError(f"a key with more than {_MOST_DOTS} dots")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:

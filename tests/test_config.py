@@ -1,3 +1,5 @@
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import jsonschema
@@ -390,3 +392,49 @@ def test_the_name_of_a_section_is_suggested_for_an_option_without_it():
 def test_a_published_that_is_no_table_is_left_for_the_check_of_the_config():
     base = {"rounds": 5, "published": {"top1_acc": 50.0}}
     assert config.lay_over(base, {"published": 5}) == {"rounds": 5, "published": 5}
+
+
+N = 1 << 20
+
+
+def many_lines(line: str) -> str:
+    return line * (N // len(line))
+
+
+@pytest.mark.parametrize("size", [N, 1 << 16])
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join("a" * (N // 2)) + " = 1",
+        "[" + ".".join("a" * (N // 2)),
+        "[ " + " . ".join("a" * (N // 4)),
+        "a = " + "{a = " * (N // 5),
+        "a = " + "[" * N,
+        many_lines("[[a.b]]\n"),
+        many_lines("[[a.b]]\n[[a.b.c]]\n"),
+        "".join(f"[a.b{number}.c.d.e.f]\n" for number in range(N // 20)),
+        "".join(f"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p{number} = 1\n" for number in range(N // 45)),
+        "a" * N,
+        '"' * N,
+        "a " * (N // 2),
+    ],
+    ids=range(12),
+)
+def test_a_megabyte_of_nested_tables_is_answered_within_a_second(tmp_path, text, size):
+    (tmp_path / "x.toml").write_text(text[: size - 1] + "\n")
+    start = time.process_time()
+    with suppress(BadInput):
+        config.read(tmp_path / "x.toml")
+    assert time.process_time() - start < 1
+
+
+def test_a_symbolic_link_to_itself_is_refused(tmp_path):
+    (tmp_path / "x.toml").symlink_to("x.toml")
+    with pytest.raises(BadInput, match="expected a config file; got Too many levels"):
+        config.read(tmp_path / "x.toml")
+
+
+def test_a_key_with_many_dots_in_a_stored_config_is_refused():
+    with pytest.raises(BadInput, match="x: expected TOML; got: a key with more than 100 dots"):
+        config.toml(".".join("a" * 102) + " = 1", "x")
+    assert config.toml("a = [" + "0.5, " * 300 + "]", "x")

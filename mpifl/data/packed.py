@@ -25,7 +25,7 @@ import numpy as np
 from mpifl import __version__
 from mpifl.data.dataset import Dataset, Split, check_clients, check_fit, refuse_unnamed
 from mpifl.options import BadInput
-from mpifl.store import atomic, checksum
+from mpifl.store import atomic, checksum, datasets
 
 Result = TypeVar("Result")
 
@@ -43,7 +43,16 @@ LONG_NAMES = {
     "std": "standard deviation of the training images / 255, by channel",
 }
 _ALL = slice(None)
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    IndexError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    MemoryError,
+)
 """what reading a damaged file may raise"""
 
 
@@ -193,8 +202,8 @@ def _dataset(file: h5py.File, part: slice = _ALL) -> Dataset:
     check_fit(train, test, classes, domain_names)
     check_clients(train, test, len(client_names))
     channels = train.images.shape[1]
-    mean = tuple(file["mean"][()].tolist())
-    std = tuple(file["std"][()].tolist())
+    mean = tuple(datasets.whole(file["mean"]).tolist())
+    std = tuple(datasets.whole(file["std"]).tolist())
     if len(mean) != channels or len(std) != channels:
         raise BadInput(
             f"it has {len(mean)} means and {len(std)} deviations for {channels} channels"
@@ -216,19 +225,21 @@ def _dataset(file: h5py.File, part: slice = _ALL) -> Dataset:
 
 
 def _split(group: h5py.Group, part: slice) -> Split:
+    for dataset in group.values():
+        datasets.check(dataset)
     domains = group["domains"][part] if "domains" in group else None
     clients = group["clients"][part] if "clients" in group else None
     return Split(group["images"][part], group["labels"][part], domains, clients)
 
 
 def _strings(dataset: h5py.Dataset) -> tuple[str, ...]:
-    return tuple(dataset.asstr()[()])
+    return tuple(datasets.whole(dataset))
 
 
 def _description(file: h5py.File) -> Description:
     train = file["train"]
     images = train["images"]
-    labels = train["labels"][()]
+    labels = datasets.whole(train["labels"])
     classes = _strings(file["classes"])
     if images.ndim != 4 or labels.shape != images.shape[:1]:
         raise BadInput(f"its images are {list(images.shape)} and its labels {list(labels.shape)}")
@@ -241,8 +252,8 @@ def _description(file: h5py.File) -> Description:
         train=len(labels),
         test=len(file["test/labels"]),
         labels=labels,
-        domains=train["domains"][()] if "domains" in train else None,
-        clients=train["clients"][()] if "clients" in train else None,
+        domains=datasets.whole(train["domains"]) if "domains" in train else None,
+        clients=datasets.whole(train["clients"]) if "clients" in train else None,
         checksum=file.attrs["checksum"],
         source=file.attrs["source"],
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import NamedTuple
 
+from mpifl.config import toml
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse
 from mpifl.runner.provenance import Facts
@@ -88,7 +88,7 @@ def refusal(stored: Run, config: Config, round: int) -> str:
 
 def _rounds(stored: Run, config: Config) -> int:
     """How many rounds the stopped run was to have."""
-    return int(tomllib.loads(stored.config).get("rounds", config.rounds))
+    return int(toml(stored.config, str(stored.path)).get("rounds", config.rounds))
 
 
 def _schedules(part: object) -> Iterator[Schedule]:

@@ -12,6 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mpifl.store import datasets
+
 Attributes = Mapping[str, str | int | float | list]
 
 _LONGEST_LIST = 1000
@@ -39,8 +41,7 @@ def read_attributes(group: h5py.Group) -> dict[str, Any]:
     attributes = {name: _plain(value) for name, value in group.attrs.items()}
     for name, item in group.items():
         if isinstance(item, h5py.Dataset):
-            is_text = h5py.check_string_dtype(item.dtype)
-            attributes[name] = (item.asstr()[...] if is_text else item[...]).tolist()
+            attributes[name] = datasets.whole(item).tolist()
     return attributes
 
 

@@ -19,13 +19,13 @@ import h5py
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import arrays, atomic, checksum, compatibility, manifest
+from mpifl.store import arrays, atomic, checksum, compatibility, datasets, manifest
 from mpifl.store.arrays import Vectors, VectorSpec
 from mpifl.store.hdf5_layout import model_name
 from mpifl.store.manifest import CheckpointEntry, Manifest, Part
 from mpifl.store.run_folder import CHECKPOINT, MANIFEST
 
-_DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
+_DAMAGE = (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError)
 """what reading a damaged file may raise"""
 
 
@@ -121,9 +121,11 @@ def commit(
     attributes = {**_format(), "round": round, "run_id": run_id}
     size, crc32 = arrays.write(_make_place(folder) / name, attributes, specs, fill, check)
     entry = CheckpointEntry(round, compatibility.digest(config), (Part(name, size, crc32), *parts))
-    listed = Manifest(run_id, (entry, *_fallback(folder, round, run_id)))
+    before = _own_checkpoints(folder, run_id)
+    earlier = [old for old in before if old.round < round]
+    listed = Manifest(run_id, (entry, *earlier[:1]))
     manifest.write(folder, listed, check)
-    manifest.prune(folder, listed.entries, round)
+    manifest.prune(folder, listed.entries, before, round)
 
 
 def latest(folder: Path) -> Checkpoint | None:
@@ -183,7 +185,7 @@ def _read(folder: Path, run_id: str, entry: CheckpointEntry) -> Checkpoint:
     manifest.check_files(folder, entry)
     place = folder / CHECKPOINT
     with checksum.opened(place / entry.parts[0].name) as file:
-        server = {name: np.asarray(dataset[()]) for name, dataset in file["server"].items()}
+        server = {name: datasets.whole(dataset) for name, dataset in file["server"].items()}
     clients = {}
     for part in entry.parts:
         for row, client in enumerate(part.clients):
@@ -198,9 +200,11 @@ def _read_states(
     _, client = rows[0]
     try:
         with checksum.opened(path) as file:
-            datasets = dict(file["states"].items())
+            stored = dict(file["states"].items())
+            for dataset in stored.values():
+                datasets.check(dataset)
             for row, client in rows:
-                state = {name: np.asarray(dataset[row]) for name, dataset in datasets.items()}
+                state = {name: np.asarray(dataset[row]) for name, dataset in stored.items()}
                 yield client, state
     except _DAMAGE as problem:
         raise BadInput(
@@ -224,16 +228,15 @@ def _format() -> dict[str, str | int]:
     return {"format": manifest.FORMAT, "format_version": manifest.FORMAT_VERSION}
 
 
-def _fallback(folder: Path, round: int, run_id: str) -> tuple[CheckpointEntry, ...]:
-    """The run's newest checkpoint of an earlier round; none if the manifest is damaged."""
+def _own_checkpoints(folder: Path, run_id: str) -> tuple[CheckpointEntry, ...]:
+    """The run's checkpoints, newest first; none if the manifest is damaged or another run's."""
     try:
         listed = manifest.read(folder)
     except BadInput:
         return ()
     if listed is None or listed.run_id != run_id:
         return ()
-    earlier = [entry for entry in listed.entries if entry.round < round]
-    return tuple(earlier[:1])
+    return listed.entries
 
 
 def _check_parts(round: int, parts: Sequence[Part]) -> None:

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from mpifl.options import BadInput
+from mpifl.store import datasets
 from mpifl.store.validate import opened
 
 FORMAT = "mpifl-hessian"
@@ -21,6 +22,8 @@ FORMAT_VERSION = 1
 EXPECTED = "what was found about a run (else move it away)"
 _GENERATION = "generation"
 """attribute of a measurement: how many times it was begun anew; absent for 0"""
+_DEEPEST = 3
+"""slashes in the path of a finding"""
 _TEXT = h5py.string_dtype()
 
 Facts = Mapping[str, Any]
@@ -130,19 +133,18 @@ def _lay_over(whole: Content, content: Content, name: str, settings: Facts) -> N
 
 
 def _findings(group: h5py.Group, path: str = "") -> Iterator[tuple[str, Finding]]:
-    """The findings below a group, by path: the groups without groups in them."""
+    """The findings below a group, by path: the groups without groups in them.
+
+    Raises ValueError for groups that are nested deeper: one may hold itself.
+    """
     subgroups = {name: item for name, item in group.items() if isinstance(item, h5py.Group)}
+    if path.count("/") > _DEEPEST:
+        raise ValueError(f"{path} is nested too deep")
     if not subgroups and path.count("/") >= 2:
-        arrays = {name: _array(dataset) for name, dataset in group.items()}
+        arrays = {name: datasets.whole(dataset) for name, dataset in group.items()}
         yield path, Finding(arrays, _plain(group.attrs))
     for name, item in subgroups.items():
         yield from _findings(item, f"{path}/{name}" if path else name)
-
-
-def _array(dataset: h5py.Dataset) -> np.ndarray:
-    if h5py.check_string_dtype(dataset.dtype):
-        return dataset.asstr()[...]
-    return dataset[...]
 
 
 def _plain(attributes: h5py.AttributeManager) -> dict[str, Any]:

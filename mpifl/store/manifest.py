@@ -14,12 +14,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mpifl import regular
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum
 from mpifl.store.run_folder import CHECKPOINT, CHECKPOINT_FILE, MANIFEST, files_in
 
 FORMAT = "mpifl-checkpoint"
 FORMAT_VERSION = 1
+_MOST_BYTES = 1 << 28
+"""of a manifest; one of a million clients has 20 MB"""
 
 
 class Part(NamedTuple):
@@ -59,7 +62,7 @@ def read(folder: Path) -> Manifest | None:
     path = folder / CHECKPOINT / MANIFEST
     expected = f"{path}: expected the list of a run's checkpoints"
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(regular.content(path, _MOST_BYTES))
         known = record["format"] == FORMAT
         if known and record["format_version"] > FORMAT_VERSION:
             raise BadInput(
@@ -135,32 +138,69 @@ def forget_after(
             kept = (*kept, entry)
     if kept != manifest.entries:
         write(folder, Manifest(manifest.run_id, kept), check)
-    prune(folder, kept)
+    prune(folder, kept, manifest.entries)
 
 
-def prune(folder: Path, kept: Sequence[CheckpointEntry], up_to: float = math.inf) -> None:
+def prune(
+    folder: Path,
+    kept: Sequence[CheckpointEntry],
+    dropped: Sequence[CheckpointEntry] = (),
+    up_to: float = math.inf,
+) -> None:
     """Remove the files of checkpoints other than those kept.
 
-    Files of rounds after `up_to` stay: ranks may be writing them for the next checkpoint.
+    Files of rounds after `up_to` stay: ranks may be writing them for the next checkpoint. If the
+    folder of the checkpoints is a symbolic link, other runs may keep theirs there: then only the
+    files of the run's own checkpoints `dropped` are removed.
     """
-    names: set[str] = set()
-    for entry in kept:
-        names.update(part.name for part in entry.parts)
-    for path in files_in(folder / CHECKPOINT):
+    place = folder / CHECKPOINT
+    own = _names(dropped) if place.is_symlink() else None
+    names = _names(kept)
+    for path in files_in(place):
         match = CHECKPOINT_FILE.fullmatch(path.name)
-        if match and int(match[1]) <= up_to and path.name not in names:
+        if not match or int(match[1]) > up_to or path.name in names:
+            continue
+        if own is None or path.name in own:
             with suppress(OSError):  # a file too many is no reason to stop
                 path.unlink()
 
 
+def _names(entries: Sequence[CheckpointEntry]) -> set[str]:
+    names: set[str] = set()
+    for entry in entries:
+        names.update(part.name for part in entry.parts)
+    return names
+
+
 def _manifest(content: dict[str, Any]) -> Manifest:
+    """The manifest in a record. Raises ValueError, KeyError or TypeError for any other."""
     entries = []
     for entry in content["checkpoints"]:
-        parts = []
-        for part in entry["parts"]:
-            parts.append(Part(**{**part, "clients": tuple(part["clients"])}))
-        entries.append(CheckpointEntry(entry["round"], entry["config"], tuple(parts)))
-    return Manifest(content["run_id"], tuple(entries))
+        parts = tuple(_part(part) for part in entry["parts"])
+        if not parts:
+            raise ValueError("a checkpoint without files")
+        entries.append(CheckpointEntry(_number(entry["round"]), _text(entry["config"]), parts))
+    return Manifest(_text(content["run_id"]), tuple(entries))
+
+
+def _part(record: dict[str, Any]) -> Part:
+    name = _text(record["name"])
+    if not CHECKPOINT_FILE.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a checkpoint's file")
+    clients = tuple(_number(client) for client in record["clients"])
+    return Part(name, _number(record["size"]), _number(record["crc32"]), clients)
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is not a number from 0 on")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError(f"{value!r} is no text")
+    return value
 
 
 def _crc32(content: dict[str, Any]) -> int:

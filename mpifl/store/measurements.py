@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, findings_file
+from mpifl.store import atomic, datasets, findings_file
 from mpifl.store.findings_file import (
     FORMAT,
     FORMAT_VERSION,
@@ -177,7 +177,7 @@ class Findings:
                 return {}
             if weights_sha256 not in (None, content.attrs.get("weights_sha256")):
                 return {}
-            return {name: dataset[...] for name, dataset in content.items()}
+            return {name: datasets.whole(dataset) for name, dataset in content.items()}
 
     def _attributes(self) -> dict[str, Any]:
         return {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checksum, notes
+from mpifl.store import atomic, checksum, datasets, notes
 from mpifl.store.arrays import ROOM_FOR_HEADERS
 from mpifl.store.hdf5_layout import model_name, results_image
 from mpifl.store.reader import Run, as_results, model_opened, stored_provenance
@@ -39,6 +40,7 @@ def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Pat
     image = checksum.read_image(run.file)
     with h5py.File(io.BytesIO(image), "r") as results:
         linked = _links(results)
+        _check_own(run, results, linked)
         _check_models(run, linked)
         with atomic.replacing(out) as temporary:
             room = ROOM_FOR_HEADERS
@@ -90,11 +92,22 @@ def _check_target(run: Run, out: Path, force: bool) -> None:
         )
 
 
+def _check_own(run: Run, results: h5py.File, linked: Collection[str]) -> None:
+    """Raise BadInput if results refer to other files than those of their weights."""
+    try:
+        datasets.check_all(results, set(linked))
+    except (KeyError, OSError, RuntimeError, ValueError) as problem:
+        raise BadInput(
+            f"{run.file}: expected a run that refers to no other files; got another layout "
+            f"({' '.join(str(problem).split())})"
+        ) from problem
+
+
 def _check_models(run: Run, linked: dict[str, _ModelFile]) -> None:
     """Raise BadInput unless each linked file is there, intact and the run's own."""
     for model in set(linked.values()):
-        with model_opened(run.file, model.name, model.round, run.run_id):
-            pass
+        with model_opened(run.file, model.name, model.round, run.run_id) as content:
+            datasets.check_all(content, set())
 
 
 def _links(results: h5py.File) -> dict[str, _ModelFile]:

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import validate
+from mpifl.store import datasets, validate
 from mpifl.store.attributes import Attributes, read_attributes
 from mpifl.store.confidential import publishable
 from mpifl.store.hdf5_layout import (
@@ -215,6 +215,9 @@ def model_opened(results: Path, name: str, round: int, run_id: str) -> Iterator[
     Raises BadInput if they are another round's or run's. If `results` is a symbolic link, the
     folder is that of its target.
     """
+    own_name = f"{MODELS}/{model_name(round)}.h5"
+    if name != own_name:
+        raise BadInput(f"{results}: expected weights in {own_name}; got a link to {name}")
     file = _model_file(results, name)
     if not file.exists():
         raise BadInput(
@@ -244,13 +247,13 @@ def _read(file: Path, content: h5py.File) -> Run:
     attrs = read_attributes(content)
     partition = {}
     for name in ("indices", "offsets", "label_counts"):
-        partition[name] = content["partition"][name][...]
-    rounds = {name: _array(dataset) for name, dataset in content["rounds"].items()}
+        partition[name] = datasets.whole(content["partition"][name])
+    rounds = {name: datasets.whole(dataset) for name, dataset in content["rounds"].items()}
     clients = _cohorts(content["clients"], len(partition["offsets"]) - 1)
     validate.check_run(attrs, partition, rounds, clients)
     provenance, *resumes = [publishable(stored) for stored in stored_provenance(content)]
     saved_arrays = {}
-    for round in content["models"]["round"][...].tolist():
+    for round in datasets.whole(content["models"]["round"]).tolist():
         saved_arrays[round] = tuple(content["models"][model_name(round)].keys())
     return Run(
         path=file.parent if file.name == RESULTS else file,
@@ -278,33 +281,31 @@ def stored_provenance(content: h5py.File) -> list[dict[str, Any]]:
 def _notes(content: h5py.File) -> dict[str, str]:
     if "notes" not in content:
         return {}
-    return {name: str(dataset.asstr()[()]) for name, dataset in content["notes"].items()}
+    return {name: str(datasets.whole(dataset)) for name, dataset in content["notes"].items()}
 
 
 def _cohorts(group: h5py.Group, clients: int) -> Cohorts:
     if "cohort" not in group:
-        by_round = {name: _array(dataset) for name, dataset in group.items() if dataset.ndim == 2}
+        by_round = {}
+        for name, dataset in group.items():
+            if dataset.ndim == 2:
+                by_round[name] = datasets.whole(dataset)
         return Cohorts.of_arrays(by_round)
-    reported = {name: _array(group[name]) for name in group if name not in RESERVED}
-    return Cohorts(clients, group["cohort"][...], group["offsets"][...], reported)
+    reported = {name: datasets.whole(group[name]) for name in group if name not in RESERVED}
+    ids = datasets.whole(group["cohort"])
+    return Cohorts(clients, ids, datasets.whole(group["offsets"]), reported)
 
 
 def _layout(group: h5py.Group) -> list[Entry]:
     names = ("name", "kind", "shape", "ndim", "offset", "size")
-    columns = [_array(group[name]).tolist() for name in names]
+    columns = [datasets.whole(group[name]).tolist() for name in names]
     entries = []
     for name, kind, shape, ndim, offset, size in zip(*columns, strict=True):
         entries.append(Entry(name, kind, tuple(shape[:ndim]), offset, size))
     return entries
 
 
-def _array(dataset: h5py.Dataset) -> np.ndarray:
-    if h5py.check_string_dtype(dataset.dtype):
-        return dataset.asstr()[...]
-    return dataset[...]
-
-
 def _array_of(model: h5py.Group, name: str, *lengths: int | None) -> np.ndarray:
-    array = model[name][...]
+    array = datasets.whole(model[name])
     validate.check_array(name, array, "fi", lengths)
     return array

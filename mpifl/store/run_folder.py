@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mpifl import regular
 from mpifl.options import BadInput
 from mpifl.store import atomic
 from mpifl.store.hdf5_layout import FORMAT, format_of
@@ -24,6 +25,7 @@ HESSIAN = "hessian.h5"
 VECTORS = "hessian"
 MANIFEST = "manifest.json"
 
+_MOST_BYTES_OF_OWNER = 1 << 20
 _MANIFEST_FILE = re.compile(re.escape(MANIFEST))
 _MODEL_FILE = re.compile(r"round_\d{6,}\.h5")
 _VECTORS_FILE = re.compile(r".+\.round_\d{6,}\.\w+(\.\w+)?\.h5")
@@ -63,7 +65,7 @@ class Owner:
         Raises Refused where that cannot be known: no file can be opened, or the disk fails.
         """
         try:
-            now = _owner_of((self.folder / OWNER).read_bytes())
+            now = _owner_of(regular.content(self.folder / OWNER, _MOST_BYTES_OF_OWNER))
         except (FileNotFoundError, NotADirectoryError):
             now = {}
         except OSError as problem:
@@ -146,7 +148,8 @@ def remove_run(folder: Path) -> None:
 def clear_unfinished(folder: Path) -> None:
     """Remove the temporary files of killed writers."""
     for place in (folder, folder / MODELS, folder / CHECKPOINT, folder / VECTORS):
-        _remove_matching(place, atomic.TEMPORARY)
+        if place == folder or not place.is_symlink():  # files behind a link may serve others
+            _remove_matching(place, atomic.TEMPORARY)
 
 
 def abandon(folder: Path) -> None:
@@ -199,7 +202,7 @@ def _check_writable(folder: Path) -> None:
 def _owner(folder: Path) -> dict[str, Any]:
     """The content of owner.json; empty if there is none of a run, or none that can be read."""
     try:
-        return _owner_of((folder / OWNER).read_bytes())
+        return _owner_of(regular.content(folder / OWNER, _MOST_BYTES_OF_OWNER))
     except OSError:
         return {}
 

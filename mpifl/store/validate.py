@@ -17,7 +17,16 @@ from mpifl.options import BadInput
 from mpifl.store import checksum
 from mpifl.store.round_tables import Cohorts
 
-_DAMAGE = (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError)
+_DAMAGE = (
+    OSError,
+    KeyError,
+    IndexError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    MemoryError,
+)
 """what reading a damaged file may raise"""
 _FORMATS = {
     "mpifl-run": "a run",

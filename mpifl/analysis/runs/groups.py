@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mpifl.analysis.runs.labels import Options, distinct, label
-from mpifl.config import name_today
+from mpifl.config import name_today, toml
 from mpifl.options import BadInput, suggestion
 from mpifl.store import Run
 from mpifl.terminal import printable
@@ -87,11 +86,7 @@ def data_of(run: Run) -> object:
 
 def options(run: Run) -> Options:
     """The options in the run's config, by dotted key. Raises BadInput."""
-    try:
-        return dict(_flattened("", tomllib.loads(run.config)))
-    except tomllib.TOMLDecodeError as problem:
-        expected = "a run with a config in TOML"
-        raise BadInput(f"{run.path}: expected {expected}; got: {problem}") from None
+    return dict(_flattened("", toml(run.config, str(run.path))))
 
 
 def _flattened(where: str, value: Any) -> Iterable[tuple[str, Any]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpifl.config import toml
+from mpifl.options import BadInput
 from mpifl.store import OTHERS_TESTED, Run, notes, sha256
 from mpifl.store.run_folder import MODELS
 from mpifl.terminal import Table, facts, percent, plural, size, styled
@@ -220,8 +221,8 @@ def _evaluated(run: Run) -> tuple[np.ndarray, np.ndarray]:
 
 def _parsed(config: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(config)
-    except tomllib.TOMLDecodeError:  # the rest of the run is still shown
+        return toml(config, "the stored config")
+    except BadInput:  # the rest of the run is still shown
         return {}
 
 
