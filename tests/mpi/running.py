@@ -38,8 +38,15 @@ rounds untested
 """
 
 MPIFL = ("-m", "mpifl")
-SLOW = (str(Path(__file__).parent / "programs" / "slow.py"), "0.01")
-"""a program for `begun`: after two of the 12 rounds there are seconds left to disturb it"""
+
+
+def slow(seconds: float, round: int) -> tuple[str, ...]:
+    """A program for `begun`, that sleeps at each step for `seconds`, from `round` on for longer."""
+    return (str(Path(__file__).parent / "programs" / "slow.py"), str(seconds), str(round))
+
+
+SLOW = slow(0.01, 9)
+"""after eight of the 12 rounds there are tens of seconds left to disturb it"""
 
 
 def written(folder: Path, **options) -> Path:

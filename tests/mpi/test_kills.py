@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import pytest
 from mpi.launch import ALONE
-from mpi.running import begun, columns, done, ended, ranks_of, run, wait_until, written
+from mpi.running import begun, columns, done, ended, ranks_of, run, slow, wait_until, written
 
 from mpifl.store import Run, checkpoint
 
@@ -50,9 +50,10 @@ def kill_until_complete(folder: Path, victim: int, kills: int) -> None:
     assert run(config, folder / "whole", 1, mpi=ALONE).returncode == 0
     ranks, before = max(2, victim + 1), 0
     for number in range(kills):
-        with begun(
-            config, out, ranks, "--resume-or-start", mpi="openmpi" if number % 5 == 4 else "mpich"
-        ) as process:
+        mpi = "openmpi" if number % 5 == 4 else "mpich"
+        # all but stops after some rounds, and so is never complete before it is killed
+        program = slow(0.0, before + 7)
+        with begun(config, out, ranks, "--resume-or-start", mpi=mpi, program=program) as process:
             wait_until(lambda: victim in ranks_of(out))
             if number % 3:  # else while it starts
                 wait_until(lambda before=before: done(out) > before)

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from analysis.small import make
 from mpi.launch import ALONE, MPIS, environment, launch, mpirun
-from mpi.running import wait_until
+from mpi.running import kill, ranks_of, wait_until
 
 from mpifl.store.measurements import Findings
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "hessian.py"
+BRAKING = Path(__file__).parent / "programs" / "braking.py"
 LANDSCAPE = SCRIPT.with_name("landscape.py")
 LITTLE = ("--probes", "16", "--set", "starts=2", "--set", "steps=6")
 GIVEN = ("--clients", "--samples", "0", "--precision", "float64", *LITTLE)
@@ -58,11 +59,14 @@ def test_two_ranks_find_what_one_finds(run, mpi):
 
 
 def test_killed_on_two_ranks_it_goes_on_alone(run):
-    command = [*mpirun("mpich", 2), str(SCRIPT), str(run), *GIVEN, "--name", "killed"]
+    program = (str(BRAKING), "hessian", str(run), *GIVEN, "--name", "killed")
+    command = [*mpirun("mpich", 2), *program]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     with subprocess.Popen(command, env=environment("mpich"), **quiet) as process:
-        wait_until(lambda: list((run / "hessian").glob("killed.*.h5")))
+        wait_until(lambda: Findings.open(run).under("killed") or process.poll() is not None)
         os.killpg(process.pid, signal.SIGKILL)
+        for rank in ranks_of(run).values():
+            kill(rank, signal.SIGKILL)
     before = len(Findings.open(run).under("killed"))
     assert 1 <= before < len(Findings.open(run).under("whole"))
     ended = launch(ALONE, 1, SCRIPT, run, *GIVEN, "--name", "killed")

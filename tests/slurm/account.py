@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from mpi.launch import environment, plain
+from mpi.running import kill
 from slurm.cluster import Cluster, Job, until
 
 from mpifl.options import BadInput
@@ -131,6 +133,20 @@ class Account:
             "Slurm's pmi2 plugin read half a request of MPICH's, so the job never got out of "
             f"MPI_Init: {torn}"
         )
+
+    def warn(self, job: str, run: str, rounds: int) -> None:
+        """Do in the midst of a run what `--signal=B:USR1@180` does before the time limit.
+
+        The ranks stand until the job's script has heard, so that they cannot be done before.
+        """
+        self.reaches(run, rounds)
+        ranks = self.ranks()
+        for rank in ranks:
+            kill(rank, signal.SIGSTOP)
+        self.cluster.command("scancel", "--batch", "--signal=USR1", job)
+        self.says("the end is near")
+        for rank in ranks:
+            kill(rank, signal.SIGCONT)
 
     def rounds(self, run: str) -> int:
         """How many rounds a run in the folder has on disk."""

@@ -32,8 +32,7 @@ def test_an_array_runs_what_is_missing_and_a_task_cut_short_queues_itself_alone(
     before = Run.open(account.folder / "out/rounds=2_scaffold").attrs["updated"]
     assert sweep("--missing") == "0-1,3"
     job = account.sbatch("--array=0,2-3", "-n1", "sweep.sbatch", "sweep.toml")
-    account.reaches("out/rounds=60_scaffold", 3)
-    account.cluster.command("scancel", "--batch", "--signal=USR1", f"{job}_0")
+    account.warn(f"{job}_0", "out/rounds=60_scaffold", rounds=3)
     ended = account.ends(job, *["COMPLETED"] * 3)
     counts = {one["ArrayTaskId"]: restarts(one) for one in ended}
     assert counts.pop("0") >= 1

@@ -7,6 +7,7 @@ import re
 import signal
 
 import pytest
+from mpi.running import kill
 from slurm.account import MORE_ROUNDS, hashes, restarts
 
 from mpifl.store import Run
@@ -29,9 +30,7 @@ def test_a_job_cut_short_on_two_nodes_queues_itself_again_and_ends_in_the_same_b
 ):
     where = ("-N2", f"--ntasks-per-node={tasks}")
     job = account.sbatch(*where, "train.sbatch", "config.toml", "run", launcher=launcher)
-    account.reaches("run", 3)
-    # what --signal=B:USR1@180 does before the end
-    account.cluster.command("scancel", "--batch", "--signal=USR1", job)
+    account.warn(job, "run", rounds=3)
     [ended] = account.ends(job, "COMPLETED")
     run = Run.open(account.folder / "run")
     assert restarts(ended) >= 1
@@ -76,6 +75,8 @@ def test_a_job_near_its_time_limit_goes_on_in_another(account, undisturbed):
 def test_a_cancelled_job_stays_cancelled_and_the_same_command_goes_on(account, undisturbed):
     job = account.sbatch("-n2", "train.sbatch", "config.toml", "run")
     account.reaches("run", 3)
+    for rank in account.ranks():
+        kill(rank, signal.SIGSTOP)  # until Slurm has got round to it, which then wakes them
     account.cluster.command("scancel", job)
     [ended] = account.ends(job, "CANCELLED")
     assert restarts(ended) == 0

@@ -70,8 +70,9 @@ def test_a_job_goes_on_elsewhere_when_a_node_is_lost_and_its_ghost_writes_nothin
 ):
     run = account.folder / "run"
     job = account.sbatch(where, "train.sbatch", "config.toml", "run", launcher=launcher)
-    account.reaches("run", 5)
+    account.reaches("run", 1)
     lost = account.nodes(job)[-1]
+    account.reaches("run", 5)
     ghost = lose(account, lost, hangs=what == "hangs")
     if told == "after":
         account.says(f"no answer from {lost}\njobs: queued again")

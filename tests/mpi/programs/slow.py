@@ -1,7 +1,8 @@
-"""`slow.py SECONDS run ...`: `mpifl run ...` that sleeps for SECONDS at every training step.
+"""`slow.py SECONDS ROUND run ...`: `mpifl run ...` that sleeps for SECONDS at every training step.
 
-When a client trains, the file OUT.training is there. The weights are those of the same run without
-this program.
+From ROUND on it sleeps for a second: a test that has waited for an earlier round has the time to
+disturb the run before its end. When a client trains, the file OUT.training is there. The
+weights are those of the same run without this program.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ class SlowCrossEntropy(CrossEntropy):
 
     def __call__(self, step):
         TRAINING.touch()
-        time.sleep(SECONDS)
+        time.sleep(SECONDS if step.context.round < ROUND else 1.0)
         return super().__call__(step)
 
 
 if __name__ == "__main__":
     SECONDS = float(sys.argv.pop(1))
+    ROUND = int(sys.argv.pop(1))
     TRAINING = Path(sys.argv[sys.argv.index("--out") + 1] + ".training")
     LOSSES["ce"] = SlowCrossEntropy
     main()

@@ -58,10 +58,16 @@ class Ranks:
 
     def wait_for_all(self) -> None:
         if (self.rank, how_of(self.folder)) == (failing_rank_of(self.folder), "last"):
-            time.sleep(0.5)  # the others wait already
+            while not self.others_wait():
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         (self.folder / f"{self.rank}.arrived").touch()
         wait_for([self.folder / f"{rank}.arrived" for rank in range(SIZE)])
+
+    def others_wait(self) -> bool:
+        """Whether all others wait at their end."""
+        others = [rank for rank in range(SIZE) if rank != self.rank]
+        return all((self.folder / f"{rank}.arrived").exists() for rank in others)
 
 
 def wait_for(files: list[Path]) -> None:
@@ -84,12 +90,13 @@ def play(folder: Path, rank: int) -> None:
     os.dup2(os.open(folder / f"{rank}.stderr", os.O_CREAT | os.O_WRONLY), 2)
     if fails and how in ("stays", "mute"):
         atexit.register(hang, mute=how == "mute")
-    heartbeat = Heartbeat(Ranks(folder, rank))
+    ranks = Ranks(folder, rank)
+    heartbeat = Heartbeat(ranks)
     with heartbeat.listening(PATIENCE), heartbeat.playing():
         heartbeat.check(7, 100 + rank)
         time.sleep(1.0)  # for some heartbeats
         if fails:
-            fail(how, heartbeat)
+            fail(how, heartbeat, ranks)
         elif how not in ("late", "unhurried", "lingers", "last", "stays", "mute"):
             with heartbeat.waiting():
                 time.sleep(FOREVER)
@@ -98,7 +105,7 @@ def play(folder: Path, rank: int) -> None:
         hang()
 
 
-def fail(how: str, heartbeat: Heartbeat) -> None:
+def fail(how: str, heartbeat: Heartbeat, ranks: Ranks) -> None:
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif how == "stopped":
@@ -116,7 +123,9 @@ def fail(how: str, heartbeat: Heartbeat) -> None:
         heartbeat.fail()
         os._exit(1)
     elif how == "late":
-        time.sleep(0.5)
+        while not ranks.others_wait():
+            time.sleep(0.1)
+            heartbeat.poll()
         os.kill(os.getpid(), signal.SIGKILL)
     elif how == "unhurried":
         for _ in range(50):
