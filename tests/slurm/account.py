@@ -5,8 +5,8 @@ from __future__ import annotations
 import getpass
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from mpi.launch import environment, plain
@@ -83,20 +83,17 @@ class Account:
 
     def says(self, words: str, timeout: float = 300) -> None:
         """Wait until a job's log says something."""
-        try:
-            until(f"{words!r} in the log", lambda: words in self.log(), timeout)
-        except RuntimeError as late:
-            self.give_up(late)
+        self.until(f"{words!r} in the log", lambda: words in self.log(), timeout)
 
     def ends(self, job: str, *states: str, timeout: float = 600) -> list[Job]:
         """The job, or the array's tasks, at its end; fails the test, with the log, where the states
         are others.
         """
-        try:
-            jobs = self.cluster.wait(job, timeout)
-        except RuntimeError as late:
-            self.give_up(late)
+        self.until(f"the end of job {job}", lambda: self.cluster.has_ended(job), timeout)
+        jobs = self.cluster.jobs(job)
         ended = [one["JobState"] for one in jobs]
+        if ended != list(states):
+            self.skip_if_torn()
         assert ended == list(states), f"{ended}\n{self.log()}"
         return jobs
 
@@ -116,17 +113,28 @@ class Account:
 
     def reaches(self, run: str, rounds: int, timeout: float = 300) -> None:
         """Wait until a run in the folder has got so far."""
-        try:
-            until(f"round {rounds}", lambda: self.rounds(run) >= rounds, timeout)
-        except RuntimeError as late:
-            self.give_up(late)
+        self.until(f"round {rounds}", lambda: self.rounds(run) >= rounds, timeout)
 
-    def give_up(self, late: RuntimeError) -> NoReturn:
-        """Fail the test, with the log; skip it where it was Slurm that tore MPICH's first words to
-        it apart.
+    def until(self, what: str, holds: Callable[[], object], timeout: float = 300) -> None:
+        """Wait until something holds that jobs bring about; fails the test, with the log, if it
+        takes too long.
         """
-        if TORN not in self.log():
+
+        def holds_or_is_torn() -> bool:
+            if holds():
+                return True
+            self.skip_if_torn()
+            return False
+
+        try:
+            until(what, holds_or_is_torn, timeout)
+        except RuntimeError as late:
             pytest.fail(f"{late}\n{self.log()}")
+
+    def skip_if_torn(self) -> None:
+        """Skip the test where it was Slurm that tore MPICH's first words to it apart."""
+        if TORN not in self.log():
+            return
         self.cluster.command("scancel", f"--user={getpass.getuser()}")
         torn = "; ".join(line for line in self.log().splitlines() if "mpi/pmi2" in line)
         pytest.skip(

@@ -152,18 +152,9 @@ class Cluster:
         lines = self.command("scontrol", "show", "job", "-o", job).splitlines()
         return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
 
-    def wait(self, job: str, timeout: float = 600) -> list[Job]:
-        """The job, or the tasks of the array, when all have ended for good."""
-        last: list[Job] = []
-
-        def ended() -> bool:
-            last[:] = self.jobs(job)
-            return all(one["JobState"] in ENDED for one in last)
-
-        until(
-            f"the end of job {job}", ended, timeout, lambda: str([one["JobState"] for one in last])
-        )
-        return last
+    def has_ended(self, job: str) -> bool:
+        """Whether the job, or all tasks of the array, have ended for good."""
+        return all(one["JobState"] in ENDED for one in self.jobs(job))
 
     def stop(self) -> None:
         """End the nodes with all that runs on them, then the rest."""
@@ -184,13 +175,12 @@ def until(
     what: str,
     holds: Callable[[], object],
     timeout: float = 300,
-    last: Callable[[], str] = lambda: "",
 ) -> None:
-    """Wait until something holds; RuntimeError with what was `last` seen if it takes too long."""
+    """Wait until something holds; RuntimeError if it takes too long."""
     deadline = time.monotonic() + timeout
     while not holds():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"waited {timeout:g} s for {what} {last()}")
+            raise RuntimeError(f"waited {timeout:g} s for {what}")
         time.sleep(0.2)
 
 

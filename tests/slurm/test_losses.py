@@ -30,7 +30,7 @@ def test_a_rank_that_is_killed_ends_the_others_and_fails_the_job(account, where)
     account.reaches("run", 2)
     _, victim = account.ranks()
     os.kill(victim, signal.SIGKILL)
-    until("the other's end", lambda: not account.ranks(), 60)
+    account.until("the other's end", lambda: not account.ranks(), 60)
     [ended] = account.ends(job, "FAILED")
     assert restarts(ended) == 0
     assert f"mpifl: rank 0: rank 1 on n{len(where)} has died, or was killed" in account.log()
@@ -42,8 +42,8 @@ def test_an_exception_in_training_ends_all_ranks_and_names_rank_round_and_client
     run = f"{sys.executable} {REPOSITORY}/tests/mpi/programs/failing.py raise config.toml run"
     launched = f"srun --mpi=pmi2 --kill-on-bad-exit=1 {run}"
     job = account.sbatch("-N3", "--output=%j.log", f"--wrap={launched}")
-    until("the exception", (account.folder / "run.time").exists)
-    until("the end of all", lambda: not account.ranks("python"), 60)
+    account.until("the exception", (account.folder / "run.time").exists)
+    account.until("the end of all", lambda: not account.ranks("python"), 60)
     account.ends(job, "FAILED")
     assert "RuntimeError: as asked for" in account.log()
     assert ", round 2, client 3" in account.log()
