@@ -200,7 +200,7 @@ def _take_over(
         if found.warning:
             notes.append(found.warning)
         notes.append(f"resuming after round {round}")
-    notes += differences(stored, facts)
+    notes += differences(stored, facts, round)
     if mark.text:
         notes.append(f"resumed {mark.text}: no run that was never stopped has these weights")
     return _Taken(store, found, notes)

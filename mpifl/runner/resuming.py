@@ -127,7 +127,7 @@ def _rates_differ(stored: Run, config: Config, begun: range) -> bool:
     return False
 
 
-def differences(stored: Run, facts: Facts) -> list[str]:
+def differences(stored: Run, facts: Facts, round: int) -> list[str]:
     """What does not stop a resume, but the user should know of, a line each."""
     notes = []
     if "data_checksum" not in stored.provenance:
@@ -143,6 +143,9 @@ def differences(stored: Run, facts: Facts) -> list[str]:
                 f"{what}: {', '.join(sorted(now))}, where the run was begun with "
                 f"{', '.join(sorted(before))}: the bits may differ from those of one never stopped"
             )
+    absent = ", ".join(str(saved) for saved in stored.absent_rounds() if saved <= round)
+    if absent:
+        notes.append(f"{stored.path}: the weights saved at round {absent} are absent")
     return notes
 
 

@@ -70,6 +70,13 @@ def test_what_needs_weights_names_the_file_and_says_what_to_copy(copied, words):
     assert not Path("packed.h5").exists()
 
 
+def test_it_is_resumed_from_its_checkpoint_and_what_is_absent_is_told(copied):
+    shutil.copytree("whole/checkpoint", "copied/checkpoint")
+    resumed = command("run", "config.toml", "rounds=6", "--out", "copied", "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert "copied: the weights saved at round 1, 2, 3, 4 are absent" in resumed.stdout
+
+
 @pytest.mark.parametrize(
     "words", [["table", "copied"], ["curves", "copied", "-o", "curves.html"]], ids=" ".join
 )
