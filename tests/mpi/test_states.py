@@ -58,9 +58,12 @@ def test_a_killed_run_leaves_no_states_and_resumes_with_them_in_memory_or_back_o
 def test_a_folder_that_is_not_there_is_refused_in_one_line_and_variables_are_the_ranks(
     reference, tmp_path
 ):
-    done = run(reference[0], tmp_path / "run", 2, "runtime.states_folder=$NOT_SET/states")
-    assert done.returncode == 2
-    assert done.stderr.startswith("mpifl: runtime.states_folder: expected a folder")
-    assert "'$NOT_SET/states'" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "run").exists()
+    for text, expected in (
+        ("$NOT_SET/states", "expected variables that are set; got '$NOT_SET/states'"),
+        ("$HOME/not-there/states", "expected a folder"),
+    ):
+        done = run(reference[0], tmp_path / "run", 2, f"runtime.states_folder={text}")
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"mpifl: runtime.states_folder: {expected}")
+        assert done.stderr.count("\n") == 1
+        assert not (tmp_path / "run").exists()
