@@ -19,12 +19,24 @@ from mpifl.commands.process import one_line_errors
 @click.option(
     "--no-timing", is_flag=True, help="Measure no training steps: no estimate of the time."
 )
-def plan(config: str, assignments: tuple[str, ...], ranks: int | None, no_timing: bool) -> None:
+@click.option(
+    "--config",
+    "every_option",
+    is_flag=True,
+    help="Print every option, not only those that differ from their defaults.",
+)
+def plan(
+    config: str,
+    assignments: tuple[str, ...],
+    ranks: int | None,
+    no_timing: bool,
+    every_option: bool,
+) -> None:
     """Say what a run of CONFIG would do and cost.
 
-    Printed are all options, the partition, messages, memory, and the time on several numbers of
-    ranks. Nothing is written, and no MPI is needed. A mistake in the config is reported as `run`
-    would report it.
+    Printed are the options that differ from their defaults, the partition, messages, memory, and
+    the time on several numbers of ranks. Nothing is written, and no MPI is needed. A mistake in the
+    config is reported as `run` would report it.
 
     \b
     mpifl plan configs/demo.toml
@@ -33,4 +45,4 @@ def plan(config: str, assignments: tuple[str, ...], ranks: int | None, no_timing
     with one_line_errors():
         from mpifl.plan.report import plan
 
-        plan(config, assignments, ranks, not no_timing)
+        plan(config, assignments, ranks, not no_timing, every_option)

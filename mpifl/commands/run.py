@@ -39,8 +39,8 @@ def run(
     """Train: simulate the federation of CONFIG, on one rank or many.
 
     CONFIG is a TOML file, or a finished run (folder or file), whose config is stored in it. Any
-    option can be overridden; values are TOML. `mpifl plan CONFIG` prints every option with its
-    value.
+    option can be overridden; values are TOML. `mpifl plan CONFIG --config` prints every option
+    with its value; `mpifl explain` says what options mean.
 
     \b
     mpifl run configs/demo.toml                                on one rank

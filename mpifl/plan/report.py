@@ -14,7 +14,7 @@ from mpifl.parallel.devices import configure, device_for, threads_of
 from mpifl.plan import cost
 from mpifl.plan.dry_run import DryRun, dry_run
 from mpifl.plan.profile import Profile, measure, on_gpu, resident
-from mpifl.runner import schema
+from mpifl.runner import differences, schema
 from mpifl.runner.idle_workers import idle_workers
 from mpifl.runner.published import changes
 from mpifl.terminal import duration, facts, say, say_paragraph, say_table, size, table
@@ -26,10 +26,15 @@ _RANKS_OF_A_NODE = 3  # if no number is given
 
 
 def plan(
-    path: str, assignments: Sequence[str], ranks: int | None = None, timing: bool = True
+    path: str,
+    assignments: Sequence[str],
+    ranks: int | None = None,
+    timing: bool = True,
+    every_option: bool = False,
 ) -> None:
     """Print the plan of the config at `path`, for `ranks` ranks or for a range of them.
 
+    With `every_option` it begins with the whole config, else with what differs from the defaults.
     Raises BadInput where the run would.
     """
     config = schema.resolve(schema.raw(path, assignments))
@@ -40,7 +45,7 @@ def plan(
     measured = measure(planned) if timing else None
     peak = resident().peak if timing else 0
     loads = cost.loads(planned, [ranks] if ranks else _ranks(planned))
-    say(schema.text(config))
+    _options(config, every_option)
     _partition(planned)
     _messages(planned, loads[0])
     rows = list(_memory_of_a_rank(planned, measured, ranks or _RANKS_OF_A_NODE, process, peak))
@@ -60,6 +65,15 @@ def plan(
     folder = Path("runs") / config.name
     if folder.exists():
         say_paragraph(f"{folder} exists: `mpifl run` will need --resume, --force or another --out.")
+
+
+def _options(config: schema.Config, every_option: bool) -> None:
+    if every_option:
+        say(differences.marked_text(config, schema.text(config)))
+        say("")
+        return
+    say(differences.short_text(config))
+    say("# All other options have their defaults: --config prints them.\n")
 
 
 def _ranks(planned: DryRun) -> list[int]:

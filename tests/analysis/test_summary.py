@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from mpifl.analysis.runs.summary import accuracy_curve, show
+from mpifl.runner import schema
 from mpifl.store import Entry, Run, Store, sha256
 
 CONFIG = """
@@ -119,6 +120,7 @@ def test_saved_weights_that_differ_from_the_rounds_digest_are_reported(make):
 @pytest.mark.parametrize("config", ["", "not TOML at all ["])
 def test_a_run_without_rounds_or_readable_config_is_shown_too(make, config):
     text = shown(make([], config=config), config=True)
+    assert "fedavg" not in text  # no default is taken for what is not known
     assert (
         text.startswith("a-run: complete")
         and "not evaluated yet" in text
@@ -153,3 +155,14 @@ def test_the_curve_fits_its_width_in_any_encoding(make, accuracies, encoding):
     curve = accuracy_curve(make(accuracies), 60, encoding)
     assert curve.encode(encoding) and "test accuracy" in curve and "round" in curve
     assert max(map(len, curve.splitlines())) <= 60 and "\x1b" not in curve
+
+
+def test_the_summary_says_what_differs_from_the_defaults_and_the_config_marks_it(make):
+    stored = schema.text(schema.resolve({"rounds": 2, "local": {"lr": 0.5}}))
+    run = make([0.5], config=stored)
+    assert "lr=0.5" in shown(run)
+    assert "momentum" not in shown(run)
+    assert "(options that are not shown have their defaults: --config)" in shown(run)
+    whole = shown(run, config=True)
+    assert "lr = 0.5  # default: 0.1\n" in whole
+    assert "\nmomentum = 0.0\n" in whole

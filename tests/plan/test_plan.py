@@ -209,13 +209,25 @@ def test_the_profile_plays_real_batches():
     assert measured.activations > 16 * 16 * 4  # at least the hidden layer
 
 
-def test_the_config_is_printed_whole(path, elsewhere):
-    result = invoke("plan", path, "rounds=7", "--no-timing")
+@pytest.mark.parametrize("flags", [[], ["--config"]])
+def test_the_config_that_is_printed_is_that_of_the_run(path, elsewhere, flags):
+    result = invoke("plan", path, "rounds=7", "local.gradient=sam", "--no-timing", *flags)
     assert result.exit_code == 0
-    printed = result.stdout.split("partition: ")[0]
-    assert schema.resolve(tomllib.loads(printed)) == schema.resolve(
-        tomllib.loads(schema.text(config_of("rounds=7")))
-    )
+    printed = result.stdout.split("\npartition: ")[0]
+    config = config_of("rounds=7", "local.gradient=sam")
+    assert schema.text(schema.resolve(tomllib.loads(printed))) == schema.text(config)
+
+
+def test_what_differs_from_the_defaults_is_printed_and_the_rest_on_request(path, elsewhere):
+    assignments = ("rounds=7", "local.lr=0.5", "local.gradient=sam", "model.norm=group")
+    short = invoke("plan", path, *assignments, "--no-timing").stdout.split("\npartition: ")[0]
+    whole = invoke("plan", path, *assignments, "--no-timing", "--config").stdout
+    for line in ("rounds = 7", "lr = 0.5", 'norm = "group"'):
+        assert f"{line}\n" in short
+        assert f"{line}  # default: " in whole
+    assert 'name = "sam"  # default: "plain"\n' in whole
+    assert "momentum" not in short
+    assert "momentum = 0.0\n" in whole
 
 
 def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(

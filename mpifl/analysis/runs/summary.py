@@ -36,8 +36,11 @@ def show(run: Run, console: Console, config: bool = False) -> None:
     file is absent, the one stored in the last row of /rounds; else `none`.
     """
     stored = _parsed(run.config)
+    told, is_whole = _told(stored)
     console.print(styled(f"{stored.get('name', run.path.name)}: {_status(run)}", "bold"))
-    console.print(_grid([("run", str(run.path)), *_configured(stored), *_progress(run, stored)]))
+    console.print(_grid([("run", str(run.path)), *_configured(told), *_progress(run, stored)]))
+    if not is_whole:
+        console.print(styled("(options that are not shown have their defaults: --config)"))
     curve = accuracy_curve(run, min(console.width, _WIDEST_PLOT), console.encoding)
     if curve:
         console.print(styled("\n" + curve), no_wrap=True, crop=False)
@@ -51,7 +54,7 @@ def show(run: Run, console: Console, config: bool = False) -> None:
         console.print(_grid([(name.split(".")[0], text) for name, text in written]))
     if config:
         console.print()
-        _print_as_is(console, run.config.rstrip())
+        _print_as_is(console, _marked(run.config))
     console.print()
     note, digest = _digest(run)
     console.print(styled(note))
@@ -92,6 +95,21 @@ def _status(run: Run) -> str:
     if run.status == "running":
         return f"running, last written {run.attrs['updated']}"
     return run.status
+
+
+def _told(stored: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What is said of a config: what differs from the defaults; or all, if it is of no use today.
+
+    Also whether that is all of it.
+    """
+    if not stored:
+        return stored, True
+    from mpifl.runner import differences, schema  # takes a second
+
+    try:
+        return differences.short(schema.resolve(stored)), False
+    except BadInput:
+        return stored, True
 
 
 def _configured(stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -217,6 +235,19 @@ def _evaluated(run: Run) -> tuple[np.ndarray, np.ndarray]:
     accuracy = run.rounds.get("test_accuracy", np.full(len(run.rounds["round"]), np.nan))
     known = np.isfinite(accuracy)
     return run.rounds["round"][known], accuracy[known]
+
+
+def _marked(config: str) -> str:
+    """The stored config; comments give the defaults of what differs from them."""
+    from mpifl.runner import differences, schema
+
+    stored = _parsed(config)
+    if not stored:
+        return config.rstrip()
+    try:
+        return differences.marked_text(schema.resolve(stored), config)
+    except BadInput:
+        return config.rstrip()
 
 
 def _parsed(config: str) -> dict[str, Any]:
