@@ -135,12 +135,20 @@ class Heartbeat:
             raise Lost(self._monitor.failure)
 
     def check(self, round: int, client: int) -> None:
-        """`poll` during a client's training. Raises Abandoned if the client must be left."""
+        """`poll_in_round` during a client's training."""
         self._activity.round = round
         self._activity.client = client
+        self.poll_in_round()
+
+    def poll_in_round(self) -> None:
+        """`poll` during work that can be left. Raises Abandoned if it must be."""
         self.poll()
         if self._stop_request.grace_is_over(self._activity.last_report):
             raise Abandoned
+
+    def has_time(self, seconds: float) -> bool:
+        """Whether work of so many seconds would end within the grace period of a stop."""
+        return not self._stop_request.grace_is_over(time.monotonic() + seconds)
 
     def stop(self, reason: str) -> None:
         """Request a stop of the run, unless something has requested it before."""

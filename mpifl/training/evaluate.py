@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -152,6 +153,9 @@ class Evaluator:
     ) -> None:
         self.tester = Tester(net, samples, evaluation.batch, loss, communicator.heartbeat.poll)
         self.is_shared = evaluation.where == "shared" and communicator.size > 1
+        self.seconds = 0.0
+        """that the last test took on this rank, of all models that are tested"""
+        self._models = 1 + len(evaluation.models)
         self._communicator = communicator
 
     def whole(self, sent: Sent) -> np.ndarray:
@@ -161,11 +165,17 @@ class Evaluator:
         if self.is_shared:
             return self._communicator.everywhere(self.share(sent))
         if self._communicator.is_server:
-            return self.tester.rows(*sent.model)
+            return self._rows(sent)
         return NO_SCORES
 
     def share(self, sent: Sent) -> np.ndarray:
         """This rank's rows of the test, the others' rows zero, if the order asks for it."""
         if not sent.order.evaluate:
             return NO_SCORES
-        return self.tester.rows(*sent.model, self._communicator.rank, self._communicator.size)
+        return self._rows(sent, self._communicator.rank, self._communicator.size)
+
+    def _rows(self, sent: Sent, share: int = 0, shares: int = 1) -> np.ndarray:
+        began = time.perf_counter()
+        rows = self.tester.rows(*sent.model, share, shares)
+        self.seconds = self._models * (time.perf_counter() - began)
+        return rows

@@ -33,8 +33,8 @@ def run(
 ) -> Progress:
     """Play all rounds; every rank calls it. Returns how the run stands at its end.
 
-    A signal ends it after the round under way, or before it when that takes too long, with a
-    checkpoint: then the progress is `stopped`. Raises RunFailed on every rank when a client
+    A signal ends it after the round under way, or before it when that or its test takes too long,
+    with a checkpoint: then the progress is `stopped`. Raises RunFailed on every rank when a client
     diverges and `divergence` is "stop".
     """
     clients = experiment.clients
@@ -79,5 +79,5 @@ def run(
             collected = collector.collect(plan, played, scores)
             if collected is not None:
                 server.report(collected.scores)
-                if not collected.abandoned:
+                if not collected.abandoned and server.can_test(plan.round, evaluator.seconds):
                     server.finish_round(plan, sent, collected)

@@ -85,6 +85,15 @@ class Server:
         if hit and not self._reached:
             self._reached = progress.round
 
+    def can_test(self, round: int, seconds: float) -> bool:
+        """Whether a stop leaves the `seconds` for the test that is due after `round`, if one is.
+
+        Otherwise the round does not count, and is done again when the run is resumed.
+        """
+        experiment = self._experiment
+        is_due = round == experiment.rounds or round % experiment.evaluation.every == 0
+        return not is_due or self._communicator.heartbeat.has_time(seconds)
+
     def finish_round(self, plan: RoundPlan, sent: Sent, collected: Collected) -> None:
         """The server's step; where clients failed, what `divergence` says."""
         failed = collected.rows[:, Column.FAILED]

@@ -4,6 +4,7 @@ of figures each.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,7 +48,7 @@ class Worker:
     ) -> None:
         self._experiment = experiment
         self._communicator = communicator
-        self._tester = tester
+        self._tester = replace(tester, alive=communicator.heartbeat.poll_in_round)
         self._states = states
 
     def play(self, plan: RoundPlan, sent: Sent, sums: WeightedSum) -> PlayedRound:
