@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mpifl.lazy import exports
 
 if TYPE_CHECKING:
     from mpifl.options import BadInput
@@ -59,14 +61,4 @@ _HOMES = {
 if "HYDI_CONTROL_FD" in os.environ:  # set by MPICH's mpirun
     import_module("mpifl.parallel.early_failure")
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mpifl' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = exports(globals(), _HOMES)

@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "mpifl"
 
 LAYERS = [
     "__init__",
-    "options regular seeds terminal",
+    "lazy options regular seeds terminal",
     "config schedules",
     "parallel",
     "store",

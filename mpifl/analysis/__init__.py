@@ -13,8 +13,9 @@ The public names below are imported when they are first used: torch comes with `
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mpifl.lazy import exports
 
 if TYPE_CHECKING:
     from mpifl.analysis.clients.drift import agreement, drift
@@ -117,14 +118,4 @@ _HOMES = {
 }
 """where each public name is defined: imported when it is first asked for"""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mpifl.analysis' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = exports(globals(), _HOMES)
