@@ -164,7 +164,8 @@ def test_h5dump_reads_files_with_checksums(run, file):
 
 def test_no_other_file_of_mpifl_lets_libhdf5_read_from_the_disk():
     """h5py.File only makes images (in memory, or where room is reserved) and looks at images that
-    have been checked. Files without checksums are read in a process of their own.
+    have been checked. Files without checksums are read in a process of their own (readable.py);
+    edited results are looked at only after that process has read all of them.
     """
     found = []
     for path in sorted((Path(checksum.__file__).parent.parent).rglob("*.py")):
@@ -176,6 +177,7 @@ def test_no_other_file_of_mpifl_lets_libhdf5_read_from_the_disk():
                 )
     assert found == [
         ("checksum.py", "image"),
+        ("edited_results.py", "file"),
         ("packing.py", "io.BytesIO(image)"),
         ("readable.py", "path"),
     ]

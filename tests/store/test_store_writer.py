@@ -307,10 +307,11 @@ def test_the_older_of_two_writers_stops_and_writes_nothing_more(tmp_path, create
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
 def test_an_owner_file_that_cannot_be_read_is_not_taken_over(tmp_path, create, monkeypatch, number):
-    def fail(path: Path) -> bytes:
+    def fail(path: str, flags: int) -> int:
         raise OSError(number, os.strerror(number))
 
     store = create(tmp_path / "run")
-    monkeypatch.setattr(Path, "read_bytes", fail)
-    with pytest.raises(Refused, match=os.strerror(number)):
-        store.owner.check()
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "open", fail)
+        with pytest.raises(Refused, match=os.strerror(number)):
+            store.owner.check()
