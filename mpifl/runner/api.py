@@ -22,6 +22,9 @@ from mpifl.store import Run
 from mpifl.training.callback import Callback
 from mpifl.training.progress import RunFailed
 
+_RUNNING = threading.Lock()
+"""held while a run of this process trains"""
+
 
 def run(
     config: Mapping[str, Any] | str | os.PathLike[str] | Config,
@@ -50,7 +53,8 @@ def run(
     signal ends the run after the current round; then the run's `status` is "stopped", not
     "complete".
 
-    Raises BadInput for a mistake in what was given, RunFailed where training diverges, Lost where
+    Raises BadInput for a mistake in what was given and for a second run at the same time in this
+    process (in another thread, or from a callback), RunFailed where training diverges, Lost where
     another rank has died, Superseded where another process has taken over the folder, and OSError
     where the folder cannot be written.
     """
@@ -58,16 +62,16 @@ def run(
     def read() -> Config:
         return _config(config, overrides)
 
-    communicator = _communicator()
-    if communicator.size == 1:  # Ctrl-C in a notebook stops one run; a signal to a job, all of them
-        communicator.heartbeat.forget_stop()
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise BadInput(f"callbacks: expected objects of mpifl.Callback; got {callback!r}")
     target = session.Target(
         None if out is None else Path(out), resume, or_start, force, allow_other_schedule
     )
-    with _handlers_restored():
+    with _only_run(), _handlers_restored():
+        communicator = _communicator()
+        if communicator.size == 1:  # Ctrl-C in a notebook stops one run; to a job, all of them
+            communicator.heartbeat.forget_stop()
         try:
             outcome = session.play(communicator, read, target, callbacks, quiet)
         except (AgreedBadInput, RunFailed):
@@ -98,6 +102,20 @@ def _config(
     if not overrides:
         return schema.resolve(config)
     return schema.resolve(override(parse(schema.text(config), "config"), overrides))
+
+
+@contextmanager
+def _only_run() -> Iterator[None]:
+    """Refuse a second run at the same time: torch's random numbers and MPI are the process's."""
+    if not _RUNNING.acquire(blocking=False):
+        raise BadInput(
+            "mpifl.run: expected one run at a time in a process; got a second one while the first "
+            "trains; allowed: one after the other, or each in a process of its own"
+        )
+    try:
+        yield
+    finally:
+        _RUNNING.release()
 
 
 @contextmanager

@@ -83,6 +83,19 @@ def test_a_run_in_another_thread_than_the_main_one_is_the_same(elsewhere):
     assert sha256(run) == expected()
 
 
+def test_a_second_run_while_one_trains_is_refused_and_one_after_it_is_the_same(elsewhere):
+    class RunAnother(mpifl.Callback):
+        def round_finished(self, progress, last) -> None:
+            with ThreadPoolExecutor(1) as threads:
+                second = threads.submit(mpifl.run, {**CONFIG, "seed": 9}, out="b", quiet=True)
+                with pytest.raises(mpifl.BadInput, match="expected one run at a time"):
+                    second.result()
+
+    first = mpifl.run(CONFIG, out="a", callbacks=[RunAnother()], quiet=True)
+    assert sha256(first) == expected() and not (elsewhere / "b").exists()
+    assert sha256(mpifl.run(CONFIG, out="b", quiet=True)) == expected()
+
+
 def test_overrides_keep_the_other_options_of_objects_in_a_dict(elsewhere):
     config = {**CONFIG, "local": Local(epochs=3, lr=0.7), "algorithm": FedDyn(alpha=0.3)}
     run = mpifl.run(
