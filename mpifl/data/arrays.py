@@ -194,17 +194,23 @@ def _column(where: str, values: np.ndarray, length: int) -> np.ndarray:
     values = _decoded(values)
     if values.dtype.kind == "U":
         return values
-    whole = values.dtype.kind in "bui" or (
-        values.dtype.kind == "f" and np.array_equal(values, np.rint(values))
-    )
-    if not whole:
+    if values.dtype.kind not in "bui" and not _whole(values):
         raise BadInput(f"{where}: expected integers or strings; got {kind(values)}")
     return values.astype(np.int64)
 
 
+def _whole(values: np.ndarray) -> bool:
+    """Whether all values are floats that int64 has too."""
+    if values.dtype.kind != "f":
+        return False
+    return bool((np.abs(values) < 2.0**63).all()) and np.array_equal(values, np.rint(values))
+
+
 def _decoded(values: np.ndarray) -> np.ndarray:
-    """Bytes as strings; other values as they are."""
-    return np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
+    """Bytes as strings, different ones as different ones; other values as they are."""
+    return (
+        np.char.decode(values, "utf-8", "backslashreplace") if values.dtype.kind == "S" else values
+    )
 
 
 def _hold_out(samples: _Samples, share: float, seed: int) -> tuple[_Samples, _Samples, str]:

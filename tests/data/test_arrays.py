@@ -151,6 +151,21 @@ def test_labels_may_be_whole_floats(path):
     )
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e30, np.nan])
+def test_labels_that_no_integer_can_be_are_refused(path, value):
+    labels = LABELS.astype(float)
+    labels[1] = value
+    parts(path, labels=labels)
+    with pytest.raises(BadInput, match="labels: expected integers or strings"):
+        load(path)
+
+
+def test_clients_whose_names_are_not_utf8_stay_different(path):
+    clients = np.array([b"Jos\xe9", b"Jos\xe8"])[np.arange(len(LABELS)) % 2]
+    saved(path, images=PIXELS, labels=LABELS, clients=clients)
+    assert load(path, held_out=0.5).client_names == ("Jos\\xe8", "Jos\\xe9")
+
+
 def test_names_of_classes_may_be_given(path):
     arrays = {"images": PIXELS, "labels": LABELS, "classes": np.array(["ant", "bee", "owl", "yak"])}
     assert load(saved(path, **arrays)).classes == ("ant", "bee", "owl", "yak")
