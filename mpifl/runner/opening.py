@@ -183,6 +183,7 @@ def _take_over(
     mark = other_schedule(stored, config, round)
     if mark.text and mark != mark_of(stored) and not allow_other_schedule:
         raise BadInput(refusal(stored, config, round))
+    known = differences(stored, facts, round)  # of the files as they are now
     store = Store.resume(
         folder,
         config=schema.text(config),
@@ -200,7 +201,7 @@ def _take_over(
         if found.warning:
             notes.append(found.warning)
         notes.append(f"resuming after round {round}")
-    notes += differences(stored, facts, round)
+    notes += known
     if mark.text:
         notes.append(f"resumed {mark.text}: no run that was never stopped has these weights")
     return _Taken(store, found, notes)

@@ -154,8 +154,10 @@ class Run:
         """Saved rounds whose weights are not here: their files were not copied with the results."""
         absent = []
         with _opened(self.file) as content:
-            for round in self.saved_rounds:
-                link = content["models"][model_name(round)].get("global", getlink=True)
+            models = content["models"]
+            # a resume may have removed rounds since this run was read
+            for round in (saved for saved in self.saved_rounds if model_name(saved) in models):
+                link = models[model_name(round)].get("global", getlink=True)
                 is_elsewhere = isinstance(link, h5py.ExternalLink)
                 if is_elsewhere and not _model_file(self.file, link.filename).exists():
                     absent.append(round)
