@@ -27,6 +27,8 @@ MANIFEST = "manifest.json"
 
 _MOST_BYTES_OF_OWNER = 1 << 20
 _MANIFEST_FILE = re.compile(re.escape(MANIFEST))
+_UNFINISHED_OWNER = re.compile(re.escape(f".{OWNER}.") + r"[0-9a-f]{8}\.tmp")
+"""all that a run leaves that is killed while it claims its folder"""
 _MODEL_FILE = re.compile(r"round_\d{6,}\.h5")
 _VECTORS_FILE = re.compile(r".+\.round_\d{6,}\.\w+(\.\w+)?\.h5")
 _PART_OF_HESSIAN = re.compile(r"hessian\.[0-9a-f]{16}\.h5")
@@ -85,7 +87,8 @@ class Owner:
 def check_free(folder: Path, force: bool) -> None:
     """Raise BadInput unless a new run may be made at `folder`.
 
-    It may where nothing is, in an empty folder, and with `force` in place of a run.
+    It may where nothing is, in an empty folder, in one where a run was killed before it had
+    claimed it, and with `force` in place of a run.
     """
     if not folder.is_dir() and os.path.lexists(folder):
         raise BadInput(
@@ -93,11 +96,12 @@ def check_free(folder: Path, force: bool) -> None:
             "choose another"
         )
     try:
-        taken = folder.is_dir() and any(folder.iterdir())
+        names = [path.name for path in files_in(folder)]
     except OSError as problem:
         raise BadInput(
             f"{folder}: expected a folder that can be read; got {problem.strerror}"
         ) from problem
+    taken = not all(_UNFINISHED_OWNER.fullmatch(name) for name in names)
     if taken and not is_run(folder):
         raise BadInput(
             f"{folder}: expected an empty or new folder; got one with other files; choose another"

@@ -286,6 +286,18 @@ def test_a_run_killed_before_its_first_commit_can_be_replaced(tmp_path, create, 
     assert create(run, force=True).run_id == Run.open(run).run_id
 
 
+def test_a_run_killed_while_it_claimed_its_folder_does_not_block_the_next(tmp_path, create):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".owner.json.0123abcd.tmp").write_text('{"format": "mp')
+    create(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint",
+        "owner.json",
+        "results.h5",
+    ]
+
+
 def test_the_older_of_two_writers_stops_and_writes_nothing_more(tmp_path, create, add_round):
     older = create(tmp_path / "run")
     add_round(older, 1)
