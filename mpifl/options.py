@@ -7,6 +7,7 @@ chosen by name. `validated` builds a group from a table (dict) and reports a mis
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, partial, wraps
@@ -140,7 +141,10 @@ def _prepared(kind: type, given: Any) -> Any:
         return given
     if isinstance(given, dict):
         return _built(kind, {str(name): value for name, value in given.items()})
-    raise _mistake(f"expected a table of options; got {given!r}", given)
+    hint = ""
+    if isinstance(given, str) and "name" in option_names(kind):
+        hint = f"; did you mean {{ name = {json.dumps(given)} }}?"
+    raise _mistake(f"expected a table of options; got {given!r}{hint}", given)
 
 
 def _built(kind: Any, given: dict[str, Any]) -> Any:

@@ -71,6 +71,9 @@ OPTIONS = {
     "rounds=0": "rounds: expected greater than or equal to 1; got 0",
     "rounds.x=3": "rounds: expected a valid integer; got {'x': 3}",
     "local=3": "local: expected a table of options; got 3",
+    "data=cifar10": (
+        "data: expected a table of options; got 'cifar10'; did you mean { name = \"cifar10\" }?"
+    ),
     "seed=-1": "seed: expected greater than or equal to 0; got -1",
     "seed=99999999999999999999": (
         "command line: seed: expected an integer of 64 bits; got a longer one"

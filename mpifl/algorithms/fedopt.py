@@ -35,7 +35,9 @@ class ServerOptimizer(ABC):
 
 @options
 class Sgd(ServerOptimizer):
-    """m <- beta m + D;  w <- w + lr m.
+    """A step along D, with momentum: FedAvgM (Hsu et al. 2019).
+
+    m <- beta m + D;  w <- w + lr m.
 
     With lr 1 and no momentum the next weights are the target itself, bit for bit.
     """
@@ -87,7 +89,10 @@ class Adaptive(ServerOptimizer):
 
 @options
 class Adagrad(Adaptive):
-    """v <- v + D^2."""
+    """FedAdagrad (Reddi et al. 2021): the step is divided by the root of a sum of squares.
+
+    v <- v + D^2;  m <- beta1 m + (1 - beta1) D;  w <- w + lr m / (sqrt(v) + tau).
+    """
 
     def second_moment(self, v: Tensor, squares: Tensor) -> Tensor:
         return v + squares
@@ -95,7 +100,10 @@ class Adagrad(Adaptive):
 
 @options
 class Adam(Adaptive):
-    """v <- beta2 v + (1 - beta2) D^2."""
+    """FedAdam (Reddi et al. 2021): the step is divided by the root of a mean of squares.
+
+    v <- beta2 v + (1 - beta2) D^2;  m, w as for adagrad.
+    """
 
     beta2: Decay = 0.99
     """decay of the second moment v"""
@@ -106,7 +114,10 @@ class Adam(Adaptive):
 
 @options
 class Yogi(Adaptive):
-    """v <- v - (1 - beta2) D^2 sign(v - D^2)."""
+    """FedYogi (Reddi et al. 2021): as FedAdam, but v falls slowly.
+
+    v <- v - (1 - beta2) D^2 sign(v - D^2);  m, w as for adagrad.
+    """
 
     beta2: Decay = 0.99
     """decay of the second moment v"""

@@ -8,7 +8,7 @@ from mpifl.commands.arguments import HELP
 from mpifl.commands.process import one_line_errors
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Say what a section, option or name means.")
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 def explain(words: tuple[str, ...]) -> None:
     """Say what WORD means in a config: a section, an option or a name.

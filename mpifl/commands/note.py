@@ -8,7 +8,7 @@ from mpifl.commands.arguments import HELP
 from mpifl.commands.process import one_line_errors
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Keep a note about RUN.")
 @click.argument("run")
 @click.argument("text")
 def note(run: str, text: str) -> None:

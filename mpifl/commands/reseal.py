@@ -10,7 +10,7 @@ from mpifl.commands.arguments import HELP
 from mpifl.commands.process import one_line_errors
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Accept files of RUN that you edited.")
 @click.argument("run", type=click.Path(path_type=Path))
 def reseal(run: Path) -> None:
     """Accept the edited files of RUN: its folder, a file in it, or a packed file.

@@ -8,7 +8,7 @@ from mpifl.commands.arguments import HELP
 from mpifl.commands.process import one_line_errors
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Summarise a run, or list several.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--config", is_flag=True, help="Print the stored config too, with every option.")
 @click.option(
@@ -40,6 +40,11 @@ def show(runs: tuple[str, ...], config: bool, status: bool) -> None:
                 )
             listing.list_runs(runs)
             return
+        if listing.holds_runs(runs[0]):
+            raise BadInput(
+                f"{runs[0]}: expected a run; got a folder of runs; to list them: "
+                f"mpifl show {runs[0].rstrip('/')}/*"
+            )
         opened = Run.open(runs[0])
         if status:
             say(opened.status)

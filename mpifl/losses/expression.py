@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from mpifl.losses.loss import Loss, Sum, Wrapper
@@ -56,14 +57,35 @@ def render(loss: Loss, table: Table) -> str:
     return _call(loss, table, inner)
 
 
-def _call(part: Loss | Schedule, table: Mapping[str, type], inner: list[str]) -> str:
+def shortened(text: str, table: Table) -> str:
+    """The text; without the options that have their defaults, if `render` has written it."""
+    loss = parse(text, table)
+    return _brief(loss, table) if text == render(loss, table) else text
+
+
+def _brief(loss: Loss, table: Table) -> str:
+    if isinstance(loss, Sum):
+        return " + ".join(_brief(term, table) for term in loss.terms)
+    inner = [_brief(loss.loss, table)] if isinstance(loss, Wrapper) else []
+    return _call(loss, table, inner, with_defaults=False)
+
+
+def _call(
+    part: Loss | Schedule, table: Mapping[str, type], inner: list[str], with_defaults: bool = True
+) -> str:
     """`name(inner, option=value)`."""
     name = next(name for name, kind in table.items() if type(part) is kind)
     arguments = list(inner)
     for option in option_names(type(part)):
-        if not (isinstance(part, Wrapper) and option == "loss"):
+        is_inner = isinstance(part, Wrapper) and option == "loss"
+        if not is_inner and (with_defaults or not _has_default(part, option)):
             arguments.append(f"{option}={_literal(getattr(part, option))}")
     return f"{name}({', '.join(arguments)})" if arguments else name
+
+
+def _has_default(part: Loss | Schedule, option: str) -> bool:
+    [field] = [field for field in fields(part) if field.name == option]
+    return bool(getattr(part, option) == field.default)
 
 
 def _literal(value: Any) -> str:

@@ -8,6 +8,21 @@ from mpifl.options import BadInput, similar
 from mpifl.plan.reference import SECTION, Option, Topic, topics
 from mpifl.terminal import say, say_paragraph, say_table, table
 
+_OPTIMIZER = "algorithm.server_optimizer"
+PAPERS_NAMES = {
+    "fedavgm": (_OPTIMIZER, '{ name = "sgd", momentum = 0.9 }'),
+    "fedadagrad": (_OPTIMIZER, '"adagrad"'),
+    "fedadam": (_OPTIMIZER, '"adam"'),
+    "fedyogi": (_OPTIMIZER, '"yogi"'),
+    "fedsam": ("local.gradient", '"sam"'),
+    "fedasam": ("local.gradient", '"asam"'),
+    "batchnorm": ("model.norm", '"batch"'),
+    "groupnorm": ("model.norm", '"group"'),
+    "fedln": ("model.norm", '"layer"'),
+    "fedfn": ("model.feature_norm", "true"),
+}
+"""what papers call a choice: the option that makes it here, and its value"""
+
 
 def explain(words: Sequence[str]) -> None:
     """Print what is known under each word; without words, what there is. Raises BadInput."""
@@ -34,6 +49,10 @@ def _print_overview() -> None:
 
 def _print_all(word: str) -> None:
     """Print every section, option and name that the word may mean."""
+    if word.lower() in PAPERS_NAMES:
+        option, value = PAPERS_NAMES[word.lower()]
+        say(f"{word}, in a config: {option} = {value}\n")
+        word = _chosen(option, value)
     meant = [topic for topic in topics() if topic.is_called(word)]
     tables = {path: named for path, named in _by_path().items() if _is_called(path, word)}
     options = _options_called(word)
@@ -48,6 +67,14 @@ def _print_all(word: str) -> None:
         _print_names(path, named)
     if options:
         _print_options(f"options called {word}", options)
+
+
+def _chosen(option: str, value: str) -> str:
+    """The word that explains a choice: its name, or the option where the choice has no options."""
+    for topic in topics():
+        if topic.path == option and f'"{topic.name}"' in value:
+            return f"{option}.{topic.name}"
+    return option
 
 
 def _print_topic(topic: Topic) -> None:
@@ -82,14 +109,18 @@ def _by_path() -> dict[str, list[Topic]]:
 
 
 def _options_called(word: str) -> list[Option]:
-    """The options of this name, under their full names, with the method that has them."""
+    """The options of this name, under their full names, with the methods that have them."""
     found = []
+    owners: dict[Option, list[str]] = {}
     for topic in topics():
         for option in topic.options:
             full_name = topic.full_name(option)
             if _is_called(full_name, word) and option.allowed != SECTION:
-                label = f"{full_name} ({topic.name})" if topic.name else full_name
-                found.append(option._replace(name=label))
+                alike = option._replace(name=full_name)
+                owners.setdefault(alike, []).append(topic.name)
+    for option, names in owners.items():
+        label = f"{option.name} ({', '.join(names)})" if names != [""] else option.name
+        found.append(option._replace(name=label))
     return found
 
 

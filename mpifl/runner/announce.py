@@ -9,6 +9,8 @@ import numpy as np
 
 import mpifl
 from mpifl.data.dataset import Dataset
+from mpifl.losses import LOSSES
+from mpifl.losses.expression import shortened
 from mpifl.parallel.mpi import library
 from mpifl.runner.idle_workers import idle_workers
 from mpifl.runner.provenance import Place
@@ -38,8 +40,9 @@ def announce(
     net, sizes = experiment.clients.net, experiment.clients.sizes
     classes = (experiment.clients.counts() > 0).sum(1)
     algorithm = type(config.algorithm).__name__
+    loss = shortened(config.local.loss, LOSSES)
     say(
-        f"{config.name}: {algorithm}, loss {config.local.loss}, {config.model.name} "
+        f"{config.name}: {algorithm}, loss {loss}, {config.model.name} "
         f"({len(net.weights):,} parameters), {dataset.name} ({len(dataset.train):,} training, "
         f"{len(dataset.test):,} test samples)"
     )

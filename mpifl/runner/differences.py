@@ -38,7 +38,8 @@ def short_text(config: schema.Config) -> str:
 
 def short(config: schema.Config) -> dict[str, Any]:
     """The options that differ from their defaults, and the parts' names, as a table."""
-    table: dict[str, Any] = {"data": {"name": config.data.name}}
+    named = {} if config.data.path else {"name": config.data.name}  # a packed file has its own
+    table: dict[str, Any] = {"data": named}
     for part in _PARTS:
         table[part] = {"name": _name_of(part, getattr(config, part))}
     for path, value in changed(config).items():

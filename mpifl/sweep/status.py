@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from mpifl.analysis.runs.listing import age
 from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.options import BadInput
@@ -35,7 +37,7 @@ class Status:
     accuracy: float = math.nan
     """the last test accuracy; NaN if there is none"""
     last_written: str = ""
-    """when the run was last written, and what it says of itself"""
+    """how long ago the run was last written"""
 
 
 def overview(path: Path) -> None:
@@ -163,5 +165,5 @@ def _status(run: SweepRun, config: schema.Config) -> Status:
         rounds=rounds,
         planned=config.rounds,
         accuracy=measured[-1] if measured else math.nan,
-        last_written=f"{stored.attrs['updated']}, {stored.status}",
+        last_written=age(stored, datetime.now(UTC)),
     )

@@ -55,6 +55,12 @@ def test_lines_are_means_and_areas_bands(panels):
     assert legend.get_title().get_text() == "mean ± standard deviation of 2 runs"
 
 
+def test_a_line_has_a_gap_where_a_value_is_not_known():
+    trace = Trace("one", np.arange(4.0), np.array([[1.0, np.nan, 2.0, 3.0]]), ["one"])
+    [axes] = figure([Panel("x", "y", [trace])], across=1).axes
+    assert np.isnan(axes.lines[0].get_ydata()[1])
+
+
 def test_accuracies_end_at_100_and_marks_are_drawn():
     trace = Trace("a", np.array([1.0, 2.0]), np.array([[90.0, 99.0], [99.0, 100.0]]))
     axes = figure([Panel("round", "accuracy, %", [trace], limits=(0, 100), marks=[95.5])]).axes[0]

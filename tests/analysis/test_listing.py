@@ -43,6 +43,13 @@ def test_several_runs_are_shown_in_a_line_each(command, among_others):
         assert " ago" in line
 
 
+def test_a_folder_of_runs_is_refused_with_the_command_that_lists_them(command, among_others):
+    for path in ("runs", "runs/"):
+        code, _, heard = command("show", path)
+        assert code == 2
+        assert heard.endswith("got a folder of runs; to list them: mpifl show runs/*\n")
+
+
 def test_a_table_passes_over_what_is_no_run_and_says_so(command, among_others):
     code, text, heard = command("table", *entries(among_others))
     assert code == 0

@@ -7,7 +7,7 @@ import pytest
 
 from mpifl.losses import LOSSES
 from mpifl.losses.cross_entropy import CrossEntropy
-from mpifl.losses.expression import parse, render
+from mpifl.losses.expression import parse, render, shortened
 from mpifl.losses.gradaug import GradAug
 from mpifl.losses.man import Man
 from mpifl.losses.mixup import Mixup
@@ -75,6 +75,15 @@ def test_a_rendered_loss_has_every_option_and_reads_as_the_same_loss(text):
     for name in set(re.findall(r"\w+", text)) & LOSSES.keys():
         options = (option.name for option in fields(LOSSES[name]) if option.name != "loss")
         assert all(f"{option}=" in once for option in options)
+
+
+@pytest.mark.parametrize("text", ["ce", "ce + man", "mixup(ce) + man(zeta=0.3)"])
+def test_a_rendered_loss_is_shortened_to_what_somebody_would_write(text):
+    assert shortened(render(read(text), LOSSES), LOSSES) == text
+
+
+def test_a_written_loss_is_not_shortened():
+    assert shortened("ce + man(zeta=0.15)", LOSSES) == "ce + man(zeta=0.15)"
 
 
 def test_a_rendered_loss_reads_as_it_was_written():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,9 @@ from mpifl.cli import main
 from mpifl.data.partition import PARTITIONS
 from mpifl.losses import LOSSES
 from mpifl.models import MODELS
+from mpifl.plan.explain import PAPERS_NAMES
 from mpifl.plan.reference import SECTION, topics
+from mpifl.runner.schema import resolve
 from mpifl.schedules import SCHEDULES
 
 TOPICS = [topic for topic in topics() if topic.path]
@@ -58,8 +61,15 @@ def test_a_section_is_printed_with_defaults_what_is_allowed_and_meanings():
 def test_an_option_is_found_wherever_it_is():
     printed = explained("lr")
     assert " local.lr " in printed
-    assert " algorithm.server_optimizer.lr (adam) " in printed
+    assert " algorithm.server_optimizer.lr (adagrad, adam, yogi) " in printed
     assert explained("local.lr").count("number above 0") == 1
+
+
+@pytest.mark.parametrize("name", PAPERS_NAMES)
+def test_what_papers_call_a_choice_is_found_and_can_be_pasted_into_a_config(name):
+    first, *_ = explained(name.upper()).splitlines()
+    config = tomllib.loads(first.partition("in a config: ")[2])
+    assert resolve(config)
 
 
 def test_a_method_is_printed_with_its_paper():

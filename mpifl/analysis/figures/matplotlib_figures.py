@@ -139,12 +139,12 @@ def _draw_trace(axes: Axes, number: int, panel: Panel, trace: Trace, band: Band)
     known = np.isfinite(trace.x) & np.isfinite(trace.mean)
     look = _look(number)
     marker = "o" if known.sum() <= _MOST_NAMES else None
-    x = trace.x[known]
-    axes.plot(x, trace.mean[known], label=trace.label, marker=marker, markersize=2.5, **look)
+    # Where a value is not known, the line has a gap, as on the page.
+    axes.plot(trace.x, trace.mean, label=trace.label, marker=marker, markersize=2.5, **look)
     ends = panel.band(trace, band)
     if ends is not None:
         low, high = ends
-        axes.fill_between(x, low[known], high[known], color=look["color"], alpha=0.18, linewidth=0)
+        axes.fill_between(trace.x, low, high, color=look["color"], alpha=0.18, linewidth=0)
 
 
 def _look(number: int) -> dict[str, Any]:

@@ -26,6 +26,9 @@ _SHOWN = {
 }
 """arrays of a finding whose first number is printed, and the array of its error"""
 
+_NEAR_ZERO = 0.01
+"""a share of the largest eigenvalue: below it, rounding hides an eigenvalue's sign"""
+
 
 @contextmanager
 def progress(measurement: Measurement, tasks: Sequence[Task]) -> Iterator[Report]:
@@ -71,8 +74,9 @@ def _in_words(finding: Finding) -> str:
     if "nodes" in finding.arrays:
         weights = finding["weights"]
         nodes = finding["nodes"]
-        below = (weights * (nodes < 0)).sum() / len(nodes)
-        return f"eigenvalues below 0: {below:.1%}"
+        clearly_negative = nodes < -_NEAR_ZERO * nodes.max()  # most are 0 but for rounding
+        below = (weights * clearly_negative).sum() / len(nodes)
+        return f"eigenvalues below -{_NEAR_ZERO:.0%} of the largest: {below:.2%}"
     if "layer" in finding.arrays and "value" in finding.arrays:
         largest = int(finding["value"].argmax())
         return f"largest {finding['value'][largest]:.5g}, of {finding['layer'][largest]}"

@@ -45,6 +45,12 @@ def _is_something_else(path: Path) -> bool:
         return stream.read(len(_HDF5)) != _HDF5
 
 
+def holds_runs(path: str) -> bool:
+    """Whether it is no run, but a folder with runs in it."""
+    folder = Path(path)
+    return not (folder / RESULTS).exists() and any(folder.glob(f"*/{RESULTS}"))
+
+
 def list_runs(paths: Sequence[str]) -> None:
     """Print a line for each run. Raises BadInput if there is none."""
     runs = only_runs(paths)
@@ -73,10 +79,10 @@ def _cells(path: str, run: Run, now: datetime) -> list[str]:
     if len(accuracy):
         last = percent(accuracy[-1])
         best = percent(accuracy.max())
-    return [path, str(config.get("name", "")), run.status, rounds, last, best, _age(run, now)]
+    return [path, str(config.get("name", "")), run.status, rounds, last, best, age(run, now)]
 
 
-def _age(run: Run, now: datetime) -> str:
+def age(run: Run, now: datetime) -> str:
     """How long ago a run was last written."""
     try:
         written = datetime.fromisoformat(str(run.attrs["updated"]))
