@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mpifl.training.callback import Callback
     from mpifl.training.progress import Progress, RunFailed
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Algorithm",

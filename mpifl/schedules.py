@@ -16,6 +16,10 @@ class Schedule(ABC):
     def __call__(self, round: int, rounds: int) -> float:
         """The factor in `round`, counted from 1, of a run of `rounds`."""
 
+    def in_version_0_1(self, round: int, rounds: int) -> float:
+        """The factor that version 0.1 of mpifl had there."""
+        return self(round, rounds)
+
 
 @options
 class Constant(Schedule):
@@ -50,6 +54,11 @@ class Milestones(Schedule):
         passed = [share for share in self.at if round - 1 >= _round_off(share * rounds)]
         return self.factor ** len(passed)
 
+    def in_version_0_1(self, round: int, rounds: int) -> float:
+        """Not rounded: some milestones came a round late."""
+        passed = [share for share in self.at if round - 1 >= share * rounds]
+        return self.factor ** len(passed)
+
 
 @options
 class Cosine(Schedule):
@@ -65,9 +74,17 @@ class Cosine(Schedule):
     """the round that has factor 1; until then the factor increases linearly"""
 
     def __call__(self, round: int, rounds: int) -> float:
+        return self._factor(round, rounds - self.warmup + 1)
+
+    def in_version_0_1(self, round: int, rounds: int) -> float:
+        """It reached `floor` in the last round."""
+        return self._factor(round, rounds - self.warmup)
+
+    def _factor(self, round: int, length: int) -> float:
+        """The factor in `round`, where the cosine has `length` rounds from 1 to `floor`."""
         if round < self.warmup:
             return round / self.warmup
-        done = (round - self.warmup) / max(1, rounds - self.warmup + 1)
+        done = (round - self.warmup) / max(1, length)
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 

@@ -26,7 +26,7 @@ from mpifl.store.confidential import (
     secret_values,
 )
 
-_LIBRARIES = ("mpifl", "torch", "numpy", "h5py", "mpi4py")
+_LIBRARIES = ("torch", "numpy", "h5py", "mpi4py")
 
 
 Place = dict[str, Any]
@@ -82,6 +82,7 @@ def provenance(dataset: Dataset, places: list[Place]) -> Facts:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda or "",
     }
+    facts["version_mpifl"] = mpifl.__version__
     for name in _LIBRARIES:
         facts[f"version_{name}"] = version(name)
     for key in ("host", "device", "threads"):

@@ -62,8 +62,8 @@ def other_schedule(stored: Run, config: Config, round: int) -> Mark:
     if _factors_differ(stored, config, begun):
         rounds = _rounds(stored, config)
         text = f"after round {round} under the schedule of {config.rounds} rounds, not {rounds}"
-    elif _rates_differ(stored, config, begun):
-        text = f"after round {round} with the rates of another version"
+    elif _version_differs(stored, config, begun):
+        text = f"after round {round} with the schedules of another version of mpifl"
     else:
         return old
     if old.text:
@@ -81,8 +81,8 @@ def refusal(stored: Run, config: Config, round: int) -> str:
             f"were trained with the schedule of so many; got {config.rounds}; allowed: {allowed}"
         )
     return (
-        f"{stored.path}: local.schedule: expected the rates that rounds 1 to {round} were trained "
-        f"with; got others, of another version of mpifl; allowed: {allowed}"
+        f"{stored.path}: schedules: expected the rates and strengths that rounds 1 to {round} were "
+        f"trained with; got others, of another version of mpifl; allowed: {allowed}"
     )
 
 
@@ -111,6 +111,28 @@ def _factors_differ(stored: Run, config: Config, begun: range) -> bool:
     for schedule in _schedules(config):
         for number in begun:
             if schedule(number, rounds) != schedule(number, config.rounds):
+                return True
+    return False
+
+
+def schedules_of_0_1(run: Run, config: Config) -> bool:
+    """Whether rounds of a run were trained by version 0.1, whose schedules had other factors."""
+    last = int(run.rounds["round"].max(initial=0))
+    return _factors_of_0_1_differ(run, config, range(1, last + 1))
+
+
+def _version_differs(stored: Run, config: Config, begun: range) -> bool:
+    """Whether another version of mpifl trained these rounds, with other factors than now."""
+    return _factors_of_0_1_differ(stored, config, begun) or _rates_differ(stored, config, begun)
+
+
+def _factors_of_0_1_differ(stored: Run, config: Config, begun: range) -> bool:
+    rounds = _rounds(stored, config)
+    for number in begun:
+        if not stored.version_of(number).startswith("0.1."):
+            continue
+        for schedule in _schedules(config):
+            if schedule.in_version_0_1(number, rounds) != schedule(number, rounds):
                 return True
     return False
 

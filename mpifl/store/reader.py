@@ -105,6 +105,14 @@ class Run:
     def run_id(self) -> str:
         return str(self.attrs["run_id"])
 
+    def version_of(self, round: int) -> str:
+        """The version of mpifl that trained `round`; "" where it was not stored."""
+        version = self.provenance.get("version_mpifl", "")
+        for resume in self.resumes:
+            if resume["round"] < round:
+                version = resume.get("version_mpifl", "")
+        return str(version)
+
     def part(self, client: int) -> np.ndarray:
         """The indices of a client's training samples."""
         return self.indices[self.offsets[client] : self.offsets[client + 1]]

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hdf5_editing import edited
 
+import mpifl
 from mpifl.analysis import group, open_runs
 from mpifl.cli import main
 from mpifl.store import Run
@@ -105,3 +106,54 @@ def test_a_run_whose_rates_another_version_had_is_refused(folder):
     assert (refused.exit_code, "of another version of mpifl" in refused.stderr) == (2, True)
     assert run("out", "rounds=5", "--resume", ALLOW).exit_code == 0
     assert "another version" in Run.open("out").other_schedule
+
+
+def by_version_0_1(out: str) -> None:
+    """Say in a run's file that version 0.1.0 trained it."""
+    with edited(Path(out, "results.h5")) as file:
+        file["provenance"].attrs["version_mpifl"] = "0.1.0"
+
+
+@pytest.mark.parametrize("option", [HYBRIDS["cosine"], HYBRIDS["scheduled zeta"]])
+def test_a_run_begun_under_the_cosine_of_version_0_1_is_refused_or_marked(folder, option):
+    assert run("out", option).exit_code == 0
+    by_version_0_1("out")
+    refused = run("out", option, "--resume")
+    assert (refused.exit_code, "of another version of mpifl" in refused.stderr) == (2, True)
+    assert run("out", option, "--resume", ALLOW).exit_code == 0
+    assert "another version" in Run.open("out").other_schedule
+
+
+@pytest.mark.parametrize("option", [HYBRIDS["milestones"], "local.schedule=constant"])
+def test_a_run_of_version_0_1_whose_factors_are_the_same_today_goes_on(folder, option):
+    assert run("out", option).exit_code == 0
+    by_version_0_1("out")
+    assert run("out", option, "--resume").exit_code == 0
+    assert Run.open("out").other_schedule == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "groups"),
+    [
+        (HYBRIDS["cosine"], 2),
+        (HYBRIDS["scheduled zeta"], 2),
+        (HYBRIDS["milestones"], 1),
+        ("local.schedule=constant", 1),
+    ],
+)
+def test_runs_of_version_0_1_repeat_runs_of_today_where_their_factors_are_equal(
+    folder, option, groups
+):
+    assert run("old", option).exit_code == 0
+    assert run("new", option, "seed=1").exit_code == 0
+    by_version_0_1("old")
+    assert len(group(open_runs(["old", "new"]))) == groups
+
+
+def test_the_version_of_a_round_is_that_of_the_last_resume_before_it(folder):
+    assert run("out", "rounds=2").exit_code == 0
+    by_version_0_1("out")
+    assert run("out", "rounds=4", "--resume").exit_code == 0
+    found = Run.open("out")
+    versions = [found.version_of(round) for round in (1, 2, 3, 4)]
+    assert versions == ["0.1.0", "0.1.0", mpifl.__version__, mpifl.__version__]

@@ -146,7 +146,23 @@ def _method(run: Run, by: Sequence[str]) -> Options:
         method = {key: value for key, value in known.items() if not _is_no_method(key)}
     if run.other_schedule:  # no repeat of a run that was never stopped
         method["resumed"] = run.other_schedule
+    if _has_schedules_of_0_1(run):
+        method["schedules"] = "of mpifl 0.1"
     return method
+
+
+def _has_schedules_of_0_1(run: Run) -> bool:
+    """Whether version 0.1 trained rounds of a run whose schedules have other factors today."""
+    is_scheduled = "cosine" in run.config or "milestones" in run.config
+    if not is_scheduled or not run.version_of(1).startswith("0.1."):
+        return False
+    from mpifl.runner import resuming, schema  # bring torch, which takes seconds
+
+    try:
+        config = schema.resolve(toml(run.config, str(run.path)))
+    except BadInput:  # such as an algorithm of the user's own: the schedules cannot be compared
+        return True
+    return resuming.schedules_of_0_1(run, config)
 
 
 def _is_no_method(key: str) -> bool:
