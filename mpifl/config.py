@@ -22,6 +22,18 @@ RENAMED = {"algorithm.server_step": "algorithm.server_optimizer"}
 Configs and runs that have the old name stay valid.
 """
 
+ADDED = {
+    "evaluation.train_every": 0,
+    "evaluation.train_samples": 0,
+    "holdout.clients": 0.0,
+    "holdout.ratio": 0,
+    "holdout.unseen": "all",
+}
+"""Dotted name of an option that older runs lack -> the value that means what those did.
+
+Such runs can be resumed with that value.
+"""
+
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 _UNSET = "the default"
 _MOST_BYTES = 1 << 16

@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import torch
 
 from mpifl.runner import build, schema
@@ -15,8 +16,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_config_of_the_readme_can_be_run():
-    (text,) = blocks("toml")
+@pytest.mark.parametrize("text", blocks("toml"), ids=["whole", "holdout"])
+def test_a_config_of_the_readme_can_be_run(text):
     config = schema.resolve(tomllib.loads(text))
     dataset = build.load_data(config.data, config.seed)
     experiment = build.experiment(config, dataset, torch.device("cpu"))

@@ -83,7 +83,7 @@ def curves(
     mpifl curves runs/* --y training_loss,lr --log training_loss
 
     Names are accuracy, loss, training_loss, training_accuracy, bytes, seconds, and every column of
-    /rounds, such as test_accuracy_all. Over bytes and seconds a point stands at the mean of its
+    /rounds, such as own_accuracy. Over bytes and seconds a point stands at the mean of its
     runs. Files end in .png, .pdf, .svg, .html (one page that needs nothing else) or .csv.
     """
     with one_line_errors():

@@ -69,6 +69,10 @@ def table(
     mpifl table runs/fedavg-* runs/feddyn-* --target 0.9
     mpifl table runs/* --last 5 -o table.tex -o table.csv
 
+    Where runs hold samples or clients out ([holdout]) or evaluate training samples
+    (evaluation.train_every), columns show the clients' own test sets, their worst tenth, unseen
+    clients and the gaps.
+
     Curvature (largest eigenvalue, H_T, H_N, H_D) is there where `mpifl hessian RUN` has measured
     it. Numbers in a config's [published] stand beside ours, with the difference; without it, and
     with a note, where options that matter were overridden or rounds are missing. `30 (2 of 3)` is

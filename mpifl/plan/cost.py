@@ -10,8 +10,8 @@ import numpy as np
 from mpifl.parallel.exact_sum import BLOCK, Message
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
+from mpifl.training import tallies
 from mpifl.training.client import Column
-from mpifl.training.evaluate import Evaluation
 from mpifl.training.sampling import assign
 
 _COHORTS = 8
@@ -45,15 +45,24 @@ def traffic(planned: DryRun, cohort: float) -> Traffic:
     down = planned.sent.elements() * number
     up = reply.elements() * number
     summed = sum(vector.numel() for vector in reply.flat().values())
-    rows = round(cohort * len(Column) + _scores(planned.config.evaluation, planned.data.test))
+    rows = round(cohort * len(Column) + _scores(planned))
     return Traffic(down, up, down, (summed + rows) * 8)
 
 
-def _scores(evaluation: Evaluation, test_samples: int) -> float:
-    """How many of the test's numbers a round's Reduce has on average, if all ranks test."""
+def _scores(planned: DryRun) -> float:
+    """How many numbers of evaluations a round's Reduce has on average, if all ranks evaluate."""
+    evaluation = planned.config.evaluation
     if evaluation.where == "server":
         return 0.0
-    return 2 * evaluation.batches(test_samples) / evaluation.every
+    clients = len(planned.clients)
+    classes = planned.data.classes
+    numbers = 2 * evaluation.batches(planned.data.test) + tallies.length(0, classes)
+    if len(planned.held.own.indices):
+        numbers += tallies.length(clients, classes)
+    scores = numbers / evaluation.every
+    if evaluation.train_every:
+        scores += tallies.length(clients, classes) / evaluation.train_every
+    return scores
 
 
 def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tuple[str, int]]:
@@ -106,7 +115,7 @@ def loads(planned: DryRun, ranks: list[int]) -> list[Load]:
     """The work of a round for each number of ranks."""
     config = planned.config
     rounds = np.unique(np.linspace(1, config.rounds, _COHORTS).astype(int)).tolist()
-    cohorts = [config.participation.cohort(config.seed, round, config.clients) for round in rounds]
+    cohorts = [planned.cohort(round) for round in rounds]
     size = float(np.mean([len(cohort) for cohort in cohorts]))
     steps = float(np.mean([planned.clients.steps(cohort).sum() for cohort in cohorts]))
     found = []
@@ -153,12 +162,16 @@ def server_is_last(planned: DryRun, measured: Profile, load: Load) -> bool:
 
 
 def _training_and_test(planned: DryRun, measured: Profile, load: Load) -> tuple[float, float]:
-    """Seconds of the worker with the most steps, and of the whole test on one rank."""
+    """Seconds of the worker with the most steps, and of an average evaluation on one rank."""
     evaluation = planned.config.evaluation
     test = evaluation.batches(planned.data.test) * measured.evaluation
     of_a_client = measured.client + (test if evaluation.clients else 0.0)
     training = load.clients * of_a_client + load.longest * measured.step
-    return training, (1 + len(evaluation.models)) * test
+    batches = float(evaluation.batches(len(planned.held.own.indices)))
+    if evaluation.train_every:
+        trained = evaluation.train_samples or len(planned.held.training.indices)
+        batches += evaluation.batches(trained) * evaluation.every / evaluation.train_every
+    return training, (1 + len(evaluation.models)) * test + batches * measured.evaluation
 
 
 def stored(planned: DryRun) -> tuple[int, int]:
@@ -168,5 +181,4 @@ def stored(planned: DryRun) -> tuple[int, int]:
     model = net.weights.nbytes + net.buffers.nbytes
     kept = config.results.weights_rounds(config.rounds)
     kept_clients = config.results.clients_rounds(config.rounds)
-    cohort = config.participation.cohort(config.seed, 1, config.clients)
-    return len(kept), len(kept) * model + len(kept_clients) * len(cohort) * model
+    return len(kept), len(kept) * model + len(kept_clients) * len(planned.cohort(1)) * model

@@ -12,6 +12,7 @@ from torch import Tensor
 from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset, chosen, refuse_beyond
+from mpifl.data.holdout import Held, HoldOut
 from mpifl.data.partition.iid import Iid
 from mpifl.runner import build, schema
 from mpifl.training.client import Clients
@@ -35,6 +36,14 @@ class DryRun:
     """
     trial: Experiment
     """one client with a few real samples, and one batch of the test: it can be played and timed"""
+    held: Held
+    """the partition, divided into what trains and what is held out"""
+
+    def cohort(self, round: int) -> np.ndarray:
+        """int64: the clients that take part in `round`, sorted."""
+        participants = self.held.participants
+        config = self.config
+        return participants[config.participation.cohort(config.seed, round, len(participants))]
 
     @property
     def sent(self) -> Sent:
@@ -100,8 +109,9 @@ def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun
     else:
         whole = build.load_data(config.data, config.seed)
         data = _labels(whole)
-    parts = build.partition(config, data.labels, data.domains, data.clients)
-    trained = _trial_samples(parts.sizes, config.local.batch)
+    held = build.divided(config, data.labels, data.domains, data.clients)
+    parts = held.training
+    trained = _trial_samples(parts.sizes[held.participants], config.local.batch)
     tested = min(config.evaluation.batch, data.test)
     if config.data.path:
         whole = packed.head(expanded(config.data.path, "data.path"), max(trained, tested))
@@ -109,7 +119,8 @@ def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun
         whole, train=whole.train.take(np.arange(trained)), test=whole.test.take(np.arange(tested))
     )
     trial = build.experiment(_one_client(config), of_trial, torch.device(device))
-    return DryRun(config, data, replace(trial.clients, parts=parts, labels=data.labels), trial)
+    clients = replace(trial.clients, parts=parts, labels=data.labels)
+    return DryRun(config, data, clients, trial, held)
 
 
 def _trial_samples(sizes: np.ndarray, batch: int) -> int:
@@ -150,4 +161,12 @@ def _packed_labels(config: schema.Config) -> Labels:
 
 
 def _one_client(config: schema.Config) -> schema.Config:
-    return replace(config, clients=1, partition=Iid(), participation=Participation())
+    evaluation = replace(config.evaluation, train_every=0, train_samples=0)
+    return replace(
+        config,
+        clients=1,
+        partition=Iid(),
+        participation=Participation(),
+        holdout=HoldOut(),
+        evaluation=evaluation,
+    )

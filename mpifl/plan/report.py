@@ -17,7 +17,7 @@ from mpifl.plan.profile import Profile, measure, on_gpu, resident
 from mpifl.runner import differences, schema
 from mpifl.runner.idle_workers import idle_workers
 from mpifl.runner.published import changes
-from mpifl.terminal import duration, facts, say, say_paragraph, say_table, size, table
+from mpifl.terminal import duration, facts, plural, say, say_paragraph, say_table, size, table
 
 _MOST_ROWS = 40  # with more clients, the table shows quantiles
 _QUANTILES = {"least": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "most": 100}
@@ -78,8 +78,7 @@ def _options(config: schema.Config, every_option: bool) -> None:
 
 def _ranks(planned: DryRun) -> list[int]:
     """1, then a server and 1, 2, 4 ... workers, up to one for every client of a round."""
-    config = planned.config
-    cohort = len(config.participation.cohort(config.seed, 1, config.clients))
+    cohort = len(planned.cohort(1))
     workers = [2**power for power in range(8) if 2**power < cohort]
     return [1, *(1 + count for count in workers), 1 + cohort][:_MOST_LOADS]
 
@@ -93,16 +92,16 @@ def _device(config: schema.Config) -> tuple[torch.device, bool]:
 
 
 def _partition(planned: DryRun) -> None:
-    clients = planned.clients
     data = planned.data
-    counts = clients.counts()
-    sizes = clients.sizes
+    clients = planned.held.participants
+    counts = planned.clients.counts()[clients]
+    sizes = planned.clients.sizes[clients]
     largest = 100 * counts.max(1) / np.maximum(sizes, 1)
-    steps = clients.steps(np.arange(len(clients)))
+    steps = planned.clients.steps(clients)
     columns = np.stack([sizes, (counts > 0).sum(1), largest, steps])
     if len(clients) <= _MOST_ROWS:
         head = "client"
-        names = [str(client) for client in range(len(clients))]
+        names = [str(client) for client in clients]
         rows = columns.T
     else:
         head = "of the clients"
@@ -124,6 +123,26 @@ def _partition(planned: DryRun) -> None:
         f"{data.classes} classes"
     )
     say_table(title, made)
+    if not planned.config.holdout.is_nothing:
+        say_paragraph(_held_out(planned))
+
+
+def _held_out(planned: DryRun) -> str:
+    """What of the partition never trains, in words."""
+    held = planned.held
+    own = held.own.sizes[held.participants]
+    unseen = held.own.sizes[held.unseen]
+    words = (
+        f"Held out: {own.sum():,} samples of {np.count_nonzero(own):,} of the "
+        f"{plural(len(own), 'client')} that train"
+    )
+    if len(unseen):
+        words += (
+            f"; {plural(len(unseen), 'client')} that never train, tested on "
+            f"{unseen.sum():,} samples"
+        )
+    every = plural(planned.config.evaluation.every, "round")
+    return f"{words}. They are evaluated with the test set, every {every}."
 
 
 def _messages(planned: DryRun, load: cost.Load) -> None:

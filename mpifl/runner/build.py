@@ -15,7 +15,8 @@ from mpifl import seeds
 from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.data.batches import Samples
-from mpifl.data.dataset import Dataset, limited
+from mpifl.data.dataset import Dataset, limited, stratified
+from mpifl.data.holdout import Held, hold_out
 from mpifl.data.partition import FromRun, Parts
 from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
@@ -27,6 +28,7 @@ from mpifl.store import Run
 from mpifl.training.batchnorm import BufferPolicy
 from mpifl.training.client import Clients
 from mpifl.training.experiment import Experiment
+from mpifl.training.tallies import OWN, TRAIN, EvaluationSet, evaluation_set
 
 
 def load_data(data: Data, seed: int) -> Dataset:
@@ -59,6 +61,19 @@ def partition(
     return config.partition.split(labels, domains, config.clients, random, stored)
 
 
+def divided(
+    config: Config,
+    labels: np.ndarray,
+    domains: np.ndarray | None,
+    stored: np.ndarray | None = None,
+) -> Held:
+    """Each client's samples, divided into those that train and those that are held out.
+
+    Arguments are those of `partition`.
+    """
+    return hold_out(config.holdout, partition(config, labels, domains, stored), config.seed)
+
+
 def network(config: Config, shape: tuple[int, int, int], classes: int, device: torch.device) -> Net:
     """The model with its initial weights, which depend on the seed only."""
     if config.model.classes not in (0, classes):
@@ -89,11 +104,14 @@ def experiment(
     """
     _refuse_partition_of_other_data(config, dataset.checksum)
     train = dataset.train
-    parts = partition(config, train.labels, train.domains, train.clients)
-    _refuse_empty_clients(parts)
+    held = divided(config, train.labels, train.domains, train.clients)
+    _refuse_empty_clients(held)
     net = network(config, dataset.shape, len(dataset.classes), device)
+    clients = _clients(
+        config, dataset, held.training, net, device if trains else torch.device("cpu")
+    )
     return Experiment(
-        clients=_clients(config, dataset, parts, net, device if trains else torch.device("cpu")),
+        clients=clients,
         test=Samples(dataset.test.images, dataset.test.labels, dataset.mean, dataset.std, device),
         participation=config.participation,
         evaluation=config.evaluation,
@@ -103,6 +121,8 @@ def experiment(
         divergence=config.divergence,
         clients_rounds=config.results.clients_rounds(config.rounds),
         states_folder=states_folder(config),
+        participants=held.participants,
+        held_out=_evaluation_sets(config, clients, held),
     )
 
 
@@ -137,6 +157,37 @@ def _clients(
     )
 
 
+def _evaluation_sets(config: Config, clients: Clients, held: Held) -> list[EvaluationSet]:
+    """What the global model is evaluated on beside the test set: training and held-out samples."""
+    sets = []
+    if config.evaluation.train_every:
+        training = _chosen(held.training, clients.labels, config)
+        sets.append(_set_of_parts(TRAIN, training, clients))
+    if len(held.own.indices):
+        sets.append(_set_of_parts(OWN, held.own, clients))
+    return sets
+
+
+def _chosen(training: Parts, labels: np.ndarray, config: Config) -> Parts:
+    """The training samples that are evaluated: all, or `evaluation.train_samples` of them."""
+    count = config.evaluation.train_samples
+    if not count:
+        return training
+    if count > len(training.indices):
+        raise BadInput(
+            f"evaluation.train_samples: expected at most {len(training.indices)}, the number of "
+            f"training samples; got {count}"
+        )
+    random = seeds.generator(config.seed, "evaluated training samples")
+    places = stratified(labels[training.indices], count, random)
+    return training.take(places)
+
+
+def _set_of_parts(name: str, parts: Parts, clients: Clients) -> EvaluationSet:
+    owners = np.repeat(np.arange(len(parts)), parts.sizes)
+    return evaluation_set(name, clients.samples, clients.classes, parts.indices, owners, len(parts))
+
+
 def _refuse_partition_of_other_data(config: Config, checksum: str) -> None:
     """BadInput where another run's partition is asked for, but that run had other data."""
     if not isinstance(config.partition, FromRun):
@@ -150,8 +201,9 @@ def _refuse_partition_of_other_data(config: Config, checksum: str) -> None:
         )
 
 
-def _refuse_empty_clients(parts: Parts) -> None:
-    empty = np.flatnonzero(parts.sizes == 0)
+def _refuse_empty_clients(held: Held) -> None:
+    parts = held.training
+    empty = held.participants[parts.sizes[held.participants] == 0]
     if len(empty):
         raise BadInput(
             f"partition: expected samples for each of {len(parts)} clients; got none for "

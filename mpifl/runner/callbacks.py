@@ -12,6 +12,8 @@ from mpifl.store import Store
 from mpifl.terminal import duration, percent, say, size
 from mpifl.training.callback import Callback
 from mpifl.training.client import COLUMNS, Column, Failure
+from mpifl.training.experiment import Experiment
+from mpifl.training.measures import Measures
 from mpifl.training.progress import Progress
 
 _OF_CLIENTS = ("loss", "accuracy", "weight", "seconds")
@@ -22,11 +24,14 @@ _RECENT = 20  # rounds from which the time left is estimated
 class StoreWriter(Callback):
     """Writes each round into the run's folder."""
 
-    def __init__(self, store: Store, weights_rounds: Container[int]) -> None:
+    def __init__(
+        self, store: Store, experiment: Experiment, weights_rounds: Container[int]
+    ) -> None:
         """`weights_rounds`: whose weights are stored, beside the last round and those that keep
         their clients' models.
         """
         self._store = store
+        self._measures = Measures(experiment.sets, experiment.participants)
         self._weights_rounds = weights_rounds
 
     def round_finished(self, progress: Progress, last: bool) -> None:
@@ -36,11 +41,12 @@ class StoreWriter(Callback):
         clients = {name: columns[name] for name in _OF_CLIENTS}
         if columns["failed"].any():
             clients["failed"] = columns["failed"]
-        row = _row(progress)
+        row = _row(progress) | self._measures.columns(progress.tallies)
         if not np.isnan(columns["test_accuracy"]).all():
             clients["test_accuracy"] = columns["test_accuracy"]
             row["test_accuracy_clients"] = float(np.nanmean(columns["test_accuracy"]))
-        self._store.append(progress.round, row, clients, progress.cohort)
+        counts = self._measures.arrays(progress.tallies)
+        self._store.append(progress.round, row, clients, progress.cohort, counts)
 
     def _write_weights(self, progress: Progress) -> None:
         weights, buffers = progress.w.numpy(), progress.buffers.numpy()

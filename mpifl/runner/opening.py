@@ -116,6 +116,7 @@ def _create(
         layout=_layout(experiment),
         clients=config.clients,
         partition=_partition(experiment),
+        holdout=experiment.holdout(),
         provenance=facts,
         force=force,
         commit_seconds=config.results.commit_seconds,

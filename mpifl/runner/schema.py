@@ -17,6 +17,7 @@ from mpifl import config as configs
 from mpifl.algorithms import ALGORITHMS
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.data.batches import Augmentation
+from mpifl.data.holdout import HoldOut
 from mpifl.data.partition import PARTITIONS, Partition
 from mpifl.data.partition.dirichlet import Dirichlet
 from mpifl.losses import LOSSES
@@ -165,6 +166,7 @@ class Config:
     participation: Participation = Participation()
     data: Data = Data(name="digits")
     partition: Annotated[Partition, Named(PARTITIONS, "dirichlet")] = Dirichlet()
+    holdout: HoldOut = HoldOut()
     """how the training samples are divided among the clients"""
     model: Annotated[Model, Named(MODELS, "cnn")] = Cnn()
     """the network"""
@@ -241,7 +243,8 @@ def _check_named(config: Config) -> None:
 
 
 def _check_participation(config: Config) -> None:
-    config.participation.cohort(config.seed, 1, config.clients)
+    participants = config.holdout.participants(config.clients, config.seed)
+    config.participation.cohort(config.seed, 1, len(participants))
 
 
 def _check_loss(config: Config) -> None:
@@ -271,6 +274,16 @@ def _check_evaluation(config: Config) -> None:
     if config.evaluation.models and config.evaluation.where == "shared":
         raise BadInput(
             "evaluation.where: expected server, where evaluation.models are tested; got shared"
+        )
+    evaluation = config.evaluation
+    if evaluation.train_every % evaluation.every:
+        raise BadInput(
+            "evaluation.train_every: expected a multiple of evaluation.every = "
+            f"{evaluation.every}; got {evaluation.train_every}"
+        )
+    if evaluation.train_samples and not evaluation.train_every:
+        raise BadInput(
+            "evaluation.train_samples: expected evaluation.train_every above 0 with it; got 0"
         )
 
 

@@ -126,7 +126,7 @@ def _train(
     told: list[Callback] = []
     if store is not None:
         start.reached = experiment.evaluation.reached(store.rounds)
-        told.append(StoreWriter(store, results.weights_rounds(config.rounds)))
+        told.append(StoreWriter(store, experiment, results.weights_rounds(config.rounds)))
         if not quiet:
             told.append(ConsoleLogger(config.rounds))
         told.extend(callbacks)

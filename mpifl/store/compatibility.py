@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from mpifl.config import first_name, flat, name_today, parse
+from mpifl.config import ADDED, first_name, flat, name_today, parse
 from mpifl.options import BadInput
 
 _MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy"}
@@ -67,7 +67,8 @@ def _binding(config: str, free: Collection[str] = ()) -> dict[str, Any]:
     binding = {}
     for key, value in flat(parse(config, "the config of a run")).items():
         name = name_today(key)
-        if name not in free and not _may_change(name):
+        is_as_before = name in ADDED and value == ADDED[name]
+        if name not in free and not _may_change(name) and not is_as_before:
             binding[name] = value
     return binding
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from mpifl import __version__
 from mpifl.store import checksum
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes, write_attributes
+from mpifl.store.evaluations import axis_of, is_fixed
 from mpifl.store.long_names import describe
 from mpifl.store.round_tables import Cohorts
 
@@ -78,6 +79,10 @@ class Results:
     """the names of the saved arrays, by round"""
     resumes: Sequence[Attributes] = ()
     """the provenance of each resume"""
+    evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """what evaluations have counted, by name: see evaluations.py"""
+    holdout: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """the clients' own test sets as in a partition (indices, offsets), and which clients train"""
 
 
 def run_attributes(config: str, seed: int) -> dict[str, str | int]:
@@ -133,6 +138,8 @@ def results_image(results: Results) -> memoryview:
         _add_partition(file, results.partition)
         _add_rounds(file, results.rounds)
         _add_clients(file, results)
+        _add_evaluations(file, results.evaluations)
+        _add_holdout(file, results.holdout)
         _add_models(file, results.models)
     return image.getbuffer()
 
@@ -245,6 +252,33 @@ def _add_cohorts(group: h5py.Group, cohorts: Cohorts) -> None:
     _add(group, "offsets", cohorts.offsets, "boundary")
     for name, values in cohorts.reported.items():
         _add(group, name, values, "participation")
+
+
+def _add_evaluations(file: h5py.File, arrays: Mapping[str, np.ndarray]) -> None:
+    if not arrays:
+        return
+    group = file.create_group("evaluations")
+    _add_scale(group, "round", arrays["round"])
+    for name, array in arrays.items():
+        if name == "round":
+            continue
+        axis = axis_of(name)
+        if axis not in group:
+            _add_scale(group, axis, np.arange(array.shape[-1]))
+        axes = (axis,) if is_fixed(name) else ("round", axis)
+        _add(group, name, array, *axes)
+
+
+def _add_holdout(file: h5py.File, arrays: Mapping[str, np.ndarray]) -> None:
+    if not arrays:
+        return
+    group = file.create_group("holdout")
+    _add_dimension(group, "sample", len(arrays["indices"]))
+    _add_dimension(group, "boundary", len(arrays["offsets"]))
+    _add_scale(group, "client", np.arange(len(arrays["trains"])))
+    _add(group, "indices", arrays["indices"], "sample")
+    _add(group, "offsets", arrays["offsets"], "boundary")
+    _add(group, "trains", arrays["trains"], "client")
 
 
 def _add_models(file: h5py.File, models: Mapping[int, Sequence[str]]) -> None:

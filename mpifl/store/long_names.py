@@ -17,6 +17,20 @@ _LONG_NAMES = {
     "test_loss_cohort": "mean cross-entropy of the mean of the round's local models "
     "on the test set",
     "test_loss_all": "mean cross-entropy of the mean of all clients' latest on the test set",
+    "test_accuracy_balanced": "mean over classes of the share classified right, on the test set",
+    "test_accuracy_worst_class": "the lowest share of a class that is classified right, on the "
+    "test set",
+    "test_accuracy_top5": "share of test samples whose class is among the 5 largest logits",
+    "test_calibration_error": "expected calibration error on the test set, 15 bins of confidence",
+    "train_accuracy": "accuracy of the global model on training samples, not augmented",
+    "train_loss": "mean cross-entropy of the global model on training samples, not augmented",
+    "generalisation_gap": "train_accuracy - test_accuracy",
+    "generalisation_gap_loss": "test_loss - train_loss",
+    "own_accuracy": "accuracy on participating clients' own test sets, mean over clients",
+    "unseen_accuracy": "accuracy on clients that never train, mean over clients",
+    "participation_gap": "own_accuracy - unseen_accuracy",
+    "out_of_sample_gap": "accuracy on training samples - on own test sets, mean over the clients "
+    "that have both",
     "bytes_up": "bytes sent from the clients to the server",
     "bytes_down": "bytes sent from the server to the clients",
     "bytes_mpi": "bytes of the buffers that the server's Bcast and Reduce moved",
@@ -29,6 +43,7 @@ _LONG_NAMES = {
     "loss": "mean training loss of the client's local steps",
     "accuracy": "accuracy on the client's training batches",
     "weight": "weight of the client's reply in the mean",
+    "trains": "1 where the client may train; 0 where it is held out",
     "num_samples": "training samples of the client",
     "participated": "1 where the client was in the round's cohort and its reply counts",
     "failed": "why the client's reply was left out: 1 its training loss is not finite, "

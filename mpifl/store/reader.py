@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import datasets, validate
+from mpifl.store import datasets, evaluations, validate
 from mpifl.store.attributes import Attributes, read_attributes
 from mpifl.store.confidential import publishable
 from mpifl.store.hdf5_layout import (
@@ -70,6 +70,12 @@ class Run:
     """for each resume: its `time`, the last `round` before it, and its provenance"""
     notes: Mapping[str, str]
     """the notes in a packed file, by name; those of a folder are read by `notes`"""
+    evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """what each evaluation has counted: `round` (E) and arrays (E, n) by name, such as
+    `own_right_by_client`; see evaluations.py
+    """
+    holdout: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """what never trains: indices and offsets of the clients' own test sets, and `trains` (C)"""
 
     @staticmethod
     def open(path: str | Path) -> Run:
@@ -112,6 +118,39 @@ class Run:
             if resume["round"] < round:
                 version = resume.get("version_mpifl", "")
         return str(version)
+
+    @property
+    def trains(self) -> np.ndarray:
+        """bool (C): whether each client may train; the others are held out."""
+        if not self.holdout:
+            return np.ones(len(self.offsets) - 1, bool)
+        return self.holdout["trains"] > 0
+
+    def own_test(self, client: int) -> np.ndarray:
+        """The indices of a client's own test set, of the training split; empty without one."""
+        if not self.holdout:
+            return np.zeros(0, "i8")
+        offsets = self.holdout["offsets"]
+        return self.holdout["indices"][offsets[client] : offsets[client + 1]]
+
+    def whole_partition(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every client's samples, those held out too: indices and offsets, as for training.
+
+        Raises BadInput where some samples neither train nor are tested on, and so are not stored.
+        """
+        if not self.holdout:
+            return self.indices, self.offsets
+        if 'unseen = "share"' in self.config and not self.trains.all():
+            raise BadInput(
+                f"{self.path}: expected a run that tests on all samples of unseen clients; got one "
+                'with holdout.unseen = "share", which stores only a part of the partition'
+            )
+        clients = len(self.offsets) - 1
+        indices = []
+        for client in range(clients):
+            indices.append(np.sort(np.concatenate([self.part(client), self.own_test(client)])))
+        sizes = np.diff(self.offsets) + np.diff(self.holdout["offsets"])
+        return np.concatenate(indices), np.concatenate([[0], np.cumsum(sizes)])
 
     def part(self, client: int) -> np.ndarray:
         """The indices of a client's training samples."""
@@ -215,6 +254,8 @@ def as_results(run: Run) -> Results:
         clients=run.clients,
         models=run.saved_arrays,
         resumes=run.resumes,
+        evaluations=run.evaluations,
+        holdout=run.holdout,
     )
 
 
@@ -261,6 +302,9 @@ def _read(file: Path, content: h5py.File) -> Run:
     rounds = {name: datasets.whole(dataset) for name, dataset in content["rounds"].items()}
     clients = _cohorts(content["clients"], len(partition["offsets"]) - 1)
     validate.check_run(attrs, partition, rounds, clients)
+    counted = _arrays(content, "evaluations")
+    held_out = _arrays(content, "holdout")
+    evaluations.check(counted, held_out, clients.clients)
     provenance, *resumes = [publishable(stored) for stored in stored_provenance(content)]
     saved_arrays = {}
     for round in datasets.whole(content["models"]["round"]).tolist():
@@ -278,7 +322,19 @@ def _read(file: Path, content: h5py.File) -> Run:
         saved_arrays=saved_arrays,
         resumes=resumes,
         notes=_notes(content),
+        evaluations=counted,
+        holdout=held_out,
     )
+
+
+def _arrays(content: h5py.File, name: str) -> dict[str, np.ndarray]:
+    """The arrays of a group that older runs lack, without those that only name a dimension."""
+    arrays = {}
+    for array_name, dataset in content.get(name, {}).items():
+        is_dimension = array_name in ("sample", "boundary", *evaluations.AXES)
+        if not is_dimension:
+            arrays[array_name] = datasets.whole(dataset)
+    return arrays
 
 
 def stored_provenance(content: h5py.File) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 from mpifl.options import BadInput
 from mpifl.store import checkpoint, compatibility, manifest
 from mpifl.store.attributes import Attributes
+from mpifl.store.evaluations import EvaluationTable
 from mpifl.store.hdf5_layout import (
     OTHER_SCHEDULE,
     OTHER_SCHEDULE_UNTIL,
@@ -90,6 +91,7 @@ def results_after(run: Run, resuming: Resuming, round: int) -> Results:
         clients=run.clients.up_to(rows),
         models={saved: names for saved, names in run.saved_arrays.items() if saved <= round},
         resumes=[*run.resumes, resume],
+        evaluations=EvaluationTable(run.evaluations).up_to(round).arrays(),
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from mpifl.options import BadInput
 from mpifl.store import atomic, checkpoint, compatibility, manifest, run_folder
 from mpifl.store.arrays import model_arrays
+from mpifl.store.evaluations import EvaluationTable, holdout_arrays
 from mpifl.store.hdf5_layout import (
     FORMAT_VERSION,
     MODEL_FORMAT,
@@ -54,6 +55,7 @@ class Store:
         self._fixed = results
         self._rounds = RoundTable(results.rounds)
         self._clients = ClientTable(results.clients)
+        self._evaluations = EvaluationTable(results.evaluations)
         self._models = {round: tuple(names) for round, names in results.models.items()}
         self._commit_seconds = commit_seconds
         self._next_commit = 0.0
@@ -70,14 +72,16 @@ class Store:
         clients: int,
         partition: tuple[np.ndarray, np.ndarray, np.ndarray],
         provenance: Attributes,
+        holdout: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
         force: bool = False,
         commit_seconds: float = 10.0,
     ) -> Store:
         """Make the run folder, with a `results.h5` without rounds.
 
         `config` is the run's TOML text, `layout` says where each tensor lies in the flat vectors,
-        `partition` is a Partition or its three arrays. `force` replaces an earlier run: the files
-        of that run are removed, all others stay.
+        `partition` is a Partition or its three arrays; `holdout` has the indices and offsets of the
+        clients' own test sets, and for each client whether it trains. `force` replaces an earlier
+        run: the files of that run are removed, all others stay.
 
         Raises BadInput, before anything is made, if the folder is not free or cannot be written.
         """
@@ -91,6 +95,7 @@ class Store:
             rounds={},
             clients=Cohorts(clients),
             models={},
+            holdout=holdout_arrays(holdout),
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -167,17 +172,24 @@ class Store:
         return self._rounds.columns()
 
     def append(
-        self, round: int, row: Mapping[str, Value], clients: Mapping[str, ArrayLike], ids: ArrayLike
+        self,
+        round: int,
+        row: Mapping[str, Value],
+        clients: Mapping[str, ArrayLike],
+        ids: ArrayLike,
+        counts: Mapping[str, np.ndarray] = MappingProxyType({}),
     ) -> None:
         """Add a round. May commit.
 
         `row` has a value for each column of /rounds; `clients` has arrays (k) for /clients, one
-        value for each client in `ids` (k). Raises ValueError or TypeError for values that do not
-        fit; then nothing has changed.
+        value for each client in `ids` (k); `counts` are those of its evaluation. Raises ValueError
+        or TypeError for values that do not fit; then nothing has changed.
         """
         self._check()
         self._clients.put(len(self._rounds), clients, ids)
         self._rounds.append(round, row)
+        if counts:
+            self._evaluations.append(round, counts)
         if time.monotonic() >= self._next_commit:
             self.commit()
 
@@ -246,6 +258,7 @@ class Store:
             rounds=self._rounds.columns(),
             clients=self._clients.cohorts(len(self._rounds)),
             models=dict(sorted(self._models.items())),
+            evaluations=self._evaluations.arrays(),
         )
         atomic.write_hdf5(self.folder / RESULTS, results_image(results), self.owner.check)
         end = time.monotonic()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mpifl.parallel.exact_sum import Diverged, Layout, WeightedSum
+from mpifl.training.evaluate import Scores
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Model, Reply, Sent
 from mpifl.training.progress import RunFailed
@@ -17,6 +18,7 @@ from mpifl.training.worker import PlayedRound
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
 
+_SCORES = "scores of "
 _STOP_AFTER_ROUND, _ROUND_ABANDONED = 1.0, 2.0  # what a rank may wish; 0: nothing
 
 
@@ -27,8 +29,8 @@ class Collected(NamedTuple):
     """the sum of the weighted replies of all clients that did not fail"""
     rows: np.ndarray
     """float64 [cohort, Column]"""
-    scores: np.ndarray
-    """float64 [batches, 2]: the test's rows, where all ranks share it; else [0, 2]"""
+    scores: Scores
+    """of the evaluation, where all ranks share it; else none"""
     models: list[Model]
     """of the cohort's clients, in its order, in rounds that keep them"""
     abandoned: bool
@@ -52,11 +54,12 @@ class Collector:
         except Diverged as error:
             raise RunFailed(f"round {plan.round}: {error}") from None
 
-    def collect(self, plan: RoundPlan, played: PlayedRound, scores: np.ndarray) -> Collected | None:
-        """Bring all to the server (elsewhere None). `scores` are this rank's part of the test."""
+    def collect(self, plan: RoundPlan, played: PlayedRound, scores: Scores) -> Collected | None:
+        """Bring all to the server (elsewhere None). `scores`: this rank's share."""
         began = time.perf_counter()
         self._agree_on_layout(played.sums)
-        figures = {"rows": played.rows, "scores": scores, "wishes": self._wishes(played)}
+        figures = {"rows": played.rows, "wishes": self._wishes(played)}
+        figures |= {_SCORES + name: share for name, share in scores.items()}
         total = self._communicator.total(played.sums, figures)
         waited = time.perf_counter() - began
         models = self._collect_models(plan, played)
@@ -68,7 +71,11 @@ class Collector:
             self._communicator.heartbeat.stop(f"a signal to rank {wishes.argmax()}")
         abandoned = bool((wishes == _ROUND_ABANDONED).any())
         reply = Reply.from_flat(vectors)
-        return Collected(reply, figures["rows"], figures["scores"], models, abandoned, waited)
+        scores = {}
+        for name, values in figures.items():
+            if name.startswith(_SCORES):
+                scores[name.removeprefix(_SCORES)] = values
+        return Collected(reply, figures["rows"], scores, models, abandoned, waited)
 
     def _agree_on_layout(self, sums: WeightedSum) -> None:
         """Tell ranks that have no reply yet what replies look like, in the first round."""

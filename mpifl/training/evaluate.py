@@ -1,9 +1,9 @@
-"""Loss and accuracy of a weight vector on a fixed split, in fixed batches that ranks may share."""
+"""Evaluation of a weight vector on fixed sets of samples, in fixed batches that ranks may share."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,8 +15,9 @@ from torch.nn import functional
 from mpifl.data.batches import Samples
 from mpifl.losses.loss import Loss
 from mpifl.net import Net
-from mpifl.options import Count, Fraction, options
-from mpifl.training.messages import Sent
+from mpifl.options import Count, Fraction, NonNegativeInt, options
+from mpifl.training.messages import Order, Sent
+from mpifl.training.tallies import TRAIN, Counter, EvaluationSet
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
@@ -37,12 +38,22 @@ class Evaluation:
     the server's BatchNorm buffers; for where = server"""
     clients: bool = False
     """also test each client's own model after its training"""
+    train_every: NonNegativeInt = 0
+    """rounds between evaluations on the training samples too (a multiple of `every`), for the gap
+    to the test set; then the last round has one; 0: none
+    """
+    train_samples: NonNegativeInt = 0
+    """on so many training samples, each class keeping its share; 0: on all"""
     target_accuracy: Fraction = 0.0
     """stop once the test accuracy reaches this (with the round then under way); 0: never"""
 
     def batches(self, samples: int) -> int:
         """How many batches the test of `samples` takes."""
         return -(-samples // self.batch)
+
+    def trains_due(self, round: int, last: bool) -> bool:
+        """Whether an evaluation in `round` is on the training samples too."""
+        return self.train_every > 0 and (last or round % self.train_every == 0)
 
     def reached(self, figures: Mapping[str, np.ndarray]) -> int:
         """The first round that reached the target accuracy, of a run's `round` and `test_accuracy`;
@@ -57,8 +68,13 @@ class Evaluation:
         return int(hits[0]) if len(hits) else 0
 
 
-NO_SCORES = np.zeros((0, 2))
-"""the rows of no test"""
+Scores = dict[str, np.ndarray]
+"""what an evaluation has found: `rows` [batches, 2] of the test, and each set's counts by its name
+(int64, viewed as float64: ranks gather both in one sum of bit patterns)
+"""
+NO_SCORES: Scores = {}
+"""those of no evaluation"""
+ROWS = "rows"
 
 
 class Score(NamedTuple):
@@ -76,28 +92,68 @@ def evaluate(
     shares: int = 1,
     forward: dict[str, Any] | None = None,
     alive: Callable[[], None] = lambda: None,
+    counter: Counter | None = None,
 ) -> np.ndarray:
     """Each batch's summed cross-entropy and number right, float64 `[batches, 2]`, for the weights
     that the net has.
 
     With several `shares`, every `shares`-th batch from `share` on is done and the other rows stay
     zero: adding the shares gives the whole, to the bit. `forward` holds options of the forward
-    pass; `alive` is called at each batch.
+    pass; `alive` is called at each batch; a `counter` counts the same samples in the same pass.
     """
-    net.module.eval()
-    starts = range(0, len(samples), batch)
-    sums = torch.zeros(len(starts), 2, dtype=torch.float64, device=net.device)
+    batches = -(-len(samples) // batch)
+    sums = torch.zeros(batches, 2, dtype=torch.float64, device=net.device)
     with torch.inference_mode():
-        for row in range(share, len(starts), shares):
-            alive()
-            start = starts[row]
-            stop = min(start + batch, len(samples))
-            indices = torch.arange(start, stop, device=net.device)
-            logits = net(samples.pick(indices), **(forward or {})).logits
-            y = samples.labels[indices]
+        indices = torch.arange(len(samples), device=samples.labels.device)
+        rows = range(share, batches, shares)
+        for row, _, logits, y in _outputs(net, samples, indices, batch, rows, forward, alive):
             sums[row, 0] = _cross_entropy(logits, y)
             sums[row, 1] = (logits.argmax(-1) == y).sum()
+            if counter is not None:
+                counter.add(logits, y, torch.zeros_like(y))
     return sums.cpu().numpy()
+
+
+def count(
+    net: Net,
+    of: EvaluationSet,
+    batch: int,
+    share: int = 0,
+    shares: int = 1,
+    forward: dict[str, Any] | None = None,
+    alive: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """The counts (`Tally.flat`) of a set, or of a share of its batches: shares add up to the whole.
+
+    Options are those of `evaluate`.
+    """
+    counter = Counter(of, net.device)
+    rows = range(share, -(-len(of) // batch), shares)
+    with torch.inference_mode():
+        outputs = _outputs(net, of.samples, of.indices, batch, rows, forward, alive)
+        for _, part, logits, y in outputs:
+            counter.add(logits, y, of.owners[part].to(net.device))
+    return counter.counts()
+
+
+def _outputs(
+    net: Net,
+    samples: Samples,
+    indices: Tensor,
+    batch: int,
+    rows: range,
+    forward: dict[str, Any] | None,
+    alive: Callable[[], None],
+) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
+    """For each batch in `rows`: its number, its slice of `indices`, logits [B, K], labels [B]."""
+    net.module.eval()
+    for row in rows:
+        alive()
+        part = slice(row * batch, (row + 1) * batch)
+        chosen = indices[part]
+        x = samples.pick(chosen).to(net.device)
+        logits = net(x, **(forward or {})).logits
+        yield row, part, logits, samples.labels[chosen].to(net.device)
 
 
 def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -121,61 +177,93 @@ class Tester:
     """only for what it changes in the forward pass"""
     alive: Callable[[], None]
 
-    def rows(self, w: Tensor, buffers: Tensor, share: int = 0, shares: int = 1) -> np.ndarray:
-        """The rows of `evaluate` of weights `w [d]` and `buffers [b]`."""
-        self.net.load(w, buffers)
-        return self._rows(share, shares)
-
     def score(self, w: Tensor) -> Score:
         """The score of `w [d]`, with the buffers that the net has."""
         self.net.load(w)
-        return self.total(self._rows())
+        return self.total(self.loaded_rows())
 
     def total(self, rows: np.ndarray) -> Score:
         """The score from all rows."""
         return score(rows, len(self.samples))
 
-    def _rows(self, share: int = 0, shares: int = 1) -> np.ndarray:
+    def loaded_rows(
+        self, share: int = 0, shares: int = 1, counter: Counter | None = None
+    ) -> np.ndarray:
+        """The rows of `evaluate` of the weights that the net has."""
         forward = self.loss.evaluated(self.net.module)
-        return evaluate(self.net, self.samples, self.batch, share, shares, forward, self.alive)
+        return evaluate(
+            self.net, self.samples, self.batch, share, shares, forward, self.alive, counter
+        )
+
+    def loaded_counts(self, of: EvaluationSet, share: int = 0, shares: int = 1) -> np.ndarray:
+        """The counts (`Tally.flat`) on a set of the weights that the net has."""
+        forward = self.loss.evaluated(self.net.module)
+        return count(self.net, of, self.batch, share, shares, forward, self.alive)
 
 
 class Evaluator:
-    """Tests the server's weights: on rank 0 while the others train, or on all ranks together."""
+    """Evaluates the server's weights: on rank 0 while the others train, or on all ranks together.
+
+    `sets` are those of an experiment, the test first.
+    """
 
     def __init__(
         self,
         net: Net,
-        samples: Samples,
+        sets: Sequence[EvaluationSet],
         evaluation: Evaluation,
         loss: Loss,
         communicator: Communicator,
     ) -> None:
-        self.tester = Tester(net, samples, evaluation.batch, loss, communicator.heartbeat.poll)
+        alive = communicator.heartbeat.poll
+        self.tester = Tester(net, sets[0].samples, evaluation.batch, loss, alive)
         self.is_shared = evaluation.where == "shared" and communicator.size > 1
+        self._sets = sets
+        self._evaluation = evaluation
         self.seconds = 0.0
         """that the last test took on this rank, of all models that are tested"""
         self._models = 1 + len(evaluation.models)
         self._communicator = communicator
 
-    def whole(self, sent: Sent) -> np.ndarray:
-        """The rows of the whole test, on the server, if the order asks for it; else NO_SCORES."""
+    def whole(self, sent: Sent) -> Scores:
+        """The whole evaluation, on the server, if the order asks for it; else NO_SCORES."""
         if not sent.order.evaluate:
             return NO_SCORES
         if self.is_shared:
-            return self._communicator.everywhere(self.share(sent))
+            shares = self.share(sent)
+            whole = {}
+            for name, share in shares.items():
+                whole[name] = self._communicator.everywhere(_countable(name, share))
+            return {name: values.view(np.float64) for name, values in whole.items()}
         if self._communicator.is_server:
-            return self._rows(sent)
+            return self._evaluate(sent, 0, 1)
         return NO_SCORES
 
-    def share(self, sent: Sent) -> np.ndarray:
-        """This rank's rows of the test, the others' rows zero, if the order asks for it."""
+    def share(self, sent: Sent) -> Scores:
+        """This rank's part of the evaluation, all else zero, if the order asks for it."""
         if not sent.order.evaluate:
             return NO_SCORES
-        return self._rows(sent, self._communicator.rank, self._communicator.size)
+        return self._evaluate(sent, self._communicator.rank, self._communicator.size)
 
-    def _rows(self, sent: Sent, share: int = 0, shares: int = 1) -> np.ndarray:
+    def _evaluate(self, sent: Sent, share: int, shares: int) -> Scores:
         began = time.perf_counter()
-        rows = self.tester.rows(*sent.model, share, shares)
+        tester = self.tester
+        tester.net.load(*sent.model)
+        test, *others = self._due(sent.order)
+        counter = Counter(test, tester.net.device)
+        scores = {ROWS: tester.loaded_rows(share, shares, counter)}
+        scores[test.name] = counter.counts().view(np.float64)
+        for of in others:
+            scores[of.name] = tester.loaded_counts(of, share, shares).view(np.float64)
         self.seconds = self._models * (time.perf_counter() - began)
-        return rows
+        return scores
+
+    def _due(self, order: Order) -> list[EvaluationSet]:
+        """The sets that are evaluated after the order's round."""
+        with_training = self._evaluation.trains_due(order.round, order.finishes)
+        return [of for of in self._sets if with_training or of.name != TRAIN]
+
+
+def _countable(name: str, values: np.ndarray) -> np.ndarray:
+    """Scores as numbers that may be added: counts are integers."""
+    return values if name == ROWS else values.view(np.int64)

@@ -13,6 +13,7 @@ from mpifl.training.client import Column, Failure
 from mpifl.training.evaluate import Score
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import ClientState, Model, Vectors, check_vectors
+from mpifl.training.tallies import Tally
 
 
 class RunFailed(RuntimeError):
@@ -46,6 +47,8 @@ class Progress:
     """of the `counted` clients after training, in rounds that keep them"""
     score: Score | None = None
     """of `w`, when it was evaluated"""
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    """counts of the same evaluation on each set of samples, by its name"""
     means: Vectors = field(default_factory=dict)
     """weights [d] that are means of local models, to be tested too"""
     scores: dict[str, Score] = field(default_factory=dict)

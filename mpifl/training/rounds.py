@@ -41,7 +41,7 @@ def run(
     checkpointer = checkpointer or Checkpointer()
     start = start or Start(first_progress(experiment))
     evaluator = Evaluator(
-        clients.net, experiment.test, experiment.evaluation, clients.loss, communicator
+        clients.net, experiment.sets, experiment.evaluation, clients.loss, communicator
     )
     server = Server(experiment, communicator, callbacks, evaluator.tester, start)
     states = ClientStates(

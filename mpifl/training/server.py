@@ -15,11 +15,12 @@ from torch import Tensor
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client import Column, Failure
 from mpifl.training.collector import Collected
-from mpifl.training.evaluate import Tester
+from mpifl.training.evaluate import ROWS, Scores, Tester
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Action, Order, Sent, Vectors, check_vectors
 from mpifl.training.progress import Progress, RunFailed, Start
 from mpifl.training.sampling import RoundPlan
+from mpifl.training.tallies import Tally, from_flat
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
@@ -68,13 +69,14 @@ class Server:
             progress.round = sent.order.round
         return sent
 
-    def report(self, scores: np.ndarray, last: bool = False) -> None:
-        """Tell the callbacks of the last round, once; `scores` are the test's rows, or none."""
+    def report(self, scores: Scores, last: bool = False) -> None:
+        """Tell the callbacks of the last round, once; `scores` are those of its evaluation."""
         if self._reported:
             return
         progress = self.progress
-        if len(scores):
-            progress.score = self._tester.total(scores)
+        if scores:
+            progress.score = self._tester.total(scores[ROWS])
+            progress.tallies = self._tallies(scores)
             progress.scores = {name: self._tester.score(w) for name, w in progress.means.items()}
         self._reported = True
         with self._communicator.heartbeat.slow():
@@ -93,6 +95,15 @@ class Server:
         experiment = self._experiment
         is_due = round == experiment.rounds or round % experiment.evaluation.every == 0
         return not is_due or self._communicator.heartbeat.has_time(seconds)
+
+    def _tallies(self, scores: Scores) -> dict[str, Tally]:
+        """The counts of every set that was evaluated, by its name."""
+        tallies = {}
+        for of in self._experiment.sets:
+            if of.name in scores:
+                counts = scores[of.name].view(np.int64)
+                tallies[of.name] = from_flat(counts, of.clients, of.classes)
+        return tallies
 
     def finish_round(self, plan: RoundPlan, sent: Sent, collected: Collected) -> None:
         """The server's step; where clients failed, what `divergence` says."""
@@ -166,7 +177,7 @@ class Server:
         """The part of all clients' weight that the clients `replied` have."""
         sizes = self._experiment.clients.sizes
         if self._experiment.objective == "uniform":
-            return len(replied) / len(sizes)
+            return len(replied) / len(self._experiment.participants)
         return float(sizes[replied].sum() / sizes.sum())
 
     def _means(self, parts: Vectors, share: float) -> Vectors:

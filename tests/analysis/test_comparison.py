@@ -161,3 +161,18 @@ def test_an_edited_hessian_file_is_told_and_its_curvature_left_out(folder, tmp_p
     assert "lambda_max" not in row.figures
     told = capsys.readouterr().err
     assert f"mpifl reseal {findings.file}; the table leaves out its curvature" in told
+
+
+def test_a_table_of_runs_that_hold_out_shows_own_test_sets_and_unseen_clients(opened):
+    columns = {"own_accuracy": [0.2, 0.4], "unseen_accuracy": [0.1, 0.3], "lr": [1.0, 1.0]}
+    run = with_accuracy(opened("avg-1"), [0.1, 0.5, 0.4, 0.6])
+    held = {}
+    for name, values in columns.items():
+        held[name] = np.array([*values, np.nan, np.nan])
+    table = compare(group([replace(run, rounds={**run.rounds, **held})]), last=2)
+    figures = table.rows[0].figures
+    assert figures["own_accuracy"].mean == pytest.approx(30)
+    assert figures["unseen_accuracy"].mean == pytest.approx(20)
+    assert "participation_gap" not in figures
+    assert "| own test sets, % | unseen clients, % |" in markdown(table)
+    assert any("unseen clients: mean over clients that never train" in note for note in table.notes)

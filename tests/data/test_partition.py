@@ -303,7 +303,7 @@ def test_alpha_must_be_positive_and_finite(name, alpha):
 def recorded(monkeypatch, parts, **options):
     indices = np.concatenate(parts)
     offsets = np.cumsum([0, *(len(part) for part in parts)])
-    run = SimpleNamespace(indices=indices, offsets=offsets)
+    run = SimpleNamespace(whole_partition=lambda: (indices, offsets))
     monkeypatch.setitem(
         sys.modules, "mpifl.store", SimpleNamespace(Run=SimpleNamespace(open=lambda path: run))
     )

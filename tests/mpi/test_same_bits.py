@@ -53,12 +53,17 @@ CASES = {
     "clients_that_remember": MLP
     | {"rounds": 8, "participation": BERNOULLI, "local": DIGITS["local"] | PERSIST},
     "evaluation_shared": MLP | {"evaluation": {"where": "shared", "batch": 50}},
+    "held_out": MLP | {"holdout": {"ratio": 3, "clients": 0.25}, "evaluation": {"train_every": 2}},
+    "held_out_shared": MLP
+    | {
+        "holdout": {"ratio": 3, "clients": 0.25},
+        "evaluation": {"train_every": 1, "where": "shared", "batch": 50},
+    },
     "stops_at_a_target": MLP | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6}},
     "stops_at_a_target_shared": MLP
     | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "shared"}},
 }
 PLACES = [on(mpi, ranks) for mpi in ("mpich", "openmpi") for ranks in (1, 2, 3, 5)]
-OF_ROUNDS = ("round", "sha256", "test_accuracy", "test_loss")
 OF_CLIENTS = ("participated", "loss", "accuracy", "weight")
 
 
@@ -73,9 +78,10 @@ def configs(folder: Path) -> Path:
 def figures(folder: Path) -> dict[str, list]:
     """What must be the same, to the bit: per round, and per round and client."""
     run = Run.open(folder)
-    columns = {name: run.rounds[name] for name in OF_ROUNDS} | {
-        name: run.clients[name] for name in OF_CLIENTS
-    }
+    columns = {name: run.clients[name] for name in OF_CLIENTS} | dict(run.evaluations)
+    for name, column in run.rounds.items():
+        if not name.startswith(("seconds", "bytes_mpi")):
+            columns[f"rounds {name}"] = column
     # str: nan == nan
     return {name: [str(value) for value in column.tolist()] for name, column in columns.items()}
 

@@ -31,7 +31,7 @@ class StopAfterTwoRounds(mpifl.Callback):
 @pytest.fixture
 def slow_tests(monkeypatch):
     """Tests of a model take their time, in which their work can be left."""
-    rows = evaluate.Tester._rows
+    rows = evaluate.Tester.loaded_rows
 
     def rows_slowly(self, *more):
         until = time.monotonic() + SECONDS
@@ -39,7 +39,7 @@ def slow_tests(monkeypatch):
             self.alive()
         return rows(self, *more)
 
-    monkeypatch.setattr(evaluate.Tester, "_rows", rows_slowly)
+    monkeypatch.setattr(evaluate.Tester, "loaded_rows", rows_slowly)
 
 
 def rounds_played(tmp_path, grace: float, **evaluation) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from mpifl.analysis.hessian import metrics
 from mpifl.analysis.runs.curves import unit
 from mpifl.analysis.runs.groups import Group
-from mpifl.analysis.runs.outcomes import REACHED, Summary, outcome, summaries
+from mpifl.analysis.runs.outcomes import GENERALISATION, REACHED, Summary, outcome, summaries
 from mpifl.analysis.runs.published import (
     CURVATURE,
     Published,
@@ -114,6 +114,12 @@ def compare(
     notes = [*_notes(groups, last, target), *_sources(groups, table, rows), *_departures(rows)]
     if any(row.to_another_target and "rounds_to_target" in row.published for row in rows):
         notes.append("published rounds: to a target that the paper does not state; no difference")
+    if present & set(GENERALISATION):
+        notes.append(
+            "gap to training: accuracy on training samples - on the test set; own test sets: mean "
+            "over clients that train, and over the tenth of them with the lowest; unseen clients: "
+            "mean over clients that never train; participation gap: own test sets - unseen clients"
+        )
     if present & set(CURVATURE):
         source = f"measurement {measurement!r} of `mpifl hessian`"
         notes.append(f"curvature: {source}, of the last models measured")
@@ -132,6 +138,8 @@ def _curvature(run: Run, measurement: str) -> dict[str, float]:
 def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> Iterator[Column]:
     yield Column("final_accuracy", "final, %", r"final, \%", 100, 2)
     yield Column("best_accuracy", "best, %", r"best, \%", 100, 2)
+    for key, title in GENERALISATION.items():
+        yield Column(key, f"{title}, %", rf"{title}, \%", 100, 2)
     if target is not None:
         to = f"{100 * target:g}"
         yield Column("rounds_to_target", f"rounds to {to} %", rf"rounds to {to}\,\%", 1, 1)

@@ -12,6 +12,14 @@ from mpifl.analysis.runs.groups import Group
 from mpifl.options import BadInput
 from mpifl.store import Run
 
+GENERALISATION = {
+    "generalisation_gap": "gap to training",
+    "own_accuracy": "own test sets",
+    "own_accuracy_worst_tenth": "worst tenth",
+    "unseen_accuracy": "unseen clients",
+    "participation_gap": "participation gap",
+}
+"""columns of /rounds that a table shows where runs have them, and their titles; fractions"""
 REACHED = ("rounds_to_target", "bytes_to_target", "seconds_to_target")
 """up to the first evaluation at or above the target; NaN where it was not reached"""
 
@@ -32,8 +40,10 @@ def outcome(run: Run, target: float | None = None, last: int = 1) -> dict[str, f
     """The numbers of one run, by name.
 
     final_accuracy and final_loss (means of the `last` evaluations), best_accuracy, best_round,
-    rounds, bytes (up and down), seconds; with a `target` (0..1) also REACHED. Accuracies are
-    fractions. Raises BadInput for a run without evaluations.
+    rounds, bytes (up and down), seconds; GENERALISATION where the run has it (means of the `last`
+    evaluations that have); with a `target` (0..1) also REACHED. Accuracies are fractions.
+
+    Raises BadInput for a run without evaluations.
     """
     rounds, accuracy = series(run, "accuracy")
     best = int(accuracy.argmax())
@@ -46,6 +56,11 @@ def outcome(run: Run, target: float | None = None, last: int = 1) -> dict[str, f
         "bytes": _until(run, "bytes"),
         "seconds": _until(run, "seconds"),
     }
+    for name in GENERALISATION:
+        known = run.rounds.get(name, np.zeros(0))
+        known = known[np.isfinite(known)]
+        if len(known):
+            figures[name] = float(known[-last:].mean())
     if target is None:
         return figures
     above = np.flatnonzero(accuracy >= target)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpifl.analysis.runs.outcomes import GENERALISATION
 from mpifl.config import toml
 from mpifl.options import BadInput
 from mpifl.store import OTHERS_TESTED, Run, notes, sha256
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
 
 _WIDEST_PLOT = 100
 _PLOT_HEIGHT = 15
-_TABLES = ("data", "partition", "model", "algorithm", "local", "participation")
+_TABLES = (
+    "data",
+    "partition",
+    "holdout",
+    "model",
+    "algorithm",
+    "local",
+    "participation",
+    "evaluation",
+)
 _SLURM_SHOWN = (
     "SLURM_JOB_ID",
     "SLURM_JOB_PARTITION",
@@ -153,6 +163,10 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if np.isfinite(known).any():
             known = known[np.isfinite(known)]
             yield what, f"best {percent(known.max())}, last {percent(known[-1])}"
+    for name, what in GENERALISATION.items():
+        known = run.rounds.get(name, np.zeros(0))
+        if np.isfinite(known).any():
+            yield what, f"last {percent(known[np.isfinite(known)][-1])}"
     if "failed" in run.clients:
         failed = run.clients["failed"] > 0
         replies = plural(int(failed.sum()), "reply", "replies")

@@ -37,6 +37,12 @@ class Parts:
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[client] for client in range(len(self)))
 
+    def take(self, places: np.ndarray) -> Parts:
+        """The samples at these places of `indices` (ascending int64, or bool)."""
+        owners = np.repeat(np.arange(len(self)), self.sizes)[places]
+        sizes = np.bincount(owners, minlength=len(self))
+        return Parts(self.indices[places], np.concatenate([[0], np.cumsum(sizes)]))
+
     @property
     def sizes(self) -> np.ndarray:
         """int64 [clients]: how many samples each client has."""

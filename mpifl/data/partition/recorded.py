@@ -30,8 +30,7 @@ class FromRun(Partition):
         from mpifl.store import Run  # only this partition reads runs
 
         run = Run.open(expanded(self.path, "partition.path"))
-        indices = run.indices
-        offsets = run.offsets
+        indices, offsets = run.whole_partition()
         if len(offsets) != clients + 1:
             found = f"{len(offsets) - 1} in {self.path}"
             raise self.refused(

@@ -1,0 +1,97 @@
+"""Measures of generalisation from counts: pure arithmetic on arrays.
+
+Two means are never mixed: `mean` is over clients, each counting the same; `pooled` is over samples.
+A client without samples has no accuracy (NaN) and is left out. Sources: Yuan et al. 2022 (gaps),
+Li et al. 2020 q-FFL (worst and best tenth), Guo et al. 2017 (calibration).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+_TAIL = 0.1
+PERCENTILES = (5, 25, 50, 75, 95)
+
+
+class OverClients(NamedTuple):
+    """A quantity over clients: accuracy, or mean loss."""
+
+    mean: float
+    """over clients, each counting the same"""
+    pooled: float
+    """over all samples"""
+    variance: float
+    """of the population: over clients, divided by their number"""
+    worst: float
+    """mean of the tenth of the clients with the lowest values, at least one"""
+    best: float
+    """mean of the tenth with the highest"""
+    lowest: float
+    clients: int
+    """how many have samples"""
+
+
+def over_clients(sums: np.ndarray, samples: np.ndarray) -> OverClients:
+    """From the clients' sums [C] (right, or losses) and numbers of samples [C]."""
+    known = samples > 0
+    if not known.any():
+        nothing = float("nan")
+        return OverClients(nothing, nothing, nothing, nothing, nothing, nothing, 0)
+    sums = sums[known].astype("f8")
+    samples = samples[known]
+    values = sums / samples
+    ordered = np.sort(values)
+    tail = max(1, int(_TAIL * len(values) + 1e-9))
+    return OverClients(
+        mean=float(values.mean()),
+        pooled=float(sums.sum() / samples.sum()),
+        variance=float(values.var()),
+        worst=float(ordered[:tail].mean()),
+        best=float(ordered[-tail:].mean()),
+        lowest=float(ordered[0]),
+        clients=len(values),
+    )
+
+
+def percentile(values: np.ndarray, q: float) -> float:
+    """The q-th percentile by nearest rank, as TensorFlow Probability's default.
+
+    It is one of the values: that at rank rint((m - 1) (1 - q / 100)) from the top, of m.
+    """
+    falling = np.sort(values)[::-1]
+    return float(falling[int(np.rint((len(values) - 1) * (1 - q / 100)))])
+
+
+def recalls(right: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """f8 [K]: the share of each class that is classified right; NaN for classes without samples."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(samples > 0, right / samples, np.nan)
+
+
+def balanced_accuracy(right: np.ndarray, samples: np.ndarray) -> float:
+    """The mean recall of the classes that have samples."""
+    return float(np.nanmean(recalls(right, samples)))
+
+
+def skewed_accuracy(recall: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """The accuracy that a client with these class `shares` [K] would see, and the mass it rests on.
+
+    The mass is the part of the client's labels whose classes were tested (recall is not NaN).
+    """
+    known = ~np.isnan(recall)
+    mass = float(shares[known].sum())
+    if not mass:
+        return float("nan"), 0.0
+    return float((shares[known] * recall[known]).sum() / mass), mass
+
+
+def calibration_error(samples: np.ndarray, right: np.ndarray, confidence: np.ndarray) -> float:
+    """Expected calibration error (Guo et al. 2017, eq. 3) from each bin's number of samples, right
+    ones, and summed confidence.
+    """
+    n = samples.sum()
+    if not n:
+        return float("nan")
+    return float(np.abs(right - confidence).sum() / n)

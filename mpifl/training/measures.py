@@ -1,0 +1,132 @@
+"""What an evaluation says about generalisation: columns of /rounds, arrays of /evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mpifl.training.generalisation import (
+    OverClients,
+    balanced_accuracy,
+    calibration_error,
+    over_clients,
+    recalls,
+)
+from mpifl.training.tallies import OWN, TEST, TRAIN, EvaluationSet, Tally
+
+
+class Measures:
+    """Turns counts into measures, for an experiment's `sets` (the test set first).
+
+    `participants` (int64) are the clients that may train.
+    """
+
+    def __init__(self, sets: Sequence[EvaluationSet], participants: np.ndarray) -> None:
+        self._by_client = {of.name: of.samples_by_client for of in sets}
+        self._by_class = {of.name: of.samples_by_class for of in sets}
+        self._participants = participants
+
+    def columns(self, tallies: Mapping[str, Tally]) -> dict[str, float]:
+        """A value for each measure of the sets that were evaluated."""
+        columns: dict[str, float] = {}
+        if TEST in tallies:
+            columns |= self._of_test(tallies[TEST])
+        if TEST in tallies and TRAIN in tallies:
+            columns |= self._of_training(tallies[TRAIN], tallies[TEST])
+        if OWN in tallies:
+            columns |= self._of_clients(tallies)
+        return columns
+
+    def arrays(self, tallies: Mapping[str, Tally]) -> dict[str, np.ndarray]:
+        """The counts of the sets that were evaluated, by their names in /evaluations."""
+        arrays = {}
+        for name, tally in tallies.items():
+            arrays[f"{name}_right_by_class"] = tally.right_by_class
+            arrays[f"{name}_samples_by_class"] = self._by_class[name]
+            arrays[f"{name}_right_by_bin"] = tally.bin_right
+            arrays[f"{name}_count_by_bin"] = tally.bin_samples
+            arrays[f"{name}_confidence_by_bin"] = tally.confidences
+            if len(tally.right_by_client):
+                arrays[f"{name}_right_by_client"] = tally.right_by_client
+                arrays[f"{name}_loss_by_client"] = tally.losses
+                arrays[f"{name}_samples_by_client"] = self._by_client[name]
+        return arrays
+
+    def _of_test(self, test: Tally) -> dict[str, float]:
+        samples = self._by_class[TEST]
+        return {
+            "test_accuracy_balanced": balanced_accuracy(test.right_by_class, samples),
+            "test_accuracy_worst_class": float(np.nanmin(recalls(test.right_by_class, samples))),
+            "test_accuracy_top5": test.right_in_top / int(samples.sum()),
+            "test_calibration_error": calibration_error(
+                test.bin_samples, test.bin_right, test.confidences
+            ),
+        }
+
+    def _of_training(self, train: Tally, test: Tally) -> dict[str, float]:
+        trained = int(self._by_class[TRAIN].sum())
+        tested = int(self._by_class[TEST].sum())
+        accuracy = train.right / trained
+        loss = train.loss / trained
+        return {
+            "train_accuracy": accuracy,
+            "train_loss": loss,
+            "generalisation_gap": accuracy - test.right / tested,
+            "generalisation_gap_loss": test.loss / tested - loss,
+        }
+
+    def _of_clients(self, tallies: Mapping[str, Tally]) -> dict[str, float]:
+        columns: dict[str, float] = {}
+        seen = np.zeros(len(self._by_client[OWN]), bool)
+        seen[self._participants] = True
+        own = self._over(tallies, OWN, seen)
+        if own["accuracy"].clients:
+            columns |= _spread("own", own)
+        unseen = self._over(tallies, OWN, ~seen)
+        if unseen["accuracy"].clients:
+            columns |= _spread("unseen", unseen)
+        if own["accuracy"].clients and unseen["accuracy"].clients:
+            columns |= _gaps("participation_gap", own, unseen)
+        if own["accuracy"].clients and TRAIN in tallies:
+            both = seen & (self._by_client[OWN] > 0) & (self._by_client[TRAIN] > 0)
+            train = self._over(tallies, TRAIN, both)
+            columns |= _gaps("out_of_sample_gap", train, self._over(tallies, OWN, both))
+        return columns
+
+    def _over(
+        self, tallies: Mapping[str, Tally], name: str, of: np.ndarray
+    ) -> dict[str, OverClients]:
+        """Accuracy and loss over the clients `of` (bool [C])."""
+        samples = self._by_client[name][of]
+        tally = tallies[name]
+        return {
+            "accuracy": over_clients(tally.right_by_client[of], samples),
+            "loss": over_clients(tally.losses[of], samples),
+        }
+
+
+def _spread(name: str, found: Mapping[str, OverClients]) -> dict[str, float]:
+    accuracy = found["accuracy"]
+    return {
+        f"{name}_accuracy": accuracy.mean,
+        f"{name}_accuracy_pooled": accuracy.pooled,
+        f"{name}_accuracy_deviation": accuracy.variance**0.5,
+        f"{name}_accuracy_worst_tenth": accuracy.worst,
+        f"{name}_accuracy_best_tenth": accuracy.best,
+        f"{name}_accuracy_worst_client": accuracy.lowest,
+        f"{name}_loss": found["loss"].mean,
+        f"{name}_loss_pooled": found["loss"].pooled,
+    }
+
+
+def _gaps(
+    name: str, before: Mapping[str, OverClients], after: Mapping[str, OverClients]
+) -> dict[str, float]:
+    """How much worse models are `after` than `before`: accuracy lost, loss gained."""
+    return {
+        name: before["accuracy"].mean - after["accuracy"].mean,
+        f"{name}_pooled": before["accuracy"].pooled - after["accuracy"].pooled,
+        f"{name}_loss": after["loss"].mean - before["loss"].mean,
+        f"{name}_loss_pooled": after["loss"].pooled - before["loss"].pooled,
+    }

@@ -1,0 +1,155 @@
+"""Runs with held-out clients and samples, and evaluations on training samples: what is measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mpifl
+from mpifl.data import packed
+from mpifl.data.dataset import Split, assemble
+from mpifl.options import BadInput
+
+DIGITS = {
+    "rounds": 4,
+    "clients": 10,
+    "data": {"name": "digits", "train_limit": 600},
+    "partition": {"name": "dirichlet", "alpha": 0.3},
+    "model": {"name": "mlp", "hidden": [16]},
+    "local": {"lr": 0.1, "batch": 32},
+    "holdout": {"ratio": 4, "clients": 0.2},
+    "evaluation": {"train_every": 2},
+    "results": {"commit_seconds": 0, "checkpoint_rounds": 2},
+}
+
+
+def ran(tmp_path, name="run", **options):
+    return mpifl.run({**DIGITS, **options}, out=tmp_path / name, quiet=True)
+
+
+def pack(path, labels, clients):
+    """Two kinds of images in turn, a white pixel in one of two places; the test set is the same."""
+    kinds = np.arange(len(labels)) % 2
+    images = np.zeros((len(labels), 1, 4, 4), np.uint8)
+    images[np.arange(len(labels)), 0, kinds, kinds] = 255
+    labels = np.array(labels)
+    train = Split(images, labels, clients=np.array(clients))
+    dataset = assemble(
+        "two", train, Split(images, labels), ("a", "b"), "made", client_names=["0", "1"]
+    )
+    packed.write(dataset, path)
+    return {"path": str(path)}
+
+
+def test_clients_that_are_held_out_never_train(tmp_path):
+    run = ran(tmp_path)
+    assert run.trains.sum() == 8
+    assert (run.clients["participated"].sum(0) > 0).tolist() == run.trains.tolist()
+    assert np.nansum(run.clients["weight"], axis=1) == pytest.approx(1)
+
+
+def test_own_test_sets_and_training_samples_are_the_whole_partition(tmp_path):
+    run = ran(tmp_path)
+    whole = ran(tmp_path, "whole", holdout={}, rounds=1)
+    for client in range(10):
+        own, training = set(run.own_test(client)), set(run.part(client))
+        assert not own & training
+        assert own | training == set(whole.part(client))
+    again = ran(tmp_path, "again", partition={"name": "run", "path": str(run.path)}, rounds=1)
+    assert again.indices.tolist() == run.indices.tolist()
+    assert again.holdout["indices"].tolist() == run.holdout["indices"].tolist()
+
+
+def test_columns_are_what_the_stored_counts_say(tmp_path):
+    run = ran(tmp_path)
+    counts = run.evaluations
+    assert counts["round"].tolist() == [1, 2, 3, 4]
+    right, samples = counts["own_right_by_client"], counts["own_samples_by_client"]
+    seen = run.trains & (samples > 0)
+    by_client = right[:, seen] / samples[seen]
+    assert run.rounds["own_accuracy"] == pytest.approx(by_client.mean(1))
+    assert run.rounds["own_accuracy_worst_client"] == pytest.approx(by_client.min(1))
+    pooled = right[:, seen].sum(1) / samples[seen].sum()
+    assert run.rounds["own_accuracy_pooled"] == pytest.approx(pooled)
+    unseen = right[:, ~run.trains] / samples[~run.trains]
+    assert run.rounds["unseen_accuracy"] == pytest.approx(unseen.mean(1))
+    gap = run.rounds["own_accuracy"] - run.rounds["unseen_accuracy"]
+    assert run.rounds["participation_gap"] == pytest.approx(gap)
+    tested = counts["test_right_by_class"].sum(1) / counts["test_samples_by_class"].sum()
+    assert run.rounds["test_accuracy"] == pytest.approx(tested)
+    trained = counts["train_right_by_client"].sum(1) / counts["train_samples_by_client"].sum()
+    assert (counts["train_right_by_client"][[0, 2]] == -1).all()
+    assert run.rounds["train_accuracy"][[1, 3]] == pytest.approx(trained[[1, 3]])
+    assert np.isnan(run.rounds["train_accuracy"][[0, 2]]).all()
+
+
+def test_of_two_clients_with_opposite_labels_the_one_that_trains_is_learned_and_the_other_is_not(
+    tmp_path,
+):
+    n = 40
+    one = [kind % 2 for kind in range(n)]
+    data = pack(tmp_path / "two.h5", one + [1 - label for label in one], [0] * n + [1] * n)
+    run = ran(
+        tmp_path,
+        data=data,
+        clients=2,
+        partition={"name": "natural"},
+        holdout={"ratio": 3, "clients": [1]},
+        local={"lr": 0.5, "epochs": 20},
+    )
+    assert run.rounds["own_accuracy"][-1] == 1
+    assert run.rounds["unseen_accuracy"][-1] == 0
+    assert run.rounds["participation_gap"][-1] == 1
+    assert run.rounds["out_of_sample_gap"][-1] == 0
+
+
+def test_where_the_test_set_is_the_training_set_the_gaps_are_zero(tmp_path):
+    data = pack(tmp_path / "two.h5", [0, 1, 1, 0] * 10, [0, 1] * 20)
+    run = ran(
+        tmp_path,
+        data=data,
+        clients=2,
+        partition={"name": "natural"},
+        holdout={},
+        evaluation={"train_every": 1},
+    )
+    assert (run.rounds["generalisation_gap"] == 0).all()
+    assert np.abs(run.rounds["generalisation_gap_loss"]).max() < 1e-9
+
+
+def test_a_resumed_run_has_the_evaluations_of_one_that_was_never_stopped(tmp_path):
+    straight = ran(tmp_path)
+    ran(tmp_path, "resumed", rounds=2)
+    resumed = mpifl.run({**DIGITS}, out=tmp_path / "resumed", resume=True, quiet=True)
+    for name, column in straight.rounds.items():
+        if not name.startswith("seconds"):
+            assert str(column.tolist()) == str(resumed.rounds[name].tolist()), name
+    assert straight.evaluations.keys() == resumed.evaluations.keys()
+    for name, array in straight.evaluations.items():
+        assert str(array.tolist()) == str(resumed.evaluations[name].tolist()), name
+
+
+def test_a_choice_of_training_samples_keeps_the_classes_shares(tmp_path):
+    run = ran(tmp_path, rounds=2, evaluation={"train_every": 2, "train_samples": 100}, holdout={})
+    chosen = run.evaluations["train_samples_by_class"]
+    assert chosen.sum() == 100
+    shares = run.label_counts.sum(0) / run.label_counts.sum()
+    assert np.abs(chosen - 100 * shares).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"holdout": {"clients": 1.0}}, "expected at least one client that trains"),
+        ({"holdout": {"clients": [10]}}, "expected numbers below 10"),
+        ({"evaluation": {"every": 2, "train_every": 3}}, "expected a multiple of evaluation.every"),
+        ({"evaluation": {"train_samples": 5}}, "expected evaluation.train_every above 0"),
+        (
+            {"evaluation": {"train_every": 1, "train_samples": 10_000}},
+            "expected at most .*, the number of training samples",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(tmp_path, options, said):
+    with pytest.raises(BadInput, match=said):
+        ran(tmp_path, **options)
