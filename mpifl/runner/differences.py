@@ -13,10 +13,9 @@ from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse, render
 from mpifl.options import BadInput, option_names
 from mpifl.runner import schema
+from mpifl.runner.known_defaults import PARTS
 
 _LOSS = "local.loss"
-_PARTS = ("partition", "model", "algorithm")
-"""sections whose names are always said"""
 _NONE = object()
 """in the place of a default, where there is none"""
 _SECTION = re.compile(r"\[(.+)\]")
@@ -40,7 +39,7 @@ def short(config: schema.Config) -> dict[str, Any]:
     """The options that differ from their defaults, and the parts' names, as a table."""
     named = {} if config.data.path else {"name": config.data.name}  # a packed file has its own
     table: dict[str, Any] = {"data": named}
-    for part in _PARTS:
+    for part in PARTS:
         table[part] = {"name": _name_of(part, getattr(config, part))}
     for path, value in changed(config).items():
         *sections, name = path.split(".")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpifl.analysis.runs.outcomes import GENERALISATION
-from mpifl.config import toml
+from mpifl.config import renamed, toml
 from mpifl.options import BadInput
+from mpifl.runner import known_defaults
 from mpifl.store import OTHERS_TESTED, Run, notes, sha256
 from mpifl.store.run_folder import MODELS
 from mpifl.terminal import Table, facts, percent, plural, size, styled
@@ -114,6 +115,10 @@ def _told(stored: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """
     if not stored:
         return stored, True
+    try:
+        return known_defaults.short(renamed(stored)), False
+    except known_defaults.Unknown:
+        pass
     from mpifl.runner import differences, schema  # takes a second
 
     try:
