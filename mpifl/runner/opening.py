@@ -22,6 +22,7 @@ from mpifl.store import (
     checkpoint,
     compatibility,
     edited_results,
+    lost_results,
 )
 from mpifl.training.experiment import Experiment
 
@@ -157,6 +158,16 @@ def _resume(
     accepted = ""
     if found is not None:
         accepted = edited_results.accept(folder, found, schema.text(config))
+        accepted = accepted or lost_results.begin_anew(
+            folder,
+            found,
+            config=schema.text(config),
+            seed=config.seed,
+            layout=_layout(experiment),
+            partition=_partition(experiment),
+            provenance=facts,
+            rounds=config.rounds,
+        )
     while True:
         try:
             taken = _take_over(folder, found, config, experiment, facts, allow_other_schedule)
@@ -204,7 +215,7 @@ def _take_over(
         notes.append(f"resuming after round {round}")
     notes += known
     if mark.text:
-        notes.append(f"resumed {mark.text}: no run that was never stopped has these weights")
+        notes.append(f"resumed {mark.text}: no repeat of a run that was never stopped")
     return _Taken(store, found, notes)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
 import h5py
 
 from mpifl.options import BadInput
-from mpifl.store import checksum, compatibility, readable, reseal
+from mpifl.store import checksum, compatibility, readable, reseal, run_folder
 from mpifl.store.arrays import sha256
 from mpifl.store.checkpoint import Checkpoint
 from mpifl.store.run_folder import RESULTS
@@ -28,7 +26,7 @@ def accept(folder: Path, found: Checkpoint, config: str) -> str:
         return ""
     readable.check(file)
     _check_belongs(file, found, config)
-    aside = _keep_aside(file)
+    aside = run_folder.keep_aside(file, "edited")
     try:
         reseal.reseal(file)
     except BaseException:
@@ -70,15 +68,3 @@ def _check_belongs(file: Path, found: Checkpoint, config: str) -> None:
             f"{file}: edited by another program; expected the results of run {found.run_id} with "
             f"the checkpoint's weights after round {found.round}; got others"
         )
-
-
-def _keep_aside(file: Path) -> Path:
-    """The file under a second name, one that is free."""
-    number = 1
-    while os.path.lexists(aside := file.with_name(f"results.edited-{number}.h5")):
-        number += 1
-    try:
-        os.link(file, aside)
-    except OSError:  # a file system without links
-        shutil.copyfile(file, aside)
-    return aside

@@ -34,6 +34,8 @@ OTHER_SCHEDULE_UNTIL = "other_schedule_until"
 """attributes of a run that was resumed with another schedule than its first rounds had: in words,
 and the last round of the other schedule
 """
+LOST_UNTIL = "lost_until"
+"""attribute of a run whose first rows were lost with a damaged file: the last of these rounds"""
 _NO_COORDINATES = "This is a netCDF dimension but not a netCDF variable. %10d"
 _TEXT = h5py.string_dtype()
 

@@ -115,7 +115,8 @@ class Run:
         """The version of mpifl that trained `round`; "" where it was not stored."""
         version = self.provenance.get("version_mpifl", "")
         for resume in self.resumes:
-            if resume["round"] < round:
+            before = resume["round"]
+            if isinstance(before, int) and before < round:
                 version = resume.get("version_mpifl", "")
         return str(version)
 

@@ -16,6 +16,7 @@ from mpifl.store import checkpoint, compatibility, manifest
 from mpifl.store.attributes import Attributes
 from mpifl.store.evaluations import EvaluationTable
 from mpifl.store.hdf5_layout import (
+    LOST_UNTIL,
     OTHER_SCHEDULE,
     OTHER_SCHEDULE_UNTIL,
     Entry,
@@ -58,7 +59,7 @@ def load_stopped(folder: Path, resuming: Resuming, round: int) -> Run:
     _check_partition(run, resuming.partition)
     _check_layout(run, resuming.layout)
     rounds = run.rounds["round"].tolist()
-    last = rounds[-1] if rounds else 0
+    last = rounds[-1] if rounds else int(run.attrs.get(LOST_UNTIL, 0))
     if last < round:
         raise BadInput(
             f"{run.file}: expected rounds up to {round}, that of the checkpoint; "

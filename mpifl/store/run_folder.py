@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -162,6 +163,18 @@ def abandon(folder: Path) -> None:
         remove_run(folder)
         (folder / OWNER).unlink()
         folder.rmdir()
+
+
+def keep_aside(file: Path, why: str) -> Path:
+    """The file under a second name, `results.WHY-1.h5` or the next that is free."""
+    number = 1
+    while os.path.lexists(aside := file.with_name(f"{file.stem}.{why}-{number}{file.suffix}")):
+        number += 1
+    try:
+        os.link(file, aside)
+    except OSError:  # a file system without links
+        shutil.copyfile(file, aside)
+    return aside
 
 
 def measured_files(folder: Path) -> list[Path]:

@@ -13,8 +13,8 @@ from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.options import BadInput
 from mpifl.runner import schema
-from mpifl.store import Run, compatibility, edited_results
-from mpifl.store.run_folder import RESULTS
+from mpifl.store import Run, compatibility, edited_results, lost_results
+from mpifl.store.run_folder import CHECKPOINT, RESULTS
 from mpifl.sweep.begun import as_begun
 from mpifl.sweep.grid import SweepRun, read
 from mpifl.terminal import percent, say, say_table, table
@@ -153,6 +153,9 @@ def _status(run: SweepRun, config: schema.Config) -> Status:
         return Status(MISSING, 0, config.rounds)
     if edited_results.are_edited(run.out):  # the task resumes it, from its checkpoint
         return Status(PARTIAL, 0, config.rounds, last_written="edited by another program")
+    damage = lost_results.damage(run.out)
+    if damage and (run.out / CHECKPOINT).exists():  # likewise
+        return Status(PARTIAL, 0, config.rounds, last_written=damage)
     stored = Run.open(run.out)
     compatibility.check_same(str(run.out), stored.config, schema.text(config))
     rounds = len(stored.rounds["round"])

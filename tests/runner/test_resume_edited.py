@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import pytest
 from click.testing import CliRunner, Result
 
+from mpifl.analysis import group, open_runs
 from mpifl.cli import main
-from mpifl.store import Run
+from mpifl.store import Run, Store
 
 CONFIG = """
 rounds = 2
@@ -105,14 +108,75 @@ def test_a_sweep_goes_on_with_a_run_whose_results_were_edited(folder):
     assert CliRunner().invoke(main, [*sweep, "--missing"]).stdout == ""
 
 
-def test_a_damaged_results_file_is_refused_untouched(folder):
-    content = bytearray(Path("out/results.h5").read_bytes())
+def flip_a_bit(content: bytearray) -> None:
     content[len(content) // 2] ^= 1
+
+
+def cut_short(content: bytearray) -> None:
+    del content[len(content) // 3 :]
+
+
+def empty(content: bytearray) -> None:
+    content.clear()
+
+
+def damage(how: Callable[[bytearray], None]) -> bytes:
+    content = bytearray(Path("out/results.h5").read_bytes())
+    how(content)
     Path("out/results.h5").write_bytes(content)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("how", [flip_a_bit, cut_short, empty])
+def test_damaged_results_are_begun_anew_at_the_checkpoint_and_kept_aside(folder, how):
+    damaged = damage(how)
+    resumed = run("out", "rounds=4", "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert "the rows of rounds 1 to 2 are lost" in resumed.stdout
+    assert Path("out/results.damaged-1.h5").read_bytes() == damaged
+    mine, whole = Run.open("out"), Run.open("whole")
+    assert (mine.status, mine.rounds["round"].tolist()) == ("complete", [3, 4])
+    assert mine.rounds["sha256"].tolist() == whole.rounds["sha256"].tolist()[2:]
+    assert mine.saved_rounds == [2, 4]
+    assert CliRunner().invoke(main, ["show", "out"]).exit_code == 0
+    assert len(group(open_runs(["out", "whole"]))) == 2
+    assert run("out", "rounds=5", "--resume").exit_code == 0
+    assert Run.open("out").rounds["round"].tolist() == [3, 4, 5]
+
+
+def test_damaged_results_of_a_run_without_rounds_left_are_refused_untouched(folder):
+    damage(flip_a_bit)
+    before = files("out")
+    refused = run("out", "--resume")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "no round left to train" in refused.stderr
+    assert files("out") == before
+
+
+def test_damaged_results_are_left_as_they_are_where_an_option_is_another_now(folder):
+    damage(flip_a_bit)
+    before = files("out")
+    refused = run("out", "rounds=4", "local.lr=0.7", "--resume")
+    assert (refused.exit_code, "another config" in refused.stderr) == (2, True)
+    assert files("out") == before
+
+
+def test_damaged_results_without_a_checkpoint_are_refused_untouched(folder):
+    damage(flip_a_bit)
+    shutil.rmtree("out/checkpoint")
     before = files("out")
     refused = run("out", "rounds=4", "--resume")
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert files("out") == before
+
+
+def test_a_resume_that_is_killed_once_it_has_begun_anew_is_resumed(folder, monkeypatch):
+    damage(flip_a_bit)
+    with monkeypatch.context() as killed:
+        killed.setattr(Store, "resume", lambda *_, **__: pytest.fail("killed"))
+        assert run("out", "rounds=4", "--resume").exit_code != 0
+    assert run("out", "rounds=4", "--resume").exit_code == 0
+    assert Run.open("out").rounds["round"].tolist() == [3, 4]
 
 
 def test_edited_results_without_a_sound_checkpoint_are_refused_untouched(folder):
