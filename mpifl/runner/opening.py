@@ -165,6 +165,7 @@ def _resume(
             seed=config.seed,
             layout=_layout(experiment),
             partition=_partition(experiment),
+            holdout=experiment.holdout(),
             provenance=facts,
             rounds=config.rounds,
         )

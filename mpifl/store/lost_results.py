@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from mpifl.options import BadInput
 from mpifl.store import atomic, checkpoint, checksum, run_folder
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes
 from mpifl.store.checkpoint import Checkpoint
+from mpifl.store.evaluations import holdout_arrays
 from mpifl.store.hdf5_layout import (
     LOST_UNTIL,
     OTHER_SCHEDULE,
@@ -54,14 +57,15 @@ def begin_anew(
     config: str,
     seed: int,
     layout: Sequence[Entry],
-    partition: tuple,
+    partition: tuple[np.ndarray, np.ndarray, np.ndarray],
+    holdout: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
     provenance: Attributes,
     rounds: int,
 ) -> str:
     """Replace damaged results by new ones, without rows. Returns a line that says so, or "".
 
-    `config` is the TOML text of the run that resumes, which is to have `rounds`; the partition and
-    the provenance are its own. Raises BadInput, before anything is changed, if the checkpoint has
+    `config` is the TOML text of the run that resumes, which is to have `rounds`; partition, holdout
+    and provenance are its own. Raises BadInput, before anything is changed, if the checkpoint has
     another config or was the last, so that no round would have a row.
     """
     what = damage(folder)
@@ -93,6 +97,7 @@ def begin_anew(
         rounds=RoundTable().columns(),
         clients=Cohorts(clients),
         models=_saved_models(file, found),
+        holdout=holdout_arrays(holdout),
     )
     aside = run_folder.keep_aside(file, "damaged")
     atomic.write_hdf5(file, results_image(results))

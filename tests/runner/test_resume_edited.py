@@ -144,6 +144,19 @@ def test_damaged_results_are_begun_anew_at_the_checkpoint_and_kept_aside(folder,
     assert Run.open("out").rounds["round"].tolist() == [3, 4, 5]
 
 
+def test_held_out_samples_are_those_of_before_where_damaged_results_are_begun_anew(folder):
+    held = ["holdout.ratio=4", "holdout.clients=[1]", "seed=3"]
+    assert run("held", *held).exit_code == 0
+    before = Run.open("held").holdout
+    Path("held/results.h5").unlink()
+    Path("held/results.h5").touch()
+    assert run("held", *held, "rounds=4", "--resume").exit_code == 0
+    after = Run.open("held").holdout
+    assert {name: array.tolist() for name, array in after.items()} == {
+        name: array.tolist() for name, array in before.items()
+    }
+
+
 def test_damaged_results_of_a_run_without_rounds_left_are_refused_untouched(folder):
     damage(flip_a_bit)
     before = files("out")
