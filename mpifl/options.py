@@ -410,4 +410,5 @@ def _items(given: Any) -> Iterable[Any]:
 
 def _expected(mistake: ErrorDetails) -> str:
     message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = message.replace("a valid tuple", "a list")
     return message if message.startswith("expected") else f"expected otherwise: {message}"

@@ -38,7 +38,11 @@ def announce(
     say_table(f"mpifl {mpifl.__version__}, {library()}", ranks)
 
     net, sizes = experiment.clients.net, experiment.clients.sizes
-    classes = (experiment.clients.counts() > 0).sum(1)
+    train = sizes > 0
+    unseen = int((~train).sum())
+    never = f", and {unseen} that never train" if unseen else ""
+    classes = (experiment.clients.counts() > 0).sum(1)[train]
+    sizes = sizes[train]
     algorithm = type(config.algorithm).__name__
     loss = shortened(config.local.loss, LOSSES)
     say(
@@ -48,7 +52,7 @@ def announce(
     )
     say(
         f"{len(sizes)} clients of {sizes.min()} to {sizes.max()} samples and {classes.min()} to "
-        f"{classes.max()} of {len(dataset.classes)} classes; "
+        f"{classes.max()} of {len(dataset.classes)} classes{never}; "
         f"a message is {size(net.weights.nbytes)}"
     )
     if dataset.warning:

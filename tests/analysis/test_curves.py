@@ -87,6 +87,21 @@ BANDS = {
 }
 
 
+@pytest.mark.parametrize("column", ["participation_gap", "generalisation_gap_loss"])
+def test_a_gap_below_zero_is_drawn(column, pair):
+    for run in pair.runs:
+        run.rounds[column] = np.linspace(-0.2, 0.1, len(run.rounds["round"]))
+    [panel] = curve_panels([pair], [column])
+    assert panel.limits[0] < -20
+    percent = 1 if column.endswith("_loss") else 100
+    assert panel.traces[0].mean.min() == pytest.approx(-0.2 * percent)
+
+
+def test_a_quantity_that_a_run_did_not_measure_names_the_option_that_does(pair):
+    with pytest.raises(BadInput, match=r"runs with \[holdout\] measure it"):
+        series(pair.runs[0], "own_accuracy_pooled")
+
+
 @pytest.mark.parametrize("kind", BANDS)
 def test_bands_are_what_they_say(kind):
     trace = Trace(

@@ -30,6 +30,16 @@ UNITS = {
     "seconds": ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")),
 }
 
+NEEDS = {
+    "generalisation_gap": "evaluation.train_every",
+    "generalisation_gap_loss": "evaluation.train_every",
+    "own": "[holdout]",
+    "unseen": "[holdout]",
+    "participation_gap": "[holdout]",
+    "out_of_sample_gap": "[holdout]",
+}
+"""the options with which a run measures a quantity, or those that begin with this word"""
+
 
 def series(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
     """Rounds [n] and values [n] of `quantity` where it is known.
@@ -68,7 +78,10 @@ def _column(run: Run, quantity: str) -> np.ndarray:
 def _known(run: Run, name: str) -> np.ndarray:
     """A column of numbers; NaN where the run does not know."""
     if name not in run.rounds or run.rounds[name].dtype.kind not in "fi":
-        raise BadInput(f"{run.path}: {name}: unknown quantity{suggestion(name, quantities(run))}")
+        measured = NEEDS.get(name.partition("_")[0] if name not in NEEDS else name)
+        why = f"; runs with {measured} measure it" if measured else ""
+        known = suggestion(name, quantities(run))
+        raise BadInput(f"{run.path}: {name}: unknown quantity{why}{known}")
     column = run.rounds[name]
     unknown = column < 0 if column.dtype.kind == "i" else np.isnan(column)
     return np.where(unknown, np.nan, column)
@@ -153,12 +166,18 @@ def _panel(groups: Sequence[Group], quantity: str, over: str, log: bool) -> Pane
         title(quantity, y_unit),
         [trace.scaled(x_factor, y_factor) for trace in traces],
         log=log,
-        limits=(0, 100) if y_unit == "%" else (0, np.inf),
+        limits=_limits(quantity, y_unit),
         from_zero=quantity in UNITS,
         whole=over == "round",
         x_unit=x_unit,
         y_unit=y_unit,
     )
+
+
+def _limits(quantity: str, unit: str) -> tuple[float, float]:
+    """Between which values a quantity lies; a gap may have either sign."""
+    highest = 100 if unit == "%" else np.inf
+    return -highest if "_gap" in quantity else 0, highest
 
 
 def title(quantity: str, unit: str = "") -> str:
@@ -173,7 +192,7 @@ def unit(quantity: str, largest: float) -> tuple[float, str]:
     >>> unit("bytes_to_target", 3.2e9), unit("test_accuracy", 0.9), unit("lr", 0.1)
     ((1e-09, 'GB'), (100.0, '%'), (1.0, ''))
     """
-    if "accuracy" in quantity:
+    if "accuracy" in quantity or quantity.endswith("_gap"):
         return 100.0, "%"
     steps = UNITS.get(quantity.split("_")[0], ((1, ""),))
     size, name = next((step for step in steps if largest >= 2 * step[0]), steps[-1])

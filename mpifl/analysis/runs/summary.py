@@ -180,9 +180,12 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _partition(run: Run) -> Iterator[tuple[str, str]]:
-    classes = (run.label_counts > 0).sum(1)
-    yield "clients", str(len(classes))
-    yield "samples per client", _spread(np.diff(run.offsets))
+    sizes = np.diff(run.offsets)
+    train = sizes > 0
+    classes = (run.label_counts > 0).sum(1)[train]
+    unseen = int((~train).sum())
+    yield "clients", f"{len(classes)}, and {unseen} that never train" if unseen else str(len(sizes))
+    yield "samples per client", _spread(sizes[train])
     yield "classes per client", f"{_spread(classes)} of {run.label_counts.shape[1]}"
 
 
