@@ -31,9 +31,15 @@ def wait() -> None:
     out = sys.argv[sys.argv.index("--out") + 1]
     Path(f"{out}.{RANK}").touch()
     try:
-        time.sleep(600)
+        pause()
     except KeyboardInterrupt:  # as some modules do when they are imported
-        time.sleep(600)
+        pause()
+
+
+def pause() -> None:
+    """Sleep in short pieces: a signal just before a sleep is handled only after it."""
+    for _ in range(6000):
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":
