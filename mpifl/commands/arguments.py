@@ -81,13 +81,22 @@ def split(text: str) -> list[str]:
     return [name for name in names if name]
 
 
-def open_groups(runs: Sequence[str], by: str, labels: Sequence[str]) -> list[Group]:
-    """The runs among these paths as groups; prints to stderr what each is. Raises BadInput."""
+def open_groups(
+    runs: Sequence[str], by: str, labels: Sequence[str], quantities: Sequence[str] = ()
+) -> list[Group]:
+    """The runs among these paths as groups; prints to stderr what each is. Raises BadInput.
+
+    Runs that have just begun, and have none of `quantities` yet, are passed over.
+    """
+    from mpifl.analysis.runs.curves import only_tested
     from mpifl.analysis.runs.groups import group, open_runs
     from mpifl.analysis.runs.listing import only_runs
     from mpifl.terminal import say
 
-    groups = group(open_runs(only_runs(runs)), split(by), labels)
+    opened = open_runs(only_runs(runs))
+    if quantities:
+        opened = only_tested(opened, quantities)
+    groups = group(opened, split(by), labels)
     for found in groups:
         seeds = ", ".join(str(run.seed) for run in found.runs)
         noun = "run, seed" if len(found) == 1 else "runs, seeds"

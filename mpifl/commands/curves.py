@@ -92,13 +92,18 @@ def curves(
         from mpifl.analysis.files import check_suffixes
         from mpifl.analysis.runs.curves import curve_panels
         from mpifl.analysis.runs.published import departure_notes, with_published_accuracy
+        from mpifl.options import BadInput
         from mpifl.terminal import say
 
         check_suffixes(out or _DEFAULT, KINDS)
         check_installed(path.suffix.removeprefix(".") for path in out or _DEFAULT)
-        groups = open_groups(runs, by, labels)
         axes = split(over)
-        panels = curve_panels(groups, split(quantities), axes, split(log))
+        drawn = split(quantities)
+        for option, names in (("--x", axes), ("--y", drawn)):
+            if not names:
+                raise BadInput(f"{option}: expected names of quantities; got none")
+        groups = open_groups(runs, by, labels, drawn)
+        panels = curve_panels(groups, drawn, axes, split(log))
         if with_published:
             panels = [with_published_accuracy(panel, groups) for panel in panels]
             for note in departure_notes(groups):

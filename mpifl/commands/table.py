@@ -84,7 +84,7 @@ def table(
         from mpifl.analysis.runs.table_formats import FORMATS
         from mpifl.terminal import say
 
-        groups = open_groups(runs, by, labels)
+        groups = open_groups(runs, by, labels, ["accuracy"])
         check_suffixes(out, FORMATS)
         made = compare(groups, target, last, paper_table, f"{against}_accuracy", measurement)
         if not out:

@@ -78,6 +78,8 @@ MISTAKES = {
     "no such round": ("features avg-1 --rounds 9", "expected one of the saved rounds"),
     "no such client": ("features avg-1 --what features --clients 77", "expected clients stored"),
     "no such quantity": ("curves avg-1 --y lr,los", "los: unknown quantity; did you mean loss?"),
+    "no axis": ("curves avg-1 --x ,", "--x: expected names of quantities; got none"),
+    "no quantity": ("curves avg-1 --y ,", "--y: expected names of quantities; got none"),
     "no such format": ("curves avg-1 -o c.jpg", "c.jpg: expected a name ending in .png"),
     "no such part": ("features avg-1 --what drifts", "what: expected some of drift, features"),
     "no number": ("features avg-1 --rounds last", "rounds: expected whole numbers"),

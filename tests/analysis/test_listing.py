@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import mpifl
 from mpifl.analysis.runs.listing import ago
 
 
@@ -55,6 +56,31 @@ def test_a_table_passes_over_what_is_no_run_and_says_so(command, among_others):
     assert code == 0
     assert PASSED_OVER in heard
     assert text.count("\n| ce") == 2
+
+
+class Fail(mpifl.Callback):
+    def round_finished(self, progress: mpifl.Progress, last: bool) -> None:
+        raise InterruptedError
+
+
+def test_a_table_and_curves_pass_over_runs_that_have_no_test_yet(command, folder, tmp_path):
+    with pytest.raises(InterruptedError):
+        mpifl.run(
+            folder / "avg-1",
+            out=tmp_path / "young",
+            overrides=["seed=9", "evaluation.every=4"],
+            callbacks=[Fail()],
+            quiet=True,
+        )
+    young = str(tmp_path / "young")
+    for words in (["table"], ["curves", "-o", "c.csv"]):
+        code, _, heard = command(*words, young, "avg-1")
+        assert code == 0, heard
+        assert f"passed over, not tested yet: {young}\n" in heard
+        code, _, heard = command(*words, young)
+        assert code == 2
+        assert heard.endswith(f"expected one that has been tested; got none yet in {young}\n")
+    assert command("curves", young, "--y", "training_loss", "-o", "c.csv")[0] == 0
 
 
 def test_a_damaged_run_is_listed_as_not_readable_and_refused_by_a_table(command, among_others):

@@ -10,6 +10,7 @@ from mpifl.analysis.figures.panels import Panel, Trace
 from mpifl.analysis.runs.groups import Group
 from mpifl.options import BadInput, suggestion
 from mpifl.store import Run
+from mpifl.terminal import say
 
 SHORT = {"accuracy": "test_accuracy", "loss": "test_loss"}
 """short names of columns of /rounds"""
@@ -55,6 +56,34 @@ def series(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
         got = f"none in {len(values)} rounds{why}"
         raise BadInput(f"{run.path}: expected values of {quantity}; got {got}")
     return run.rounds["round"][known], values[known]
+
+
+def only_tested(runs: Sequence[Run], quantities: Sequence[str]) -> list[Run]:
+    """The runs that may have `quantities`; prints to stderr which others are passed over.
+
+    Those have no round yet, or no test yet and a quantity of tests is wanted. Raises BadInput where
+    no run is left.
+    """
+    found = []
+    others = []
+    for run in runs:
+        if _is_too_young(run, quantities):
+            others.append(str(run.path))
+        else:
+            found.append(run)
+    if not found:
+        raise BadInput(f"runs: expected one that has been tested; got none yet in {others[0]}")
+    if others:
+        say(f"passed over, not tested yet: {', '.join(others)}", error=True)
+    return found
+
+
+def _is_too_young(run: Run, quantities: Sequence[str]) -> bool:
+    if len(run.rounds["round"]) == 0:
+        return True
+    wants_test = any(SHORT.get(name, name).startswith("test_") for name in quantities)
+    tested = np.isfinite(run.rounds.get("test_accuracy", np.array([])))
+    return wants_test and not tested.any()
 
 
 def quantities(run: Run) -> list[str]:
