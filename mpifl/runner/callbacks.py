@@ -45,6 +45,10 @@ class StoreWriter(Callback):
         if not np.isnan(columns["test_accuracy"]).all():
             clients["test_accuracy"] = columns["test_accuracy"]
             row["test_accuracy_clients"] = float(np.nanmean(columns["test_accuracy"]))
+        if not np.isnan(columns["own_right_after"]).all():
+            for name in ("own_right_before", "own_right_after"):
+                clients[name] = columns[name]
+            row |= self._measures.of_own_models(progress.cohort, clients)
         counts = self._measures.arrays(progress.tallies)
         self._store.append(progress.round, row, clients, progress.cohort, counts)
 

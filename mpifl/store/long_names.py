@@ -28,6 +28,12 @@ _LONG_NAMES = {
     "generalisation_gap_loss": "test_loss - train_loss",
     "own_accuracy": "accuracy on participating clients' own test sets, mean over clients",
     "unseen_accuracy": "accuracy on clients that never train, mean over clients",
+    "own_accuracy_before": "accuracy of the round's clients on their own test sets before their "
+    "training, mean over clients",
+    "own_accuracy_after": "accuracy of the round's clients on their own test sets after their "
+    "training, mean over clients",
+    "own_right_before": "own test samples that the model sent to the client classifies right",
+    "own_right_after": "own test samples that the client's model classifies right after training",
     "participation_gap": "own_accuracy - unseen_accuracy",
     "out_of_sample_gap": "accuracy on training samples - on own test sets, mean over the clients "
     "that have both",

@@ -38,6 +38,10 @@ class Column(IntEnum):
     FAILED = 6
     """a Failure"""
     TEST_ACCURACY = 7
+    OWN_RIGHT_BEFORE = 8
+    """samples of its own test set that the model it is sent classifies right"""
+    OWN_RIGHT_AFTER = 9
+    """those that its model classifies right after its training"""
 
 
 COLUMNS = tuple(column.name.lower() for column in Column)
@@ -175,13 +179,17 @@ class Clients:
         row[Column.LOSS] = trained.loss
         row[Column.ACCURACY] = trained.accuracy
         row[Column.SECONDS] = time.perf_counter() - began
-        row[Column.TEST_ACCURACY] = np.nan
+        row[[Column.TEST_ACCURACY, Column.OWN_RIGHT_BEFORE, Column.OWN_RIGHT_AFTER]] = np.nan
         return Played(
             self._reply(reply, trained, state),
             self._next_state(remembered, trained, state),
             row,
             Model(trained.y, self.net.buffers),
         )
+
+    def start(self, sent: Sent, state: ClientState) -> Model:
+        """The model with which a client begins its round: `sent`, and maybe its own buffers."""
+        return Model(sent.model.weights, _buffers_at_start(sent, state).to(self.net.device))
 
     def batches(
         self, client: int, round: int, alive: Callable[[], None] = lambda: None

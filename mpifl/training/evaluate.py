@@ -37,7 +37,9 @@ class Evaluation:
     """also test the mean of the round's local models (cohort), of every client's latest (all), with
     the server's BatchNorm buffers; for where = server"""
     clients: bool = False
-    """also test each client's own model after its training"""
+    """also test each client's own model after its training; and with a `holdout` the models before
+    and after on the client's own test set
+    """
     train_every: NonNegativeInt = 0
     """rounds between evaluations on the training samples too (a multiple of `every`), for the gap
     to the test set; then the last round has one; 0: none

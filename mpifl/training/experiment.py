@@ -44,11 +44,16 @@ class Experiment:
         self.sets = (test, *self.held_out)
         """all that the global model is evaluated on, the test set first"""
 
+    @property
+    def own(self) -> EvaluationSet | None:
+        """The clients' own test sets; None where nothing is held out."""
+        return next((of for of in self.held_out if of.name == OWN), None)
+
     def holdout(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Indices and offsets of the clients' own test sets, and for each client whether it trains;
         None where nothing is held out.
         """
-        own = next((of for of in self.held_out if of.name == OWN), None)
+        own = self.own
         if own is None:
             return None
         offsets = np.concatenate([[0], np.cumsum(own.samples_by_client)])

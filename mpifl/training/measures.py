@@ -38,6 +38,20 @@ class Measures:
             columns |= self._of_clients(tallies)
         return columns
 
+    def of_own_models(
+        self, cohort: np.ndarray, clients: Mapping[str, np.ndarray]
+    ) -> dict[str, float]:
+        """How right a round's clients (int64 [k]) are on their own test sets: means over them,
+        before and after their training, from `own_right_before` and `own_right_after` (f8 [k]).
+        """
+        samples = self._by_client[OWN][cohort]
+        known = (samples > 0) & ~np.isnan(clients["own_right_after"])
+        columns = {}
+        for when in ("before", "after"):
+            right = clients[f"own_right_{when}"][known]
+            columns[f"own_accuracy_{when}"] = over_clients(right, samples[known]).mean
+        return columns
+
     def arrays(self, tallies: Mapping[str, Tally]) -> dict[str, np.ndarray]:
         """The counts of the sets that were evaluated, by their names in /evaluations."""
         arrays = {}

@@ -220,6 +220,8 @@ def _without_failed(collected: Collected, weight_kept: float) -> Collected:
     rows[failed, Column.LOSS] = np.nan
     rows[failed, Column.ACCURACY] = np.nan
     rows[failed, Column.TEST_ACCURACY] = np.nan
+    rows[failed, Column.OWN_RIGHT_BEFORE] = np.nan
+    rows[failed, Column.OWN_RIGHT_AFTER] = np.nan
     models = []
     if collected.models:
         models = [collected.models[place] for place in np.flatnonzero(~failed)]

@@ -7,6 +7,7 @@ in whatever order samples, batches and ranks are added.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,8 @@ TOP = 5
 _UNIT = 2.0**-24
 
 
-class EvaluationSet(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class EvaluationSet:
     """Samples that a model is evaluated on."""
 
     name: str
@@ -32,13 +34,20 @@ class EvaluationSet(NamedTuple):
     indices: Tensor
     """int64 [n], into `samples`, on its device"""
     owners: Tensor
-    """int64 [n]: the client of each sample, on the samples' device; 0 where clients is 0"""
+    """int64 [n]: the client of each sample, ascending, on the same device; 0 where clients is 0"""
     clients: int
     """how many clients the owners are among; 0: samples have no owner"""
     classes: int
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def of_client(self, client: int) -> EvaluationSet:
+        """The samples of one client, which stand together, without owners."""
+        bounds = torch.tensor([client, client + 1], device=self.owners.device)
+        start, stop = torch.searchsorted(self.owners, bounds).tolist()
+        indices = self.indices[start:stop]
+        return replace(self, indices=indices, owners=torch.zeros_like(indices), clients=0)
 
     @property
     def samples_by_client(self) -> np.ndarray:

@@ -18,6 +18,7 @@ from mpifl.training.evaluate import Tester
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Model, Sent
 from mpifl.training.sampling import RoundPlan, weights
+from mpifl.training.tallies import from_flat
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
@@ -82,10 +83,14 @@ class Worker:
         return plan.assigned[self._communicator.worker]
 
     def _play_one(self, client: int, round: int, sent: Sent) -> Played:
+        clients = self._experiment.clients
         state = self._states.of(client)
         alive = partial(self._communicator.heartbeat.check, round, client)
         try:
-            return self._experiment.clients.play(client, round, sent, state, alive)
+            before = self._own_right(client, clients.start(sent, state))
+            played = clients.play(client, round, sent, state, alive)
+            played.row[Column.OWN_RIGHT_BEFORE] = before
+            return played
         except (Abandoned, Lost):
             raise
         except Exception as error:
@@ -101,12 +106,28 @@ class Worker:
         row[Column.WEIGHT] = share
         if self._experiment.evaluation.clients:
             row[Column.TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
+            row[Column.OWN_RIGHT_AFTER] = self._own_right(client, played.model)
         row[Column.FAILED] = self._add(played, share, sums)
         if row[Column.FAILED] == Failure.NONE:
             self._states.keep(client, played.state)
         else:
             self._states.keep(client, self._states.of(client))
         return row
+
+    def _own_right(self, client: int, model: Model) -> float:
+        """How many samples of the client's own test set a model classifies right.
+
+        NaN where that is not asked for, or there is no such set.
+        """
+        own = self._experiment.own
+        if own is None or not self._experiment.evaluation.clients:
+            return np.nan
+        of_client = own.of_client(client)
+        if not len(of_client):
+            return np.nan
+        self._tester.net.load(*model)
+        counts = self._tester.loaded_counts(of_client)
+        return from_flat(counts, 0, of_client.classes).right
 
     def _add(self, played: Played, share: float, sums: WeightedSum) -> Failure:
         """Add a reply to the sum; what went wrong with it."""

@@ -57,14 +57,14 @@ CASES = {
     "held_out_shared": MLP
     | {
         "holdout": {"ratio": 3, "clients": 0.25},
-        "evaluation": {"train_every": 1, "where": "shared", "batch": 50},
+        "evaluation": {"train_every": 1, "where": "shared", "batch": 50, "clients": True},
     },
     "stops_at_a_target": MLP | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6}},
     "stops_at_a_target_shared": MLP
     | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "shared"}},
 }
 PLACES = [on(mpi, ranks) for mpi in ("mpich", "openmpi") for ranks in (1, 2, 3, 5)]
-OF_CLIENTS = ("participated", "loss", "accuracy", "weight")
+OF_CLIENTS = ("participated", "loss", "accuracy", "weight", "own_right_before", "own_right_after")
 
 
 def configs(folder: Path) -> Path:
@@ -78,7 +78,8 @@ def configs(folder: Path) -> Path:
 def figures(folder: Path) -> dict[str, list]:
     """What must be the same, to the bit: per round, and per round and client."""
     run = Run.open(folder)
-    columns = {name: run.clients[name] for name in OF_CLIENTS} | dict(run.evaluations)
+    columns = {name: run.clients[name] for name in OF_CLIENTS if name in run.clients}
+    columns |= dict(run.evaluations)
     for name, column in run.rounds.items():
         if not name.startswith(("seconds", "bytes_mpi")):
             columns[f"rounds {name}"] = column

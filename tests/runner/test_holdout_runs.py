@@ -153,3 +153,19 @@ def test_a_choice_of_training_samples_keeps_the_classes_shares(tmp_path):
 def test_what_does_not_go_together_is_refused_in_one_line(tmp_path, options, said):
     with pytest.raises(BadInput, match=said):
         ran(tmp_path, **options)
+
+
+def test_clients_own_models_are_tested_on_their_own_test_sets_before_and_after(tmp_path):
+    run = ran(tmp_path, participation={"fraction": 0.5}, evaluation={"clients": True})
+    samples = run.evaluations["own_samples_by_client"]
+    took_part = run.clients["participated"] > 0
+    for row in range(1, 4):  # what the round began with was evaluated after the round before
+        before = run.clients["own_right_before"][row][took_part[row]]
+        evaluated = run.evaluations["own_right_by_client"][row - 1][took_part[row]]
+        assert before.tolist() == evaluated.tolist()
+    for when in ("before", "after"):
+        right = run.clients[f"own_right_{when}"]
+        assert (np.isnan(right) == ~took_part).all()
+        means = np.nanmean(right / samples, axis=1)
+        assert run.rounds[f"own_accuracy_{when}"] == pytest.approx(means, rel=1e-6)
+    assert (run.rounds["own_accuracy_after"] > run.rounds["own_accuracy_before"]).all()
