@@ -10,11 +10,13 @@ import mpifl
 
 EARLY = """
 import os
+import sys
 import mpifl
 if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK")) == "1":
     raise ValueError("before the run")
 mpifl.run({"name": "none", "rounds": 1})
 """
+EARLY_EXIT = EARLY.replace('raise ValueError("before the run")', 'sys.exit("before the run")')
 PROGRAM = Path(__file__).parent / "programs" / "interface.py"
 
 
@@ -35,3 +37,9 @@ def test_an_exception_on_one_rank_ends_all_ranks_though_the_script_catches_it(tm
 def test_an_exception_on_one_rank_before_the_run_ends_all_ranks(tmp_path, mpi):
     done = launch(mpi, 2, "-c", EARLY, timeout=120, cwd=tmp_path, afresh=True)
     assert done.returncode != 0 and "ValueError: before the run" in done.stderr
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_a_failed_exit_of_one_rank_before_the_run_ends_all_ranks(tmp_path, mpi):
+    done = launch(mpi, 2, "-c", EARLY_EXIT, timeout=120, cwd=tmp_path, afresh=True)
+    assert done.returncode != 0 and "before the run" in done.stderr

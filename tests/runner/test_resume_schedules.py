@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 from click.testing import CliRunner, Result
 from hdf5_editing import edited
 
@@ -157,3 +159,16 @@ def test_the_version_of_a_round_is_that_of_the_last_resume_before_it(folder):
     found = Run.open("out")
     versions = [found.version_of(round) for round in (1, 2, 3, 4)]
     assert versions == ["0.1.0", "0.1.0", mpifl.__version__, mpifl.__version__]
+
+
+def test_a_run_of_before_an_option_was_added_repeats_one_that_has_its_default(folder):
+    assert run("old").exit_code == 0
+    assert run("new", "seed=1").exit_code == 0
+    assert run("held", "seed=2", "holdout.ratio=4").exit_code == 0
+    with edited(Path("old/results.h5")) as file:
+        config = tomllib.loads(file.attrs["config"])
+        del config["holdout"]
+        file.attrs["config"] = tomli_w.dumps(config)
+    groups = group(open_runs(["old", "new", "held"]))
+    assert [len(members) for members in groups] == [2, 1]
+    assert [members.label for members in groups] == ["ratio=0", "ratio=4"]

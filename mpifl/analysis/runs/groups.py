@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mpifl.analysis.runs.labels import Options, distinct, label
-from mpifl.config import name_today, toml
+from mpifl.config import ADDED, name_today, toml
 from mpifl.options import BadInput, suggestion
 from mpifl.store import Run
 from mpifl.terminal import printable
@@ -136,7 +136,7 @@ def _labels(methods: Sequence[Options], names: list[str]) -> list[str]:
 
 def _method(run: Run, by: Sequence[str]) -> Options:
     """The options that tell groups apart."""
-    known = options(run)
+    known = {**ADDED, **options(run)}  # runs of before an option was added had its default
     for key in by:
         if key not in known:
             raise BadInput(f"by: {key}: unknown option in {run.path}{suggestion(key, known)}")
