@@ -136,7 +136,9 @@ def _labels(methods: Sequence[Options], names: list[str]) -> list[str]:
 
 def _method(run: Run, by: Sequence[str]) -> Options:
     """The options that tell groups apart."""
-    known = {**ADDED, **options(run)}  # runs of before an option was added had its default
+    known = options(run)
+    for name, value in ADDED.items():  # runs of before an option was added had its default
+        known.setdefault(name, value)
     for key in by:
         if key not in known:
             raise BadInput(f"by: {key}: unknown option in {run.path}{suggestion(key, known)}")
