@@ -109,14 +109,19 @@ def assemble(
         name=name,
         train=train,
         test=test,
-        classes=tuple(classes),
-        domain_names=tuple(domain_names),
+        classes=_storable(classes),
+        domain_names=_storable(domain_names),
         mean=mean,
         std=std,
         checksum=checksum(train, test),
         source=source,
-        client_names=tuple(client_names),
+        client_names=_storable(client_names),
     )
+
+
+def _storable(names: Sequence[str]) -> tuple[str, ...]:
+    """Names that HDF5 can store: folders may have bytes that are not UTF-8, which are escaped."""
+    return tuple(name.encode("utf-8", "backslashreplace").decode() for name in names)
 
 
 def check_clients(train: Split, test: Split, names: int) -> None:

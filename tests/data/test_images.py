@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mpifl.data import packed
 from mpifl.data.images import UnreadableImages, load
 from mpifl.data.prepare import pack_source
 from mpifl.options import BadInput
@@ -173,6 +174,14 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
         mode=mode,
     )
     assert (load(root, size=4).train.images[3] == 255).all()
+
+
+def test_a_class_folder_whose_name_is_not_utf8_is_packed_with_its_bytes_escaped(tmp_path):
+    for split in ("train", "val"):
+        for name in (b"a", b"caf\xe9"):
+            paint(tmp_path / "images" / split / os.fsdecode(name) / "0.png", (1, 2, 3))
+    pack_source("images", tmp_path / "mine.h5", tmp_path / "images", False, [])
+    assert packed.read(tmp_path / "mine.h5").classes == ("a", "caf\\udce9")
 
 
 def test_other_files_and_hidden_ones_are_passed_over_and_told(tmp_path, capsys):
