@@ -113,6 +113,8 @@ class Server:
             weight_kept = float(collected.rows[failed == 0, Column.WEIGHT].sum())
             if self._experiment.divergence == "stop" or weight_kept == 0:
                 self._failure = _failure(plan.round, plan.cohort, failed)
+                if self._experiment.divergence == "stop":
+                    self._failure += ", or divergence=skip"
                 return
             collected = _without_failed(collected, weight_kept)
         after = self._update(plan, collected)
@@ -240,5 +242,5 @@ def _failure(round: int, cohort: np.ndarray, failed: np.ndarray) -> str:
     count = np.count_nonzero(failed)
     return (
         f"round {round}, client {cohort[first]}: {what} (so with {count} of {len(cohort)} clients "
-        f"of the round); {_ADVICE}, or divergence=skip"
+        f"of the round); {_ADVICE}"
     )

@@ -108,3 +108,14 @@ def test_weights_that_are_not_finite_after_the_last_round_fail_the_run(tmp_path)
     with pytest.raises(mpifl.RunFailed, match="round 1: the server's new weights are not finite"):
         mpifl.run(config, out=tmp_path / "run")
     assert mpifl.open(tmp_path / "run").status == "failed"
+
+
+@pytest.mark.parametrize("divergence", ["stop", "skip"])
+def test_where_all_clients_fail_skip_is_advised_only_to_those_who_have_not_set_it(
+    tmp_path, divergence
+):
+    local = {"lr": 1e38, "batch": 32}
+    config = {**CONFIG, "local": local, "rounds": 1, "divergence": divergence}
+    with pytest.raises(mpifl.RunFailed, match="4 of 4 clients") as failed:
+        mpifl.run(config, out=tmp_path / "run", quiet=True)
+    assert ("divergence=skip" in str(failed.value)) == (divergence == "stop")
