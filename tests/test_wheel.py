@@ -46,6 +46,7 @@ def test_it_has_every_module_job_file_and_config(wheel):
     expected = modules | {f"mpifl/share/jobs/{name}" for name in job_files}
     expected |= {f"mpifl/share/configs/{name}" for name in configs}
     expected |= {"mpifl/data/digits.csv.gz", "mpifl/data/DIGITS-NOTICE.md"}
+    expected |= {"mpifl/runner/known_defaults.json"}
     assert {name for name in packed if name.startswith("mpifl/")} == expected
 
 

@@ -147,7 +147,7 @@ MISTAKES = {
     "ce + man(layers=())": (
         "man.layers: expected 'hidden', 'hidden and logits', 'blocks' or 'stages', or"
     ),
-    "ce + man(layers='block')": "'blocks' or 'stages', or a valid tuple; got 'block'",
+    "ce + man(layers='block')": "'blocks' or 'stages', or a list; got 'block'",
     "ce + man(layers=(0, -1))": "'stages', or greater than or equal to 0; got (0, -1)",
     "ce + man(tiny_paper_bug=true, pooled=true)": "expected tiny_paper_bug alone",
     "ce + man(pooled=True())": "whose options are not plain values",
