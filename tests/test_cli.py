@@ -261,3 +261,12 @@ def test_bash_completes_commands():
     program = "from mpifl.cli import main; main(prog_name='mpifl')"
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
     assert done.stdout.split() == ["plain,sweep", "plain,schema", "plain,show"]
+
+
+def test_a_tilde_that_the_shell_has_left_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["configs", "--out=~/mine"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "mine").is_dir()
+    assert not (tmp_path / "~").exists()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +16,17 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """click's context settings of every command"""
 
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[key.path=value]...")
+
+
+class FilePath(click.Path):
+    """A Path. A `~` that the shell has left, as in `--out=~/runs/x`, is the home folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The Path of a command line's text."""
+        return super().convert(os.path.expanduser(value), param, ctx)
 
 
 class ConfigCommand(click.Command):

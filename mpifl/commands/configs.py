@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import HELP
+from mpifl.commands.arguments import HELP, FilePath
 from mpifl.commands.process import one_line_errors
 
 
@@ -14,7 +14,7 @@ from mpifl.commands.process import one_line_errors
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     default="configs",
     show_default=True,
     help="The folder to write to.",

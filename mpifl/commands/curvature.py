@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, open_groups
+from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, FilePath, open_groups
 from mpifl.commands.process import one_line_errors
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _DEFAULT = (Path("curvature.png"),)
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     multiple=True,
     help="A file to write; may be given several times [default: curvature.png].",
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, open_groups, split
+from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, FilePath, open_groups, split
 from mpifl.commands.process import one_line_errors
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _DEFAULT = (Path("curves.png"),)
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     multiple=True,
     help="A file to write; may be given several times [default: curves.png].",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import HELP
+from mpifl.commands.arguments import HELP, FilePath
 from mpifl.commands.process import one_line_errors
 
 
@@ -15,12 +15,12 @@ from mpifl.commands.process import one_line_errors
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="The file to write [default: data/NAME.h5].",
 )
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="Where the source's files are: a folder, or for arrays the file [default: data].",
 )
 @click.option("--download", is_flag=True, help="Let torchvision fetch them into --root first.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import BY, DATA_PATH, HELP, LABELS, RUNS, open_groups, split
+from mpifl.commands.arguments import BY, DATA_PATH, HELP, LABELS, RUNS, FilePath, open_groups, split
 from mpifl.commands.process import one_line_errors
 
 _PARTS = ("drift", "features")
@@ -66,7 +66,7 @@ _PARTS = ("drift", "features")
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     default="figures",
     show_default=True,
     help="The folder to write into.",

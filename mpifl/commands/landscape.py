@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mpifl.commands.arguments import DATA_PATH, HELP, UNFINISHED, split
+from mpifl.commands.arguments import DATA_PATH, HELP, UNFINISHED, FilePath, split
 from mpifl.commands.process import imports_for_ranks
 
 
@@ -75,7 +75,7 @@ from mpifl.commands.process import imports_for_ranks
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     default="landscape",
     show_default=True,
     help="Files to write: OUT.png, OUT.html, OUT.npz.",

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import HELP
+from mpifl.commands.arguments import HELP, FilePath
 from mpifl.commands.process import one_line_errors
 
 
 @click.command(context_settings=HELP)
 @click.argument("run")
-@click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="The file to write."
-)
+@click.option("-o", "--out", required=True, type=FilePath(), help="The file to write.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def pack(run: str, out: Path, force: bool) -> None:
     """Make one self-contained file of RUN, to send to somebody.

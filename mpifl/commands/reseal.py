@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import HELP
+from mpifl.commands.arguments import HELP, FilePath
 from mpifl.commands.process import one_line_errors
 
 
 @click.command(context_settings=HELP, short_help="Accept files of RUN that you edited.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=FilePath())
 def reseal(run: Path) -> None:
     """Accept the edited files of RUN: its folder, a file in it, or a packed file.
 

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import ASSIGNMENTS, HELP, ConfigCommand
+from mpifl.commands.arguments import ASSIGNMENTS, HELP, ConfigCommand, FilePath
 from mpifl.commands.process import imports_for_ranks
 
 
 @click.command(cls=ConfigCommand, context_settings=HELP)
 @click.argument("config")
 @ASSIGNMENTS
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The run's folder [default: runs/NAME]."
-)
+@click.option("--out", type=FilePath(), help="The run's folder [default: runs/NAME].")
 @click.option("--resume", is_flag=True, help="Continue the stopped run in the folder.")
 @click.option(
     "--resume-or-start", is_flag=True, help="As --resume, but begin where there is no run yet."

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import HELP
+from mpifl.commands.arguments import HELP, FilePath
 from mpifl.commands.process import imports_for_ranks, one_line_errors
 
 
 @click.command(context_settings=HELP)
-@click.argument("sweep", type=click.Path(path_type=Path))
+@click.argument("sweep", type=FilePath())
 @click.option(
     "--task",
     type=click.IntRange(0),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, open_groups
+from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, FilePath, open_groups
 from mpifl.commands.process import one_line_errors
 
 
@@ -45,7 +45,7 @@ from mpifl.commands.process import one_line_errors
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     multiple=True,
     help="A file to write: .md, .tex or .csv; may be given several times.",
 )

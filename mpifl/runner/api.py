@@ -66,7 +66,11 @@ def run(
         if not isinstance(callback, Callback):
             raise BadInput(f"callbacks: expected objects of mpifl.Callback; got {callback!r}")
     target = session.Target(
-        None if out is None else Path(out), resume, or_start, force, allow_other_schedule
+        None if out is None else Path(out).expanduser(),
+        resume,
+        or_start,
+        force,
+        allow_other_schedule,
     )
     with _only_run(), _handlers_restored():
         communicator = _communicator()
