@@ -91,7 +91,7 @@ def output_failure() -> OSError | None:
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
-    """Text with its control characters escaped, except those `kept`.
+    r"""Text with its control characters escaped, except those `kept`.
 
     >>> printable(chr(27) + "[31m") == r"\x1b[31m"
     True

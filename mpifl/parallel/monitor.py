@@ -16,6 +16,7 @@ import os
 import threading
 import time
 import traceback
+from contextlib import suppress
 from enum import IntEnum
 from math import inf
 from struct import Struct
@@ -29,7 +30,7 @@ from mpifl.terminal import say
 
 _SLOW = 6.0  # times the limit, while large files are read or written
 _MESSAGE = Struct("!Bqqd?d")  # a Kind and a Report
-_SHORTEST_TIMER = 1e-3  # seconds that faulthandler accepts
+_SHORTEST_TIMER = 0.25  # seconds after the beat in which the monitor itself would print
 _LONGEST_TIMER = 1e6
 _STDERR = 2  # sys.stderr may be no file
 
@@ -100,6 +101,7 @@ class Monitor:
         self._must_end = False
         self._stopped = False
         self._timer_start = -inf
+        self._has_printed_stack = False
         self._connections = connect(ranks, _MESSAGE.size)
         self._detector = FailureDetector(
             self._rank,
@@ -216,17 +218,26 @@ class Monitor:
         self._detector.forgive(now)
 
     def _print_stack_if_hung(self, own: Report, now: float) -> None:
-        """Have faulthandler print where the main thread is, once its timeout is over.
+        """Print where the main thread is, once its timeout is over.
 
-        faulthandler's timer works even if the main thread hangs in a library that never lets
-        Python's other threads run.
+        This thread prints it while the main thread lets it run. faulthandler's timer is for a
+        main thread that hangs in a library and lets no other thread run. It comes later, for it
+        may crash the process while it reads the stack of a thread that runs.
         """
         if own.waiting or own.timeout == inf:
             self._cancel_timer()
-        elif now - own.silence > self._timer_start:  # a report has come since
-            remaining = max(own.timeout - own.silence, _SHORTEST_TIMER)
-            faulthandler.dump_traceback_later(min(remaining, _LONGEST_TIMER), file=_STDERR)
+            return
+        if now - own.silence > self._timer_start:  # a report has come since
+            remaining = own.timeout - own.silence + TIMEOUTS.beat + _SHORTEST_TIMER
+            faulthandler.dump_traceback_later(_within(remaining), file=_STDERR)
             self._timer_start = now
+            self._has_printed_stack = False
+        if own.silence > own.timeout and not self._has_printed_stack:
+            faulthandler.cancel_dump_traceback_later()
+            with suppress(OSError):
+                os.write(_STDERR, f"Timeout ({own.silence:.0f} s without a report)!\n".encode())
+                faulthandler.dump_traceback(file=_STDERR)
+            self._has_printed_stack = True
 
     def _cancel_timer(self) -> None:
         if self._timer_start > -inf:
@@ -247,3 +258,8 @@ class Monitor:
             if self.failure:
                 say(f"mpifl: rank {self._rank}: {self.failure}", error=True)
             os._exit(1)
+
+
+def _within(seconds: float) -> float:
+    """Seconds that faulthandler accepts."""
+    return min(max(seconds, _SHORTEST_TIMER), _LONGEST_TIMER)
