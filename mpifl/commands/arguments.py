@@ -18,6 +18,17 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 ASSIGNMENTS = click.argument("assignments", nargs=-1, metavar="[key.path=value]...")
 
 
+BAND = click.option(
+    "--band",
+    type=click.Choice(["std", "sem", "range", "none"]),
+    default="std",
+    show_default=True,
+    help="std: standard deviation; sem: standard error of the mean; "
+    "range: least to greatest; none.",
+)
+TITLE = click.option("--title", default="", help="Of the HTML page [default: the groups' names].")
+
+
 class FilePath(click.Path):
     """A Path. A `~` that the shell has left, as in `--out=~/runs/x`, is the home folder."""
 

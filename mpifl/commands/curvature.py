@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, FilePath, open_groups
+from mpifl.commands.arguments import BAND, BY, HELP, LABELS, RUNS, TITLE, FilePath, open_groups
 from mpifl.commands.process import one_line_errors
 
 if TYPE_CHECKING:
@@ -26,15 +26,8 @@ _DEFAULT = (Path("curvature.png"),)
     show_default=True,
     help="Which measurement: the --name of `mpifl hessian`.",
 )
-@click.option(
-    "--band",
-    type=click.Choice(["std", "sem", "range", "none"]),
-    default="std",
-    show_default=True,
-    help="std: standard deviation; sem: standard error of the mean; "
-    "range: least to greatest; none.",
-)
-@click.option("--title", default="", help="Of the HTML page [default: the groups' names].")
+@BAND
+@TITLE
 @click.option(
     "-o",
     "--out",

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, FilePath, open_groups, split
+from mpifl.commands.arguments import (
+    BAND,
+    BY,
+    HELP,
+    LABELS,
+    RUNS,
+    TITLE,
+    FilePath,
+    open_groups,
+    split,
+)
 from mpifl.commands.process import one_line_errors
 
 if TYPE_CHECKING:
@@ -36,14 +46,7 @@ _DEFAULT = (Path("curves.png"),)
     metavar="NAME,...",
     help="What to draw it over, such as round, bytes, seconds.",
 )
-@click.option(
-    "--band",
-    type=click.Choice(["std", "sem", "range", "none"]),
-    default="std",
-    show_default=True,
-    help="std: standard deviation; sem: standard error of the mean; "
-    "range: least to greatest; none.",
-)
+@BAND
 @click.option("--log", default="", metavar="NAME,...", help="Quantities on a logarithmic axis.")
 @click.option(
     "--published",
@@ -51,7 +54,7 @@ _DEFAULT = (Path("curves.png"),)
     is_flag=True,
     help="Dotted lines at the accuracies that the configs quote from papers.",
 )
-@click.option("--title", default="", help="Of the HTML page [default: the groups' names].")
+@TITLE
 @click.option(
     "-o",
     "--out",
