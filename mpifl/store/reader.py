@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mpifl.config import parse
 from mpifl.options import BadInput
 from mpifl.store import datasets, evaluations, validate
 from mpifl.store.attributes import Attributes, read_attributes
@@ -141,7 +142,8 @@ class Run:
         """
         if not self.holdout:
             return self.indices, self.offsets
-        if 'unseen = "share"' in self.config and not self.trains.all():
+        stored = parse(self.config, str(self.path))
+        if stored["holdout"]["unseen"] == "share" and not self.trains.all():
             raise BadInput(
                 f"{self.path}: expected a run that tests on all samples of unseen clients; got one "
                 'with holdout.unseen = "share", which stores only a part of the partition'

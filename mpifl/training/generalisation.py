@@ -29,6 +29,8 @@ class OverClients(NamedTuple):
     best: float
     """mean of the tenth with the highest"""
     lowest: float
+    percentiles: tuple[float, ...]
+    """those of PERCENTILES, by nearest rank"""
     clients: int
     """how many have samples"""
 
@@ -38,7 +40,8 @@ def over_clients(sums: np.ndarray, samples: np.ndarray) -> OverClients:
     known = samples > 0
     if not known.any():
         nothing = float("nan")
-        return OverClients(nothing, nothing, nothing, nothing, nothing, nothing, 0)
+        none = (nothing,) * len(PERCENTILES)
+        return OverClients(nothing, nothing, nothing, nothing, nothing, nothing, none, 0)
     sums = sums[known].astype("f8")
     samples = samples[known]
     values = sums / samples
@@ -51,6 +54,7 @@ def over_clients(sums: np.ndarray, samples: np.ndarray) -> OverClients:
         worst=float(ordered[:tail].mean()),
         best=float(ordered[-tail:].mean()),
         lowest=float(ordered[0]),
+        percentiles=tuple(percentile(values, q) for q in PERCENTILES),
         clients=len(values),
     )
 
@@ -73,18 +77,6 @@ def recalls(right: np.ndarray, samples: np.ndarray) -> np.ndarray:
 def balanced_accuracy(right: np.ndarray, samples: np.ndarray) -> float:
     """The mean recall of the classes that have samples."""
     return float(np.nanmean(recalls(right, samples)))
-
-
-def skewed_accuracy(recall: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
-    """The accuracy that a client with these class `shares` [K] would see, and the mass it rests on.
-
-    The mass is the part of the client's labels whose classes were tested (recall is not NaN).
-    """
-    known = ~np.isnan(recall)
-    mass = float(shares[known].sum())
-    if not mass:
-        return float("nan"), 0.0
-    return float((shares[known] * recall[known]).sum() / mass), mass
 
 
 def calibration_error(samples: np.ndarray, right: np.ndarray, confidence: np.ndarray) -> float:

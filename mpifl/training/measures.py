@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mpifl.training.generalisation import (
+    PERCENTILES,
     OverClients,
     balanced_accuracy,
     calibration_error,
@@ -122,7 +123,10 @@ class Measures:
 
 def _spread(name: str, found: Mapping[str, OverClients]) -> dict[str, float]:
     accuracy = found["accuracy"]
-    return {
+    percentiles = {}
+    for q, value in zip(PERCENTILES, accuracy.percentiles, strict=True):
+        percentiles[f"{name}_accuracy_p{q}"] = value
+    return percentiles | {
         f"{name}_accuracy": accuracy.mean,
         f"{name}_accuracy_pooled": accuracy.pooled,
         f"{name}_accuracy_deviation": accuracy.variance**0.5,

@@ -6,7 +6,6 @@ in whatever order samples, batches and ranks are added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -199,8 +198,3 @@ def _rank(logits: Tensor, labels: Tensor) -> Tensor:
     own = logits.gather(1, labels[:, None])
     before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
     return ((logits > own) | ((logits == own) & before)).sum(1)
-
-
-def total(counts: Sequence[np.ndarray]) -> np.ndarray:
-    """The counts of several shares of one evaluation, added."""
-    return np.add.reduce(list(counts))

@@ -69,6 +69,8 @@ def test_columns_are_what_the_stored_counts_say(tmp_path):
     by_client = right[:, seen] / samples[seen]
     assert run.rounds["own_accuracy"] == pytest.approx(by_client.mean(1))
     assert run.rounds["own_accuracy_worst_client"] == pytest.approx(by_client.min(1))
+    nearest = np.quantile(by_client, 0.25, axis=1, method="nearest")
+    assert run.rounds["own_accuracy_p25"] == pytest.approx(nearest)
     pooled = right[:, seen].sum(1) / samples[seen].sum()
     assert run.rounds["own_accuracy_pooled"] == pytest.approx(pooled)
     unseen = right[:, ~run.trains] / samples[~run.trains]
@@ -169,3 +171,10 @@ def test_clients_own_models_are_tested_on_their_own_test_sets_before_and_after(t
         means = np.nanmean(right / samples, axis=1)
         assert run.rounds[f"own_accuracy_{when}"] == pytest.approx(means, rel=1e-6)
     assert (run.rounds["own_accuracy_after"] > run.rounds["own_accuracy_before"]).all()
+
+
+def test_a_partition_of_which_a_part_is_not_stored_cannot_be_taken_over(tmp_path):
+    holdout = {"ratio": 4, "clients": 0.2, "unseen": "share"}
+    run = ran(tmp_path, rounds=1, holdout=holdout)
+    with pytest.raises(BadInput, match="stores only a part of the partition"):
+        ran(tmp_path, "other", partition={"name": "run", "path": str(run.path)})

@@ -62,7 +62,7 @@ def test_any_order_and_any_shares_give_the_same_counts():
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     parts = [(logits[p], labels[p], owners[p]) for p in order.split(9)]
     shares = [counted(parts[share::2], of).flat() for share in range(2)]
-    assert (tallies.total(shares) == whole.flat()).all()
+    assert (sum(shares) == whole.flat()).all()
 
 
 def test_of_equal_logits_the_first_five_classes_are_the_top_five():
