@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mpifl.models.layers import is_norm
 from mpifl.models.network import Network
 from mpifl.models.output import Output
 
@@ -31,6 +32,17 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
     offset: int
     size: int
+
+
+class Coordinates(NamedTuple):
+    """Which elements of the flat weights have a role of their own: bool vectors [d]."""
+
+    classifier: Tensor
+    """weights and biases of the layer that makes the logits"""
+    norms: Tensor
+    """scales and shifts of norms"""
+    biases: Tensor
+    """biases, and the shifts of norms"""
 
 
 class Net:
@@ -62,11 +74,26 @@ class Net:
     @cached_property
     def scales(self) -> Tensor:
         """[d]: 0 for elements of biases, 1 for all others (matrices, kernels, scales ...)."""
-        scales = torch.ones_like(self.weights)
+        return (~self.coordinates.biases).to(self.weights.dtype)
+
+    @cached_property
+    def coordinates(self) -> Coordinates:
+        """The elements of the weights by their roles."""
+        classifier = torch.zeros_like(self.weights, dtype=torch.bool)
+        norms = torch.zeros_like(classifier)
+        biases = torch.zeros_like(classifier)
+        name_of_classifier = self.module.classifier + "."
         for entry in self.layout:
-            if entry.kind == "parameter" and entry.name.endswith("bias"):
-                _view(scales, entry).zero_()
-        return scales
+            if entry.kind != "parameter":
+                continue
+            owner, _, _ = entry.name.rpartition(".")
+            if entry.name.startswith(name_of_classifier):
+                _view(classifier, entry).fill_(True)
+            if is_norm(self.module.get_submodule(owner)):
+                _view(norms, entry).fill_(True)
+            if entry.name.endswith("bias"):
+                _view(biases, entry).fill_(True)
+        return Coordinates(classifier, norms, biases)
 
     @property
     def device(self) -> torch.device:

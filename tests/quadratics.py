@@ -30,6 +30,8 @@ from mpifl.training.sampling import Participation, weights
 class Point(nn.Module):
     """Weights w [d] and nothing else."""
 
+    classifier = "none"
+
     def __init__(self, start: Tensor) -> None:
         super().__init__()
         self.w = nn.Parameter(start.clone())

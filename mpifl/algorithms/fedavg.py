@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mpifl.algorithms.fedopt import Optimizer, Sgd
 from mpifl.options import options
-from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.messages import Vectors
 
 
@@ -24,6 +24,6 @@ class FedAvg(Algorithm):
         return {"w": train(sent["w"]).y}, own
 
     def server(
-        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+        self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
         return self.server_optimizer(w, mean["w"], server)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mpifl.algorithms.scaffold import renewed
 from mpifl.options import NonNegative, options
-from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.messages import Vectors
 
 
@@ -45,10 +45,10 @@ class FedDC(Algorithm):
         return {"w": trained.y, "c": c_new - c_c}, {"drift": h + (trained.y - w), "c": c_new}
 
     def server(
-        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+        self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
-        c = server["c"] + share * mean["c"]
+        c = server["c"] + of.share * mean["c"]
         if self.alpha == 0:
             return mean["w"], {**server, "c": c}
-        drift = server["drift"] + share * (mean["w"] - w)
+        drift = server["drift"] + of.share * (mean["w"] - w)
         return mean["w"] + drift, {"drift": drift, "c": c}

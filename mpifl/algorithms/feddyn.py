@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mpifl.options import NonNegative, options
-from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.messages import Vectors
 
 
@@ -37,9 +37,9 @@ class FedDyn(Algorithm):
         return {"w": y}, {"dual": dual + (y - w)}
 
     def server(
-        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+        self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
         if self.alpha == 0:
             return mean["w"], server
-        dual = server["dual"] + share * (mean["w"] - w)
+        dual = server["dual"] + of.share * (mean["w"] - w)
         return mean["w"] + dual, {"dual": dual}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mpifl.algorithms.fedopt import Optimizer, Sgd
 from mpifl.options import NonNegative, options
-from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.messages import Vectors
 
 
@@ -42,6 +42,6 @@ class FedNova(Algorithm):
         return {"d": (w - trained.y) / a, "a": w.new_tensor([a])}, own
 
     def server(
-        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+        self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
         return self.server_optimizer(w, w - mean["a"] * mean["d"], server)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mpifl.algorithms.fedopt import Optimizer, Sgd
 from mpifl.options import NonNegative, options
-from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.messages import Vectors
 
 
@@ -29,6 +29,6 @@ class FedProx(Algorithm):
         return {"w": train(sent["w"], pull=self.mu).y}, own
 
     def server(
-        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+        self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
         return self.server_optimizer(w, mean["w"], server)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mpifl.algorithms.feddyn import FedDyn
 from mpifl.options import Fraction, NonNegative, options
-from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.gradients import Blend
 from mpifl.training.messages import Vectors
 
@@ -56,8 +56,8 @@ class FedSpeed(Algorithm):
         return reply, own
 
     def server(
-        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+        self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
         if self.duals == "cohort":
             return mean["w"], server
-        return self._dyn().server(w, server, mean, share)
+        return self._dyn().server(w, server, mean, of)

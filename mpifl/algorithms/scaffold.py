@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mpifl.algorithms.fedopt import Optimizer, Sgd
 from mpifl.options import options
-from mpifl.training.algorithm import Algorithm, Train
+from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.local import Trained
 from mpifl.training.messages import Vectors
 
@@ -60,7 +60,7 @@ class Scaffold(Algorithm):
         return {"w": trained.y, "c": c_new - c_c}, {"c": c_new}
 
     def server(
-        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+        self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
         w, server = self.server_optimizer(w, mean["w"], server)
-        return w, {**server, "c": server["c"] + share * mean["c"]}
+        return w, {**server, "c": server["c"] + of.share * mean["c"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -30,6 +31,21 @@ class ClientRound:
     """the client's own model after its last round; None before its first, or if no loss needs it"""
     rounds: int = 1
     """of the whole run"""
+    vectors: Mapping[str, Tensor] = field(default_factory=dict)
+    """what the algorithm sent, by its names; a loss that reads `name` needs `sent.name`"""
+
+    done: int = 0
+    """steps that the client took in this round before those of this training"""
+
+    @cached_property
+    def models(self) -> dict[str, Weights]:
+        """The sent vectors that are weights [d], as models with the sent buffers."""
+        weights, buffers = self.sent
+        models = {}
+        for name, vector in self.vectors.items():
+            if vector.shape == weights.shape:
+                models[name] = (vector, buffers)
+        return models
 
 
 @dataclass
@@ -72,4 +88,5 @@ class Step:
         do not depend on the other terms.
         """
         context = self.context
-        return seeds.generator(context.seed, purpose, context.client, context.round, self.number)
+        number = context.done + self.number
+        return seeds.generator(context.seed, purpose, context.client, context.round, number)

@@ -208,6 +208,12 @@ def norm(kind: NormKind, channels: int, *, groups: int = 2, affine: bool = True)
     return GroupNorm(channels, groups, affine)
 
 
+def is_norm(module: nn.Module) -> bool:
+    """Whether its parameters are the scale and shift of a norm."""
+    torch_norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    return isinstance(module, (_Affine, *torch_norms))
+
+
 @contextmanager
 def untracked(module: nn.Module) -> Iterator[None]:
     """A context in which training passes of `module` do not move its running statistics."""

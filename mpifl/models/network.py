@@ -16,6 +16,8 @@ class Network(nn.Module):
 
     blocks: int = 0
     """residual blocks"""
+    classifier: str = "head.classifier"
+    """the name of the layer that makes the logits"""
 
     @property
     def hidden_layers(self) -> HiddenLayers:

@@ -15,6 +15,7 @@ from mpifl.data.dataset import Dataset, chosen, refuse_beyond
 from mpifl.data.holdout import Held, HoldOut
 from mpifl.data.partition.iid import Iid
 from mpifl.runner import build, schema
+from mpifl.training.algorithm import LocalRound
 from mpifl.training.client import Clients
 from mpifl.training.experiment import Experiment
 from mpifl.training.local import Trained
@@ -49,13 +50,13 @@ class DryRun:
     def sent(self) -> Sent:
         """What a client is sent in the first round, on the net's device."""
         net = self.trial.clients.net
-        vectors = self.config.algorithm.send(net.weights.cpu(), self.server)
+        vectors = self.clients.algorithm.send(net.weights.cpu(), self.server)
         return Sent(vectors, net.buffers).to(net.device)
 
     @property
     def server(self) -> Vectors:
         """What the server remembers before the first round, beside the weights."""
-        return self.config.algorithm.init_server(self.trial.clients.net.weights.cpu())
+        return self.clients.algorithm.init_server(self.trial.clients.net.weights.cpu())
 
     @property
     def state(self) -> ClientState:
@@ -67,12 +68,24 @@ class DryRun:
         """A reply like those of clients: the algorithm is given the sent weights as trained."""
         sent = self.sent
         state = self.state.to(self.clients.net.device)
-        untrained = Trained(sent.algorithm["w"], 1, 1.0, 1.0, None, 0.0, 0.0)
-        vectors, _ = self.config.algorithm.client(
-            sent.algorithm, state.algorithm, lambda w, **terms: untrained
-        )
-        means: dict[str, Tensor] = dict.fromkeys(self.config.evaluation.models, untrained.y)
+        w = sent.algorithm["w"]
+        train = _Untrained(self.clients.local_round(int(self.held.participants[0]), 1))
+        vectors, _ = self.clients.algorithm.client(sent.algorithm, state.algorithm, train)
+        means: dict[str, Tensor] = {}
+        for name in self.config.evaluation.models:
+            if name != "average":  # that is the server's own
+                means[name] = w
         return Reply(vectors, self.clients.buffers.encode(sent.buffers), means)
+
+
+class _Untrained:
+    """The `train` of an algorithm whose clients take no step."""
+
+    def __init__(self, of: LocalRound) -> None:
+        self.of = of
+
+    def __call__(self, w: Tensor, **terms: object) -> Trained:
+        return Trained(w, 1, 1.0, 1.0, None, 0.0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def _clients(
     train = dataset.train
     loss = parse_loss(config.local.loss, LOSSES)
     loss.check(net.module)
-    return Clients(
+    clients = Clients(
         net=net,
         samples=Samples(train.images, train.labels, dataset.mean, dataset.std, samples_device),
         parts=parts,
@@ -155,6 +155,21 @@ def _clients(
         rounds=config.rounds,
         means=config.evaluation.models,
     )
+    _refuse_loss_without_vectors(config.local.loss, clients)
+    return clients
+
+
+def _refuse_loss_without_vectors(text: str, clients: Clients) -> None:
+    """BadInput where a loss reads vectors that the algorithm does not send."""
+    algorithm = clients.algorithm
+    w = clients.net.weights.cpu()
+    sent = {f"sent.{name}" for name in algorithm.send(w, algorithm.init_server(w))}
+    missing = [need for need in sorted(clients.loss.needs - sent) if need.startswith("sent.")]
+    if missing:
+        raise BadInput(
+            f"local.loss: {text!r} expected an algorithm that sends "
+            f"{missing[0].removeprefix('sent.')}; got {type(algorithm).__name__}"
+        )
 
 
 def _evaluation_sets(config: Config, clients: Clients, held: Held) -> list[EvaluationSet]:

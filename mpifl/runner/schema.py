@@ -250,7 +250,10 @@ def _check_participation(config: Config) -> None:
 def _check_loss(config: Config) -> None:
     """Refuse a loss that needs what the model lacks, or has not switched on."""
     loss, model = config.local.loss, config.model
-    missing = parse_loss(loss, LOSSES).needs - model.capabilities - {"previous"}
+    missing = set()
+    for name in parse_loss(loss, LOSSES).needs - model.capabilities - {"previous"}:
+        if not name.startswith("sent."):  # that is asked of the algorithm, in build.py
+            missing.add(name)
     if not missing:
         return
     if missing <= set(option_names(type(model))):
@@ -276,6 +279,12 @@ def _check_evaluation(config: Config) -> None:
             "evaluation.where: expected server, where evaluation.models are tested; got shared"
         )
     evaluation = config.evaluation
+    if "average" in evaluation.models and not config.algorithm.has_average:
+        able = [name for name, kind in ALGORITHMS.items() if kind.has_average]
+        raise BadInput(
+            "evaluation.models: expected for average an algorithm that has a second model; got "
+            f"{type(config.algorithm).__name__}; allowed: {', '.join(able) or 'none'}"
+        )
     if evaluation.train_every % evaluation.every:
         raise BadInput(
             "evaluation.train_every: expected a multiple of evaluation.every = "

@@ -8,29 +8,86 @@ over the last axis, so that the same text serves one client and a stack of them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
+from mpifl.net import Coordinates
 from mpifl.options import options
-from mpifl.training.gradients import Gradient
+from mpifl.training.gradients import Gradient, Oracle
 from mpifl.training.local import Trained
 from mpifl.training.messages import Vectors
+
+
+class LocalRound(NamedTuple):
+    """What an algorithm may know of the client's round that it plays."""
+
+    round: int
+    """from 1"""
+    rounds: int
+    """of the whole run"""
+    lr: float
+    """the local learning rate of this round"""
+    first_lr: float
+    """that of round 1"""
+    steps: int
+    """minibatches that the client trains on in this round"""
+    mean_steps: int
+    """those of a client with the mean number of samples"""
+    gradient: Gradient
+    """the gradient that the config chose"""
+
+
+class ServerRound(NamedTuple):
+    """What an algorithm may know of the round that the server ends."""
+
+    round: int
+    """from 1"""
+    rounds: int
+    """of the whole run"""
+    share: float
+    """the cohort's part of all clients' weight: S/N where all weigh alike, n_S/n where samples
+    weigh. So share * mean is the cohort's part of a weighted mean over all clients.
+    """
 
 
 class Train(Protocol):
     """The local training that an algorithm is given: the one local loop, for one client's round."""
 
-    def __call__(self, w: Tensor, *, linear: Tensor | None = None, pull: float = 0.0) -> Trained:
-        """Train from `w [d]` on loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`."""
+    @property
+    def of(self) -> LocalRound:
+        """The client's round."""
+
+    def __call__(
+        self,
+        w: Tensor,
+        *,
+        linear: Tensor | None = None,
+        pull: float = 0.0,
+        gradient: Oracle | None = None,
+        factor: Callable[[int], float] | None = None,
+        moving: Tensor | None = None,
+        epochs: int = 0,
+    ) -> Trained:
+        """Train from `w [d]` on loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`.
+
+        `gradient` is taken in place of the config's, which is `of.gradient`. It may hold vectors of
+        this client and round. `factor(step)`, from step 0, multiplies the learning rate within the
+        round. Coordinates where the bool vector `moving [d]` is False stay at `w`. `epochs`, if
+        above 0, replaces the config's number of passes or steps. It may be called more than once:
+        each call sees other minibatches, and the last one's end is the client's model.
+        """
 
 
 @options
 class Algorithm(ABC):
-    """The five functions of an algorithm; those that most share are written here."""
+    """The functions of an algorithm; those that most share are written here."""
 
     fresh_momentum: ClassVar[bool] = False
     """whether local momentum must begin at zero in each round"""
+    has_average: ClassVar[bool] = False
+    """whether its server has a second model, `average`"""
 
     @property
     def gradient(self) -> Gradient | None:
@@ -38,6 +95,10 @@ class Algorithm(ABC):
         stay plain.
         """
         return None
+
+    def placed(self, coordinates: Coordinates) -> Algorithm:
+        """The algorithm for a network, if it treats some `coordinates` of the weights apart."""
+        return self
 
     def init_server(self, w: Tensor) -> Vectors:
         """What the server remembers before the first round."""
@@ -48,19 +109,30 @@ class Algorithm(ABC):
         return {}
 
     def send(self, w: Tensor, server: Vectors) -> Vectors:
-        """What every client of the cohort is sent; the weights stand under `w`."""
+        """What every client of the cohort is sent; under `w` the weights from which it starts.
+
+        The server tests its own `w`, whatever clients start from. Losses can read what is sent.
+        """
         return {"w": w}
 
     @abstractmethod
     def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         """One client's round: its reply, of new tensors, and all that it remembers from now on."""
 
+    def model(self, w: Tensor, own: Vectors) -> Tensor:
+        """The client's own model [d], which is tested on its samples and stored.
+
+        `w` are the weights that it was sent, or those where its training ended; `own` is what it
+        remembers by then.
+        """
+        return w
+
     @abstractmethod
     def server(
-        self, w: Tensor, server: Vectors, mean: Vectors, share: float
+        self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
-        """The next weights, and what the server remembers, from the weighted mean of the replies.
+        """The next weights, and what the server remembers, from the replies' weighted mean."""
 
-        `share` is the cohort's part of all clients' weight: S/N where all weigh alike, n_S/n where
-        samples weigh. So share * mean is the cohort's part of a weighted mean over all clients.
-        """
+    def average(self, w: Tensor, server: Vectors) -> Tensor:
+        """The server's second model [d], tested with `evaluation.models = ["average"]`."""
+        raise NotImplementedError

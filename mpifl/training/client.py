@@ -4,6 +4,7 @@ and a row of figures come out.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,8 +21,9 @@ from mpifl.data.partition import Parts, counts
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import ClientRound
 from mpifl.net import Net
-from mpifl.training.algorithm import Algorithm
+from mpifl.training.algorithm import Algorithm, LocalRound
 from mpifl.training.batchnorm import BufferPolicy
+from mpifl.training.gradients import Oracle
 from mpifl.training.local import Local, Trained, train
 from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors, check_vectors
 
@@ -82,7 +84,7 @@ class Played(NamedTuple):
     row: np.ndarray
     """float64 [Column]; the weight is the caller's to fill in"""
     model: Model
-    """after training; views of the net"""
+    """its own, after training; the buffers are those of the net"""
 
 
 @dataclass
@@ -111,6 +113,7 @@ class Clients:
 
     def __post_init__(self) -> None:
         self.sizes = self.parts.sizes
+        self.algorithm = self.algorithm.placed(self.net.coordinates)
         if self.algorithm.gradient is not None:
             self.local = replace(self.local, gradient=self.algorithm.gradient)
 
@@ -170,6 +173,7 @@ class Clients:
         training = _LocalTraining(self, client, round, sent, state, alive)
         reply, remembered = self.algorithm.client(sent.algorithm, state.algorithm, training)
         trained = training.result()
+        weights = self.algorithm.model(trained.y, remembered)
         where = self._where("client")
         check_vectors(f"{where}, its reply", reply)
         check_vectors(f"{where}, what it remembers", remembered, like=state.algorithm)
@@ -181,34 +185,51 @@ class Clients:
         row[Column.SECONDS] = time.perf_counter() - began
         row[[Column.TEST_ACCURACY, Column.OWN_RIGHT_BEFORE, Column.OWN_RIGHT_AFTER]] = np.nan
         return Played(
-            self._reply(reply, trained, state),
-            self._next_state(remembered, trained, state),
+            self._reply(reply, weights, state),
+            self._next_state(remembered, weights, trained.momentum, state),
             row,
-            Model(trained.y, self.net.buffers),
+            Model(weights, self.net.buffers),
         )
 
     def start(self, sent: Sent, state: ClientState) -> Model:
-        """The model with which a client begins its round: `sent`, and maybe its own buffers."""
-        return Model(sent.model.weights, _buffers_at_start(sent, state).to(self.net.device))
+        """The model with which a client begins its round: `sent`, with its own parts."""
+        own = {name: vector.to(self.net.device) for name, vector in state.algorithm.items()}
+        weights = self.algorithm.model(sent.start.weights, own)
+        return Model(weights, _buffers_at_start(sent, state).to(self.net.device))
 
     def batches(
-        self, client: int, round: int, alive: Callable[[], None] = lambda: None
+        self,
+        client: int,
+        round: int,
+        alive: Callable[[], None] = lambda: None,
+        epochs: int = 0,
+        call: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The client's minibatches of a round: images and labels, on the net's device."""
+        """The client's minibatches of a round: images and labels, on the net's device.
+
+        `epochs` replaces the config's number of passes or steps. The minibatches of another `call`
+        in the same round are others.
+        """
         local = self.local
-        shuffle = seeds.generator(self.seed, "shuffle", client, round)
-        own, steps = self.parts[client], local.steps or None
-        order, lengths = sequence(own, local.batch, local.epochs, steps, local.drop_last, shuffle)
+        stream = (client, round) if call == 0 else (client, round, call)
+        shuffle = seeds.generator(self.seed, "shuffle", *stream)
+        own = self.parts[client]
+        steps = None if epochs else local.steps or None
+        order, lengths = sequence(
+            own, local.batch, epochs or local.epochs, steps, local.drop_last, shuffle
+        )
         draws = None
         if not self.augmentation.is_nothing:  # making a stream would take a tenth of a tiny step
-            random = seeds.generator(self.seed, "augment", client, round)
+            random = seeds.generator(self.seed, "augment", *stream)
             draws = self.augmentation.draw(len(order), random)
         for minibatch in deal(self.samples, order, lengths, self.augmentation, draws):
             alive()
             yield minibatch
 
-    def context(self, client: int, round: int, sent: Sent, state: ClientState) -> ClientRound:
-        """What losses may know of the client's round."""
+    def context(
+        self, client: int, round: int, sent: Sent, state: ClientState, done: int = 0
+    ) -> ClientRound:
+        """What losses may know of the client's round, of which `done` steps are taken."""
         labels = self.labels[self.parts[client]]
         return ClientRound(
             seed=self.seed,
@@ -216,31 +237,49 @@ class Clients:
             round=round,
             classes=self.classes,
             counts=np.bincount(labels, minlength=self.classes),
-            sent=sent.model,
+            sent=sent.start,
             previous=state.previous if state.has_played else None,
             rounds=self.rounds,
+            vectors=sent.algorithm,
+            done=done,
+        )
+
+    def local_round(self, client: int, round: int) -> LocalRound:
+        """What the algorithm may know of the client's round."""
+        local = self.local
+        samples_of_mean = self.sizes.sum() / np.count_nonzero(self.sizes)
+        return LocalRound(
+            round=round,
+            rounds=self.rounds,
+            lr=self.rate(round),
+            first_lr=self.rate(1),
+            steps=int(self.steps(np.array([client]))[0]),
+            mean_steps=local.steps or local.epochs * math.ceil(samples_of_mean / local.batch),
+            gradient=local.gradient,
         )
 
     def _where(self, function: str) -> str:
         """Where an algorithm has given what it may not give."""
         return f"{type(self.algorithm).__name__}.{function}"
 
-    def _reply(self, vectors: Vectors, trained: Trained, state: ClientState) -> Reply:
+    def _reply(self, vectors: Vectors, weights: Tensor, state: ClientState) -> Reply:
         means = {}
         if "cohort" in self.means:
-            means["cohort"] = trained.y
+            means["cohort"] = weights
         if state.latest is not None:
-            means["all"] = trained.y - state.latest
+            means["all"] = weights - state.latest
         return Reply(vectors, self.buffers.encode(self.net.buffers), means)
 
-    def _next_state(self, vectors: Vectors, trained: Trained, state: ClientState) -> ClientState:
+    def _next_state(
+        self, vectors: Vectors, weights: Tensor, momentum: Tensor | None, state: ClientState
+    ) -> ClientState:
         """What the client keeps from now on: as much as it kept before."""
         buffers = self.net.buffers.clone()
         kept = ClientState(
             algorithm=vectors,
-            momentum=None if state.momentum is None else trained.momentum,
-            previous=None if state.previous is None else Model(trained.y, buffers),
-            latest=None if state.latest is None else trained.y,
+            momentum=None if state.momentum is None else momentum,
+            previous=None if state.previous is None else Model(weights, buffers),
+            latest=None if state.latest is None else weights,
             buffers=None if state.buffers is None else buffers,
             has_played=True,
         )
@@ -265,30 +304,51 @@ class _LocalTraining:
         self._sent = sent
         self._state = state
         self._alive = alive
-        self._result: Trained | None = None
+        self._results: list[Trained] = []
 
-    def __call__(self, w: Tensor, *, linear: Tensor | None = None, pull: float = 0.0) -> Trained:
+    @property
+    def of(self) -> LocalRound:
+        return self._clients.local_round(self._client, self._round)
+
+    def __call__(
+        self,
+        w: Tensor,
+        *,
+        linear: Tensor | None = None,
+        pull: float = 0.0,
+        gradient: Oracle | None = None,
+        factor: Callable[[int], float] | None = None,
+        moving: Tensor | None = None,
+        epochs: int = 0,
+    ) -> Trained:
         clients = self._clients
-        self._result = train(
+        call = len(self._results)
+        done = sum(trained.steps for trained in self._results)
+        trained = train(
             clients.net,
             clients.loss,
             clients.local,
-            clients.batches(self._client, self._round, self._alive),
-            clients.context(self._client, self._round, self._sent, self._state),
+            clients.batches(self._client, self._round, self._alive, epochs, call),
+            clients.context(self._client, self._round, self._sent, self._state, done),
             clients.rate(self._round),
             w,
             momentum=self._state.momentum,
             linear=linear,
             pull=pull,
+            gradient=gradient,
+            factor=factor,
+            moving=moving,
         )
-        return self._result
+        self._results.append(trained)
+        return trained
 
     def result(self) -> Trained:
-        """What the training ended in."""
-        if self._result is None:
+        """What the training ended in: of several calls the last one, with the steps of all."""
+        if not self._results:
             name = type(self._clients.algorithm).__name__
             raise RuntimeError(f"{name}.client: expected it to call train(w); got no call")
-        return self._result
+        steps = sum(trained.steps for trained in self._results)
+        return self._results[-1]._replace(steps=steps)
 
 
 def _buffers_at_start(sent: Sent, state: ClientState) -> Tensor:

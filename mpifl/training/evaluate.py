@@ -33,9 +33,10 @@ class Evaluation:
     """server: rank 0, while the others train; shared: all ranks, before they train"""
     batch: Count = 500
     """samples in a batch of the test"""
-    models: tuple[Literal["cohort", "all"], ...] = ()
-    """also test the mean of the round's local models (cohort), of every client's latest (all), with
-    the server's BatchNorm buffers; for where = server"""
+    models: tuple[Literal["cohort", "all", "average"], ...] = ()
+    """also test the mean of the round's local models (cohort), of every client's latest (all), or
+    the algorithm's second model (average), with the server's BatchNorm buffers; for where = server
+    """
     clients: bool = False
     """also test each client's own model after its training; and with a `holdout` the models before
     and after on the client's own test set

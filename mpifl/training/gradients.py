@@ -26,13 +26,24 @@ class MinibatchGradient(Protocol):
         """The gradient [d] at `w [d]`; overwritten by the next call."""
 
 
-@options
-class Gradient(ABC):
-    """What `local.gradient` may be."""
+class Oracle(ABC):
+    """Which gradient a local step takes.
+
+    Those of a config (`Gradient`) remember nothing. An algorithm may make one for a client's round
+    that does, and that holds vectors.
+    """
 
     @abstractmethod
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         """The gradient [d] that a step at `w [d]` takes."""
+
+    def clipped(self, g: Tensor) -> None:  # noqa: B027 (most do not listen)
+        """Listen to the step's gradient `[d]` with the algorithm's terms, clipped, before decay."""
+
+
+@options
+class Gradient(Oracle):
+    """What `local.gradient` may be."""
 
 
 _TINY = 1e-12  # the smallest norm that a gradient is divided by

@@ -23,7 +23,7 @@ from mpifl.models.output import KEEPABLE
 from mpifl.net import Net
 from mpifl.options import Count, Named, NonNegative, NonNegativeInt, Positive, options
 from mpifl.schedules import SCHEDULES, Constant, Schedule
-from mpifl.training.gradients import GRADIENTS, Gradient, Plain, norm
+from mpifl.training.gradients import GRADIENTS, Gradient, Oracle, Plain, norm
 
 
 @options
@@ -138,8 +138,8 @@ class _GradientWeights:
         self._momentum_accumulated = 0.0
         self._momentum_carried = 1.0
 
-    def add_step(self) -> None:
-        """Another step was taken."""
+    def add_step(self, factor: float) -> None:
+        """Another step was taken, with `factor` on the learning rate."""
         accumulated = 1.0 - self._shrink * self.accumulated
         carried = -self._shrink * self.carried
         beta = self._local.momentum
@@ -152,8 +152,8 @@ class _GradientWeights:
             else:
                 accumulated = self._momentum_accumulated
                 carried = self._momentum_carried
-        self.accumulated = self.accumulated + accumulated
-        self.carried = self.carried + carried
+        self.accumulated = self.accumulated + factor * accumulated
+        self.carried = self.carried + factor * carried
 
 
 def train(
@@ -168,16 +168,21 @@ def train(
     momentum: Tensor | None = None,
     linear: Tensor | None = None,
     pull: float = 0.0,
+    gradient: Oracle | None = None,
+    factor: Callable[[int], float] | None = None,
+    moving: Tensor | None = None,
 ) -> Trained:
     """Take a step on each of `batches`, from `w [d]`; the net's buffers move along in place.
 
     The objective is loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`, `momentum [d]` or
-    None for a start at zero.
+    None for a start at zero. `gradient`, `factor` and `moving` are those of `Train`.
     """
+    oracle = gradient or local.gradient
     net.load(w)
     if not net.module.training:  # the walk over all modules costs as much as a small one's step
         net.module.train()
     pull = pull + loss.pull
+    clips_pull = local.clip_pull or not local.clip
     velocity = None
     if local.momentum:
         velocity = torch.zeros_like(w) if momentum is None else momentum.clone()
@@ -194,13 +199,25 @@ def train(
     for number, (x, y) in enumerate(batches):
         new_step = partial(Step, net, x, y, context, number, forward, frozen)
         minibatch = Minibatch(net, loss, new_step)
-        g = local.gradient(minibatch, net.weights)
-        g = _with_terms(g, net.weights, w, local, linear, pull)
+        g = oracle(minibatch, net.weights)
+        _add_terms(g, net.weights, w, linear, pull, clips_pull)
+        if moving is not None:
+            g.mul_(moving)
+        if local.clip:
+            g.mul_((local.clip / (norm(g) + 1e-12)).clamp_(max=1.0))
+        oracle.clipped(g)
+        if pull and not clips_pull:
+            g.add_(net.weights, alpha=pull)
+        if local.weight_decay:
+            g.add_(net.weights, alpha=local.weight_decay)
         if velocity is not None:
             velocity.mul_(local.momentum).add_(g)
             g = g.add_(velocity, alpha=local.momentum) if local.nesterov else velocity
-        net.weights.add_(g, alpha=-lr)
-        gradient_weights.add_step()
+        if moving is not None:  # decay and momentum move no other coordinates either
+            g = g * moving
+        step_factor = 1.0 if factor is None else factor(number)
+        net.weights.add_(g, alpha=-lr * step_factor)
+        gradient_weights.add_step(step_factor)
         loss_sum = loss_sum + minibatch.loss
         correct = correct + minibatch.correct
         samples += len(y)
@@ -220,21 +237,13 @@ def train(
     )
 
 
-def _with_terms(
-    g: Tensor, y: Tensor, w: Tensor, local: Local, linear: Tensor | None, pull: float
-) -> Tensor:
-    """`g`, changed in place: with the linear and quadratic terms, clipped, with weight decay."""
-    clips_pull = local.clip_pull or not local.clip
+def _add_terms(
+    g: Tensor, y: Tensor, w: Tensor, linear: Tensor | None, pull: float, clips_pull: bool
+) -> None:
+    """Add to `g` the linear term's gradient, and of the quadratic term's what is clipped."""
     if linear is not None:
         g.add_(linear)
     if pull and clips_pull:
         g.add_(y - w, alpha=pull)
     elif pull:
         g.add_(-w, alpha=pull)
-    if local.clip:
-        g.mul_((local.clip / (norm(g) + 1e-12)).clamp_(max=1.0))
-    if pull and not clips_pull:
-        g.add_(y, alpha=pull)
-    if local.weight_decay:
-        g.add_(y, alpha=local.weight_decay)
-    return g

@@ -77,11 +77,20 @@ class Sent:
     buffers: Tensor
     """[b]"""
     order: Order = NO_ORDER
+    other: Tensor | None = None
+    """[d]: the server's weights, where clients start from others; no client of a real federation
+    is sent them
+    """
+
+    @property
+    def start(self) -> Model:
+        """The model from which clients start."""
+        return Model(self.algorithm["w"], self.buffers)
 
     @property
     def model(self) -> Model:
         """The server's model."""
-        return Model(self.algorithm["w"], self.buffers)
+        return self.start if self.other is None else Model(self.other, self.buffers)
 
     def vectors(self) -> Vectors:
         """The vectors without the order, on one level of names; empty buffers are left out."""
@@ -93,8 +102,11 @@ class Sent:
 
     def flat(self) -> Vectors:
         """All of it as vectors of the weights' type, on one level of names."""
-        order = self.algorithm["w"].new_tensor([float(part) for part in self.order])
-        return self.vectors() | {"order": order}
+        vectors = self.vectors()
+        vectors["order"] = self.algorithm["w"].new_tensor([float(part) for part in self.order])
+        if self.other is not None:
+            vectors["other"] = self.other
+        return vectors
 
     @classmethod
     def from_flat(cls, vectors: Mapping[str, Tensor]) -> Sent:
@@ -105,12 +117,14 @@ class Sent:
             algorithm,
             vectors.get("buffers", algorithm["w"].new_zeros(0)),
             Order(Action(int(action)), int(round), bool(evaluate), bool(checkpoint)),
+            vectors.get("other"),
         )
 
     def to(self, device: torch.device) -> Sent:
         """The same on a device."""
         algorithm = {name: vector.to(device) for name, vector in self.algorithm.items()}
-        return Sent(algorithm, self.buffers.to(device), self.order)
+        other = None if self.other is None else self.other.to(device)
+        return Sent(algorithm, self.buffers.to(device), self.order, other)
 
 
 @dataclass(frozen=True)

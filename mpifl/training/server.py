@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from mpifl.training.algorithm import ServerRound
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client import Column, Failure
 from mpifl.training.collector import Collected
@@ -62,7 +63,8 @@ class Server:
         check_vectors(f"{type(algorithm).__name__}.send", vectors, dtype=progress.w.dtype)
         if "w" not in vectors:
             raise TypeError(f"{type(algorithm).__name__}.send: expected the weights as w; got none")
-        message = Sent(vectors, progress.buffers, self._order(checkpointer))
+        other = None if vectors["w"] is progress.w else progress.w
+        message = Sent(vectors, progress.buffers, self._order(checkpointer), other)
         sent = Sent.from_flat(self._communicator.broadcast(message.flat()))
         if not self._communicator.is_server:
             progress.w, progress.buffers = sent.model
@@ -168,11 +170,14 @@ class Server:
         progress = self.progress
         mean, rows = collected.total, collected.rows
         share = self._share(plan.cohort[rows[:, Column.FAILED] == Failure.NONE])
-        w, server = clients.algorithm.server(progress.w, progress.server, mean.algorithm, share)
+        of = ServerRound(plan.round, clients.rounds, share)
+        w, server = clients.algorithm.server(progress.w, progress.server, mean.algorithm, of)
         buffers = progress.buffers
         if len(mean.buffers):
             buffers = clients.buffers.decode(mean.buffers, progress.w.dtype)
         means = self._means(mean.means, share)
+        if "average" in clients.means:
+            means["average"] = clients.algorithm.average(w, server)
         return Progress(w, buffers, server, plan.round, plan.cohort, rows, means=means)
 
     def _share(self, replied: np.ndarray) -> float:

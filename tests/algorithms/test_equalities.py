@@ -14,6 +14,7 @@ from mpifl.algorithms.fedopt import Sgd
 from mpifl.algorithms.fedprox import FedProx
 from mpifl.algorithms.fedspeed import FedSpeed
 from mpifl.algorithms.scaffold import Scaffold
+from mpifl.training.algorithm import ServerRound
 from mpifl.training.local import Local
 from mpifl.training.messages import ClientState, Sent
 from mpifl.training.sampling import Participation
@@ -63,7 +64,7 @@ def test_an_algorithm_changes_no_tensor_that_it_is_given(name):
         played = x.clients.play(0, round, Sent(sent, torch.zeros(0)), ClientState(own))
         reply, own = played.reply.algorithm, played.state.algorithm
         replies = [vector.clone() for vector in reply.values()]
-        w, server = algorithm.server(w, server, reply, 0.25)
+        w, server = algorithm.server(w, server, reply, ServerRound(round, 3, 0.25))
         assert all(map(torch.equal, given, before))
         assert all(map(torch.equal, reply.values(), replies))
         live = x.clients.net.weights.untyped_storage().data_ptr()

@@ -39,7 +39,7 @@ class Counting(Algorithm):
         remembered = {name: vector + 10 for name, vector in own.items()}
         return {"w": train(sent["w"]).y, **reply}, remembered
 
-    def server(self, w, server, mean, share):
+    def server(self, w, server, mean, of):
         return mean["w"], {name: mean[name] for name in SENT}
 
 
@@ -105,7 +105,7 @@ def test_client_is_called_as_often_as_the_cohorts_have_members():
             calls.append(1)
             return {"w": train(sent["w"]).y}, own
 
-        def server(self, w, server, mean, share):
+        def server(self, w, server, mean, of):
             return mean["w"], server
 
     half = Participation(fraction=0.5)
@@ -166,7 +166,7 @@ def test_what_an_algorithm_may_not_give_is_refused_with_its_name(case):
         def client(self, sent, own, train):
             return {"w": train(sent["w"]).y}, given.get("kept", own)
 
-        def server(self, w, server, mean, share):
+        def server(self, w, server, mean, of):
             return mean["w"], server
 
     x = experiment({"rounds": 1})
