@@ -13,8 +13,9 @@ from analysis.small import make
 from mpifl.analysis.figures.plotly_figures import THEME
 from mpifl.analysis.landscape.compute import Landscape, coordinates_along
 from mpifl.analysis.landscape.directions import Direction, client_plane, direction_to, normalised
-from mpifl.analysis.landscape.figures import figure, page, page_figure
+from mpifl.analysis.landscape.matplotlib_figures import figure
 from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
+from mpifl.analysis.landscape.plotly_figures import page, page_figure
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.curvature import Fixed
 from mpifl.options import BadInput

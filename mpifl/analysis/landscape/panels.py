@@ -1,0 +1,109 @@
+"""What a figure of landscapes shows, before it is drawn: names, scales and contour levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from mpifl.analysis.landscape.compute import Landscape
+
+Panel = Sequence[Landscape]
+"""lines that share their axes, or one plane"""
+
+_LEVELS = 14
+_HIGHEST = 25.0
+"""losses above this many times (the least + 1) are drawn as that: the valley is of interest"""
+
+
+def is_plane(panel: Panel) -> bool:
+    """Whether the panel is a plane; else it is lines."""
+    return len(panel[0].axes) == 2
+
+
+def name_in_panel(line: Landscape, panel: Panel) -> str:
+    """What sets a line apart from the others of its panel."""
+    return line.title if _shared_axis(panel) == line.axes[0] else line.axes[0]
+
+
+def short_name(name: str) -> str:
+    """A model's name beside its mark: a client's number, or a run's name."""
+    return name.rpartition("client ")[2].removeprefix("to ")
+
+
+def title_of_panel(panel: Panel) -> str:
+    """The title that all lines of a panel share; "" where they have several."""
+    titles = {line.title for line in panel}
+    return titles.pop() if len(titles) == 1 else ""
+
+
+def x_label(panel: Panel) -> str:
+    """The name of the lines' axis, with what stands at 1 where that is a model."""
+    ends: list[str] = []
+    for line in panel:
+        ends.extend(name for name, place in line.marks.items() if place == (1.0,))
+    axis = _shared_axis(panel)
+    if not ends:
+        return axis
+    are_clients = all("client " in name for name in ends)
+    other = "the client's model" if are_clients else "the other run's model"
+    return f"{axis}: 1 = {other}"
+
+
+def _shared_axis(panel: Panel) -> str:
+    """The name of the axis; where the lines' directions differ, only "coordinate"."""
+    names = {line.axes[0] for line in panel}
+    return names.pop() if len(names) == 1 else "coordinate"
+
+
+def marked(panel: Panel) -> list[float]:
+    """The coordinates at which models lie."""
+    found: set[float] = set()
+    for line in panel:
+        found.update(x for [x] in line.marks.values())
+    return sorted(found)
+
+
+def spans_much(losses: np.ndarray) -> bool:
+    """Whether losses are better drawn on a logarithmic axis."""
+    return bool(np.nanmax(losses) > 20 * np.nanmin(losses) > 0)
+
+
+def most_accuracy(panel: Panel) -> float:
+    """Where the axis of accuracies ends, in percent."""
+    best = 100 * max(float(np.nanmax(line.accuracy)) for line in panel)
+    return min(100.0, 1.2 * best + 1)
+
+
+def ceiling(loss: np.ndarray) -> float:
+    """The highest loss that is drawn."""
+    finite = loss[np.isfinite(loss)]
+    return float(min(finite.max(), _HIGHEST * (finite.min() + 1)))
+
+
+def contour_levels(loss: np.ndarray) -> np.ndarray:
+    """The contours' levels: evenly spaced, in the logarithm where the loss spans a factor of 3."""
+    low = float(loss.min())
+    high = float(loss.max())
+    if high - low < 1e-12:
+        return np.array([low - 1e-6, low + 1e-6])
+    if low > 0 and high > 3 * low:
+        return np.geomspace(low, high * (1 + 1e-9), _LEVELS)
+    return np.linspace(low, high + 1e-9 * abs(high), _LEVELS)
+
+
+def is_logarithmic(levels: np.ndarray) -> bool:
+    """Whether the levels are evenly spaced in the logarithm."""
+    return len(levels) == _LEVELS and not np.allclose(np.diff(levels, 2), 0)
+
+
+def round_ticks(levels: np.ndarray) -> np.ndarray:
+    """Round numbers within the levels, for the bar of colours."""
+    low = levels[0]
+    high = levels[-1]
+    if low > 0 and high > 10 * low:
+        ticks = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
+    else:
+        ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return ticks[(ticks >= low) & (ticks <= high)]
