@@ -3,6 +3,7 @@
 `algorithm.py` has the protocol.
 """
 
+from mpifl.algorithms.central import Central
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.feddc import FedDC
 from mpifl.algorithms.feddyn import FedDyn
@@ -10,6 +11,7 @@ from mpifl.algorithms.fednova import FedNova
 from mpifl.algorithms.fedopt import SERVER_OPTIMIZERS
 from mpifl.algorithms.fedprox import FedProx
 from mpifl.algorithms.fedspeed import FedSpeed
+from mpifl.algorithms.local_only import LocalOnly
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.training.algorithm import Algorithm
 
@@ -23,4 +25,6 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "feddc": FedDC,
     "fedspeed": FedSpeed,
     "fednova": FedNova,
+    "central": Central,
+    "local": LocalOnly,
 }

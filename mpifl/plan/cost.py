@@ -12,7 +12,8 @@ from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
 from mpifl.training import tallies
 from mpifl.training.client import Column
-from mpifl.training.sampling import assign
+from mpifl.training.sampling import assign, costs
+from mpifl.training.timetable import Turn
 
 _COHORTS = 8
 # with more clients a round, an even split of their steps is as good an estimate as assigning them
@@ -42,21 +43,28 @@ def traffic(planned: DryRun, cohort: float) -> Traffic:
     """The bytes of a round of `cohort` clients, without a few bytes of MPI's control words."""
     number = planned.clients.net.weights.element_size()
     reply = planned.reply
-    down = planned.sent.elements() * number
-    up = reply.elements() * number
+    sent = planned.sent.elements() * number
+    down = 0
+    up = 0
+    if planned.config.algorithm.communicates:
+        down = sent
+        up = reply.elements() * number
     summed = sum(vector.numel() for vector in reply.flat().values())
     rows = round(cohort * len(Column) + _scores(planned))
-    return Traffic(down, up, down, (summed + rows) * 8)
+    return Traffic(down, up, sent, (summed + rows) * 8)
 
 
 def _scores(planned: DryRun) -> float:
     """How many numbers of evaluations a round's Reduce has on average, if all ranks evaluate."""
     evaluation = planned.config.evaluation
-    if evaluation.where == "server":
+    is_personal = planned.config.algorithm.personal
+    if evaluation.where == "server" and not is_personal:
         return 0.0
     clients = len(planned.clients)
     classes = planned.data.classes
     numbers = 2 * evaluation.batches(planned.data.test) + tallies.length(0, classes)
+    if is_personal:
+        numbers = tallies.length(clients, classes)
     if len(planned.held.own.indices):
         numbers += tallies.length(clients, classes)
     scores = numbers / evaluation.every
@@ -115,26 +123,26 @@ def loads(planned: DryRun, ranks: list[int]) -> list[Load]:
     """The work of a round for each number of ranks."""
     config = planned.config
     rounds = np.unique(np.linspace(1, config.rounds, _COHORTS).astype(int)).tolist()
-    cohorts = [planned.cohort(round) for round in rounds]
-    size = float(np.mean([len(cohort) for cohort in cohorts]))
-    steps = float(np.mean([planned.clients.steps(cohort).sum() for cohort in cohorts]))
+    turns = [planned.timetable.turn(round) for round in rounds]
+    size = float(np.mean([len(turn.cohort) for turn in turns]))
+    steps = float(np.mean([turn.steps.sum() for turn in turns]))
     found = []
     for count in ranks:
         workers = max(1, count - 1)
-        longest = np.mean([_longest(planned, cohort, workers) for cohort in cohorts], axis=0)
+        longest = np.mean([_longest(turn, workers) for turn in turns], axis=0)
         found.append(Load(count, size, steps, float(longest[0]), float(longest[1])))
     return found
 
 
-def _longest(planned: DryRun, cohort: np.ndarray, workers: int) -> tuple[float, float]:
+def _longest(turn: Turn, workers: int) -> tuple[float, float]:
     """Steps and clients of the worker with the most steps."""
-    steps = planned.clients.steps(cohort)
+    cohort, steps = turn
     if workers == 1:
         return steps.sum(), len(cohort)
     if len(cohort) > _MOST_ASSIGNED:
         return max(steps.max(), steps.sum() / workers), len(cohort) / workers
     most = (0, 0)
-    for clients in assign(cohort, planned.clients.costs(cohort), workers):
+    for clients in assign(cohort, costs(steps), workers):
         own_steps = steps[np.searchsorted(cohort, clients)].sum() if clients else 0
         most = max(most, (int(own_steps), len(clients)))
     return most
@@ -145,7 +153,10 @@ def seconds(planned: DryRun, measured: Profile, load: Load) -> tuple[float, floa
     evaluation = planned.config.evaluation
     rounds = planned.config.rounds
     training, test = _training_and_test(planned, measured, load)
-    if load.ranks == 1 or evaluation.where == "shared":
+    if planned.config.algorithm.personal:  # on the ranks that hold the clients
+        test /= max(1, load.ranks - 1)
+        tested = training + test
+    elif load.ranks == 1 or evaluation.where == "shared":
         test /= load.ranks
         tested = training + test
     else:
@@ -158,7 +169,10 @@ def seconds(planned: DryRun, measured: Profile, load: Load) -> tuple[float, floa
 def server_is_last(planned: DryRun, measured: Profile, load: Load) -> bool:
     """Whether the workers wait for the server's test in rounds that have one."""
     training, test = _training_and_test(planned, measured, load)
-    return load.ranks > 1 and planned.config.evaluation.where == "server" and test > training
+    on_server = (
+        planned.config.evaluation.where == "server" and not planned.config.algorithm.personal
+    )
+    return load.ranks > 1 and on_server and test > training
 
 
 def _training_and_test(planned: DryRun, measured: Profile, load: Load) -> tuple[float, float]:
@@ -167,6 +181,8 @@ def _training_and_test(planned: DryRun, measured: Profile, load: Load) -> tuple[
     test = evaluation.batches(planned.data.test) * measured.evaluation
     of_a_client = measured.client + (test if evaluation.clients else 0.0)
     training = load.clients * of_a_client + load.longest * measured.step
+    if planned.config.algorithm.personal:
+        test *= len(planned.held.participants)
     batches = float(evaluation.batches(len(planned.held.own.indices)))
     if evaluation.train_every:
         trained = evaluation.train_samples or len(planned.held.training.indices)

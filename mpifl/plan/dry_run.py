@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from mpifl.training.experiment import Experiment
 from mpifl.training.local import Trained
 from mpifl.training.messages import ClientState, Reply, Sent, Vectors
 from mpifl.training.sampling import Participation
+from mpifl.training.timetable import Timetable, timetable
 
 _TRIAL_BATCHES = 4
 
@@ -40,11 +42,15 @@ class DryRun:
     held: Held
     """the partition, divided into what trains and what is held out"""
 
-    def cohort(self, round: int) -> np.ndarray:
-        """int64: the clients that take part in `round`, sorted."""
-        participants = self.held.participants
+    @cached_property
+    def timetable(self) -> Timetable:
+        """Who trains in each round, and on how many minibatches."""
         config = self.config
-        return participants[config.participation.cohort(config.seed, round, len(participants))]
+        return timetable(self.clients, config.participation, self.held.participants, config.seed)
+
+    def cohort(self, round: int) -> np.ndarray:
+        """int64: the clients that train in `round`, sorted."""
+        return self.timetable.turn(round).cohort
 
     @property
     def sent(self) -> Sent:

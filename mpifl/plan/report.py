@@ -125,6 +125,10 @@ def _partition(planned: DryRun) -> None:
     say_table(title, made)
     if not planned.config.holdout.is_nothing:
         say_paragraph(_held_out(planned))
+    if planned.config.algorithm.pool is not None:
+        say_paragraph(_pool(planned))
+    if planned.config.algorithm.personal:
+        say_paragraph(_own_models(planned))
 
 
 def _held_out(planned: DryRun) -> str:
@@ -143,6 +147,25 @@ def _held_out(planned: DryRun) -> str:
         )
     every = plural(planned.config.evaluation.every, "round")
     return f"{words}. They are evaluated with the test set, every {every}."
+
+
+def _pool(planned: DryRun) -> str:
+    """What the one client does that has the samples of all."""
+    steps = planned.timetable.turn(1).steps.sum()
+    return (
+        f"One client trains on the {sum(planned.clients.sizes):,} samples of all of these, "
+        f"{plural(steps, 'step')} in round 1 (algorithm.budget = {planned.config.algorithm.pool})."
+    )
+
+
+def _own_models(planned: DryRun) -> str:
+    """How many models an evaluation is of, where clients have their own."""
+    every = plural(planned.config.evaluation.every, "round")
+    models = plural(len(planned.held.participants), "model")
+    return (
+        f"Each client is tested with its own model: {models} on the {planned.data.test:,} test "
+        f"samples, every {every} (evaluation.every)."
+    )
 
 
 def _messages(planned: DryRun, load: cost.Load) -> None:

@@ -37,11 +37,11 @@ def announce(
         ranks.add_row(*row)
     say_table(f"mpifl {mpifl.__version__}, {library()}", ranks)
 
-    net, sizes = experiment.clients.net, experiment.clients.sizes
+    net, sizes = experiment.clients.net, experiment.partition.sizes
     train = sizes > 0
     unseen = int((~train).sum())
     never = f", and {unseen} that never train" if unseen else ""
-    classes = (experiment.clients.counts() > 0).sum(1)[train]
+    classes = (experiment.label_counts() > 0).sum(1)[train]
     sizes = sizes[train]
     algorithm = type(config.algorithm).__name__
     loss = shortened(config.local.loss, LOSSES)

@@ -140,6 +140,7 @@ def _clients(
     train = dataset.train
     loss = parse_loss(config.local.loss, LOSSES)
     loss.check(net.module)
+    buffers = "local" if config.algorithm.personal else config.buffers
     clients = Clients(
         net=net,
         samples=Samples(train.images, train.labels, dataset.mean, dataset.std, samples_device),
@@ -150,7 +151,7 @@ def _clients(
         local=config.local,
         loss=loss,
         augmentation=config.data.augment,
-        buffers=BufferPolicy(config.buffers, net.layout),
+        buffers=BufferPolicy(buffers, net.layout),
         seed=config.seed,
         rounds=config.rounds,
         means=config.evaluation.models,

@@ -12,6 +12,8 @@ def idle_workers(config: Config, ranks: int) -> str | None:
     Beside the server, a round keeps at most as many workers busy as it has clients.
     """
     largest = config.participation.largest_cohort(config.clients)
+    if config.algorithm.pool is not None:
+        largest = 1
     idle = ranks - 1 - largest
     if idle <= 0:
         return None

@@ -226,5 +226,5 @@ def _layout(experiment: Experiment) -> list[Entry]:
 
 
 def _partition(experiment: Experiment) -> Partition:
-    clients = experiment.clients
-    return Partition(clients.parts.indices, clients.parts.offsets, clients.counts())
+    parts = experiment.partition
+    return Partition(parts.indices, parts.offsets, experiment.label_counts())

@@ -320,6 +320,21 @@ def _check_momentum(config: Config) -> None:
         raise BadInput("local.nesterov: expected a local.momentum above 0 with it; got 0.0")
 
 
+def _check_pool(config: Config) -> None:
+    """Refuse what asks for clients' models, where one client trains on the samples of all."""
+    if config.algorithm.pool is None:
+        return
+    for option, value in (
+        ("evaluation.clients", config.evaluation.clients),
+        ("results.clients_every", config.results.clients_every),
+    ):
+        if value:
+            raise BadInput(
+                f'{option}: expected none with algorithm.name = "central", where clients have no '
+                f"models of their own; got {str(value).lower()}"
+            )
+
+
 def _check_data(config: Config) -> None:
     if not config.data.path and config.data.name not in GENERATED:
         raise BadInput(
@@ -336,5 +351,6 @@ _CHECKS = (
     _check_evaluation,
     _check_gradient,
     _check_momentum,
+    _check_pool,
     _check_data,
 )

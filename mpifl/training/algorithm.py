@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -18,6 +18,11 @@ from mpifl.options import options
 from mpifl.training.gradients import Gradient, Oracle
 from mpifl.training.local import Trained
 from mpifl.training.messages import Vectors
+
+Budget = Literal["samples", "steps", "sequence"]
+"""what a client with the samples of all has in a round: as many samples as the clients of the
+round's cohort; as many minibatches as they have together; or as one of them has on average
+"""
 
 
 class LocalRound(NamedTuple):
@@ -88,6 +93,15 @@ class Algorithm(ABC):
     """whether local momentum must begin at zero in each round"""
     has_average: ClassVar[bool] = False
     """whether its server has a second model, `average`"""
+    personal: ClassVar[bool] = False
+    """whether every client has a model of its own, with its own buffers, and is tested with it"""
+    communicates: ClassVar[bool] = True
+    """whether a real federation would send what is sent here"""
+
+    @property
+    def pool(self) -> Budget | None:
+        """Where one client trains on the samples of all: how much it does in a round."""
+        return None
 
     @property
     def gradient(self) -> Gradient | None:
@@ -120,7 +134,8 @@ class Algorithm(ABC):
         """One client's round: its reply, of new tensors, and all that it remembers from now on."""
 
     def model(self, w: Tensor, own: Vectors) -> Tensor:
-        """The client's own model [d], which is tested on its samples and stored.
+        """The client's own model [d], which is tested on its samples and stored; on the test set
+        too, and in place of the server's, if models are `personal`.
 
         `w` are the weights that it was sent, or those where its training ended; `own` is what it
         remembers by then.

@@ -71,8 +71,15 @@ _REASONS = {
 }
 
 
-# A client's work beside its minibatches, in minibatches: loading weights, adding the reply.
-_FIXED_COST = 0.5
+class Work(NamedTuple):
+    """How much clients have to do in a full round; arrays [clients]."""
+
+    passes: int
+    """over their samples; 0 where `local.steps` says how many minibatches"""
+    steps: np.ndarray
+    """int64: minibatches"""
+    samples: np.ndarray
+    """f8: samples in these minibatches"""
 
 
 class Played(NamedTuple):
@@ -121,18 +128,21 @@ class Clients:
         """int32 [clients, classes]: samples by client and class; made anew at each call."""
         return counts(self.labels, self.parts, self.classes)
 
-    def costs(self, cohort: np.ndarray) -> np.ndarray:
-        """The expected work of each client of `cohort`, in minibatches."""
-        return self.steps(cohort) + _FIXED_COST
-
     def steps(self, cohort: np.ndarray) -> np.ndarray:
-        """int64 [cohort]: how many minibatches each client of `cohort` trains on in a round."""
+        """int64 [cohort]: how many minibatches each client of `cohort` has in a full round."""
+        return self.work().steps[cohort]
+
+    def work(self) -> Work:
+        """What each client has to do in a full round."""
         local = self.local
-        if local.steps:
-            return np.full(len(cohort), local.steps, dtype=np.int64)
-        full, rest = np.divmod(self.sizes[cohort], local.batch)
-        short = (rest > 0) & ((full == 0) | (not local.drop_last))
-        return local.epochs * (full + short)
+        full, rest = np.divmod(self.sizes, local.batch)
+        has_short = (rest > 0) & ((full == 0) | (not local.drop_last))
+        batches = full + has_short
+        used = np.where(has_short, self.sizes, full * local.batch)
+        if not local.steps:
+            return Work(local.epochs, local.epochs * batches, local.epochs * used)
+        steps = np.full(len(self), local.steps, dtype=np.int64)
+        return Work(0, steps, steps * used / np.maximum(batches, 1))
 
     def rate(self, round: int) -> float:
         """The local learning rate of `round`."""
@@ -160,17 +170,18 @@ class Clients:
         sent: Sent,
         state: ClientState,
         alive: Callable[[], None] = lambda: None,
+        steps: int | None = None,
     ) -> Played:
         """One client's round, from what was `sent` (on the net's device).
 
-        `alive` is called at each minibatch. Raises RuntimeError for an algorithm that does not
-        train.
+        `alive` is called at each minibatch, of which there are `steps`, or as many as `local` says.
+        Raises RuntimeError for an algorithm that does not train.
         """
         began = time.perf_counter()
         state = state.to(self.net.device)
         if len(sent.buffers):
             self.net.buffers.copy_(_buffers_at_start(sent, state))
-        training = _LocalTraining(self, client, round, sent, state, alive)
+        training = _LocalTraining(self, client, round, sent, state, alive, steps)
         reply, remembered = self.algorithm.client(sent.algorithm, state.algorithm, training)
         trained = training.result()
         weights = self.algorithm.model(trained.y, remembered)
@@ -204,17 +215,19 @@ class Clients:
         alive: Callable[[], None] = lambda: None,
         epochs: int = 0,
         call: int = 0,
+        steps: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """The client's minibatches of a round: images and labels, on the net's device.
 
-        `epochs` replaces the config's number of passes or steps. The minibatches of another `call`
-        in the same round are others.
+        There are `steps` of them, or as many as the config says; the first ones are the same
+        whatever their number, but for augmentation. `epochs` replaces the config's number of passes
+        or steps. The minibatches of another `call` in the same round are others.
         """
         local = self.local
         stream = (client, round) if call == 0 else (client, round, call)
         shuffle = seeds.generator(self.seed, "shuffle", *stream)
         own = self.parts[client]
-        steps = None if epochs else local.steps or None
+        steps = None if epochs else steps or local.steps or None
         order, lengths = sequence(
             own, local.batch, epochs or local.epochs, steps, local.drop_last, shuffle
         )
@@ -231,21 +244,22 @@ class Clients:
     ) -> ClientRound:
         """What losses may know of the client's round, of which `done` steps are taken."""
         labels = self.labels[self.parts[client]]
+        begin = self.start(sent, state) if self.algorithm.personal else sent.start
         return ClientRound(
             seed=self.seed,
             client=client,
             round=round,
             classes=self.classes,
             counts=np.bincount(labels, minlength=self.classes),
-            sent=sent.start,
+            sent=begin,
             previous=state.previous if state.has_played else None,
             rounds=self.rounds,
             vectors=sent.algorithm,
             done=done,
         )
 
-    def local_round(self, client: int, round: int) -> LocalRound:
-        """What the algorithm may know of the client's round."""
+    def local_round(self, client: int, round: int, steps: int | None = None) -> LocalRound:
+        """What the algorithm may know of the client's round, of `steps` or of a full round's."""
         local = self.local
         samples_of_mean = self.sizes.sum() / np.count_nonzero(self.sizes)
         return LocalRound(
@@ -253,7 +267,7 @@ class Clients:
             rounds=self.rounds,
             lr=self.rate(round),
             first_lr=self.rate(1),
-            steps=int(self.steps(np.array([client]))[0]),
+            steps=steps or int(self.steps(np.array([client]))[0]),
             mean_steps=local.steps or local.epochs * math.ceil(samples_of_mean / local.batch),
             gradient=local.gradient,
         )
@@ -286,6 +300,13 @@ class Clients:
         return kept.to(torch.device("cpu"))
 
 
+def pooled(clients: Clients) -> Clients:
+    """One client with the samples of all, whose momentum stays from round to round."""
+    indices = np.sort(clients.parts.indices)
+    parts = Parts(indices, np.array([0, len(indices)]))
+    return replace(clients, parts=parts, local=replace(clients.local, momentum_state="persist"))
+
+
 class _LocalTraining:
     """The `train` that an algorithm is given: one client's local loop in one round."""
 
@@ -297,6 +318,7 @@ class _LocalTraining:
         sent: Sent,
         state: ClientState,
         alive: Callable[[], None],
+        steps: int | None,
     ) -> None:
         self._clients = clients
         self._client = client
@@ -305,10 +327,11 @@ class _LocalTraining:
         self._state = state
         self._alive = alive
         self._results: list[Trained] = []
+        self._steps = steps
 
     @property
     def of(self) -> LocalRound:
-        return self._clients.local_round(self._client, self._round)
+        return self._clients.local_round(self._client, self._round, self._steps)
 
     def __call__(
         self,
@@ -328,7 +351,9 @@ class _LocalTraining:
             clients.net,
             clients.loss,
             clients.local,
-            clients.batches(self._client, self._round, self._alive, epochs, call),
+            clients.batches(
+                self._client, self._round, self._alive, self._fewer(epochs), call, self._steps
+            ),
             clients.context(self._client, self._round, self._sent, self._state, done),
             clients.rate(self._round),
             w,
@@ -341,6 +366,13 @@ class _LocalTraining:
         )
         self._results.append(trained)
         return trained
+
+    def _fewer(self, epochs: int) -> int:
+        """An algorithm's own number of passes, in proportion to the steps of this round."""
+        if not epochs or self._steps is None:
+            return epochs
+        full = int(self._clients.steps(np.array([self._client]))[0])
+        return max(1, math.ceil(epochs * self._steps / full))
 
     def result(self) -> Trained:
         """What the training ended in: of several calls the last one, with the steps of all."""

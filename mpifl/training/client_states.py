@@ -64,6 +64,16 @@ class ClientStates:
         self._communicator.move(self._kept, self._like, moves)
         self._holders.update(players)
 
+    def held(self, clients: int) -> list[int]:
+        """Those of all `clients` whose states this rank has; each is had by one rank."""
+        first, workers = self._communicator.first_worker, self._communicator.workers
+        own = []
+        for client in range(clients):
+            holder = self._holders.get(client, first + client % workers)
+            if holder == self._communicator.rank:
+                own.append(client)
+        return own
+
     def of(self, client: int) -> ClientState:
         """The client's state, on the host."""
         if client not in self._kept:

@@ -58,6 +58,11 @@ class Evaluation:
         """Whether an evaluation in `round` is on the training samples too."""
         return self.train_every > 0 and (last or round % self.train_every == 0)
 
+    def due(self, sets: Sequence[EvaluationSet], order: Order) -> list[EvaluationSet]:
+        """The sets that are evaluated after the order's round."""
+        with_training = self.trains_due(order.round, order.finishes)
+        return [of for of in sets if with_training or of.name != TRAIN]
+
     def reached(self, figures: Mapping[str, np.ndarray]) -> int:
         """The first round that reached the target accuracy, of a run's `round` and `test_accuracy`;
         0 for none. Rounds that were evaluated only because the run ended with them do not count.
@@ -252,7 +257,7 @@ class Evaluator:
         began = time.perf_counter()
         tester = self.tester
         tester.net.load(*sent.model)
-        test, *others = self._due(sent.order)
+        test, *others = self._evaluation.due(self._sets, sent.order)
         counter = Counter(test, tester.net.device)
         scores = {ROWS: tester.loaded_rows(share, shares, counter)}
         scores[test.name] = counter.counts().view(np.float64)
@@ -260,11 +265,6 @@ class Evaluator:
             scores[of.name] = tester.loaded_counts(of, share, shares).view(np.float64)
         self.seconds = self._models * (time.perf_counter() - began)
         return scores
-
-    def _due(self, order: Order) -> list[EvaluationSet]:
-        """The sets that are evaluated after the order's round."""
-        with_training = self._evaluation.trains_due(order.round, order.finishes)
-        return [of for of in self._sets if with_training or of.name != TRAIN]
 
 
 def _countable(name: str, values: np.ndarray) -> np.ndarray:

@@ -10,10 +10,12 @@ from typing import Literal
 import numpy as np
 
 from mpifl.data.batches import Samples
-from mpifl.training.client import Clients
+from mpifl.data.partition import counts
+from mpifl.training.client import Clients, pooled
 from mpifl.training.evaluate import Evaluation
-from mpifl.training.sampling import Participation, RoundPlan, assign
+from mpifl.training.sampling import Participation, RoundPlan, assign, costs
 from mpifl.training.tallies import OWN, TEST, EvaluationSet, evaluation_set
+from mpifl.training.timetable import timetable
 
 
 @dataclass
@@ -40,7 +42,17 @@ class Experiment:
     def __post_init__(self) -> None:
         if not len(self.participants):
             self.participants = np.arange(len(self.clients))
+        self.partition = self.clients.parts
+        """who owns which training samples; `clients` may be fewer, with the same samples"""
+        self.timetable = timetable(self.clients, self.participation, self.participants, self.seed)
+        self.players = self.participants
+        """int64: those of `clients` that train"""
+        if self.clients.algorithm.pool is not None:
+            self.clients = pooled(self.clients)
+            self.players = np.zeros(1, dtype=np.int64)
         test = evaluation_set(TEST, self.test, self.clients.classes)
+        if self.clients.algorithm.personal:
+            test = test.for_each(self.participants, len(self.partition))
         self.sets = (test, *self.held_out)
         """all that the global model is evaluated on, the test set first"""
 
@@ -57,13 +69,15 @@ class Experiment:
         if own is None:
             return None
         offsets = np.concatenate([[0], np.cumsum(own.samples_by_client)])
-        trains = np.zeros(len(self.clients), dtype=np.int64)
+        trains = np.zeros(len(self.partition), dtype=np.int64)
         trains[self.participants] = 1
         return own.indices.cpu().numpy(), offsets, trains
 
+    def label_counts(self) -> np.ndarray:
+        """int32 [clients, classes]: training samples by owner and class; made at each call."""
+        return counts(self.clients.labels, self.partition, self.clients.classes)
+
     def plan(self, round: int, workers: int) -> RoundPlan:
         """Who plays in `round`, and which worker plays whom: the same on every rank."""
-        places = self.participation.cohort(self.seed, round, len(self.participants))
-        cohort = self.participants[places]
-        assigned = assign(cohort, self.clients.costs(cohort), workers)
-        return RoundPlan(round, cohort, assigned)
+        cohort, steps = self.timetable.turn(round)
+        return RoundPlan(round, cohort, steps, assign(cohort, costs(steps), workers))

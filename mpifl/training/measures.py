@@ -33,6 +33,8 @@ class Measures:
         columns: dict[str, float] = {}
         if TEST in tallies:
             columns |= self._of_test(tallies[TEST])
+        if TEST in tallies and len(tallies[TEST].right_by_client):
+            columns |= self._of_own_models_on_test(tallies)
         if TEST in tallies and TRAIN in tallies:
             columns |= self._of_training(tallies[TRAIN], tallies[TEST])
         if OWN in tallies:
@@ -78,6 +80,13 @@ class Measures:
                 test.bin_samples, test.bin_right, test.confidences
             ),
         }
+
+    def _of_own_models_on_test(self, tallies: Mapping[str, Tally]) -> dict[str, float]:
+        """How the clients' own models differ on the test set."""
+        spread = _spread("test", self._over(tallies, TEST, self._by_client[TEST] > 0))
+        for name in ("test_accuracy", "test_accuracy_pooled", "test_loss", "test_loss_pooled"):
+            del spread[name]  # each client has the same samples: these are the run's own columns
+        return spread
 
     def _of_training(self, train: Tally, test: Tally) -> dict[str, float]:
         trained = int(self._by_class[TRAIN].sum())

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client_states import ClientStates
 from mpifl.training.collector import Collector
-from mpifl.training.evaluate import NO_SCORES, Evaluator
+from mpifl.training.evaluate import NO_SCORES
+from mpifl.training.evaluate_own import evaluator_of
 from mpifl.training.experiment import Experiment
 from mpifl.training.progress import Progress, RunFailed, Start, first_progress
 from mpifl.training.server import Server
@@ -40,10 +41,6 @@ def run(
     clients = experiment.clients
     checkpointer = checkpointer or Checkpointer()
     start = start or Start(first_progress(experiment))
-    evaluator = Evaluator(
-        clients.net, experiment.sets, experiment.evaluation, clients.loss, communicator
-    )
-    server = Server(experiment, communicator, callbacks, evaluator.tester, start)
     states = ClientStates(
         communicator,
         clients.initial_state(clients.net.weights.cpu()),
@@ -51,6 +48,8 @@ def run(
         start.holders,
         experiment.states_folder,
     )
+    evaluator = evaluator_of(experiment, communicator, states)
+    server = Server(experiment, communicator, callbacks, evaluator.tester, start)
     worker = Worker(experiment, communicator, evaluator.tester, states)
     collector = Collector(experiment, communicator)
 

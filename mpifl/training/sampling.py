@@ -13,6 +13,8 @@ from mpifl import seeds
 from mpifl.options import BadInput, Share, options
 
 _REDRAWS = 1000
+_FIXED_COST = 0.5
+"""a client's work beside its minibatches, in minibatches: loading weights, adding the reply"""
 
 
 class RoundPlan(NamedTuple):
@@ -21,6 +23,8 @@ class RoundPlan(NamedTuple):
     round: int
     cohort: np.ndarray
     """int64: the clients that take part, sorted"""
+    steps: np.ndarray
+    """int64 [cohort]: how many minibatches each of them trains on"""
     assigned: list[list[int]]
     """for each worker, the clients that it plays, in this order"""
 
@@ -71,6 +75,11 @@ class Participation:
             f"participation.fraction: expected to pick at least one of {clients} clients; got "
             f"{self.fraction}, which picks nobody; allowed: {1 / clients:.3g} and more"
         )
+
+
+def costs(steps: np.ndarray) -> np.ndarray:
+    """f8 [k]: the expected work of clients that train on `steps` [k], in minibatches."""
+    return steps + _FIXED_COST
 
 
 def assign(cohort: np.ndarray, costs: np.ndarray, workers: int) -> list[list[int]]:

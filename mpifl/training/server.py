@@ -16,12 +16,12 @@ from mpifl.training.algorithm import ServerRound
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client import Column, Failure
 from mpifl.training.collector import Collected
-from mpifl.training.evaluate import ROWS, Scores, Tester
+from mpifl.training.evaluate import ROWS, Score, Scores, Tester
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Action, Order, Sent, Vectors, check_vectors
 from mpifl.training.progress import Progress, RunFailed, Start
 from mpifl.training.sampling import RoundPlan
-from mpifl.training.tallies import Tally, from_flat
+from mpifl.training.tallies import TEST, Tally, from_flat
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
@@ -77,8 +77,8 @@ class Server:
             return
         progress = self.progress
         if scores:
-            progress.score = self._tester.total(scores[ROWS])
             progress.tallies = self._tallies(scores)
+            progress.score = self._score(scores)
             progress.scores = {name: self._tester.score(w) for name, w in progress.means.items()}
         self._reported = True
         with self._communicator.heartbeat.slow():
@@ -97,6 +97,14 @@ class Server:
         experiment = self._experiment
         is_due = round == experiment.rounds or round % experiment.evaluation.every == 0
         return not is_due or self._communicator.heartbeat.has_time(seconds)
+
+    def _score(self, scores: Scores) -> Score:
+        """The score on the test set: of the server's model, or the mean of the clients' own."""
+        if ROWS in scores:
+            return self._tester.total(scores[ROWS])
+        tally = self.progress.tallies[TEST]
+        tested = len(self._experiment.sets[0])
+        return Score(tally.loss / tested, tally.right / tested)
 
     def _tallies(self, scores: Scores) -> dict[str, Tally]:
         """The counts of every set that was evaluated, by its name."""
@@ -184,7 +192,7 @@ class Server:
         """The part of all clients' weight that the clients `replied` have."""
         sizes = self._experiment.clients.sizes
         if self._experiment.objective == "uniform":
-            return len(replied) / len(self._experiment.participants)
+            return len(replied) / len(self._experiment.players)
         return float(sizes[replied].sum() / sizes.sum())
 
     def _means(self, parts: Vectors, share: float) -> Vectors:
@@ -205,6 +213,8 @@ class Server:
         for clients in plan.assigned:
             seconds.append(sum(seconds_of[client] for client in clients))
         size = self.progress.w.element_size()
+        if not self._experiment.clients.algorithm.communicates:
+            size = 0
         replied = np.count_nonzero(collected.rows[:, Column.FAILED] == Failure.NONE)
         return {
             "lr": self._experiment.clients.rate(plan.round),

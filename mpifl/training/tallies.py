@@ -41,12 +41,22 @@ class EvaluationSet:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def of_client(self, client: int) -> EvaluationSet:
-        """The samples of one client, which stand together, without owners."""
+    def part(self, client: int) -> EvaluationSet:
+        """The samples of one client, which stand together."""
         bounds = torch.tensor([client, client + 1], device=self.owners.device)
         start, stop = torch.searchsorted(self.owners, bounds).tolist()
-        indices = self.indices[start:stop]
-        return replace(self, indices=indices, owners=torch.zeros_like(indices), clients=0)
+        return replace(self, indices=self.indices[start:stop], owners=self.owners[start:stop])
+
+    def of_client(self, client: int) -> EvaluationSet:
+        """The samples of one client, without owners."""
+        part = self.part(client)
+        return replace(part, owners=torch.zeros_like(part.indices), clients=0)
+
+    def for_each(self, ids: np.ndarray, clients: int) -> EvaluationSet:
+        """All samples once for each of the clients `ids` (int64, ascending), of `clients`."""
+        indices = self.indices.repeat(len(ids))
+        owners = torch.from_numpy(ids).to(indices.device).repeat_interleave(len(self))
+        return replace(self, indices=indices, owners=owners, clients=clients)
 
     @property
     def samples_by_client(self) -> np.ndarray:

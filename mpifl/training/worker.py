@@ -67,7 +67,7 @@ class Worker:
         try:
             for client in own:
                 place = int(np.searchsorted(plan.cohort, client))
-                played = self._play_one(client, plan.round, sent)
+                played = self._play_one(client, plan.round, int(plan.steps[place]), sent)
                 rows[place] = self._count(client, played, float(shares[place]), sums)
                 if plan.round in experiment.clients_rounds:
                     models[client] = _on_host(played.model)
@@ -82,13 +82,13 @@ class Worker:
             return []
         return plan.assigned[self._communicator.worker]
 
-    def _play_one(self, client: int, round: int, sent: Sent) -> Played:
+    def _play_one(self, client: int, round: int, steps: int, sent: Sent) -> Played:
         clients = self._experiment.clients
         state = self._states.of(client)
         alive = partial(self._communicator.heartbeat.check, round, client)
         try:
             before = self._own_right(client, clients.start(sent, state))
-            played = clients.play(client, round, sent, state, alive)
+            played = clients.play(client, round, sent, state, alive, steps)
             played.row[Column.OWN_RIGHT_BEFORE] = before
             return played
         except (Abandoned, Lost):
