@@ -31,7 +31,9 @@ class StoreWriter(Callback):
         their clients' models.
         """
         self._store = store
-        self._measures = Measures(experiment.sets, experiment.participants)
+        self._measures = Measures(
+            experiment.sets, experiment.participants, experiment.label_counts()
+        )
         self._weights_rounds = weights_rounds
 
     def round_finished(self, progress: Progress, last: bool) -> None:

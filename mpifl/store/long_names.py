@@ -21,6 +21,9 @@ _LONG_NAMES = {
     "test_accuracy_worst_class": "the lowest share of a class that is classified right, on the "
     "test set",
     "test_accuracy_top5": "share of test samples whose class is among the 5 largest logits",
+    "skewed_accuracy": "test accuracy with the classes as frequent as among a client's training "
+    "samples, mean over clients",
+    "skewed_mass": "the least part of a client's labels whose classes are in the test set",
     "test_calibration_error": "expected calibration error on the test set, 15 bins of confidence",
     "train_accuracy": "accuracy of the global model on training samples, not augmented",
     "train_loss": "mean cross-entropy of the global model on training samples, not augmented",

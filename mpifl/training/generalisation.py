@@ -79,6 +79,28 @@ def balanced_accuracy(right: np.ndarray, samples: np.ndarray) -> float:
     return float(np.nanmean(recalls(right, samples)))
 
 
+class Skewed(NamedTuple):
+    """What clients would see of a model whose recall by class is known; arrays [C]."""
+
+    accuracy: np.ndarray
+    """f8: sum of q_ck recall_k / sum of q_ck over the classes k that were tested; NaN for none"""
+    mass: np.ndarray
+    """f8: sum of q_ck over these classes: the part of the client's labels that accuracy rests on"""
+
+
+def skewed_accuracy(recall: np.ndarray, label_counts: np.ndarray) -> Skewed:
+    """The accuracy on a test set with the classes in the shares q of each client's own labels.
+
+    `recall` is f8 [K], NaN for classes without test samples; `label_counts` are integers [C, K], of
+    at least one sample a client.
+    """
+    shares = label_counts / label_counts.sum(1, keepdims=True)
+    known = ~np.isnan(recall)
+    mass = shares[:, known].sum(1)
+    with np.errstate(invalid="ignore"):
+        return Skewed(shares[:, known] @ recall[known] / mass, mass)
+
+
 def calibration_error(samples: np.ndarray, right: np.ndarray, confidence: np.ndarray) -> float:
     """Expected calibration error (Guo et al. 2017, eq. 3) from each bin's number of samples, right
     ones, and summed confidence.

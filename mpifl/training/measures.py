@@ -13,6 +13,7 @@ from mpifl.training.generalisation import (
     calibration_error,
     over_clients,
     recalls,
+    skewed_accuracy,
 )
 from mpifl.training.tallies import OWN, TEST, TRAIN, EvaluationSet, Tally
 
@@ -20,13 +21,17 @@ from mpifl.training.tallies import OWN, TEST, TRAIN, EvaluationSet, Tally
 class Measures:
     """Turns counts into measures, for an experiment's `sets` (the test set first).
 
-    `participants` (int64) are the clients that may train.
+    `participants` (int64) are the clients that may train, `label_counts` (integers [C, K]) all
+    clients' training samples by class.
     """
 
-    def __init__(self, sets: Sequence[EvaluationSet], participants: np.ndarray) -> None:
+    def __init__(
+        self, sets: Sequence[EvaluationSet], participants: np.ndarray, label_counts: np.ndarray
+    ) -> None:
         self._by_client = {of.name: of.samples_by_client for of in sets}
         self._by_class = {of.name: of.samples_by_class for of in sets}
         self._participants = participants
+        self._label_counts = label_counts[participants]
 
     def columns(self, tallies: Mapping[str, Tally]) -> dict[str, float]:
         """A value for each measure of the sets that were evaluated."""
@@ -35,6 +40,8 @@ class Measures:
             columns |= self._of_test(tallies[TEST])
         if TEST in tallies and len(tallies[TEST].right_by_client):
             columns |= self._of_own_models_on_test(tallies)
+        elif TEST in tallies:
+            columns |= self._as_clients_see_it(tallies[TEST])
         if TEST in tallies and TRAIN in tallies:
             columns |= self._of_training(tallies[TRAIN], tallies[TEST])
         if OWN in tallies:
@@ -87,6 +94,19 @@ class Measures:
         for name in ("test_accuracy", "test_accuracy_pooled", "test_loss", "test_loss_pooled"):
             del spread[name]  # each client has the same samples: these are the run's own columns
         return spread
+
+    def _as_clients_see_it(self, test: Tally) -> dict[str, float]:
+        """The test accuracy with the classes as frequent as among a client's training samples."""
+        recall = recalls(test.right_by_class, self._by_class[TEST])
+        seen = skewed_accuracy(recall, self._label_counts)
+        known = seen.mass > 0
+        over = over_clients(seen.accuracy, known.astype("i8"))
+        return {
+            "skewed_accuracy": over.mean,
+            "skewed_accuracy_worst_tenth": over.worst,
+            "skewed_accuracy_worst_client": over.lowest,
+            "skewed_mass": float(seen.mass.min()),
+        }
 
     def _of_training(self, train: Tally, test: Tally) -> dict[str, float]:
         trained = int(self._by_class[TRAIN].sum())

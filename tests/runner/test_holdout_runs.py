@@ -79,6 +79,12 @@ def test_columns_are_what_the_stored_counts_say(tmp_path):
     assert run.rounds["participation_gap"] == pytest.approx(gap)
     tested = counts["test_right_by_class"].sum(1) / counts["test_samples_by_class"].sum()
     assert run.rounds["test_accuracy"] == pytest.approx(tested)
+    recall = counts["test_right_by_class"] / counts["test_samples_by_class"]
+    labels = run.label_counts[run.trains]
+    seen = (labels[None] / labels.sum(1)[None, :, None] * recall[:, None]).sum(2)
+    assert run.rounds["skewed_accuracy"] == pytest.approx(seen.mean(1))
+    assert run.rounds["skewed_accuracy_worst_client"] == pytest.approx(seen.min(1))
+    assert run.rounds["skewed_mass"] == pytest.approx(1)
     trained = counts["train_right_by_client"].sum(1) / counts["train_samples_by_client"].sum()
     assert (counts["train_right_by_client"][[0, 2]] == -1).all()
     assert run.rounds["train_accuracy"][[1, 3]] == pytest.approx(trained[[1, 3]])

@@ -11,6 +11,7 @@ from mpifl.training.generalisation import (
     over_clients,
     percentile,
     recalls,
+    skewed_accuracy,
 )
 
 TRAINING = ([8, 3, 4, 1], [8, 4, 4, 1])
@@ -57,6 +58,15 @@ def test_recall_by_class_and_its_mean_over_classes_that_were_tested():
     assert recall.tolist()[:2] == [0.8, 0.4]
     assert np.isnan(recall[2])
     assert balanced_accuracy(np.array([40, 20, 0]), np.array([50, 50, 0])) == pytest.approx(0.6)
+
+
+def test_what_a_label_skewed_client_would_see_and_on_how_much_of_its_labels_that_rests():
+    recall = np.array([0.8, 0.4, np.nan])
+    counts = np.array([[90, 10, 0], [2, 8, 0], [3, 0, 3], [0, 0, 4]])
+    seen = skewed_accuracy(recall, counts)
+    assert seen.accuracy[:3] == pytest.approx([0.76, 0.48, 0.8])
+    assert np.isnan(seen.accuracy[3])
+    assert seen.mass == pytest.approx([1, 1, 0.5, 0])
 
 
 @pytest.mark.parametrize(("bins", "error"), [(15, 0.221905), (10, 0.207619)])

@@ -172,11 +172,23 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
         known = run.rounds.get(name, np.zeros(0))
         if np.isfinite(known).any():
             yield what, f"last {percent(known[np.isfinite(known)][-1])}"
+    yield from _skewed(run)
     if "failed" in run.clients:
         failed = run.clients["failed"] > 0
         replies = plural(int(failed.sum()), "reply", "replies")
         rounds_hit = plural(int(failed.any(axis=1).sum()), "round")
         yield "left out", f"{replies} in {rounds_hit}"
+
+
+def _skewed(run: Run) -> Iterator[tuple[str, str]]:
+    """The test accuracy with the classes as frequent as clients have them, where these differ."""
+    known = run.rounds.get("skewed_accuracy", np.zeros(0))
+    shares = run.label_counts[run.trains] / run.label_counts[run.trains].sum(1, keepdims=True)
+    if not np.isfinite(known).any() or np.ptp(shares, axis=0).max() == 0:
+        return
+    worst = run.rounds["skewed_accuracy_worst_tenth"]
+    last = percent(known[np.isfinite(known)][-1])
+    yield "as clients see it", f"last {last}, worst tenth {percent(worst[np.isfinite(worst)][-1])}"
 
 
 def _partition(run: Run) -> Iterator[tuple[str, str]]:
