@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, FilePath, open_groups
+from mpifl.commands.arguments import BY, HELP, LABELS, RUNS, FilePath, open_groups, split
 from mpifl.commands.process import one_line_errors
 
 
@@ -22,9 +22,29 @@ from mpifl.commands.process import one_line_errors
 @click.option(
     "--last",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="How many last evaluations `final` averages.",
+    help="How many last evaluations are averaged  [default: 1; with --paired 5].",
+)
+@click.option(
+    "--paired",
+    "baseline",
+    is_flag=False,
+    flag_value="",
+    metavar="[BASELINE]",
+    help="Differences to a baseline over the same seeds: a method's label, or one of its runs "
+    "[default: the first method].",
+)
+@click.option(
+    "--unshared",
+    default="",
+    metavar="NAME,...",
+    help="What runs of one seed need not share for --paired.",
+)
+@click.option(
+    "--columns",
+    default="",
+    metavar="NAME,...",
+    help="Which columns to show [default: what the runs have]; names as `mpifl curves --help` "
+    "lists them, final, best, lambda_max, H_T, H_N, H_D.",
 )
 @click.option(
     "--against",
@@ -54,7 +74,10 @@ def table(
     by: str,
     labels: tuple[str, ...],
     target: float | None,
-    last: int,
+    last: int | None,
+    baseline: str | None,
+    unshared: str,
+    columns: str,
     against: str,
     measurement: str,
     paper_table: str,
@@ -69,6 +92,16 @@ def table(
     mpifl table runs/fedavg-* runs/feddyn-* --target 0.9
     mpifl table runs/* --last 5 -o table.tex -o table.csv
 
+    --paired gives the mean difference of each method to a baseline, over the seeds that both have,
+    with its 95 % confidence interval, and says when seeds are too few to tell. Runs of one seed
+    must share data, partition, hold-outs, cohorts, work, initial-weights, augmentation and
+    evaluated-samples: what differs is named and refused, unless --unshared allows it.
+
+    \b
+    mpifl table runs/avg-* runs/man-* --paired          against the first method
+    mpifl table --paired runs/avg-1 runs/*              against the method of this run
+    mpifl table runs/* --paired fedavg --last 10 -o differences.csv
+
     Where runs hold samples or clients out ([holdout]) or evaluate training samples
     (evaluation.train_every), columns show the clients' own test sets, their worst tenth, unseen
     clients and the gaps.
@@ -80,15 +113,37 @@ def table(
     """
     with one_line_errors():
         from mpifl.analysis.files import check_suffixes, write
+        from mpifl.analysis.runs import paired_formats
         from mpifl.analysis.runs.comparison import compare
+        from mpifl.analysis.runs.paired import Pairing, compare_paired
         from mpifl.analysis.runs.table_formats import FORMATS
+        from mpifl.options import BadInput
         from mpifl.terminal import say
 
-        groups = open_groups(runs, by, labels, ["accuracy"])
         check_suffixes(out, FORMATS)
-        made = compare(groups, target, last, paper_table, f"{against}_accuracy", measurement)
+        if baseline is None:
+            if unshared:
+                raise BadInput("command line: expected --paired with --unshared; got none")
+            groups = open_groups(runs, by, labels, ["accuracy"])
+            against = f"{against}_accuracy"
+            made = compare(
+                groups, target, last or 1, paper_table, against, measurement, split(columns)
+            )
+            texts = {suffix: form(made) for suffix, form in FORMATS.items()}
+        else:
+            groups = open_groups(_with(baseline, runs), by, labels, ["accuracy"])
+            how = Pairing(baseline, last or 5, target, measurement, split(columns), split(unshared))
+            paired = compare_paired(groups, how)
+            texts = {suffix: form(paired) for suffix, form in paired_formats.FORMATS.items()}
         if not out:
-            say(FORMATS["md"](made).removesuffix("\n"))
+            say(texts["md"].removesuffix("\n"))
         for path in out:
-            text = FORMATS[path.suffix.removeprefix(".")](made)
-            write(path, text.encode())
+            write(path, texts[path.suffix.removeprefix(".")].encode())
+
+
+def _with(baseline: str, runs: tuple[str, ...]) -> tuple[str, ...]:
+    """The runs, and the baseline where it is the path of one that is not among them."""
+    is_given = any(Path(baseline).resolve() == Path(run).resolve() for run in runs)
+    if not baseline or is_given or not Path(baseline).exists():
+        return runs
+    return (baseline, *runs)

@@ -87,7 +87,7 @@ def open_folder(
     def create_or_resume() -> _Taken | None:
         if places is None:  # a worker
             return None
-        facts = provenance(dataset, places)
+        facts = provenance(dataset, experiment.clients.net, places)
         if not target.resume:
             return _create(folder, config, experiment, facts, target.force)
         if Store.begun(folder):

@@ -16,6 +16,7 @@ import torch
 
 import mpifl
 from mpifl.data.dataset import Dataset
+from mpifl.net import Net, digest
 from mpifl.parallel import launcher
 from mpifl.parallel.communicator import Communicator
 from mpifl.parallel.mpi import library
@@ -65,8 +66,11 @@ def place(communicator: Communicator, device: torch.device) -> Place:
     }
 
 
-def provenance(dataset: Dataset, places: list[Place]) -> Facts:
-    """All of it, for the run's folder, without secrets; `places` has every rank's `place`."""
+def provenance(dataset: Dataset, net: Net, places: list[Place]) -> Facts:
+    """All of it, for the run's folder, without secrets; `places` has every rank's `place`.
+
+    `net` has its initial weights still.
+    """
     secrets = secret_values(os.environ)
     facts = {
         "command": shlex.join(redacted_words(_command(), secrets)),
@@ -79,6 +83,7 @@ def provenance(dataset: Dataset, places: list[Place]) -> Facts:
         "data_mean": list(dataset.mean),
         "data_std": list(dataset.std),
         "data_source": dataset.source,
+        "initial_weights": digest(net.weights, net.buffers),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda or "",
     }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mpifl.analysis.hessian import metrics
-from mpifl.analysis.runs.curves import unit
+from mpifl.analysis.runs.curves import series, title, unit
 from mpifl.analysis.runs.groups import Group
-from mpifl.analysis.runs.outcomes import GENERALISATION, REACHED, Summary, outcome, summaries
+from mpifl.analysis.runs.outcomes import REACHED, Summary, outcome, summaries
 from mpifl.analysis.runs.published import (
     CURVATURE,
     Published,
@@ -18,10 +18,14 @@ from mpifl.analysis.runs.published import (
     published_of,
     states_target,
 )
+from mpifl.analysis.runs.quantities import GENERALISATION, column_of
 from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.store.measurements import Findings
 from mpifl.terminal import say
+
+_FIRST = {"final": "final_accuracy", "accuracy": "final_accuracy", "best": "best_accuracy"}
+"""what the first columns are called when they are chosen"""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def compare(
     table: str = "",
     against: str = "final_accuracy",
     measurement: str = "exact",
+    chosen: Sequence[str] = (),
 ) -> Comparison:
     """The table of the groups.
 
@@ -90,21 +95,15 @@ def compare(
     - `last`: how many evaluations the final accuracy averages;
     - `table`: which of a paper's tables to read from `[published]`; "" is its main one;
     - `against`: the accuracy that is compared with the published one;
-    - `measurement`: which measurement of CURVATURE to read.
+    - `measurement`: which measurement of CURVATURE to read;
+    - `chosen`: the names of the columns to show; () for the usual ones.
 
     Columns that no group has are left out. Raises BadInput.
     """
-    if target is not None and not 0 < target <= 1:
-        raise BadInput(f"target: expected an accuracy above 0 and up to 1; got {target}")
-
-    def figures(run: Run) -> dict[str, float]:
-        return outcome(run, target, last) | _curvature(run, measurement)
-
+    figures = figures_of(target, last, measurement, chosen)
     summed = [summaries(group, figures) for group in groups]
-    present: set[str] = set()
-    for summaries_of_group in summed:
-        present.update(summaries_of_group)
-    columns = [column for column in _columns(target, summed) if column.key in present]
+    columns = columns_of(groups, summed, target, chosen)
+    present = {column.key for column in columns}
     rows = []
     for group, summaries_of_group in zip(groups, summed, strict=True):
         theirs = published_of(group, table, target, against)
@@ -126,6 +125,20 @@ def compare(
     return Comparison(columns, rows, notes)
 
 
+def figures_of(
+    target: float | None, last: int, measurement: str, chosen: Sequence[str] = ()
+) -> Callable[[Run], dict[str, float]]:
+    """What reads the numbers of a run, for `compare`'s options. Raises BadInput."""
+    if target is not None and not 0 < target <= 1:
+        raise BadInput(f"target: expected an accuracy above 0 and up to 1; got {target}")
+    quantities = [column_of(name) for name in chosen] or list(GENERALISATION)
+
+    def figures(run: Run) -> dict[str, float]:
+        return outcome(run, target, last, quantities) | _curvature(run, measurement)
+
+    return figures
+
+
 def _curvature(run: Run, measurement: str) -> dict[str, float]:
     """The curvature measured of a run; none, told in a line, if its hessian.h5 cannot be read."""
     try:
@@ -135,11 +148,42 @@ def _curvature(run: Run, measurement: str) -> dict[str, float]:
         return {}
 
 
+def columns_of(
+    groups: Sequence[Group],
+    summed: Sequence[Mapping[str, Summary]],
+    target: float | None,
+    chosen: Sequence[str] = (),
+) -> list[Column]:
+    """The columns of a table: the usual ones that some group has, or the `chosen` ones.
+
+    Raises BadInput for a chosen name that no run has.
+    """
+    present = {key for summaries_of_group in summed for key in summaries_of_group}
+    usual = {column.key: column for column in _columns(target, summed)}
+    if not chosen:
+        return [column for column in usual.values() if column.key in present]
+    columns = []
+    for name in chosen:
+        key = _FIRST.get(name, column_of(name))
+        if key not in present:
+            series(groups[0].runs[0], name)  # says what is known
+        spent = [of[key].mean for of in summed if key in of and of[key].n]
+        columns.append(usual.get(key) or _column(key, max(spent, default=0)))
+    return columns
+
+
+def _column(quantity: str, largest: float) -> Column:
+    """The column of a quantity that usual tables do not have."""
+    factor, name = unit(quantity, largest)
+    text = title(quantity, name)
+    return Column(quantity, text, text.replace("%", r"\%"), factor, 2 if name == "%" else None)
+
+
 def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> Iterator[Column]:
     yield Column("final_accuracy", "final, %", r"final, \%", 100, 2)
     yield Column("best_accuracy", "best, %", r"best, \%", 100, 2)
-    for key, title in GENERALISATION.items():
-        yield Column(key, f"{title}, %", rf"{title}, \%", 100, 2)
+    for key, name in GENERALISATION.items():
+        yield Column(key, f"{name}, %", rf"{name}, \%", 100, 2)
     if target is not None:
         to = f"{100 * target:g}"
         yield Column("rounds_to_target", f"rounds to {to} %", rf"rounds to {to}\,\%", 1, 1)

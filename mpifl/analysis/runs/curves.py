@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from mpifl.analysis.figures.panels import Panel, Trace
 from mpifl.analysis.runs.groups import Group
-from mpifl.options import BadInput, suggestion
+from mpifl.analysis.runs.quantities import MADE, SHORT, column_of, measures, needed_for
+from mpifl.options import BadInput, similar
 from mpifl.store import Run
 from mpifl.terminal import say
-
-SHORT = {"accuracy": "test_accuracy", "loss": "test_loss"}
-"""short names of columns of /rounds"""
-
-MADE = ("bytes", "seconds", "training_loss", "training_accuracy")
-"""computed from columns: bytes (both ways) and seconds since the start; means over clients"""
 
 TITLES = {
     "accuracy": "test accuracy",
@@ -31,31 +27,33 @@ UNITS = {
     "seconds": ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")),
 }
 
-NEEDS = {
-    "generalisation_gap": "evaluation.train_every",
-    "generalisation_gap_loss": "evaluation.train_every",
-    "own": "[holdout]",
-    "unseen": "[holdout]",
-    "participation_gap": "[holdout]",
-    "out_of_sample_gap": "[holdout]",
-}
-"""the options with which a run measures a quantity, or those that begin with this word"""
+_OF_CLASS = re.compile(r"(test|train|own)_accuracy_class_(\d+)", re.ASCII)
+"""names of one class's accuracy, made of the counts in /evaluations"""
 
 
 def series(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
     """Rounds [n] and values [n] of `quantity` where it is known.
 
-    It is a column of /rounds, or a name in SHORT or MADE. Raises BadInput where the run has no
-    values.
+    It is a column of /rounds, a name of quantities.py, or such as test_accuracy_class_3. Raises
+    BadInput where the run has no values.
     """
     values = _column(run, quantity)
     known = np.isfinite(values)
     if not known.any():
-        is_evaluated = quantity.removeprefix("test_") in SHORT
+        is_evaluated = column_of(quantity) in SHORT.values()
         why = "; it has no evaluation yet" if is_evaluated else ""
         got = f"none in {len(values)} rounds{why}"
         raise BadInput(f"{run.path}: expected values of {quantity}; got {got}")
     return run.rounds["round"][known], values[known]
+
+
+def has(run: Run, quantity: str) -> bool:
+    """Whether `series` has values of it."""
+    try:
+        series(run, quantity)
+    except BadInput:
+        return False
+    return True
 
 
 def only_tested(runs: Sequence[Run], quantities: Sequence[str]) -> list[Run]:
@@ -81,7 +79,7 @@ def only_tested(runs: Sequence[Run], quantities: Sequence[str]) -> list[Run]:
 def _is_too_young(run: Run, quantities: Sequence[str]) -> bool:
     if len(run.rounds["round"]) == 0:
         return True
-    wants_test = any(SHORT.get(name, name).startswith("test_") for name in quantities)
+    wants_test = any(column_of(name).startswith("test_") for name in quantities)
     tested = np.isfinite(run.rounds.get("test_accuracy", np.array([])))
     return wants_test and not tested.any()
 
@@ -94,7 +92,10 @@ def quantities(run: Run) -> list[str]:
 
 
 def _column(run: Run, quantity: str) -> np.ndarray:
-    quantity = SHORT.get(quantity, quantity)
+    quantity = column_of(quantity)
+    of_class = _OF_CLASS.fullmatch(quantity)
+    if of_class:
+        return _of_class(run, of_class[1], int(of_class[2]))
     if quantity == "bytes":
         return np.cumsum(_known(run, "bytes_up") + _known(run, "bytes_down"))
     if quantity == "seconds":
@@ -107,13 +108,44 @@ def _column(run: Run, quantity: str) -> np.ndarray:
 def _known(run: Run, name: str) -> np.ndarray:
     """A column of numbers; NaN where the run does not know."""
     if name not in run.rounds or run.rounds[name].dtype.kind not in "fi":
-        measured = NEEDS.get(name.partition("_")[0] if name not in NEEDS else name)
+        measured = needed_for(name) if name in measures() else ""
         why = f"; runs with {measured} measure it" if measured else ""
-        known = suggestion(name, quantities(run))
-        raise BadInput(f"{run.path}: {name}: unknown quantity{why}{known}")
+        meant = similar(name, [*quantities(run), *measures()]) or ";"
+        allowed = ", ".join(quantities(run))
+        raise BadInput(f"{run.path}: {name}: unknown quantity{why}{meant} allowed: {allowed}")
     column = run.rounds[name]
     unknown = column < 0 if column.dtype.kind == "i" else np.isnan(column)
     return np.where(unknown, np.nan, column)
+
+
+def _of_class(run: Run, name: str, label: int) -> np.ndarray:
+    """The accuracy of a class on the set `name` (test, train, own) by round; NaN between them."""
+    rounds, accuracy = class_accuracy(run, name)
+    if label >= accuracy.shape[1]:
+        raise BadInput(
+            f"{run.path}: {name}_accuracy_class_{label}: expected a class below "
+            f"{accuracy.shape[1]}, their number; got {label}"
+        )
+    by_round = dict(zip(rounds.tolist(), accuracy[:, label].tolist(), strict=True))
+    return np.array([by_round.get(round, np.nan) for round in run.rounds["round"].tolist()])
+
+
+def class_accuracy(run: Run, name: str = "test") -> tuple[np.ndarray, np.ndarray]:
+    """Rounds [E], and accuracy [E, K] of each class on the set `name` (test, train, own).
+
+    NaN for classes without samples. Raises BadInput where the run has not counted it.
+    """
+    array = f"{name}_right_by_class"
+    if array not in run.evaluations:
+        raise BadInput(
+            f"{run.path}: expected {array} in /evaluations; got none: it was not evaluated yet, "
+            "or by an older mpifl"
+        )
+    right = run.evaluations[array].astype("f8")
+    is_counted = (right >= 0).all(1)
+    samples = run.evaluations[f"{name}_samples_by_class"]
+    accuracy = np.where(samples > 0, right / np.maximum(samples, 1), np.nan)
+    return run.evaluations["round"][is_counted], accuracy[is_counted]
 
 
 def _over_clients(run: Run, name: str) -> np.ndarray:

@@ -7,19 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpifl.analysis.runs.curves import series
+from mpifl.analysis.runs.curves import has, series
 from mpifl.analysis.runs.groups import Group
+from mpifl.analysis.runs.quantities import GENERALISATION
 from mpifl.options import BadInput
 from mpifl.store import Run
 
-GENERALISATION = {
-    "generalisation_gap": "gap to training",
-    "own_accuracy": "own test sets",
-    "own_accuracy_worst_tenth": "worst tenth",
-    "unseen_accuracy": "unseen clients",
-    "participation_gap": "participation gap",
-}
-"""columns of /rounds that a table shows where runs have them, and their titles; fractions"""
 REACHED = ("rounds_to_target", "bytes_to_target", "seconds_to_target")
 """up to the first evaluation at or above the target; NaN where it was not reached"""
 
@@ -36,12 +29,18 @@ class Summary(NamedTuple):
     """runs of the group"""
 
 
-def outcome(run: Run, target: float | None = None, last: int = 1) -> dict[str, float]:
+def outcome(
+    run: Run,
+    target: float | None = None,
+    last: int = 1,
+    quantities: Sequence[str] = tuple(GENERALISATION),
+) -> dict[str, float]:
     """The numbers of one run, by name.
 
-    final_accuracy and final_loss (means of the `last` evaluations), best_accuracy, best_round,
-    rounds, bytes (up and down), seconds; GENERALISATION where the run has it (means of the `last`
-    evaluations that have); with a `target` (0..1) also REACHED. Accuracies are fractions.
+    final_accuracy and final_loss (means of the `last` evaluations), last_accuracy, best_accuracy,
+    best_round, rounds, bytes (up and down), seconds; `quantities` where the run has them (means of
+    the `last` evaluations that have); with a `target` (0..1) also REACHED. Accuracies are
+    fractions.
 
     Raises BadInput for a run without evaluations.
     """
@@ -49,6 +48,7 @@ def outcome(run: Run, target: float | None = None, last: int = 1) -> dict[str, f
     best = int(accuracy.argmax())
     figures = {
         "final_accuracy": float(accuracy[-last:].mean()),
+        "last_accuracy": float(accuracy[-1]),
         "best_accuracy": float(accuracy[best]),
         "best_round": int(rounds[best]),
         "final_loss": float(series(run, "loss")[1][-last:].mean()),
@@ -56,11 +56,9 @@ def outcome(run: Run, target: float | None = None, last: int = 1) -> dict[str, f
         "bytes": _until(run, "bytes"),
         "seconds": _until(run, "seconds"),
     }
-    for name in GENERALISATION:
-        known = run.rounds.get(name, np.zeros(0))
-        known = known[np.isfinite(known)]
-        if len(known):
-            figures[name] = float(known[-last:].mean())
+    for name in quantities:
+        if name not in figures and has(run, name):
+            figures[name] = float(series(run, name)[1][-last:].mean())
     if target is None:
         return figures
     above = np.flatnonzero(accuracy >= target)

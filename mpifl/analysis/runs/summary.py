@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpifl.analysis.runs.outcomes import GENERALISATION
+from mpifl.analysis.runs.quantities import GENERALISATION
 from mpifl.config import renamed, toml
 from mpifl.options import BadInput
 from mpifl.runner import known_defaults

@@ -13,8 +13,8 @@ _ESCAPES = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 )
 
-
-_NOTHING = "–"
+NOTHING = "–"
+"""a cell without a number"""
 
 
 def markdown(table: Comparison) -> str:
@@ -24,7 +24,13 @@ def markdown(table: Comparison) -> str:
     """
     cells = [["method", "runs", *_heads(table, latex=False)]]
     for row in table.rows:
-        cells.append([row.label.replace("|", "\\|"), str(row.runs), *_cells(table, row)])
+        cells.append([row.label, str(row.runs), *_cells(table, row)])
+    return aligned(cells, table.notes)
+
+
+def aligned(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """A Markdown table, aligned in plain text too, of a first row of heads and the others."""
+    cells = [[row[0].replace("|", "\\|"), *row[1:]] for row in rows]
     widths = []
     for column in zip(*cells, strict=True):
         widths.append(max(len(cell) for cell in column))
@@ -32,8 +38,7 @@ def markdown(table: Comparison) -> str:
     for width in widths[1:]:
         rule.append("-" * (width - 1) + ":")
     lines = [_line(row, widths) for row in (cells[0], rule, *cells[1:])]
-    notes = [f"{note}  " for note in table.notes]
-    return "\n".join([*lines, "", *notes]).rstrip() + "\n"
+    return "\n".join([*lines, "", *(f"{note}  " for note in notes)]).rstrip() + "\n"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -47,16 +52,21 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def latex(table: Comparison) -> str:
     """A tabular for a paper, which needs \\usepackage{booktabs}; the notes are comments."""
     heads = ["method", "runs", *_heads(table, latex=True)]
-    lines = [f"% {note}" for note in table.notes]
+    cells = [[row.label, str(row.runs), *_cells(table, row)] for row in table.rows]
+    return tabular(heads, cells, table.notes)
+
+
+def tabular(heads: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """A LaTeX tabular: `heads` are LaTeX already, the cells of `rows` are made so."""
+    lines = [f"% {note}" for note in notes]
     lines += [
         rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
         r"\toprule",
         " & ".join(heads) + r" \\",
         r"\midrule",
     ]
-    for row in table.rows:
-        cells = [_in_latex(cell) for cell in _cells(table, row)]
-        lines.append(" & ".join([escaped(row.label), str(row.runs), *cells]) + r" \\")
+    for label, *cells in rows:
+        lines.append(" & ".join([escaped(label), *(_in_latex(cell) for cell in cells)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -70,7 +80,7 @@ def escaped(text: str) -> str:
 
 
 def _in_latex(cell: str) -> str:
-    words = {" ± ": r" $\pm$ ", "> ": "$>$ ", "−": "$-$", "–": "--"}
+    words = {" ± ": r" $\pm$ ", "> ": "$>$ ", "−": "$-$", "–": "--", " *": "$^*$"}
     for plain, tex in words.items():
         cell = cell.replace(plain, tex)
     return cell
@@ -130,8 +140,8 @@ def _cells(table: Comparison, row: Row) -> list[str]:
             theirs = row.published.get(column.key)
             difference = row.difference(column.key)
             known = math.isfinite(difference)
-            cells.append(_plus_minus(theirs.value, theirs.std, None) if theirs else _NOTHING)
-            cells.append(_signed(difference, column.decimals) if known else _NOTHING)
+            cells.append(_plus_minus(theirs.value, theirs.std, None) if theirs else NOTHING)
+            cells.append(signed(difference, column.decimals) if known else NOTHING)
     return cells
 
 
@@ -139,7 +149,7 @@ def _ours(column: Column, row: Row) -> str:
     """Our number; `> 40` where no run reached the target in 40 rounds."""
     ours = row.figures.get(column.key)
     if ours is None or not ours.n:
-        return f"> {row.longest}" if column.key == "rounds_to_target" else _NOTHING
+        return f"> {row.longest}" if column.key == "rounds_to_target" else NOTHING
     count = f" ({ours.n} of {ours.of})" if ours.n < ours.of else ""
     return _plus_minus(ours.mean, ours.std, column.decimals) + count
 
@@ -171,5 +181,13 @@ def _decimals(value: float) -> int:
     return max(0, 3 - math.floor(math.log10(abs(value))))
 
 
-def _signed(value: float, decimals: int | None) -> str:
-    return ("+" if value > 0 else "") + number(value, decimals)
+def signed(value: float, decimals: int | None = None) -> str:
+    """A number with its sign, as of a difference.
+
+    >>> signed(1.04, 2), signed(-0.3), signed(-0.001, 2)
+    ('+1.04', '−0.3', '0.00')
+    """
+    text = number(value, decimals)
+    if not text.strip("−0."):
+        return text.removeprefix("−")
+    return f"+{text}" if value > 0 else text

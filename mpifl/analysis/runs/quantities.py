@@ -1,0 +1,137 @@
+"""The names of quantities that tables and curves know, beside every other column of /rounds.
+
+This file imports nothing, so that `--help` can list them at once.
+"""
+
+from __future__ import annotations
+
+SHORT = {"accuracy": "test_accuracy", "loss": "test_loss"}
+"""short names of columns of /rounds"""
+
+ALSO = {
+    "balanced_accuracy": "test_accuracy_balanced",
+    "worst_class": "test_accuracy_worst_class",
+    "top5": "test_accuracy_top5",
+    "calibration_error": "test_calibration_error",
+    "gap": "generalisation_gap",
+    "own_accuracy_worst_decile": "own_accuracy_worst_tenth",
+    "own_accuracy_best_decile": "own_accuracy_best_tenth",
+    "unseen_accuracy_worst_decile": "unseen_accuracy_worst_tenth",
+    "unseen_accuracy_best_decile": "unseen_accuracy_best_tenth",
+}
+"""what else columns of /rounds are called"""
+
+MADE = ("bytes", "seconds", "training_loss", "training_accuracy")
+"""computed from columns: bytes (both ways) and seconds since the start; means over clients"""
+
+_OVER_CLIENTS = (
+    "accuracy",
+    "accuracy_pooled",
+    "accuracy_deviation",
+    "accuracy_p5",
+    "accuracy_p25",
+    "accuracy_p50",
+    "accuracy_p75",
+    "accuracy_p95",
+    "accuracy_worst_client",
+    "accuracy_worst_tenth",
+    "accuracy_best_tenth",
+    "loss",
+    "loss_pooled",
+)
+
+MEASURES = {
+    "the test set": (
+        "accuracy",
+        "loss",
+        "test_accuracy_balanced",
+        "test_accuracy_worst_class",
+        "test_accuracy_top5",
+        "test_calibration_error",
+    ),
+    "training samples": (
+        "train_accuracy",
+        "train_loss",
+        "generalisation_gap",
+        "generalisation_gap_loss",
+    ),
+    "clients' own test sets": (
+        *(f"own_{name}" for name in _OVER_CLIENTS),
+        "own_accuracy_before",
+        "own_accuracy_after",
+    ),
+    "clients that never train": tuple(f"unseen_{name}" for name in _OVER_CLIENTS),
+    "gaps between clients": (
+        "participation_gap",
+        "participation_gap_pooled",
+        "participation_gap_loss",
+        "participation_gap_loss_pooled",
+        "out_of_sample_gap",
+        "out_of_sample_gap_pooled",
+        "out_of_sample_gap_loss",
+        "out_of_sample_gap_loss_pooled",
+    ),
+}
+"""columns about generalisation, by what they are measured on"""
+
+HELP = """\
+the test set     accuracy, loss, test_accuracy_balanced, _worst_class, _top5,
+                 test_calibration_error, test_accuracy_class_3 (of class 3)
+training         train_accuracy, train_loss, generalisation_gap, generalisation_gap_loss
+                 (samples that train); training_accuracy, training_loss (as clients train)
+own test sets    own_accuracy (mean over clients), own_accuracy_pooled (over samples),
+                 _deviation, _p5, _p25, _p50, _p75, _p95, _worst_client, _worst_tenth,
+                 _best_tenth; own_accuracy_before, _after (training); own_loss, _pooled
+unseen clients   unseen_accuracy, unseen_loss ...: the same of clients that never train
+gaps             participation_gap, out_of_sample_gap; of each also _pooled, _loss,
+                 _loss_pooled
+cost             bytes, seconds, and every other column of /rounds
+"""
+"""the names, for --help; a name that begins with _ goes on the one before"""
+
+NEEDS = {
+    "generalisation_gap": "evaluation.train_every",
+    "train": "evaluation.train_every",
+    "own": "[holdout]",
+    "unseen": "holdout.clients",
+    "participation_gap": "holdout.clients",
+    "out_of_sample_gap": "[holdout] and evaluation.train_every",
+    "own_accuracy_before": "[holdout] and evaluation.clients",
+    "own_accuracy_after": "[holdout] and evaluation.clients",
+}
+"""the options with which a run measures a quantity, or those that begin with these words"""
+
+GENERALISATION = {
+    "generalisation_gap": "gap to training",
+    "own_accuracy": "own test sets",
+    "own_accuracy_worst_tenth": "worst tenth",
+    "unseen_accuracy": "unseen clients",
+    "participation_gap": "participation gap",
+}
+"""columns of /rounds that a table shows where runs have them, and their titles; fractions"""
+
+
+def column_of(quantity: str) -> str:
+    """The column of /rounds that a name means, or the name itself.
+
+    >>> column_of("accuracy"), column_of("top5"), column_of("own_loss")
+    ('test_accuracy', 'test_accuracy_top5', 'own_loss')
+    """
+    return SHORT.get(quantity, ALSO.get(quantity, quantity))
+
+
+def needed_for(quantity: str) -> str:
+    """The options with which a run measures a quantity; "" where none is known.
+
+    >>> needed_for("own_accuracy_p5"), needed_for("own_accuracy_after"), needed_for("lr")
+    ('[holdout]', '[holdout] and evaluation.clients', '')
+    """
+    for name in sorted(NEEDS, key=len, reverse=True):
+        if quantity == name or quantity.startswith(f"{name}_"):
+            return NEEDS[name]
+    return ""
+
+
+def measures() -> list[str]:
+    """All of MEASURES."""
+    return [name for names in MEASURES.values() for name in names]
