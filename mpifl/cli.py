@@ -13,6 +13,7 @@ from mpifl.commands.data import data
 from mpifl.commands.doctor import doctor
 from mpifl.commands.explain import explain
 from mpifl.commands.features import features
+from mpifl.commands.finetune import finetune
 from mpifl.commands.hessian import hessian
 from mpifl.commands.jobs import jobs
 from mpifl.commands.landscape import landscape
@@ -54,7 +55,9 @@ def main() -> None:
 
 main.add_section("Run", run, sweep)
 main.add_section("Before a run", configs, explain, plan, schema)
-main.add_section("After a run", show, table, curves, features, hessian, curvature, landscape)
+main.add_section(
+    "After a run", show, table, curves, features, finetune, hessian, curvature, landscape
+)
 main.add_section("A run's files", note, pack, reseal)
 main.add_section("Data", data)
 main.add_section("Cluster", doctor, jobs)

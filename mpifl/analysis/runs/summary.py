@@ -12,6 +12,7 @@ from mpifl.config import renamed, toml
 from mpifl.options import BadInput
 from mpifl.runner import known_defaults
 from mpifl.store import OTHERS_TESTED, Run, notes, sha256
+from mpifl.store.measurements import Findings
 from mpifl.store.run_folder import MODELS
 from mpifl.terminal import Table, facts, percent, plural, size, styled
 
@@ -173,6 +174,7 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if np.isfinite(known).any():
             yield what, f"last {percent(known[np.isfinite(known)][-1])}"
     yield from _skewed(run)
+    yield from _fine_tuned(run)
     if "failed" in run.clients:
         failed = run.clients["failed"] > 0
         replies = plural(int(failed.sum()), "reply", "replies")
@@ -189,6 +191,28 @@ def _skewed(run: Run) -> Iterator[tuple[str, str]]:
     worst = run.rounds["skewed_accuracy_worst_tenth"]
     last = percent(known[np.isfinite(known)][-1])
     yield "as clients see it", f"last {last}, worst tenth {percent(worst[np.isfinite(worst)][-1])}"
+
+
+def _fine_tuned(run: Run) -> Iterator[tuple[str, str]]:
+    """What `mpifl finetune` has found on the clients' own test sets, or with their own classes."""
+    try:
+        found = Findings.open(run).found
+    except BadInput:  # `mpifl hessian` and `finetune` say what is wrong with the file
+        return
+    for path, finding in found.items():
+        name, round, *rest = path.split("/")
+        if rest != ["global", "fine_tuning"]:
+            continue
+        own = finding["own_samples"] > 0
+        where = "own test sets"
+        before = finding["own_before"][own] / finding["own_samples"][own]
+        after = finding["own_after"][own] / finding["own_samples"][own]
+        if not own.any():
+            where = "test set, own classes"
+            before = finding["skewed_before"]
+            after = finding["skewed_after"]
+        means = f"{percent(float(np.nanmean(before)))} -> {percent(float(np.nanmean(after)))}"
+        yield f"fine-tuned ({name})", f"{where}: {means} (round {int(round[6:])})"
 
 
 def _partition(run: Run) -> Iterator[tuple[str, str]]:

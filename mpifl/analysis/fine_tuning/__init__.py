@@ -1,0 +1,1 @@
+"""FedAvg + fine-tuning: each client trains a stored global model on, for itself."""
