@@ -67,9 +67,10 @@ def finetune(run: str, **options: Any) -> None:
     mpirun -n 4 mpifl finetune runs/demo --lr 0.01 --name slow
 
     Each client begins at the global model, with momentum zero. Printed are accuracies before and
-    after: on the clients' own test sets (runs with holdout.ratio), on the test set with the classes
-    as frequent as the client has them, and on the test set as it is, which shows what was
-    forgotten. Clients that never trained in the run (holdout.clients) have rows of their own: they
+    after, of all clients and of the tenth with the lowest: on the clients' own test sets (own set;
+    runs with holdout.ratio), on the test set with the classes as frequent as the client has them
+    (own classes), and on the test set as it is (whole set), which shows what was forgotten; and how
+    many clients became worse. Clients that never trained in the run (holdout.clients) have rows of their own: they
     are fine-tuned on the same share of their samples. With BatchNorm, clients of one sample are
     left out.
 

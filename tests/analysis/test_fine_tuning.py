@@ -126,7 +126,7 @@ def test_the_command_keeps_counts_shows_them_again_and_refuses_other_settings(st
     path = str(stopped.path)
     first = invoke("finetune", path, "--epochs", "1", "--rounds", "all")
     assert first.exit_code == 0, first.output
-    assert "own test sets" in first.output
+    assert "own classes" in first.output
     assert first.output.count("unseen") >= 6
     found = Findings.open(path).found
     assert {COUNTS.format(1), COUNTS.format(2)} <= set(found)

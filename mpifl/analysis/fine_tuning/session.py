@@ -95,15 +95,13 @@ def _announcement(on_ranks: RunOnRanks, tuner: FineTuner, round: int) -> str:
 
 def _report(findings: Findings, name: str, rounds: list[int]) -> None:
     """Print what fine-tuning is worth: for clients that trained, and for those that never did."""
-    made = table(
-        "round", "clients", "tested on", "before", "after", "worst tenth", "after", "worse", texts=3
-    )
     for round in rounds:
         finding = findings.found[f"{name}/round_{round:06d}/{QUANTITY}"]
+        made = table("clients", "test", "before", "after", "worst 10 %", "after", "worse", texts=2)
         for words, of in (("train", finding["trains"] > 0), ("unseen", finding["trains"] == 0)):
             for row in _rows(finding, of):
-                made.add_row(str(round), words, *row)
-    say_table(f"{findings.run.path}, {name}: accuracy, mean over clients", made)
+                made.add_row(words, *row)
+        say_table(f"{findings.run.path}, {name}, round {round}: accuracy, mean over clients", made)
     say(f"written to {findings.file}")
 
 
@@ -115,16 +113,16 @@ def _rows(finding: Finding, of: np.ndarray) -> list[list[str]]:
     own = of & (samples > 0)
     if own.any():
         before = finding["own_before"][own] / samples[own]
-        rows.append(_cells("own test sets", before, finding["own_after"][own] / samples[own]))
+        rows.append(_cells("own set", before, finding["own_after"][own] / samples[own]))
     seen = of & ~np.isnan(finding["skewed_after"])
     if seen.any():
         skewed = finding["skewed_before"][seen], finding["skewed_after"][seen]
-        rows.append(_cells("test set, own classes", *skewed))
+        rows.append(_cells("own classes", *skewed))
     if of.any():
         tested = float(finding["test_samples"])
         after = finding["test_after"][of] / tested
         before = np.full(len(after), float(finding["test_before"]) / tested)
-        rows.append(_cells("test set", before, after))
+        rows.append(_cells("whole set", before, after))
     return rows
 
 
