@@ -70,9 +70,9 @@ def finetune(run: str, **options: Any) -> None:
     after, of all clients and of the tenth with the lowest: on the clients' own test sets (own set;
     runs with holdout.ratio), on the test set with the classes as frequent as the client has them
     (own classes), and on the test set as it is (whole set), which shows what was forgotten; and how
-    many clients became worse. Clients that never trained in the run (holdout.clients) have rows of their own: they
-    are fine-tuned on the same share of their samples. With BatchNorm, clients of one sample are
-    left out.
+    many clients became worse. Clients that never trained in the run (holdout.clients) have rows of
+    their own: they are fine-tuned on the same share of their samples. With BatchNorm, clients of
+    one sample are left out.
 
     The counts of each client are written to RUN/hessian.h5. The same command again shows them.
     No other file of the run is changed. Exit codes: 0 done, 1 an unforeseen error, 2 bad input.
