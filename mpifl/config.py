@@ -26,6 +26,7 @@ ADDED = {
     "evaluation.train_every": 0,
     "evaluation.train_samples": 0,
     "holdout.clients": 0.0,
+    "holdout.domains": [],
     "holdout.ratio": 0,
     "holdout.unseen": "all",
 }

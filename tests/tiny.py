@@ -104,7 +104,8 @@ def slices(of: Net, flat: Tensor, kind: str = "parameter") -> dict[str, Tensor]:
 def experiment(raw: dict) -> Experiment:
     """What `RUN`, overlaid with `raw`, describes; raises BadInput."""
     config = schema.resolve(merge(RUN, raw))
-    return build.experiment(config, build.load_data(config.data, config.seed), torch.device("cpu"))
+    dataset = build.load_data(config.data, config.seed, config.holdout.domains)
+    return build.experiment(config, dataset, torch.device("cpu"))
 
 
 @cache

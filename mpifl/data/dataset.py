@@ -66,6 +66,10 @@ class Dataset:
     """where the images come from, in words"""
     client_names: tuple[str, ...] = ()
     """empty if the data set names no clients"""
+    validation: Split | None = None
+    """test samples of the domains that train, where others are left out and are the test set"""
+    left_out: tuple[str, ...] = ()
+    """names of the domains that never train"""
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""What is held out of training: whole clients, and a part of each other client's samples.
+"""What is held out of training: domains, whole clients, a part of each other client's samples.
 
 Yuan et al. 2022 (ICLR, "What do we mean by generalization in federated learning?") split a
 federation in three: training samples of clients that train, held-out samples of the same clients,
@@ -31,10 +31,14 @@ class HoldOut:
     """on which samples of such clients models are tested: all, or as of other clients one in
     ratio + 1
     """
+    domains: tuple[str | NonNegativeInt, ...] = ()
+    """domains that never train, by name or number: all of their images are the test set, and the
+    test images of the other domains are the validation set; for data with domains
+    """
 
     @property
     def is_nothing(self) -> bool:
-        """Whether every client trains on all of its samples."""
+        """Whether every client trains on all of its samples, of the domains that train."""
         return not self.ratio and not self.clients
 
     def participants(self, clients: int, seed: int) -> np.ndarray:

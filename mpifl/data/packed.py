@@ -75,6 +75,10 @@ class Description:
     """int64 [train]"""
     clients: np.ndarray | None
     """int64 [train]"""
+    test_labels: np.ndarray
+    """int64 [test]"""
+    test_domains: np.ndarray | None
+    """int64 [test]"""
     checksum: str
     source: str
 
@@ -238,6 +242,7 @@ def _strings(dataset: h5py.Dataset) -> tuple[str, ...]:
 
 def _description(file: h5py.File) -> Description:
     train = file["train"]
+    test = file["test"]
     images = train["images"]
     labels = datasets.whole(train["labels"])
     classes = _strings(file["classes"])
@@ -250,10 +255,12 @@ def _description(file: h5py.File) -> Description:
         classes=classes,
         domain_names=_strings(file["domain_names"]),
         train=len(labels),
-        test=len(file["test/labels"]),
+        test=len(test["labels"]),
         labels=labels,
         domains=datasets.whole(train["domains"]) if "domains" in train else None,
         clients=datasets.whole(train["clients"]) if "clients" in train else None,
+        test_labels=datasets.whole(test["labels"]),
+        test_domains=datasets.whole(test["domains"]) if "domains" in test else None,
         checksum=file.attrs["checksum"],
         source=file.attrs["source"],
     )

@@ -62,14 +62,18 @@ def _scores(planned: DryRun) -> float:
         return 0.0
     clients = len(planned.clients)
     classes = planned.data.classes
-    numbers = 2 * evaluation.batches(planned.data.test) + tallies.length(0, classes)
+    domains = len(planned.data.domain_names)
+    by_client = tallies.length(clients, classes, domains)
+    numbers = 2 * evaluation.batches(planned.data.test) + tallies.length(0, classes, domains)
     if is_personal:
-        numbers = tallies.length(clients, classes)
+        numbers = by_client
+    if planned.data.validation:
+        numbers += by_client if is_personal else tallies.length(0, classes, domains)
     if len(planned.held.own.indices):
-        numbers += tallies.length(clients, classes)
+        numbers += by_client
     scores = numbers / evaluation.every
     if evaluation.train_every:
-        scores += tallies.length(clients, classes) / evaluation.train_every
+        scores += by_client / evaluation.train_every
     return scores
 
 
@@ -184,6 +188,7 @@ def _training_and_test(planned: DryRun, measured: Profile, load: Load) -> tuple[
     if planned.config.algorithm.personal:
         test *= len(planned.held.participants)
     batches = float(evaluation.batches(len(planned.held.own.indices)))
+    batches += evaluation.batches(planned.data.validation)
     if evaluation.train_every:
         trained = evaluation.train_samples or len(planned.held.training.indices)
         batches += evaluation.batches(trained) * evaluation.every / evaluation.train_every

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,6 +15,7 @@ from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset, chosen, refuse_beyond
 from mpifl.data.holdout import Held, HoldOut
+from mpifl.data.left_out import is_left_out, numbers
 from mpifl.data.partition.iid import Iid
 from mpifl.runner import build, schema
 from mpifl.training.algorithm import LocalRound
@@ -108,7 +110,12 @@ class Labels:
     clients: np.ndarray | None
     """int64 [training samples]: whose they are in the data; None if the data do not say"""
     test: int
-    """test samples"""
+    """test samples: all of the left-out domains, where there are any"""
+    domain_names: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """names of the domains that never train"""
+    validation: int = 0
+    """test samples of the other domains, where some are left out"""
 
     @property
     def bytes(self) -> int:
@@ -118,7 +125,7 @@ class Labels:
             if values is not None:
                 numbers += 1
         each = math.prod(self.shape) + numbers * self.labels.itemsize
-        return (len(self.labels) + self.test) * each
+        return (len(self.labels) + self.test + self.validation) * each
 
 
 def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun:
@@ -126,7 +133,7 @@ def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun
     if config.data.path:  # of a packed data set only a few images are read
         data = _packed_labels(config)
     else:
-        whole = build.load_data(config.data, config.seed)
+        whole = build.load_data(config.data, config.seed, config.holdout.domains)
         data = _labels(whole)
     held = build.divided(config, data.labels, data.domains, data.clients)
     parts = held.training
@@ -134,8 +141,10 @@ def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun
     tested = min(config.evaluation.batch, data.test)
     if config.data.path:
         whole = packed.head(expanded(config.data.path, "data.path"), max(trained, tested))
+    # a test of left-out domains may have more images than the file's test split
+    test_places = np.arange(tested) % len(whole.test)
     of_trial = replace(
-        whole, train=whole.train.take(np.arange(trained)), test=whole.test.take(np.arange(tested))
+        whole, train=whole.train.take(np.arange(trained)), test=whole.test.take(test_places)
     )
     trial = build.experiment(_one_client(config), of_trial, torch.device(device))
     clients = replace(trial.clients, parts=parts, labels=data.labels)
@@ -161,6 +170,9 @@ def _labels(dataset: Dataset) -> Labels:
         train.domains,
         train.clients,
         len(dataset.test),
+        dataset.domain_names,
+        dataset.left_out,
+        len(dataset.validation or ()),
     )
 
 
@@ -169,14 +181,52 @@ def _packed_labels(config: schema.Config) -> Labels:
     labels = found.labels
     domains = found.domains
     clients = found.clients
+    test_domains = found.test_domains
     test = config.data.test_limit or found.test
     refuse_beyond("test", test, found.test)
+    if config.data.test_limit and test_domains is not None:
+        test_domains = test_domains[chosen("test", found.test_labels, test, config.seed)]
     if config.data.train_limit:
         kept = chosen("train", labels, config.data.train_limit, config.seed)
         labels = labels[kept]
-        domains = None if domains is None else domains[kept]
-        clients = None if clients is None else clients[kept]
-    return Labels(found.name, found.shape, len(found.classes), labels, domains, clients, test)
+        domains = _at(domains, kept)
+        clients = _at(clients, kept)
+    whole = Labels(
+        found.name,
+        found.shape,
+        len(found.classes),
+        labels,
+        domains,
+        clients,
+        test,
+        found.domain_names,
+    )
+    return _without_left_out(whole, test_domains, config.holdout.domains)
+
+
+def _without_left_out(
+    data: Labels, test_domains: np.ndarray | None, domains: Sequence[str | int]
+) -> Labels:
+    """As `leave_out` does with images; `test_domains` are int64 [test samples]."""
+    names = data.domain_names
+    left_out = numbers(domains, names, data.name)
+    if not left_out:
+        return data
+    train_is_out, test_is_out = is_left_out(left_out, data.domains, test_domains, names)
+    tested = np.count_nonzero(train_is_out) + np.count_nonzero(test_is_out)
+    return replace(
+        data,
+        labels=data.labels[~train_is_out],
+        domains=_at(data.domains, ~train_is_out),
+        clients=_at(data.clients, ~train_is_out),
+        test=int(tested),
+        left_out=tuple(names[number] for number in left_out),
+        validation=int(np.count_nonzero(~test_is_out)),
+    )
+
+
+def _at(values: np.ndarray | None, places: np.ndarray) -> np.ndarray | None:
+    return None if values is None else values[places]
 
 
 def _one_client(config: schema.Config) -> schema.Config:

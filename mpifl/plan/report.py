@@ -12,7 +12,7 @@ import torch
 from mpifl.options import BadInput
 from mpifl.parallel.devices import configure, device_for, threads_of
 from mpifl.plan import cost
-from mpifl.plan.dry_run import DryRun, dry_run
+from mpifl.plan.dry_run import DryRun, Labels, dry_run
 from mpifl.plan.profile import Profile, measure, on_gpu, resident
 from mpifl.runner import differences, schema
 from mpifl.runner.idle_workers import idle_workers
@@ -123,12 +123,45 @@ def _partition(planned: DryRun) -> None:
         f"{data.classes} classes"
     )
     say_table(title, made)
+    if data.domains is not None:
+        say_paragraph(_domains(data, data.domains))
+    if data.left_out:
+        say_paragraph(_left_out(planned))
     if not planned.config.holdout.is_nothing:
         say_paragraph(_held_out(planned))
     if planned.config.algorithm.pool is not None:
         say_paragraph(_pool(planned))
     if planned.config.algorithm.personal:
         say_paragraph(_own_models(planned))
+
+
+def _domains(data: Labels, domains: np.ndarray) -> str:
+    """How many training samples each domain has, in words."""
+    sizes = np.bincount(domains, minlength=len(data.domain_names))
+    words = []
+    for name, count in zip(data.domain_names, sizes, strict=True):
+        if count:
+            words.append(f"{name} {count:,}")
+    return f"Training samples by domain: {', '.join(words)}. Accuracy is stored by domain."
+
+
+def _left_out(planned: DryRun) -> str:
+    """Which domains never train, what is tested on them, and how long that takes, in words."""
+    data = planned.data
+    every = plural(planned.config.evaluation.every, "round")
+    batches = planned.config.evaluation.batches
+    others = [name for name in data.domain_names if name not in data.left_out]
+    validated = "there is no validation set, for these have no test images"
+    if data.validation:
+        validated = (
+            f"their {data.validation:,} test images are the validation set "
+            f"({_counted(batches(data.validation), 'batch', 'batches')})"
+        )
+    return (
+        f"Left out of training and normalisation: {', '.join(data.left_out)}, whose {data.test:,} "
+        f"images are the test set ({_counted(batches(data.test), 'batch', 'batches')}). "
+        f"{', '.join(others)} train; {validated}. Both are evaluated every {every}."
+    )
 
 
 def _held_out(planned: DryRun) -> str:
@@ -305,8 +338,8 @@ def _notes_of_times(
         yield f"This machine has {cores} cores; more ranks than that would take turns."
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _counted(count: int, noun: str, nouns: str = "") -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {nouns or noun + 's'}"
 
 
 def _short(seconds: float) -> str:

@@ -50,6 +50,12 @@ def announce(
         f"({len(net.weights):,} parameters), {dataset.name} ({len(dataset.train):,} training, "
         f"{len(dataset.test):,} test samples)"
     )
+    if dataset.left_out:
+        others = len(dataset.validation or ())
+        say(
+            f"left out of training: {', '.join(dataset.left_out)}, the test set; "
+            f"{others:,} test samples of the other domains validate"
+        )
     say(
         f"{len(sizes)} clients of {sizes.min()} to {sizes.max()} samples and {classes.min()} to "
         f"{classes.max()} of {len(dataset.classes)} classes{never}; "

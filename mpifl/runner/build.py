@@ -4,6 +4,7 @@ clients, experiment. Nothing here needs MPI: what the ranks do together is in `r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from mpifl import seeds
 from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.data.batches import Samples
-from mpifl.data.dataset import Dataset, limited, stratified
+from mpifl.data.dataset import Dataset, Split, limited, stratified
 from mpifl.data.holdout import Held, hold_out
+from mpifl.data.left_out import leave_out
 from mpifl.data.partition import FromRun, Parts
+from mpifl.data.partition.natural import Natural
 from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
@@ -28,11 +31,13 @@ from mpifl.store import Run
 from mpifl.training.batchnorm import BufferPolicy
 from mpifl.training.client import Clients
 from mpifl.training.experiment import Experiment
-from mpifl.training.tallies import OWN, TRAIN, EvaluationSet, evaluation_set
+from mpifl.training.tallies import OWN, SOURCE, TRAIN, EvaluationSet, evaluation_set
 
 
-def load_data(data: Data, seed: int) -> Dataset:
-    """The data set that a config names, limited as it says; raises BadInput."""
+def load_data(data: Data, seed: int, left_out: Sequence[str | int] = ()) -> Dataset:
+    """The data set that a config names, limited as it says, without the domains that it leaves out
+    (`holdout.domains`); raises BadInput.
+    """
     if data.path:
         dataset = packed.read(expanded(data.path, "data.path"))
     else:
@@ -41,6 +46,7 @@ def load_data(data: Data, seed: int) -> Dataset:
             options[name] = tuple(value) if isinstance(value, list) else value
         dataset = SOURCES[data.name].load(**options)
     dataset = limited(dataset, data.train_limit or None, data.test_limit or None, seed)
+    dataset = leave_out(dataset, left_out)
     if data.normalise:
         return dataset
     channels = len(dataset.mean)
@@ -71,6 +77,7 @@ def divided(
 
     Arguments are those of `partition`.
     """
+    _refuse_clients_without_other_domains(config, stored)
     return hold_out(config.holdout, partition(config, labels, domains, stored), config.seed)
 
 
@@ -102,7 +109,7 @@ def experiment(
 
     A rank that never `trains`, a server with workers, leaves the training samples in host memory.
     """
-    _refuse_partition_of_other_data(config, dataset.checksum)
+    _refuse_partition_of_other_data(config, dataset)
     train = dataset.train
     held = divided(config, train.labels, train.domains, train.clients)
     _refuse_empty_clients(held)
@@ -112,7 +119,7 @@ def experiment(
     )
     return Experiment(
         clients=clients,
-        test=Samples(dataset.test.images, dataset.test.labels, dataset.mean, dataset.std, device),
+        test=_samples(dataset, dataset.test, device),
         participation=config.participation,
         evaluation=config.evaluation,
         rounds=config.rounds,
@@ -122,7 +129,10 @@ def experiment(
         clients_rounds=config.results.clients_rounds(config.rounds),
         states_folder=states_folder(config),
         participants=held.participants,
-        held_out=_evaluation_sets(config, clients, held),
+        held_out=_evaluation_sets(config, dataset, clients, held),
+        domain_names=dataset.domain_names,
+        test_domains=dataset.test.domains,
+        left_out=dataset.left_out,
     )
 
 
@@ -143,7 +153,7 @@ def _clients(
     buffers = "local" if config.algorithm.personal else config.buffers
     clients = Clients(
         net=net,
-        samples=Samples(train.images, train.labels, dataset.mean, dataset.std, samples_device),
+        samples=_samples(dataset, train, samples_device),
         parts=parts,
         labels=train.labels,
         classes=len(dataset.classes),
@@ -173,14 +183,33 @@ def _refuse_loss_without_vectors(text: str, clients: Clients) -> None:
         )
 
 
-def _evaluation_sets(config: Config, clients: Clients, held: Held) -> list[EvaluationSet]:
-    """What the global model is evaluated on beside the test set: training and held-out samples."""
+def _samples(dataset: Dataset, split: Split, device: torch.device) -> Samples:
+    return Samples(split.images, split.labels, dataset.mean, dataset.std, device)
+
+
+def _evaluation_sets(
+    config: Config, dataset: Dataset, clients: Clients, held: Held
+) -> list[EvaluationSet]:
+    """What the global model is evaluated on beside the test set: training and held-out samples, and
+    the validation set where domains are left out.
+    """
     sets = []
     if config.evaluation.train_every:
         training = _chosen(held.training, clients.labels, config)
-        sets.append(_set_of_parts(TRAIN, training, clients))
+        sets.append(_set_of_parts(TRAIN, training, clients, dataset))
     if len(held.own.indices):
-        sets.append(_set_of_parts(OWN, held.own, clients))
+        sets.append(_set_of_parts(OWN, held.own, clients, dataset))
+    if dataset.validation is not None:
+        split = dataset.validation
+        sets.append(
+            evaluation_set(
+                SOURCE,
+                _samples(dataset, split, clients.net.device),
+                clients.classes,
+                domains=split.domains,
+                domain_count=len(dataset.domain_names),
+            )
+        )
     return sets
 
 
@@ -199,21 +228,52 @@ def _chosen(training: Parts, labels: np.ndarray, config: Config) -> Parts:
     return training.take(places)
 
 
-def _set_of_parts(name: str, parts: Parts, clients: Clients) -> EvaluationSet:
-    owners = np.repeat(np.arange(len(parts)), parts.sizes)
-    return evaluation_set(name, clients.samples, clients.classes, parts.indices, owners, len(parts))
+def _set_of_parts(name: str, parts: Parts, clients: Clients, dataset: Dataset) -> EvaluationSet:
+    return evaluation_set(
+        name,
+        clients.samples,
+        clients.classes,
+        parts.indices,
+        np.repeat(np.arange(len(parts)), parts.sizes),
+        len(parts),
+        dataset.train.domains,
+        len(dataset.domain_names),
+    )
 
 
-def _refuse_partition_of_other_data(config: Config, checksum: str) -> None:
-    """BadInput where another run's partition is asked for, but that run had other data."""
+def _refuse_partition_of_other_data(config: Config, dataset: Dataset) -> None:
+    """BadInput where another run's partition is asked for, but that run had other data, or left
+    other domains out.
+    """
     if not isinstance(config.partition, FromRun):
         return
     source = expanded(config.partition.path, "partition.path")
-    theirs = Run.open(source).provenance.get("data_checksum", checksum)
+    run = Run.open(source)
+    checksum = dataset.checksum
+    theirs = run.provenance.get("data_checksum", checksum)
     if theirs != checksum:
         raise BadInput(
             f"partition.path: expected a run on this data (checksum {checksum[:16]}); got one on "
             f"other data ({str(theirs)[:16]}); name another run, or set data as that run had it"
+        )
+    if run.left_out != dataset.left_out:
+        raise BadInput(
+            "partition.path: expected a run with the same domains left out "
+            f"({', '.join(dataset.left_out) or 'none'}); got one with "
+            f"{', '.join(run.left_out) or 'none'} left out"
+        )
+
+
+def _refuse_clients_without_other_domains(config: Config, stored: np.ndarray | None) -> None:
+    """BadInput where clients of the data have samples of left-out domains only."""
+    if not config.holdout.domains or stored is None or not isinstance(config.partition, Natural):
+        return
+    left = len(np.unique(stored))
+    if left < config.clients:
+        raise BadInput(
+            f"holdout.domains: expected domains that are not the only ones of a client; got "
+            f"{config.clients - left} of {config.clients} clients without samples of others; "
+            f"set clients = {left}"
         )
 
 

@@ -32,7 +32,10 @@ class StoreWriter(Callback):
         """
         self._store = store
         self._measures = Measures(
-            experiment.sets, experiment.participants, experiment.label_counts()
+            experiment.sets,
+            experiment.participants,
+            experiment.label_counts(),
+            experiment.domain_names,
         )
         self._weights_rounds = weights_rounds
 

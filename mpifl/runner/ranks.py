@@ -16,13 +16,13 @@ from mpifl.runner.build import load_data, states_folder
 from mpifl.runner.schema import Config
 from mpifl.training.state_storage import refuse_unusable
 
-_SPLITS = ("train", "test")
+_SPLITS = ("train", "test", "validation")
 
 
 def shared_data(config: Config, communicator: Communicator) -> Dataset:
     """The data set, with one copy a node; raises BadInput on all ranks if any node lacks it."""
     reads = communicator.node.rank == 0
-    dataset = communicator.agree(lambda: load_data(config.data, config.seed) if reads else None)
+    dataset = communicator.agree(lambda: _loaded(config) if reads else None)
     arrays = None
     description = None
     if dataset is not None:
@@ -30,7 +30,19 @@ def shared_data(config: Config, communicator: Communicator) -> Dataset:
         description = _description(dataset)
     description = communicator.node.bcast(description)
     arrays = communicator.share(arrays)
-    return Dataset(train=_split(arrays, "train"), test=_split(arrays, "test"), **description)
+    validation = None
+    if "validation.images" in arrays:
+        validation = _split(arrays, "validation")
+    return Dataset(
+        train=_split(arrays, "train"),
+        test=_split(arrays, "test"),
+        validation=validation,
+        **description,
+    )
+
+
+def _loaded(config: Config) -> Dataset:
+    return load_data(config.data, config.seed, config.holdout.domains)
 
 
 def choose_device(config: Config, communicator: Communicator) -> torch.device:
@@ -55,9 +67,12 @@ def _description(dataset: Dataset) -> dict[str, Any]:
 
 
 def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
-    """The arrays of both splits, by names such as `train.images`."""
+    """The arrays of all splits, by names such as `train.images`."""
     arrays = {}
-    for split, content in (("train", dataset.train), ("test", dataset.test)):
+    for split in _SPLITS:
+        content = getattr(dataset, split)
+        if content is None:
+            continue
         for name, array in vars(content).items():
             if array is not None:
                 arrays[f"{split}.{name}"] = array

@@ -7,6 +7,7 @@ from mpifl.store import checkpoint
 from mpifl.store.arrays import sha256
 from mpifl.store.atomic import Refused
 from mpifl.store.checkpoint import Checkpoint
+from mpifl.store.evaluations import Holdout
 from mpifl.store.hdf5_layout import Entry, Partition
 from mpifl.store.packing import pack
 from mpifl.store.reader import OTHERS_TESTED, Run
@@ -17,6 +18,7 @@ __all__ = [
     "Checkpoint",
     "OTHERS_TESTED",
     "Entry",
+    "Holdout",
     "Partition",
     "Refused",
     "Run",

@@ -84,7 +84,9 @@ class Results:
     evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
     """what evaluations have counted, by name: see evaluations.py"""
     holdout: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """the clients' own test sets as in a partition (indices, offsets), and which clients train"""
+    """the clients' own test sets as in a partition (indices, offsets), which clients train, and the
+    domains that do not
+    """
 
 
 def run_attributes(config: str, seed: int) -> dict[str, str | int]:
@@ -281,6 +283,9 @@ def _add_holdout(file: h5py.File, arrays: Mapping[str, np.ndarray]) -> None:
     _add(group, "indices", arrays["indices"], "sample")
     _add(group, "offsets", arrays["offsets"], "boundary")
     _add(group, "trains", arrays["trains"], "client")
+    if "domains" in arrays:
+        _add_dimension(group, "domain", len(arrays["domains"]))
+        _add(group, "domains", arrays["domains"], "domain")
 
 
 def _add_models(file: h5py.File, models: Mapping[int, Sequence[str]]) -> None:

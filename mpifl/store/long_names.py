@@ -29,6 +29,14 @@ _LONG_NAMES = {
     "train_loss": "mean cross-entropy of the global model on training samples, not augmented",
     "generalisation_gap": "train_accuracy - test_accuracy",
     "generalisation_gap_loss": "test_loss - train_loss",
+    "test_accuracy_domains": "accuracy on the test set, mean over its domains",
+    "test_accuracy_worst_domain": "accuracy on the test set, lowest of its domains",
+    "source_accuracy": "accuracy on test samples of the domains that train, mean over the domains",
+    "source_accuracy_pooled": "accuracy on test samples of the domains that train, over all of "
+    "them",
+    "source_accuracy_worst_domain": "accuracy on test samples of the domains that train, lowest of "
+    "the domains",
+    "source_loss": "cross-entropy on test samples of the domains that train, mean over the domains",
     "own_accuracy": "accuracy on participating clients' own test sets, mean over clients",
     "unseen_accuracy": "accuracy on clients that never train, mean over clients",
     "own_accuracy_before": "accuracy of the round's clients on their own test sets before their "
@@ -53,6 +61,8 @@ _LONG_NAMES = {
     "accuracy": "accuracy on the client's training batches",
     "weight": "weight of the client's reply in the mean",
     "trains": "1 where the client may train; 0 where it is held out",
+    "holdout/domains": "the domains that never train: their images are the test set",
+    "names_by_domain": "names of the domains",
     "num_samples": "training samples of the client",
     "participated": "1 where the client was in the round's cohort and its reply counts",
     "failed": "why the client's reply was left out: 1 its training loss is not finite, "

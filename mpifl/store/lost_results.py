@@ -17,7 +17,7 @@ from mpifl.store import atomic, checkpoint, checksum, run_folder
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes
 from mpifl.store.checkpoint import Checkpoint
-from mpifl.store.evaluations import holdout_arrays
+from mpifl.store.evaluations import Holdout, holdout_arrays
 from mpifl.store.hdf5_layout import (
     LOST_UNTIL,
     OTHER_SCHEDULE,
@@ -58,7 +58,7 @@ def begin_anew(
     seed: int,
     layout: Sequence[Entry],
     partition: tuple[np.ndarray, np.ndarray, np.ndarray],
-    holdout: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+    holdout: Holdout | None,
     provenance: Attributes,
     rounds: int,
 ) -> str:

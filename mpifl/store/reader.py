@@ -76,7 +76,9 @@ class Run:
     `own_right_by_client`; see evaluations.py
     """
     holdout: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """what never trains: indices and offsets of the clients' own test sets, and `trains` (C)"""
+    """what never trains: indices and offsets of the clients' own test sets, `trains` (C), and the
+    names of left-out `domains`
+    """
 
     @staticmethod
     def open(path: str | Path) -> Run:
@@ -127,6 +129,11 @@ class Run:
         if not self.holdout:
             return np.ones(len(self.offsets) - 1, bool)
         return self.holdout["trains"] > 0
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The domains that never train, by name: those of the test set. Empty: none."""
+        return tuple(self.holdout.get("domains", ()))
 
     def own_test(self, client: int) -> np.ndarray:
         """The indices of a client's own test set, of the training split; empty without one."""

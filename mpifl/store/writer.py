@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from mpifl.options import BadInput
 from mpifl.store import atomic, checkpoint, compatibility, manifest, run_folder
 from mpifl.store.arrays import model_arrays
-from mpifl.store.evaluations import EvaluationTable, holdout_arrays
+from mpifl.store.evaluations import EvaluationTable, Holdout, holdout_arrays
 from mpifl.store.hdf5_layout import (
     FORMAT_VERSION,
     MODEL_FORMAT,
@@ -72,16 +72,15 @@ class Store:
         clients: int,
         partition: tuple[np.ndarray, np.ndarray, np.ndarray],
         provenance: Attributes,
-        holdout: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+        holdout: Holdout | None = None,
         force: bool = False,
         commit_seconds: float = 10.0,
     ) -> Store:
         """Make the run folder, with a `results.h5` without rounds.
 
         `config` is the run's TOML text, `layout` says where each tensor lies in the flat vectors,
-        `partition` is a Partition or its three arrays; `holdout` has the indices and offsets of the
-        clients' own test sets, and for each client whether it trains. `force` replaces an earlier
-        run: the files of that run are removed, all others stay.
+        `partition` is a Partition or its three arrays; `holdout` is what never trains. `force`
+        replaces an earlier run: the files of that run are removed, all others stay.
 
         Raises BadInput, before anything is made, if the folder is not free or cannot be written.
         """

@@ -114,11 +114,12 @@ def evaluate(
     with torch.inference_mode():
         indices = torch.arange(len(samples), device=samples.labels.device)
         rows = range(share, batches, shares)
-        for row, _, logits, y in _outputs(net, samples, indices, batch, rows, forward, alive):
+        outputs = _outputs(net, samples, indices, batch, rows, forward, alive)
+        for row, place, logits, y in outputs:
             sums[row, 0] = _cross_entropy(logits, y)
             sums[row, 1] = (logits.argmax(-1) == y).sum()
             if counter is not None:
-                counter.add(logits, y, torch.zeros_like(y))
+                counter.add(logits, y, *counter.of.groups(place, net.device))
     return sums.cpu().numpy()
 
 
@@ -139,8 +140,8 @@ def count(
     rows = range(share, -(-len(of) // batch), shares)
     with torch.inference_mode():
         outputs = _outputs(net, of.samples, of.indices, batch, rows, forward, alive)
-        for _, part, logits, y in outputs:
-            counter.add(logits, y, of.owners[part].to(net.device))
+        for _, place, logits, y in outputs:
+            counter.add(logits, y, *of.groups(place, net.device))
     return counter.counts()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mpifl.data.batches import Samples
 from mpifl.data.partition import counts
+from mpifl.store import Holdout
 from mpifl.training.client import Clients, pooled
 from mpifl.training.evaluate import Evaluation
 from mpifl.training.sampling import Participation, RoundPlan, assign, costs
@@ -38,6 +39,12 @@ class Experiment:
     """int64: the clients that may train, ascending; empty: all of them"""
     held_out: Sequence[EvaluationSet] = ()
     """what the global model is evaluated on beside the test set"""
+    domain_names: tuple[str, ...] = ()
+    """of the data; empty where they have no domains"""
+    test_domains: np.ndarray | None = None
+    """int64: the domain of each test sample"""
+    left_out: tuple[str, ...] = ()
+    """the domains that never train: those of the test set"""
 
     def __post_init__(self) -> None:
         if not len(self.participants):
@@ -50,7 +57,13 @@ class Experiment:
         if self.clients.algorithm.pool is not None:
             self.clients = pooled(self.clients)
             self.players = np.zeros(1, dtype=np.int64)
-        test = evaluation_set(TEST, self.test, self.clients.classes)
+        test = evaluation_set(
+            TEST,
+            self.test,
+            self.clients.classes,
+            domains=self.test_domains,
+            domain_count=len(self.domain_names),
+        )
         if self.clients.algorithm.personal:
             test = test.for_each(self.participants, len(self.partition))
         self.sets = (test, *self.held_out)
@@ -61,17 +74,19 @@ class Experiment:
         """The clients' own test sets; None where nothing is held out."""
         return next((of for of in self.held_out if of.name == OWN), None)
 
-    def holdout(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Indices and offsets of the clients' own test sets, and for each client whether it trains;
-        None where nothing is held out.
-        """
+    def holdout(self) -> Holdout | None:
+        """What is held out of training, as it is stored; None where nothing is."""
         own = self.own
-        if own is None:
+        if own is None and not self.left_out:
             return None
-        offsets = np.concatenate([[0], np.cumsum(own.samples_by_client)])
+        indices = np.zeros(0, dtype=np.int64)
+        offsets = np.zeros(len(self.partition) + 1, dtype=np.int64)
+        if own is not None:
+            indices = own.indices.cpu().numpy()
+            offsets[1:] = np.cumsum(own.samples_by_client)
         trains = np.zeros(len(self.partition), dtype=np.int64)
         trains[self.participants] = 1
-        return own.indices.cpu().numpy(), offsets, trains
+        return Holdout(indices, offsets, trains, self.left_out)
 
     def label_counts(self) -> np.ndarray:
         """int32 [clients, classes]: training samples by owner and class; made at each call."""

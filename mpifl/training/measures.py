@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mpifl.store.evaluations import NAMES
 from mpifl.training.generalisation import (
     PERCENTILES,
     OverClients,
@@ -15,21 +16,27 @@ from mpifl.training.generalisation import (
     recalls,
     skewed_accuracy,
 )
-from mpifl.training.tallies import OWN, TEST, TRAIN, EvaluationSet, Tally
+from mpifl.training.tallies import OWN, SOURCE, TEST, TRAIN, EvaluationSet, Tally
 
 
 class Measures:
     """Turns counts into measures, for an experiment's `sets` (the test set first).
 
     `participants` (int64) are the clients that may train, `label_counts` (integers [C, K]) all
-    clients' training samples by class.
+    clients' training samples by class, `domain_names` those of the data.
     """
 
     def __init__(
-        self, sets: Sequence[EvaluationSet], participants: np.ndarray, label_counts: np.ndarray
+        self,
+        sets: Sequence[EvaluationSet],
+        participants: np.ndarray,
+        label_counts: np.ndarray,
+        domain_names: Sequence[str] = (),
     ) -> None:
         self._by_client = {of.name: of.samples_by_client for of in sets}
         self._by_class = {of.name: of.samples_by_class for of in sets}
+        self._by_domain = {of.name: of.samples_by_domain for of in sets}
+        self._domain_names = np.array(domain_names, object)
         self._participants = participants
         self._label_counts = label_counts[participants]
 
@@ -38,10 +45,13 @@ class Measures:
         columns: dict[str, float] = {}
         if TEST in tallies:
             columns |= self._of_test(tallies[TEST])
+            columns |= self._of_test_domains(tallies[TEST])
         if TEST in tallies and len(tallies[TEST].right_by_client):
             columns |= self._of_own_models_on_test(tallies)
         elif TEST in tallies:
             columns |= self._as_clients_see_it(tallies[TEST])
+        if SOURCE in tallies:
+            columns |= self._of_sources(tallies[SOURCE])
         if TEST in tallies and TRAIN in tallies:
             columns |= self._of_training(tallies[TRAIN], tallies[TEST])
         if OWN in tallies:
@@ -75,6 +85,11 @@ class Measures:
                 arrays[f"{name}_right_by_client"] = tally.right_by_client
                 arrays[f"{name}_loss_by_client"] = tally.losses
                 arrays[f"{name}_samples_by_client"] = self._by_client[name]
+            if len(tally.right_by_domain):
+                arrays[f"{name}_right_by_domain"] = tally.right_by_domain
+                arrays[f"{name}_loss_by_domain"] = tally.domain_losses
+                arrays[f"{name}_samples_by_domain"] = self._by_domain[name]
+                arrays[NAMES] = self._domain_names
         return arrays
 
     def _of_test(self, test: Tally) -> dict[str, float]:
@@ -106,6 +121,27 @@ class Measures:
             "skewed_accuracy_worst_tenth": over.worst,
             "skewed_accuracy_worst_client": over.lowest,
             "skewed_mass": float(seen.mass.min()),
+        }
+
+    def _of_test_domains(self, test: Tally) -> dict[str, float]:
+        """Over the domains of the test set; nothing where it has one, or none."""
+        found = over_clients(test.right_by_domain, self._by_domain[TEST])
+        if found.clients < 2:
+            return {}
+        return {
+            "test_accuracy_domains": found.mean,
+            "test_accuracy_worst_domain": found.lowest,
+        }
+
+    def _of_sources(self, source: Tally) -> dict[str, float]:
+        """Over the domains that train, where others are left out."""
+        samples = self._by_domain[SOURCE]
+        accuracy = over_clients(source.right_by_domain, samples)
+        return {
+            "source_accuracy": accuracy.mean,
+            "source_accuracy_pooled": accuracy.pooled,
+            "source_accuracy_worst_domain": accuracy.lowest,
+            "source_loss": over_clients(source.domain_losses, samples).mean,
         }
 
     def _of_training(self, train: Tally, test: Tally) -> dict[str, float]:

@@ -112,7 +112,7 @@ class Server:
         for of in self._experiment.sets:
             if of.name in scores:
                 counts = scores[of.name].view(np.int64)
-                tallies[of.name] = from_flat(counts, of.clients, of.classes)
+                tallies[of.name] = from_flat(counts, of.clients, of.classes, of.domain_count)
         return tallies
 
     def finish_round(self, plan: RoundPlan, sent: Sent, collected: Collected) -> None:

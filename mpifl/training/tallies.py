@@ -1,4 +1,4 @@
-"""Counts over evaluated samples: right and loss by client and class, top 5, confidence by bin.
+"""Counts over evaluated samples: right and loss by client, domain, class; top 5; confidence by bin.
 
 All counts are integers, losses and confidences in units of 2^-24. So they are the same to the bit
 in whatever order samples, batches and ranks are added.
@@ -6,6 +6,7 @@ in whatever order samples, batches and ranks are added.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,8 +17,10 @@ from torch.nn import functional
 
 from mpifl.data.batches import Samples
 
-TEST, TRAIN, OWN = "test", "train", "own"
-"""names of sets: the test set, the training samples, the clients' own test sets"""
+TEST, TRAIN, OWN, SOURCE = "test", "train", "own", "source"
+"""names of sets: the test set, the training samples, the clients' own test sets, the test samples
+of the domains that train (where others are left out)
+"""
 BINS = 15
 """of confidence, as wide as each other (Guo et al. 2017)"""
 TOP = 5
@@ -36,6 +39,10 @@ class EvaluationSet:
     """int64 [n]: the client of each sample, ascending, on the same device; 0 where clients is 0"""
     clients: int
     """how many clients the owners are among; 0: samples have no owner"""
+    domains: Tensor
+    """int64 [n]: the domain of each sample, on the same device; 0 where domain_count is 0"""
+    domain_count: int
+    """how many domains the data have; 0: samples have no domain"""
     classes: int
 
     def __len__(self) -> int:
@@ -45,23 +52,41 @@ class EvaluationSet:
         """The samples of one client, which stand together."""
         bounds = torch.tensor([client, client + 1], device=self.owners.device)
         start, stop = torch.searchsorted(self.owners, bounds).tolist()
-        return replace(self, indices=self.indices[start:stop], owners=self.owners[start:stop])
+        place = slice(start, stop)
+        return replace(
+            self,
+            indices=self.indices[place],
+            owners=self.owners[place],
+            domains=self.domains[place],
+        )
 
     def of_client(self, client: int) -> EvaluationSet:
-        """The samples of one client, without owners."""
+        """The samples of one client, without owners and domains."""
         part = self.part(client)
-        return replace(part, owners=torch.zeros_like(part.indices), clients=0)
+        nobody = torch.zeros_like(part.indices)
+        return replace(part, owners=nobody, clients=0, domains=nobody, domain_count=0)
 
     def for_each(self, ids: np.ndarray, clients: int) -> EvaluationSet:
         """All samples once for each of the clients `ids` (int64, ascending), of `clients`."""
         indices = self.indices.repeat(len(ids))
         owners = torch.from_numpy(ids).to(indices.device).repeat_interleave(len(self))
-        return replace(self, indices=indices, owners=owners, clients=clients)
+        domains = self.domains.repeat(len(ids))
+        return replace(self, indices=indices, owners=owners, clients=clients, domains=domains)
+
+    def groups(self, place: slice, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Owners and domains of the samples at `place`, int64, on a device."""
+        return self.owners[place].to(device), self.domains[place].to(device)
 
     @property
     def samples_by_client(self) -> np.ndarray:
         """int64 [C]: how many of the samples each client has."""
         return np.bincount(self.owners.cpu().numpy(), minlength=self.clients)[: self.clients]
+
+    @property
+    def samples_by_domain(self) -> np.ndarray:
+        """int64 [D]: how many of the samples each domain has."""
+        counts = np.bincount(self.domains.cpu().numpy(), minlength=self.domain_count)
+        return counts[: self.domain_count]
 
     @property
     def samples_by_class(self) -> np.ndarray:
@@ -77,25 +102,36 @@ def evaluation_set(
     indices: np.ndarray | None = None,
     owners: np.ndarray | None = None,
     clients: int = 0,
+    domains: np.ndarray | None = None,
+    domain_count: int = 0,
 ) -> EvaluationSet:
-    """The set of all samples, or of those at `indices`, with their `owners` (both int64 [n])."""
+    """The set of all samples, or of those at `indices`, with their `owners` (both int64 [n]).
+
+    `domains`, int64, are those of all samples.
+    """
     device = samples.labels.device
     if indices is None:
         indices = np.arange(len(samples))
     if owners is None:
         owners = np.zeros(len(indices), dtype=np.int64)
+    if domains is None:
+        own_domains = np.zeros(len(indices), dtype=np.int64)
+    else:
+        own_domains = domains[indices]
     return EvaluationSet(
         name,
         samples,
         torch.from_numpy(indices).to(device),
         torch.from_numpy(owners).to(device),
         clients,
+        torch.from_numpy(own_domains).to(device),
+        domain_count,
         classes,
     )
 
 
 class Tally(NamedTuple):
-    """What an evaluation has counted; int64 arrays, C clients, K classes."""
+    """What an evaluation has counted; int64 arrays, C clients, K classes, D domains."""
 
     right_by_client: np.ndarray
     """[C]"""
@@ -113,6 +149,12 @@ class Tally(NamedTuple):
     """[BINS]"""
     bin_confidence: np.ndarray
     """[BINS]: the sum of the largest softmax values, in units of 2^-24"""
+    right_by_domain: np.ndarray
+    """[D]"""
+    loss_by_domain: np.ndarray
+    """[D]: as loss_by_client"""
+    lost_by_domain: np.ndarray
+    """[D]: as lost_by_client"""
 
     @property
     def right(self) -> int:
@@ -135,12 +177,17 @@ class Tally(NamedTuple):
         return _losses(self.loss_by_client, self.lost_by_client)
 
     @property
+    def domain_losses(self) -> np.ndarray:
+        """f8 [D]: summed cross-entropy by domain; NaN where it is not finite."""
+        return _losses(self.loss_by_domain, self.lost_by_domain)
+
+    @property
     def confidences(self) -> np.ndarray:
         """f8 [BINS]: the sum of the confidences in each bin."""
         return self.bin_confidence * _UNIT
 
     def flat(self) -> np.ndarray:
-        """All counts in one vector, int64 [length(C, K)]."""
+        """All counts in one vector, int64 [length(C, K, D)]."""
         return np.concatenate(self)
 
 
@@ -148,32 +195,35 @@ def _losses(units: np.ndarray, lost: np.ndarray) -> np.ndarray:
     return np.where(lost > 0, np.nan, units * _UNIT)
 
 
-def length(clients: int, classes: int) -> int:
+def length(clients: int, classes: int, domains: int = 0) -> int:
     """How many counts there are."""
-    return sum(_sizes(clients, classes))
+    return sum(_sizes(clients, classes, domains))
 
 
-def from_flat(counts: np.ndarray, clients: int, classes: int) -> Tally:
+def from_flat(counts: np.ndarray, clients: int, classes: int, domains: int = 0) -> Tally:
     """The inverse of `Tally.flat`."""
-    ends = np.cumsum(_sizes(clients, classes))
+    ends = np.cumsum(_sizes(clients, classes, domains))
     return Tally(*np.split(counts, ends[:-1]))
 
 
-def _sizes(clients: int, classes: int) -> list[int]:
-    return [clients, clients, clients, classes, 4, BINS, BINS, BINS]
+def _sizes(clients: int, classes: int, domains: int) -> list[int]:
+    """As many as a Tally has arrays."""
+    return [clients] * 3 + [classes, 4, BINS, BINS, BINS] + [domains] * 3
 
 
 class Counter:
     """Counts batch after batch, on the device of the logits."""
 
     def __init__(self, of: EvaluationSet, device: torch.device) -> None:
-        self._clients = of.clients
+        self.of = of
         self._parts: list[Tensor] = []
-        for size in _sizes(of.clients, of.classes):
+        for size in _sizes(of.clients, of.classes, of.domain_count):
             self._parts.append(torch.zeros(size, dtype=torch.int64, device=device))
 
-    def add(self, logits: Tensor, labels: Tensor, owners: Tensor) -> None:
-        """Count a batch: logits [B, K], labels and owners int64 [B], all on one device."""
+    def add(
+        self, logits: Tensor, labels: Tensor, owners: Tensor, domains: Tensor | None = None
+    ) -> None:
+        """Count a batch: logits [B, K]; labels, owners, domains int64 [B]; all on one device."""
         logits = logits.double()
         loss = functional.cross_entropy(logits, labels, reduction="none")
         is_finite = loss.isfinite() & logits.isfinite().all(1)
@@ -184,10 +234,11 @@ class Counter:
         lost = (~is_finite).long()
         confidence = logits.softmax(1).amax(1)
         bins = (confidence * BINS).ceil().clamp(1, BINS).nan_to_num(1.0).long() - 1
-        of_client = (right, units, lost)
-        if self._clients:
-            for part, values in zip(self._parts[:3], of_client, strict=True):
-                part.index_add_(0, owners, values)
+        counted = (right, units, lost)
+        if self.of.clients:
+            _add_by(owners, self._parts[:3], counted)
+        if self.of.domain_count and domains is not None:
+            _add_by(domains, self._parts[8:], counted)
         self._parts[3].index_add_(0, labels, right)
         self._parts[4].add_(torch.stack([right.sum(), in_top.sum(), units.sum(), lost.sum()]))
         self._parts[5].index_add_(0, bins, is_finite.long())
@@ -197,6 +248,12 @@ class Counter:
     def counts(self) -> np.ndarray:
         """As `Tally.flat`."""
         return torch.cat(self._parts).cpu().numpy()
+
+
+def _add_by(group: Tensor, sums: Sequence[Tensor], counted: Sequence[Tensor]) -> None:
+    """Add what was counted of each sample [B] to the sums of its `group` (int64 [B])."""
+    for part, values in zip(sums, counted, strict=True):
+        part.index_add_(0, group, values)
 
 
 def _in_units(values: Tensor, is_finite: Tensor) -> Tensor:

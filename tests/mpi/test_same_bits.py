@@ -42,6 +42,18 @@ BATCH_NORM = {
     "model": {"name": "resnet20", "norm": "batch"},
     "local": {"lr": 0.05, "batch": 16, "momentum": 0.9},
 }
+LEFT_OUT = {
+    "seed": 6,
+    "rounds": 3,
+    "clients": 4,
+    "data": {
+        "name": "synthetic",
+        "options": {"shape": [1, 6, 6], "train": 160, "test": 60, "domains": 3},
+    },
+    "partition": {"name": "dirichlet", "alpha": 0.5},
+    "model": {"name": "mlp", "hidden": [16]},
+    "local": {"lr": 0.05, "batch": 16},
+}
 PERSIST = {"momentum": 0.9, "momentum_state": "persist"}
 BERNOULLI = {"kind": "bernoulli", "fraction": 0.5}
 
@@ -58,6 +70,12 @@ CASES = {
     | {
         "holdout": {"ratio": 3, "clients": 0.25},
         "evaluation": {"train_every": 1, "where": "shared", "batch": 50, "clients": True},
+    },
+    "left_out": LEFT_OUT | {"holdout": {"domains": ["domain 1"], "ratio": 3}},
+    "left_out_shared": LEFT_OUT
+    | {
+        "holdout": {"domains": ["domain 0", 2]},
+        "evaluation": {"train_every": 1, "where": "shared", "batch": 20},
     },
     "stops_at_a_target": MLP | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6}},
     "stops_at_a_target_shared": MLP

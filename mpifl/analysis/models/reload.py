@@ -69,7 +69,7 @@ def reload_run(run: Run, data_path: str = "", device: str | torch.device = "cpu"
     if data_path:
         raw = config.merge(raw, {"data": {"path": data_path}})
     resolved = schema.resolve(raw)
-    dataset = build.load_data(resolved.data, resolved.seed)
+    dataset = build.load_data(resolved.data, resolved.seed, resolved.holdout.domains)
     _check_data(run, dataset)
     classes = len(dataset.classes)
     net = build.network(resolved, dataset.shape, classes, torch.device(device))

@@ -138,7 +138,7 @@ def _method(run: Run, by: Sequence[str]) -> Options:
     """The options that tell groups apart."""
     known = options(run)
     for name, value in ADDED.items():  # runs of before an option was added had its default
-        known.setdefault(name, value)
+        known.setdefault(name, tuple(value) if isinstance(value, list) else value)
     for key in by:
         if key not in known:
             raise BadInput(f"by: {key}: unknown option in {run.path}{suggestion(key, known)}")
