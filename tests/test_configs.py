@@ -24,7 +24,7 @@ from mpifl.runner import build, schema
 CONFIGS = Path(__file__).parent.parent / "configs"
 INDEX = runpy.run_path(str(CONFIGS / "index.py"))
 
-SWEEPS = {CONFIGS / "grid.toml", CONFIGS / "held-out-sweep.toml"}
+SWEEPS = {CONFIGS / "grid.toml", CONFIGS / "held-out-sweep.toml", CONFIGS / "left-out-sweep.toml"}
 FILES = sorted(set(CONFIGS.rglob("*.toml")) - SWEEPS)
 FOLDERS = INDEX["folders"]()
 RUNS = [path for folder in FOLDERS for path in INDEX["runs"](folder)]

@@ -106,11 +106,16 @@ def split(text: str) -> list[str]:
 
 
 def open_groups(
-    runs: Sequence[str], by: str, labels: Sequence[str], quantities: Sequence[str] = ()
+    runs: Sequence[str],
+    by: str,
+    labels: Sequence[str],
+    quantities: Sequence[str] = (),
+    over_domains: bool = False,
 ) -> list[Group]:
     """The runs among these paths as groups; prints to stderr what each is. Raises BadInput.
 
-    Runs that have just begun, and have none of `quantities` yet, are passed over.
+    Runs that have just begun, and have none of `quantities` yet, are passed over. With
+    `over_domains`, runs that differ in the domains left out are one group.
     """
     from mpifl.analysis.runs.curves import only_tested
     from mpifl.analysis.runs.groups import group, open_runs
@@ -120,7 +125,7 @@ def open_groups(
     opened = open_runs(only_runs(runs))
     if quantities:
         opened = only_tested(opened, quantities)
-    groups = group(opened, split(by), labels)
+    groups = group(opened, split(by), labels, over_domains)
     for found in groups:
         seeds = ", ".join(str(run.seed) for run in found.runs)
         noun = "run, seed" if len(found) == 1 else "runs, seeds"

@@ -106,6 +106,10 @@ def table(
     (evaluation.train_every), columns show the clients' own test sets, their worst tenth, unseen
     clients and the gaps.
 
+    Runs that differ only in the domains that they leave out (holdout.domains) are one row: each
+    left-out domain, mean and worst, at the last round and at the round that is best on the domains
+    that train (source-best).
+
     Curvature (largest eigenvalue, H_T, H_N, H_D) is there where `mpifl hessian RUN` has measured
     it. Numbers in a config's [published] stand beside ours, with the difference; without it, and
     with a note, where options that matter were overridden or rounds are missing. `30 (2 of 3)` is
@@ -124,7 +128,7 @@ def table(
         if baseline is None:
             if unshared:
                 raise BadInput("command line: expected --paired with --unshared; got none")
-            groups = open_groups(runs, by, labels, ["accuracy"])
+            groups = open_groups(runs, by, labels, ["accuracy"], over_domains=True)
             against = f"{against}_accuracy"
             made = compare(
                 groups, target, last or 1, paper_table, against, measurement, split(columns)

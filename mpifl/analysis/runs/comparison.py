@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mpifl.analysis.hessian import metrics
+from mpifl.analysis.runs import left_out
 from mpifl.analysis.runs.curves import series, title, unit
 from mpifl.analysis.runs.groups import Group
 from mpifl.analysis.runs.outcomes import REACHED, Summary, outcome, summaries
@@ -182,7 +183,10 @@ def _column(quantity: str, largest: float) -> Column:
 def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> Iterator[Column]:
     yield Column("final_accuracy", "final, %", r"final, \%", 100, 2)
     yield Column("best_accuracy", "best, %", r"best, \%", 100, 2)
-    for key, name in GENERALISATION.items():
+    of_domains: dict[str, None] = {}
+    for summaries_of_group in summed:
+        of_domains.update(dict.fromkeys(summaries_of_group))
+    for key, name in (*left_out.columns(list(of_domains)), *GENERALISATION.items()):
         yield Column(key, f"{name}, %", rf"{name}, \%", 100, 2)
     if target is not None:
         to = f"{100 * target:g}"
@@ -223,7 +227,7 @@ def _row(
 
 
 def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator[str]:
-    if any(len(group) > 1 for group in groups):
+    if any(len({run.seed for run in group.runs}) > 1 for group in groups):
         yield "mean ± sample standard deviation (n − 1) over runs that differ in the seed"
     if last > 1:
         yield f"final: the mean of the last {last} evaluations"
@@ -232,7 +236,13 @@ def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator
             "to a target: at the first evaluation that reaches it; "
             "(2 of 3): mean of those runs that do; >: none did"
         )
+    domains = dict.fromkeys(name for group in groups for name in group.left_out)
+    if domains:
+        yield left_out.note(list(domains))
     for group in groups:
+        missing = [name for name in domains if name not in group.left_out]
+        if missing:
+            yield f"{group.label}: no runs that leave out {', '.join(missing)}"
         for run in group.runs:
             if run.status != "complete":
                 done = len(run.rounds["round"])

@@ -9,9 +9,11 @@ import numpy as np
 
 from mpifl.analysis.figures.panels import Panel, Trace
 from mpifl.analysis.runs.groups import Group
+from mpifl.analysis.runs.left_out import domain_accuracy
 from mpifl.analysis.runs.quantities import MADE, SHORT, column_of, measures, needed_for
-from mpifl.options import BadInput, similar
+from mpifl.options import BadInput, similar, suggestion
 from mpifl.store import Run
+from mpifl.store.evaluations import NAMES
 from mpifl.terminal import say
 
 TITLES = {
@@ -28,14 +30,15 @@ UNITS = {
 }
 
 _OF_CLASS = re.compile(r"(test|train|own)_accuracy_class_(\d+)", re.ASCII)
-"""names of one class's accuracy, made of the counts in /evaluations"""
+_OF_DOMAIN = re.compile(r"((?:test|train|own|source)_)?accuracy_domain_(.+)")
+"""names of one class's or domain's accuracy, made of the counts in /evaluations"""
 
 
 def series(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
     """Rounds [n] and values [n] of `quantity` where it is known.
 
-    It is a column of /rounds, a name of quantities.py, or such as test_accuracy_class_3. Raises
-    BadInput where the run has no values.
+    It is a column of /rounds, a name of quantities.py, or such as test_accuracy_class_3 and
+    accuracy_domain_sketch. Raises BadInput where the run has no values.
     """
     values = _column(run, quantity)
     known = np.isfinite(values)
@@ -96,6 +99,9 @@ def _column(run: Run, quantity: str) -> np.ndarray:
     of_class = _OF_CLASS.fullmatch(quantity)
     if of_class:
         return _of_class(run, of_class[1], int(of_class[2]))
+    of_domain = _OF_DOMAIN.fullmatch(quantity)
+    if of_domain:
+        return _of_domain(run, of_domain[1] or "", of_domain[2])
     if quantity == "bytes":
         return np.cumsum(_known(run, "bytes_up") + _known(run, "bytes_down"))
     if quantity == "seconds":
@@ -127,6 +133,27 @@ def _of_class(run: Run, name: str, label: int) -> np.ndarray:
             f"{accuracy.shape[1]}, their number; got {label}"
         )
     by_round = dict(zip(rounds.tolist(), accuracy[:, label].tolist(), strict=True))
+    return np.array([by_round.get(round, np.nan) for round in run.rounds["round"].tolist()])
+
+
+def _of_domain(run: Run, prefix: str, domain: str) -> np.ndarray:
+    """The accuracy of a domain by round; NaN between evaluations.
+
+    On the set of the `prefix`, such as `own_`; without one on the test set, or on the validation
+    set if the domain is none of the test's.
+    """
+    names = run.evaluations.get(NAMES, np.zeros(0, object)).tolist()
+    if domain not in names:
+        raise BadInput(
+            f"{run.path}: {prefix}accuracy_domain_{domain}: expected a domain of the data; got "
+            f"{domain!r}{suggestion(domain, names)}"
+        )
+    place = names.index(domain)
+    name = prefix.removesuffix("_") or "test"
+    if not prefix and not run.evaluations["test_samples_by_domain"][place]:
+        name = "source"
+    rounds, accuracy = domain_accuracy(run, name)
+    by_round = dict(zip(rounds.tolist(), accuracy[:, place].tolist(), strict=True))
     return np.array([by_round.get(round, np.nan) for round in run.rounds["round"].tolist()])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mpifl.analysis.runs.labels import Options, distinct, label
+from mpifl.analysis.runs.left_out import name_of
 from mpifl.config import ADDED, name_today, toml
 from mpifl.options import BadInput, suggestion
 from mpifl.store import Run
@@ -26,9 +27,12 @@ _NO_METHOD = (
 """options that do not change how a model is trained: they do not tell groups apart"""
 
 
+_LEFT_OUT = "holdout.domains"
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs of one method, which differ in their seeds."""
+    """Runs of one method, which differ in their seeds, and perhaps in the domains left out."""
 
     label: str
     """what sets it apart from the other groups, in a few words"""
@@ -36,6 +40,11 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.runs)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The domains that runs leave out, each once; empty where none does."""
+        return tuple(dict.fromkeys(name_of(run) for run in self.runs if run.left_out))
 
     @property
     def options(self) -> Options:
@@ -97,16 +106,25 @@ def _flattened(where: str, value: Any) -> Iterable[tuple[str, Any]]:
         yield name_today(where), tuple(value) if isinstance(value, list) else value
 
 
-def group(runs: Sequence[Run], by: Sequence[str] = (), labels: Sequence[str] = ()) -> list[Group]:
+def group(
+    runs: Sequence[Run],
+    by: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    over_domains: bool = False,
+) -> list[Group]:
     """`runs` as groups, in the order of their first runs: one where all options but the seed agree.
 
-    With `by`, only these options tell groups apart. `labels` replace the labels made from what
-    differs. Raises BadInput for an option that no run has, for the same method and seed twice, and
-    where there is another number of labels than of groups.
+    With `by`, only these options tell groups apart. With `over_domains`, the domains that are left
+    out do not. `labels` replace the labels made from what differs. Raises BadInput for an option
+    that no run has, for the same method and seed twice, and where there is another number of labels
+    than of groups.
     """
     members: dict[frozenset, list[Run]] = {}
     methods: list[Options] = []
-    for run, method in zip(runs, [_method(run, by) for run in runs], strict=True):
+    for run in runs:
+        method = _method(run, by)
+        if over_domains and run.left_out and not by:
+            method.pop(_LEFT_OUT, None)
         key = frozenset((name, repr(value)) for name, value in method.items())
         if key not in members:
             members[key] = []
@@ -115,7 +133,7 @@ def group(runs: Sequence[Run], by: Sequence[str] = (), labels: Sequence[str] = (
     if not by:
         for group in members.values():
             _refuse_repetition(group)
-    names = [_name(group[0]) for group in members.values()]
+    names = [_name(group) for group in members.values()]
     if not labels:
         labels = distinct(_labels(methods, names), names)
     if len(labels) != len(members):
@@ -173,16 +191,21 @@ def _is_no_method(key: str) -> bool:
 
 def _refuse_repetition(runs: Sequence[Run]) -> None:
     """Raise BadInput where two runs of a group have the same seed."""
-    seeds: dict[int, Run] = {}
+    seeds: dict[tuple[int, str], Run] = {}
     for run in runs:
-        if run.seed in seeds:
+        key = (run.seed, name_of(run))
+        if key in seeds:
             raise BadInput(
-                f"runs: expected each method and seed once; got {seeds[run.seed].path} and "
+                f"runs: expected each method and seed once; got {seeds[key].path} and "
                 f"{run.path}, both have seed {run.seed} and the same training options; "
                 "leave one out"
             )
-        seeds[run.seed] = run
+        seeds[key] = run
 
 
-def _name(run: Run) -> str:
-    return str(options(run).get("name", run.path.name))
+def _name(runs: Sequence[Run]) -> str:
+    """The name of a group's first run; of runs that leave different domains out, the algorithm."""
+    first = options(runs[0])
+    if len({name_of(run) for run in runs}) > 1:
+        return str(first.get("algorithm.name", first.get("name", "")))
+    return str(first.get("name", runs[0].path.name))

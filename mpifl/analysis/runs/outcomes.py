@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mpifl.analysis.runs import left_out
 from mpifl.analysis.runs.curves import has, series
 from mpifl.analysis.runs.groups import Group
 from mpifl.analysis.runs.quantities import GENERALISATION
@@ -39,8 +40,8 @@ def outcome(
 
     final_accuracy and final_loss (means of the `last` evaluations), last_accuracy, best_accuracy,
     best_round, rounds, bytes (up and down), seconds; `quantities` where the run has them (means of
-    the `last` evaluations that have); with a `target` (0..1) also REACHED. Accuracies are
-    fractions.
+    the `last` evaluations that have); for a run that leaves domains out those of left_out.py; with
+    a `target` (0..1) also REACHED. Accuracies are fractions.
 
     Raises BadInput for a run without evaluations.
     """
@@ -59,6 +60,7 @@ def outcome(
     for name in quantities:
         if name not in figures and has(run, name):
             figures[name] = float(series(run, name)[1][-last:].mean())
+    figures |= left_out.outcome(run, figures)
     if target is None:
         return figures
     above = np.flatnonzero(accuracy >= target)
@@ -88,9 +90,14 @@ def summaries(
 ) -> dict[str, Summary]:
     """Mean and spread of the numbers that `figures_of` returns for each run of a group, by name.
 
-    Runs that lack a number, or have NaN, do not count for it. `names` are always in the result.
+    Runs of one seed that leave different domains out count as one. Runs that lack a number, or have
+    NaN, do not count for it. `names` are always in the result.
     """
-    rows = [figures_of(run) for run in group.runs]
+    rows = []
+    for repeat in left_out.repeats(group.runs):
+        domains = [left_out.name_of(run) for run in repeat]
+        of_runs = [figures_of(run) for run in repeat]
+        rows.append(left_out.over_domains(of_runs, domains, group.left_out))
     every = dict.fromkeys(names)
     for row in rows:
         every.update(dict.fromkeys(row))

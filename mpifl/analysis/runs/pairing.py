@@ -158,6 +158,9 @@ def _augmentation(run: Run) -> list[tuple[str, object]]:
 def _digest(*arrays: np.ndarray) -> str:
     sha = hashlib.sha256()
     for array in arrays:
+        if array.dtype.kind == "O":
+            sha.update("\0".join(array.tolist()).encode())
+            continue
         form = "<i8" if array.dtype.kind in "iu" else "<f8"
         sha.update(np.ascontiguousarray(array, form).tobytes())
     return sha.hexdigest()

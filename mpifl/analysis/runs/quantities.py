@@ -49,6 +49,14 @@ MEASURES = {
         "test_accuracy_top5",
         "test_calibration_error",
     ),
+    "domains": (
+        "test_accuracy_domains",
+        "test_accuracy_worst_domain",
+        "source_accuracy",
+        "source_accuracy_pooled",
+        "source_accuracy_worst_domain",
+        "source_loss",
+    ),
     "training samples": (
         "train_accuracy",
         "train_loss",
@@ -77,6 +85,9 @@ MEASURES = {
 HELP = """\
 the test set     accuracy, loss, test_accuracy_balanced, _worst_class, _top5,
                  test_calibration_error, test_accuracy_class_3 (of class 3)
+domains          accuracy_domain_sketch (of this domain), test_accuracy_domains (mean over
+                 them), test_accuracy_worst_domain; with holdout.domains source_accuracy
+                 (mean over the domains that train), _pooled, _worst_domain, source_loss
 training         train_accuracy, train_loss, generalisation_gap, generalisation_gap_loss
                  (samples that train); training_accuracy, training_loss (as clients train)
 own test sets    own_accuracy (mean over clients), own_accuracy_pooled (over samples),
@@ -96,6 +107,9 @@ NEEDS = {
     "unseen": "holdout.clients",
     "participation_gap": "holdout.clients",
     "out_of_sample_gap": "[holdout] and evaluation.train_every",
+    "source": "holdout.domains",
+    "test_accuracy_domains": "data with domains",
+    "test_accuracy_worst_domain": "data with domains",
     "own_accuracy_before": "[holdout] and evaluation.clients",
     "own_accuracy_after": "[holdout] and evaluation.clients",
 }
@@ -103,6 +117,8 @@ NEEDS = {
 
 GENERALISATION = {
     "generalisation_gap": "gap to training",
+    "test_accuracy_worst_domain": "worst tested domain",
+    "source_accuracy": "source domains",
     "own_accuracy": "own test sets",
     "own_accuracy_worst_tenth": "worst tenth",
     "unseen_accuracy": "unseen clients",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpifl.analysis.runs import left_out
 from mpifl.analysis.runs.quantities import GENERALISATION
 from mpifl.config import renamed, toml
 from mpifl.options import BadInput
@@ -173,6 +174,7 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
         known = run.rounds.get(name, np.zeros(0))
         if np.isfinite(known).any():
             yield what, f"last {percent(known[np.isfinite(known)][-1])}"
+    yield from _by_domain(run)
     yield from _skewed(run)
     yield from _fine_tuned(run)
     if "failed" in run.clients:
@@ -180,6 +182,19 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
         replies = plural(int(failed.sum()), "reply", "replies")
         rounds_hit = plural(int(failed.any(axis=1).sum()), "round")
         yield "left out", f"{replies} in {rounds_hit}"
+
+
+def _by_domain(run: Run) -> Iterator[tuple[str, str]]:
+    """Which domains are left out, and the last accuracy of each domain."""
+    best = left_out.source_best(run)
+    if run.left_out:
+        words = f"{', '.join(run.left_out)}: the test set; the others train"
+        if best is not None:
+            words += f"; at the source-best round {best.round}: {percent(best.accuracy)}"
+        yield "domains left out", words
+    titles = {"test": "test accuracy by domain", "source": "of domains that train"}
+    for name, accuracies in left_out.last_by_domain(run).items():
+        yield titles[name], ", ".join(f"{d} {percent(value)}" for d, value in accuracies.items())
 
 
 def _skewed(run: Run) -> Iterator[tuple[str, str]]:
