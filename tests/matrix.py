@@ -77,6 +77,8 @@ def impossible(choice: Choice) -> bool:
     have.
     """
     loss, model = choice.get("loss", ""), choice.get("model")
+    if choice.get("algorithm") == "fedbn" and choice.get("norm") in ("none", "fedfn"):
+        return True
     if choice.get("algorithm") == "fedspeed" and choice.get("gradient", "plain") != "plain":
         return True
     return model is not None and any(

@@ -5,6 +5,7 @@
 
 from mpifl.algorithms.central import Central
 from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.fedbn import FedBN
 from mpifl.algorithms.feddc import FedDC
 from mpifl.algorithms.feddyn import FedDyn
 from mpifl.algorithms.fednova import FedNova
@@ -25,6 +26,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "feddc": FedDC,
     "fedspeed": FedSpeed,
     "fednova": FedNova,
+    "fedbn": FedBN,
     "central": Central,
     "local": LocalOnly,
 }

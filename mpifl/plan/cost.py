@@ -47,8 +47,9 @@ def traffic(planned: DryRun, cohort: float) -> Traffic:
     down = 0
     up = 0
     if planned.config.algorithm.communicates:
-        down = sent
-        up = reply.elements() * number
+        unsent = planned.clients.unsent() * number
+        down = sent - unsent
+        up = reply.elements() * number - unsent
     summed = sum(vector.numel() for vector in reply.flat().values())
     rows = round(cohort * len(Column) + _scores(planned))
     return Traffic(down, up, sent, (summed + rows) * 8)

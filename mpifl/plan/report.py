@@ -195,9 +195,12 @@ def _own_models(planned: DryRun) -> str:
     """How many models an evaluation is of, where clients have their own."""
     every = plural(planned.config.evaluation.every, "round")
     models = plural(len(planned.held.participants), "model")
+    on_which = ""
+    if planned.config.algorithm.tests_own_domains and planned.data.domains is not None:
+        on_which = ", of these on those of its own domains"
     return (
         f"Each client is tested with its own model: {models} on the {planned.data.test:,} test "
-        f"samples, every {every} (evaluation.every)."
+        f"samples{on_which}, every {every} (evaluation.every)."
     )
 
 

@@ -19,7 +19,7 @@ from mpifl.data.batches import Samples
 from mpifl.data.dataset import Dataset, Split, limited, stratified
 from mpifl.data.holdout import Held, hold_out
 from mpifl.data.left_out import leave_out
-from mpifl.data.partition import FromRun, Parts
+from mpifl.data.partition import FromRun, Parts, counts
 from mpifl.data.partition.natural import Natural
 from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
@@ -132,6 +132,7 @@ def experiment(
         held_out=_evaluation_sets(config, dataset, clients, held),
         domain_names=dataset.domain_names,
         test_domains=dataset.test.domains,
+        trained_domains=_trained_domains(dataset, held.training),
         left_out=dataset.left_out,
     )
 
@@ -150,6 +151,11 @@ def _clients(
     train = dataset.train
     loss = parse_loss(config.local.loss, LOSSES)
     loss.check(net.module)
+    if config.algorithm.needs_norms and not net.coordinates.norms.any():
+        raise BadInput(
+            f"algorithm: {type(config.algorithm).__name__} needs a model with norms that have a "
+            f'scale and shift, such as model.norm = "batch"; got {config.model.name} without'
+        )
     buffers = "local" if config.algorithm.personal else config.buffers
     clients = Clients(
         net=net,
@@ -185,6 +191,14 @@ def _refuse_loss_without_vectors(text: str, clients: Clients) -> None:
 
 def _samples(dataset: Dataset, split: Split, device: torch.device) -> Samples:
     return Samples(split.images, split.labels, dataset.mean, dataset.std, device)
+
+
+def _trained_domains(dataset: Dataset, training: Parts) -> np.ndarray | None:
+    """bool [clients, D]: of which domains each client trains on samples; None without domains."""
+    domains = dataset.train.domains
+    if domains is None:
+        return None
+    return counts(domains, training, len(dataset.domain_names)) > 0
 
 
 def _evaluation_sets(

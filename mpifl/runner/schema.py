@@ -335,6 +335,20 @@ def _check_pool(config: Config) -> None:
             )
 
 
+def _check_norms(config: Config) -> None:
+    """Refuse clients and domains that never train, of whose norms an algorithm has none."""
+    holdout = config.holdout
+    if not config.algorithm.needs_norms:
+        return
+    for name, value in (("clients", holdout.clients), ("domains", holdout.domains)):
+        if value:
+            shown = list(value) if isinstance(value, tuple) else value
+            raise BadInput(
+                f"holdout.{name}: expected none with {type(config.algorithm).__name__}, which has "
+                f"no norms for what never trains; got {shown}"
+            )
+
+
 def _check_data(config: Config) -> None:
     if not config.data.path and config.data.name not in GENERATED:
         raise BadInput(
@@ -352,5 +366,6 @@ _CHECKS = (
     _check_gradient,
     _check_momentum,
     _check_pool,
+    _check_norms,
     _check_data,
 )

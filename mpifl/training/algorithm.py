@@ -95,8 +95,19 @@ class Algorithm(ABC):
     """whether its server has a second model, `average`"""
     personal: ClassVar[bool] = False
     """whether every client has a model of its own, with its own buffers, and is tested with it"""
+    tests_own_domains: ClassVar[bool] = False
+    """whether a client's own model is tested on those test samples only that are of the domains it
+    trains on, where the data have domains
+    """
+    needs_norms: ClassVar[bool] = False
+    """whether it is for networks with norms only"""
     communicates: ClassVar[bool] = True
     """whether a real federation would send what is sent here"""
+
+    @property
+    def kept(self) -> int:
+        """How many of the weights stay with each client in a real federation."""
+        return 0
 
     @property
     def pool(self) -> Budget | None:

@@ -180,7 +180,7 @@ class Clients:
         began = time.perf_counter()
         state = state.to(self.net.device)
         if len(sent.buffers):
-            self.net.buffers.copy_(_buffers_at_start(sent, state))
+            self.net.buffers.copy_(self._buffers_at_start(sent, state))
         training = _LocalTraining(self, client, round, sent, state, alive, steps)
         reply, remembered = self.algorithm.client(sent.algorithm, state.algorithm, training)
         trained = training.result()
@@ -206,7 +206,7 @@ class Clients:
         """The model with which a client begins its round: `sent`, with its own parts."""
         own = {name: vector.to(self.net.device) for name, vector in state.algorithm.items()}
         weights = self.algorithm.model(sent.start.weights, own)
-        return Model(weights, _buffers_at_start(sent, state).to(self.net.device))
+        return Model(weights, self._buffers_at_start(sent, state).to(self.net.device))
 
     def batches(
         self,
@@ -271,6 +271,18 @@ class Clients:
             mean_steps=local.steps or local.epochs * math.ceil(samples_of_mean / local.batch),
             gradient=local.gradient,
         )
+
+    def unsent(self) -> int:
+        """How many numbers of a message stay with the client in a real federation."""
+        if not self.algorithm.personal:
+            return 0
+        return self.algorithm.kept + len(self.net.buffers)
+
+    def _buffers_at_start(self, sent: Sent, state: ClientState) -> Tensor:
+        """Its own, if it has any; a client with a model of its own begins with the initial ones."""
+        if state.buffers is not None and (state.has_played or self.algorithm.personal):
+            return state.buffers
+        return sent.buffers
 
     def _where(self, function: str) -> str:
         """Where an algorithm has given what it may not give."""
@@ -381,9 +393,3 @@ class _LocalTraining:
             raise RuntimeError(f"{name}.client: expected it to call train(w); got no call")
         steps = sum(trained.steps for trained in self._results)
         return self._results[-1]._replace(steps=steps)
-
-
-def _buffers_at_start(sent: Sent, state: ClientState) -> Tensor:
-    if state.buffers is not None and state.has_played:
-        return state.buffers
-    return sent.buffers

@@ -72,7 +72,7 @@ class OwnEvaluator:
         sets = experiment.evaluation.due(experiment.sets, sent.order)
         counts = {}
         for of in sets:
-            counts[of.name] = np.zeros(length(of.clients, of.classes), np.int64)
+            counts[of.name] = np.zeros(length(of.clients, of.classes, of.domain_count), np.int64)
         received = sent.to(experiment.clients.net.device)
         for client in self._states.held(len(experiment.partition)):
             self._add(client, received, sets, counts)

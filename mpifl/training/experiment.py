@@ -43,6 +43,8 @@ class Experiment:
     """of the data; empty where they have no domains"""
     test_domains: np.ndarray | None = None
     """int64: the domain of each test sample"""
+    trained_domains: np.ndarray | None = None
+    """bool [clients, D]: of which domains each client has training samples"""
     left_out: tuple[str, ...] = ()
     """the domains that never train: those of the test set"""
 
@@ -65,9 +67,15 @@ class Experiment:
             domain_count=len(self.domain_names),
         )
         if self.clients.algorithm.personal:
-            test = test.for_each(self.participants, len(self.partition))
+            test = self._for_each(test)
+            self.held_out = [of if of.clients else self._for_each(of) for of in self.held_out]
         self.sets = (test, *self.held_out)
         """all that the global model is evaluated on, the test set first"""
+
+    def _for_each(self, of: EvaluationSet) -> EvaluationSet:
+        """The samples of nobody, for the own model of each client that trains."""
+        trained = self.trained_domains if self.clients.algorithm.tests_own_domains else None
+        return of.for_each(self.participants, len(self.partition), trained)
 
     @property
     def own(self) -> EvaluationSet | None:

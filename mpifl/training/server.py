@@ -215,11 +215,12 @@ class Server:
         size = self.progress.w.element_size()
         if not self._experiment.clients.algorithm.communicates:
             size = 0
+        unsent = self._experiment.clients.unsent()
         replied = np.count_nonzero(collected.rows[:, Column.FAILED] == Failure.NONE)
         return {
             "lr": self._experiment.clients.rate(plan.round),
-            "bytes_down": sent.elements() * size * len(plan.cohort),
-            "bytes_up": collected.total.elements() * size * replied,
+            "bytes_down": (sent.elements() - unsent) * size * len(plan.cohort),
+            "bytes_up": (collected.total.elements() - unsent) * size * replied,
             "bytes_mpi": self._communicator.bytes_moved - self._bytes_before,
             "seconds_train": max(seconds),
         }

@@ -66,11 +66,21 @@ class EvaluationSet:
         nobody = torch.zeros_like(part.indices)
         return replace(part, owners=nobody, clients=0, domains=nobody, domain_count=0)
 
-    def for_each(self, ids: np.ndarray, clients: int) -> EvaluationSet:
-        """All samples once for each of the clients `ids` (int64, ascending), of `clients`."""
+    def for_each(
+        self, ids: np.ndarray, clients: int, trained: np.ndarray | None = None
+    ) -> EvaluationSet:
+        """All samples once for each of the clients `ids` (int64, ascending), of `clients`.
+
+        With `trained` (bool [clients, D]) only those of the domains that a client trains on.
+        """
         indices = self.indices.repeat(len(ids))
         owners = torch.from_numpy(ids).to(indices.device).repeat_interleave(len(self))
         domains = self.domains.repeat(len(ids))
+        if trained is not None:
+            is_met = torch.from_numpy(trained).to(indices.device)[owners, domains]
+            indices = indices[is_met]
+            owners = owners[is_met]
+            domains = domains[is_met]
         return replace(self, indices=indices, owners=owners, clients=clients, domains=domains)
 
     def groups(self, place: slice, device: torch.device) -> tuple[Tensor, Tensor]:

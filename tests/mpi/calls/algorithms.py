@@ -16,9 +16,11 @@ PARTLY = {
     "model": {"name": "mlp", "hidden": [8]},
 }
 PERSIST = {"momentum": 0.9, "momentum_state": "persist"}
+NORMED = {"model": {"name": "lenet", "norm": "batch"}}
 HEADED = {"model": {"name": "lenet", "norm": "batch", "projection": 4}}
 
 CASES = {name: {"algorithm": {"name": name}} for name in ALGORITHMS}
+CASES["fedbn"] |= NORMED
 CASES |= {
     f"{name}, uniform": {"algorithm": {"name": name}, "objective": "uniform"}
     for name in ("scaffold", "feddc")
