@@ -29,6 +29,7 @@ ADDED = {
     "holdout.domains": [],
     "holdout.ratio": 0,
     "holdout.unseen": "all",
+    "partition.deal": "turn",
 }
 """Dotted name of an option that older runs lack -> the value that means what those did.
 

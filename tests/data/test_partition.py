@@ -237,6 +237,18 @@ def test_niid_s_first_class_is_the_client_s_own():
     assert all(table[client, client % 10] > 0 for client in range(CLIENTS))
 
 
+@pytest.mark.parametrize(
+    ("domains", "clients"), [((2048, 2344, 3929), (3, 3, 4)), ((2344, 1670, 3929), (3, 2, 5))]
+)
+def test_domains_dealt_by_size_have_clients_of_like_sizes_that_stand_together(domains, clients):
+    of_samples = np.repeat([0, 2, 3], domains)  # domain 1 is left out
+    labels = np.zeros(len(of_samples), np.int64)
+    parts = split("domains", labels, 10, domains=of_samples, deal="size")
+    found = [set(of_samples[part].tolist()) for part in parts]
+    assert found == [{0}] * clients[0] + [{2}] * clients[1] + [{3}] * clients[2]
+    assert sum(parts.sizes) == len(of_samples)
+
+
 def test_domains_are_dealt_in_turn_and_shared_evenly():
     parts = split("domains", clients=10)
     seen = [set(DOMAINS[part].tolist()) for part in parts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -55,12 +55,14 @@ class Quantity(Partition):
 
 @options
 class Domains(Partition):
-    """Each client has one domain; clients take the domains in turn.
-
-    The clients of a domain share its samples evenly.
-    """
+    """Each client has one domain; the clients of a domain share its samples evenly."""
 
     name: ClassVar[str] = "domains"
+
+    deal: Literal["turn", "size"] = "turn"
+    """How many clients a domain has. `turn`: clients take the domains in turn. `size`: after one
+    each, every further client goes to the domain with the most samples per client (as FedIIR).
+    """
 
     def owners(
         self,
@@ -72,15 +74,37 @@ class Domains(Partition):
         if domains is None:
             raise self.refused("data with domains", "data without", "choose another partition")
         order, sizes = by_class(domains, random)
-        here = even(clients, len(sizes))
-        if (here < 1).any():
+        if clients < len(sizes):
             raise self.refused(
                 f"a client for each of {len(sizes)} domains", f"{clients} clients", "raise clients"
             )
+        here = even(clients, len(sizes)) if self.deal == "turn" else by_size(clients, sizes)
         if (sizes < here).any():
             found = f"{here[sizes < here][0]} clients for the {sizes[sizes < here][0]} of a domain"
             raise self.refused("a sample for each client", found, "lower clients")
         owners = np.empty(len(labels), dtype=np.int64)
         ranks = [np.repeat(np.arange(m), even(n, m)) for n, m in zip(sizes, here, strict=True)]
-        owners[order] = np.concatenate(ranks) * len(sizes) + np.repeat(np.arange(len(sizes)), sizes)
+        if self.deal == "turn":
+            first = np.arange(len(sizes))
+            stride = len(sizes)
+        else:  # the clients of a domain stand together
+            first = np.cumsum(here) - here
+            stride = 1
+        owners[order] = np.concatenate(ranks) * stride + np.repeat(first, sizes)
         return owners
+
+
+def by_size(clients: int, sizes: np.ndarray) -> np.ndarray:
+    """int64 [D]: clients of each domain, of `sizes` [D] samples.
+
+    One each, and every further one to the domain with the most samples per client (the first).
+
+    >>> by_size(10, np.array([2048, 2344, 3929])).tolist()
+    [3, 3, 4]
+    >>> by_size(10, np.array([2344, 1670, 3929])).tolist()
+    [3, 2, 5]
+    """
+    here = np.ones(len(sizes), dtype=np.int64)
+    for _ in range(clients - len(sizes)):
+        here[np.argmax(sizes / here)] += 1
+    return here
