@@ -119,6 +119,18 @@ def test_clients_differ_in_their_norms_only_and_are_tested_with_them_on_their_do
     assert by_domain.tolist() == (2 * np.bincount(test.domains)).tolist()
 
 
+def test_a_resumed_run_is_one_that_was_never_stopped(tmp_path):
+    options = {**RUN, "participation": {"fraction": 0.5}, "results": {"checkpoint_rounds": 2}}
+    straight = mpifl.run({**options, "rounds": 4}, out=tmp_path / "straight", quiet=True)
+    mpifl.run({**options, "rounds": 2}, out=tmp_path / "resumed", quiet=True)
+    again = {**options, "rounds": 4}
+    resumed = mpifl.run(again, out=tmp_path / "resumed", resume=True, quiet=True)
+    assert straight.rounds["sha256"].tolist() == resumed.rounds["sha256"].tolist()
+    assert straight.evaluations.keys() == resumed.evaluations.keys()
+    for name, array in straight.evaluations.items():
+        assert str(array.tolist()) == str(resumed.evaluations[name].tolist()), name
+
+
 def test_norms_and_statistics_are_not_sent(tmp_path):
     fedbn = mpifl.run({**RUN, "rounds": 1}, out=tmp_path / "bn", quiet=True)
     fedavg = mpifl.run(

@@ -77,6 +77,8 @@ CASES = {
         "holdout": {"domains": ["domain 0", 2]},
         "evaluation": {"train_every": 1, "where": "shared", "batch": 20},
     },
+    "own_norms": BATCH_NORM
+    | {"algorithm": "fedbn", "rounds": 3, "holdout": {"ratio": 3}, "participation": BERNOULLI},
     "stops_at_a_target": MLP | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6}},
     "stops_at_a_target_shared": MLP
     | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "shared"}},
