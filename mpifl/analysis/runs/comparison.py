@@ -114,7 +114,7 @@ def compare(
     notes = [*_notes(groups, last, target), *_sources(groups, table, rows), *_departures(rows)]
     if any(row.to_another_target and "rounds_to_target" in row.published for row in rows):
         notes.append("published rounds: to a target that the paper does not state; no difference")
-    if present & set(GENERALISATION):
+    if present & (set(GENERALISATION) - set(left_out.OF_DOMAINS)):
         notes.append(
             "gap to training: accuracy on training samples - on the test set; own test sets: mean "
             "over clients that train, and over the tenth of them with the lowest; unseen clients: "

@@ -20,6 +20,8 @@ FINAL = "final_accuracy"
 SOURCE_BEST = "source_best_accuracy"
 WORST = "worst_domain_accuracy"
 SOURCE_BEST_WORST = "source_best_worst_domain_accuracy"
+OF_DOMAINS = ("test_accuracy_worst_domain", "source_accuracy")
+"""columns of /rounds about domains, of which `note` says enough"""
 _FIGURES = {FINAL: "", SOURCE_BEST: "source-best"}
 """what is also shown for each left-out domain, and how its columns say so"""
 _OF_DOMAIN = ":"
@@ -150,5 +152,5 @@ def note(domains: Sequence[str]) -> str:
         f"left-out domains ({over}): each was tested whole by a run that never met it; final, the "
         "last round, and other figures are means over them, each weighing the same; source-best: "
         "at the first round with the best mean accuracy on the domains that train; best is chosen "
-        "on the left-out domain itself, an oracle"
+        "on the left-out domain itself, an oracle; source domains: the domains that train"
     )
