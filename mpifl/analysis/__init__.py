@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mpifl.analysis.runs.curves import curve, curve_panels, series
     from mpifl.analysis.runs.groups import Group, group, open_runs, options
     from mpifl.analysis.runs.outcomes import outcome
+    from mpifl.analysis.runs.paired import Pairing, compare_paired
     from mpifl.analysis.runs.table_formats import latex, markdown, rows
     from mpifl.store.measurements import Findings
 
@@ -50,6 +51,7 @@ __all__ = [
     "LandscapeOptions",
     "LandscapePlan",
     "Measurement",
+    "Pairing",
     "Panel",
     "ReloadedRun",
     "RunOnRanks",
@@ -57,6 +59,7 @@ __all__ = [
     "Trace",
     "agreement",
     "compare",
+    "compare_paired",
     "curvature_panels",
     "curve",
     "curve_panels",
@@ -89,6 +92,7 @@ _HOMES = {
     "LandscapeOptions": "mpifl.analysis.landscape.plan",
     "LandscapePlan": "mpifl.analysis.landscape.plan",
     "Measurement": "mpifl.analysis.hessian.measurement",
+    "Pairing": "mpifl.analysis.runs.paired",
     "Panel": "mpifl.analysis.figures.panels",
     "ReloadedRun": "mpifl.analysis.models.reload",
     "RunOnRanks": "mpifl.analysis.models.on_ranks",
@@ -96,6 +100,7 @@ _HOMES = {
     "Trace": "mpifl.analysis.figures.panels",
     "agreement": "mpifl.analysis.clients.drift",
     "compare": "mpifl.analysis.runs.comparison",
+    "compare_paired": "mpifl.analysis.runs.paired",
     "curvature_panels": "mpifl.analysis.hessian.panels",
     "curve": "mpifl.analysis.runs.curves",
     "curve_panels": "mpifl.analysis.runs.curves",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from mpifl.commands.arguments import ASSIGNMENTS, HELP, ConfigCommand
+from mpifl.commands.arguments import ASSIGNMENTS, HELP, ConfigCommand, FilePath
 from mpifl.commands.process import one_line_errors
 
 
@@ -25,24 +27,42 @@ from mpifl.commands.process import one_line_errors
     is_flag=True,
     help="Print every option, not only those that differ from their defaults.",
 )
+@click.option(
+    "--picture",
+    type=FilePath(),
+    multiple=True,
+    metavar="FILE",
+    help="Draw the samples of each class at each client: .png, .pdf, .svg, .html or .csv.",
+)
 def plan(
     config: str,
     assignments: tuple[str, ...],
     ranks: int | None,
     no_timing: bool,
     every_option: bool,
+    picture: tuple[Path, ...],
 ) -> None:
     """Say what a run of CONFIG would do and cost.
 
     Printed are the options that differ from their defaults, the partition, messages, memory, and
-    the time on several numbers of ranks. Nothing is written, and no MPI is needed. A mistake in the
-    config is reported as `run` would report it.
+    the time on several numbers of ranks. Nothing is written, but --picture, and no MPI is needed. A
+    mistake in the config is reported as `run` would report it.
 
     \b
     mpifl plan configs/demo.toml
     mpifl plan configs/demo.toml clients=100 --ranks 9
+    mpifl plan configs/demo.toml --no-timing --picture partition.png   who has which classes
     """
     with one_line_errors():
+        from mpifl.analysis.figures import check_installed
+        from mpifl.analysis.figures.saving import KINDS, save
+        from mpifl.analysis.files import check_suffixes
+        from mpifl.analysis.runs.pictures import partition_map
         from mpifl.plan.report import plan
 
-        plan(config, assignments, ranks, not no_timing, every_option)
+        check_suffixes(picture, KINDS)
+        check_installed(path.suffix.removeprefix(".") for path in picture)
+        planned = plan(config, assignments, ranks, not no_timing, every_option)
+        for path in picture:
+            drawn = partition_map(planned.clients.counts(), planned.config.name)
+            save(path, [drawn], f"partition of {planned.config.name}")

@@ -44,7 +44,7 @@ from mpifl.commands.process import one_line_errors
     default="",
     metavar="NAME,...",
     help="Which columns to show [default: what the runs have]; names as `mpifl curves --help` "
-    "lists them, final, best, lambda_max, H_T, H_N, H_D.",
+    "lists them, final, best, lambda_max, lambda_max_local, lambda_max_global, H_T, H_N, H_D.",
 )
 @click.option(
     "--against",
@@ -111,9 +111,10 @@ def table(
     that train (source-best).
 
     Curvature (largest eigenvalue, H_T, H_N, H_D) is there where `mpifl hessian RUN` has measured
-    it. Numbers in a config's [published] stand beside ours, with the difference; without it, and
-    with a note, where options that matter were overridden or rounds are missing. `30 (2 of 3)` is
-    the mean of the two runs that reached the target; `> 40`: none did in 40 rounds.
+    it, λ_max local and global after `mpifl hessian RUN --local-against-global`. Numbers in a
+    config's [published] stand beside ours, with the difference; without it, and with a note, where
+    options that matter were overridden or rounds are missing. `30 (2 of 3)` is the mean of the two
+    runs that reached the target; `> 40`: none did in 40 rounds.
     """
     with one_line_errors():
         from mpifl.analysis.files import check_suffixes, write

@@ -31,8 +31,8 @@ def plan(
     ranks: int | None = None,
     timing: bool = True,
     every_option: bool = False,
-) -> None:
-    """Print the plan of the config at `path`, for `ranks` ranks or for a range of them.
+) -> DryRun:
+    """Print the plan of the config at `path`, for `ranks` ranks or for a range of them; return it.
 
     With `every_option` it begins with the whole config, else with what differs from the defaults.
     Raises BadInput where the run would.
@@ -65,6 +65,7 @@ def plan(
     folder = Path("runs") / config.name
     if folder.exists():
         say_paragraph(f"{folder} exists: `mpifl run` will need --resume, --force or another --out.")
+    return planned
 
 
 def _options(config: schema.Config, every_option: bool) -> None:

@@ -176,3 +176,33 @@ def test_a_table_of_runs_that_hold_out_shows_own_test_sets_and_unseen_clients(op
     assert "participation_gap" not in figures
     assert "| own test sets, % | unseen clients, % |" in markdown(table)
     assert any("unseen clients: mean over clients that never train" in note for note in table.notes)
+
+
+def test_eigenvalues_of_local_and_global_models_are_columns(opened, monkeypatch):
+    flatness = pytest.importorskip("mpifl.analysis.flatness.comparison")
+    cell = flatness.Cell(0.0, 1.0, 0.0, 4.0, 0.0, 5.0, 0.0, 0.02, 0.0)
+    found = flatness.LocalAgainstGlobal(
+        round=4,
+        clients=[0, 1],
+        shares=np.array([0.25, 0.75]),
+        local=[cell, cell._replace(lambda_max=8.0)],
+        local_on_all=[],
+        received=[],
+        whole=cell._replace(lambda_max=2.5),
+        averaging=flatness.Averaging(1.25, np.ones(2), np.ones(2), np.zeros(2)),
+    )
+    paths = {"round_000004/global_on_cohort/flatness": None}
+    monkeypatch.setattr(Findings, "under", lambda self, name: paths)
+    monkeypatch.setattr("mpifl.analysis.flatness.comparison.comparisons", lambda *_: [found])
+    monkeypatch.setattr("mpifl.analysis.hessian.metrics.scalars", lambda *_: {})
+    table = compare(group([opened("avg-1")]))
+    figures = table.rows[0].figures
+    assert figures["lambda_max_local"].mean == 0.25 * 4 + 0.75 * 8
+    assert figures["lambda_max_global"].mean == 2.5
+    assert "| λ_max local | λ_max global |" in markdown(table)
+    assert any(note.startswith("λ_max local: of the clients' own") for note in table.notes)
+
+
+def test_a_chosen_column_of_curvature_says_what_measures_it(opened):
+    with pytest.raises(BadInput, match="expected runs whose lambda_max `mpifl hessian` measured"):
+        compare(group([opened("avg-1")]), chosen=["lambda_max"])

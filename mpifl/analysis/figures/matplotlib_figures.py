@@ -12,8 +12,9 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import Formatter, LogFormatter, MaxNLocator
 
+from mpifl.analysis.figures.heat_maps import HeatMap
 from mpifl.analysis.figures.panels import COLOURS, PICTURES, Band, Panel, Trace, in_words
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
@@ -72,21 +73,25 @@ def styled(draw: Callable[Given, Figure]) -> Callable[Given, Figure]:
 
 @styled
 def figure(
-    panels: Sequence[Panel],
+    panels: Sequence[Panel | HeatMap],
     across: int = 2,
     band: Band = "std",
     size: tuple[float, float] = (2.9, 2.1),
 ) -> Figure:
-    """The panels, `across` in a row, each of `size` inches, under one legend."""
+    """The panels and maps, `across` in a row, each of `size` inches, under one legend."""
     across = min(across, len(panels))
     rows = math.ceil(len(panels) / across)
     made = Figure((size[0] * across, size[1] * rows + 0.3), layout="constrained")
     places = made.subplots(rows, across, squeeze=False).ravel()
     for axes, panel in zip(places, panels, strict=False):
-        _draw(axes, panel, band)
+        if isinstance(panel, HeatMap):
+            _draw_map(made, axes, panel)
+        else:
+            _draw(axes, panel, band)
     for axes in places[len(panels) :]:
         axes.set_axis_off()
-    _legend(made, places[0], in_words(panels, band))
+    if isinstance(panels[0], Panel):
+        _legend(made, places[0], in_words(panels, band))
     return made
 
 
@@ -97,6 +102,19 @@ def _draw(axes: Axes, panel: Panel, band: Band) -> None:
         axes.yaxis.set_minor_formatter(_PlainNumbers(minor_thresholds=(1.2, 0.4)))
     for number, trace in enumerate(panel.traces):
         _draw_trace(axes, number, panel, trace, band)
+    if panel.shaded:
+        axes.axvspan(*panel.shaded, color="#999999", alpha=0.25, linewidth=0)
+        axes.text(
+            panel.shaded[1],
+            0.97,
+            f" {panel.shaded_as}",
+            va="top",
+            size=6.5,
+            color="#444444",
+            transform=axes.get_xaxis_transform(),
+        )
+    if panel.diagonal:
+        axes.axline((0, 0), slope=1, linewidth=0.8, linestyle=":", color="#444444")
     for number, mark in enumerate(panel.marks):
         if mark is not None:
             axes.axhline(mark, linewidth=0.8, linestyle=":", color=_look(number)["color"])
@@ -138,13 +156,36 @@ def _draw_trace(axes: Axes, number: int, panel: Panel, trace: Trace, band: Band)
     """The trace's mean with its band; with markers where points are few."""
     known = np.isfinite(trace.x) & np.isfinite(trace.mean)
     look = _look(number)
-    marker = "o" if known.sum() <= _MOST_NAMES else None
+    marker = "o" if known.sum() <= _MOST_NAMES or not panel.line else None
     # Where a value is not known, the line has a gap, as on the page.
+    if not panel.line:
+        look["linestyle"] = "none"
     axes.plot(trace.x, trace.mean, label=trace.label, marker=marker, markersize=2.5, **look)
     ends = panel.band(trace, band)
-    if ends is not None:
-        low, high = ends
+    if ends is None:
+        return
+    low, high = ends
+    if panel.line:
         axes.fill_between(trace.x, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    else:
+        axes.vlines(trace.x, low, high, color=look["color"], alpha=0.4, linewidth=0.8)
+
+
+def _draw_map(made: Figure, axes: Axes, heat: HeatMap) -> None:
+    """The map with its own scale of colours; rows from the top down, as they are read."""
+    image = axes.imshow(
+        heat.values,
+        aspect="auto",
+        interpolation="nearest",
+        vmin=heat.limits[0],
+        vmax=heat.limits[1],
+    )
+    axes.set(xlabel=heat.x_title, ylabel=heat.y_title, title=heat.title)
+    axes.grid(visible=False)
+    for axis, numbers in ((axes.xaxis, heat.x), (axes.yaxis, heat.y)):
+        axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+        axis.set_major_formatter(_Numbers(numbers))
+    made.colorbar(image, ax=axes, label=heat.value_title)
 
 
 def _look(number: int) -> dict[str, Any]:
@@ -171,6 +212,18 @@ def _legend_columns(labels: Sequence[str], width: float) -> int:
         if sum(widths) <= width:
             return columns
     return 1
+
+
+class _Numbers(Formatter):
+    """Labels of a map's axis: the numbers that its columns or rows stand for."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        place = round(x)
+        is_there = place == x and 0 <= place < len(self._numbers)
+        return str(self._numbers[place]) if is_there else ""
 
 
 class _PlainNumbers(LogFormatter):

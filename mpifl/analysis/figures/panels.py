@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from mpifl.analysis.figures.heat_maps import HeatMap
+
 Band = Literal["std", "sem", "range", "none"]
 """sample standard deviation (n - 1), standard error of the mean, least to greatest, nothing"""
 
@@ -38,6 +40,8 @@ class Trace:
     """the names of the runs, or nothing"""
     errors: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     """(runs, n): the standard errors of `values`, or empty"""
+    texts: Sequence[Sequence[str]] = ()
+    """(runs, n): what each point of a run is, such as a client; or nothing"""
 
     @property
     def mean(self) -> np.ndarray:
@@ -95,6 +99,14 @@ class Panel:
     """at the end of `x_title`, after a comma; "" for a number without unit"""
     y_unit: str = ""
     """likewise of `y_title`"""
+    line: bool = True
+    """whether points are joined, as where x is no order but a number, such as of classes"""
+    diagonal: bool = False
+    """whether the line y = x is drawn, to compare with"""
+    shaded: tuple[float, float] | None = None
+    """a part of x that is marked"""
+    shaded_as: str = ""
+    """what that part is"""
 
     @property
     def x_name(self) -> str:
@@ -125,7 +137,7 @@ def band_in_words(band: Band) -> str:
     return _BANDS[band]
 
 
-def in_words(panels: Sequence[Panel], band: Band = "std") -> str:
+def in_words(pictures: Sequence[Panel | HeatMap], band: Band = "std") -> str:
     """What the lines and bands of a figure are; "" where each line is one run.
 
     >>> trace = Trace("fedavg", np.arange(2.0), np.ones((3, 2)))
@@ -133,22 +145,33 @@ def in_words(panels: Sequence[Panel], band: Band = "std") -> str:
     'mean ± standard deviation of 3 runs'
     """
     counts: set[int] = set()
-    for panel in panels:
-        counts.update(len(trace.values) for trace in panel.traces)
-    fewest = min(counts)
-    most = max(counts)
+    for picture in pictures:
+        if isinstance(picture, Panel):
+            counts.update(len(trace.values) for trace in picture.traces)
+    most = max(counts, default=1)
     if most == 1:
         return ""
+    fewest = min(counts)
     runs = f"{most} runs" if fewest == most else f"{fewest} to {most} runs"
     return f"{_BANDS[band]} of {runs}"
 
 
-def points(panels: Sequence[Panel]) -> Iterator[dict[str, float | str | int]]:
-    """The numbers of `panels`, a row for each point of each run: for CSV or a pandas.DataFrame."""
-    for panel in panels:
-        what = {"quantity": panel.y_title, "of": panel.title, "over": panel.x_title}
-        for trace in panel.traces:
-            for run, values in enumerate(trace.values, 1):
-                group: dict[str, float | str | int] = {"group": trace.label, "run": run}
-                for x, y in zip(trace.x.tolist(), values.tolist(), strict=True):
-                    yield {**what, **group, "x": x, "value": y}
+def points(pictures: Sequence[Panel | HeatMap]) -> Iterator[dict[str, float | str | int]]:
+    """The numbers, a row for each point of each run: for CSV or a pandas.DataFrame."""
+    for picture in pictures:
+        if isinstance(picture, HeatMap):
+            yield from picture.points()
+        else:
+            yield from _points(picture)
+
+
+def _points(panel: Panel) -> Iterator[dict[str, float | str | int]]:
+    what = {"quantity": panel.y_title, "of": panel.title, "over": panel.x_title}
+    for trace in panel.traces:
+        for run, values in enumerate(trace.values):
+            group: dict[str, float | str | int] = {"group": trace.label, "run": run + 1}
+            for place, (x, y) in enumerate(zip(trace.x.tolist(), values.tolist(), strict=True)):
+                point = {**what, **group, "x": x, "value": y}
+                if trace.texts:
+                    point["point"] = trace.texts[run][place]
+                yield point

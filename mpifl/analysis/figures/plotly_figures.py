@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mpifl.analysis.figures.heat_maps import HeatMap
 from mpifl.analysis.figures.panels import COLOURS, Band, Panel, Trace, band_in_words
 
 Figure = dict[str, Any]
@@ -90,6 +91,8 @@ def panel_figure(panel: Panel, band: Band = "std") -> Figure:
     Traces of one group have the `legendgroup` of its number.
     """
     data: list[dict[str, Any]] = []
+    if panel.diagonal:
+        data.append(_diagonal(panel))
     for number, trace in enumerate(panel.traces):
         line = look(number)
         group = {"type": "scatter", "legendgroup": str(number), "name": escaped(trace.label)}
@@ -103,8 +106,87 @@ def panel_figure(panel: Panel, band: Band = "std") -> Figure:
         "title": title_of(panel.title),
         "xaxis": _x_axis(panel),
         "yaxis": _y_axis(panel),
+        **_shapes(panel),
     }
     return {"data": data, "layout": layout}
+
+
+def map_figure(heat: HeatMap) -> Figure:
+    """A map with its scale of colours; rows from the top down, as they are read."""
+    drawn: dict[str, Any] = {
+        "type": "heatmap",
+        "x": heat.x.tolist(),
+        "y": heat.y.tolist(),
+        "z": [numbers(row) for row in heat.values],
+        "colorscale": "Viridis",
+        "zmin": heat.limits[0],
+        "zmax": heat.limits[1],
+        "colorbar": {
+            "title": {"text": escaped(heat.value_title), "side": "right"},
+            "thickness": 10,
+            "nticks": 6,
+        },
+    }
+    if heat.texts:
+        drawn["customdata"] = [list(row) for row in heat.texts]
+        drawn["hovertemplate"] = "%{customdata}<extra></extra>"
+    else:
+        place = f"{escaped(heat.y_title)} %{{y}}, {escaped(heat.x_title)} %{{x}}"
+        value = f"{escaped(heat.value_title)} %{{z:.4~r}}"
+        drawn["hovertemplate"] = f"{place}<br>{value}<extra></extra>"
+    layout = {
+        **THEME,
+        "title": title_of(heat.title),
+        "xaxis": axis(heat.x_title, **_whole(heat.x), showgrid=False),
+        "yaxis": axis(heat.y_title, **_whole(heat.y), showgrid=False, autorange="reversed"),
+    }
+    return {"data": [drawn], "layout": layout}
+
+
+def _whole(places: np.ndarray) -> dict[str, Any]:
+    """Ticks of an axis at whole numbers: at each place, where these are few."""
+    return {"tickvals": places.tolist()} if len(places) <= 12 else {"tickformat": "d"}
+
+
+def _diagonal(panel: Panel) -> dict[str, Any]:
+    """The line y = x between the limits of the panel."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": list(panel.limits),
+        "y": list(panel.limits),
+        "line": {"color": _LINE, "dash": "dot", "width": 1},
+        "hoverinfo": "skip",
+    }
+
+
+def _shapes(panel: Panel) -> dict[str, Any]:
+    """The marked part of x, with its name."""
+    if not panel.shaded:
+        return {}
+    first, last = panel.shaded
+    rectangle = {
+        "type": "rect",
+        "yref": "paper",
+        "x0": first,
+        "x1": last,
+        "y0": 0,
+        "y1": 1,
+        "fillcolor": "#999999",
+        "opacity": 0.25,
+        "line": {"width": 0},
+        "layer": "below",
+    }
+    name = {
+        "text": escaped(panel.shaded_as),
+        "x": last,
+        "y": 1,
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "top",
+        "showarrow": False,
+    }
+    return {"shapes": [rectangle], "annotations": [name]}
 
 
 def _drawn(
@@ -112,7 +194,7 @@ def _drawn(
 ) -> Iterator[dict[str, Any]]:
     """The band as a polygon, a thin line for each of several runs, and the mean above them."""
     ends = panel.band(trace, band)
-    if ends is not None:
+    if ends is not None and panel.line:
         low, high = ends
         known = np.isfinite(trace.x + low + high)
         x = trace.x[known]
@@ -130,7 +212,8 @@ def _drawn(
         for run, values in enumerate(trace.values):
             yield {
                 **_hover(panel, trace, _texts_of_run(trace, run), escaped(trace.name_of(run))),
-                "mode": "lines",
+                "mode": "lines" if panel.line else "markers",
+                "marker": {"size": 3},
                 "x": numbers(trace.x),
                 "y": numbers(values),
                 "line": {"color": line["color"], "width": 1},
@@ -143,12 +226,18 @@ def _drawn(
         of = escaped(trace.name_of(0))
     yield {
         **_hover(panel, trace, texts, of),
-        "mode": "lines+markers" if len(trace.x) <= _MOST_MARKERS else "lines",
+        "mode": _mode(panel, len(trace.x)),
         "marker": {"size": 4},
         "x": numbers(trace.x),
         "y": numbers(trace.mean),
         "line": {**line, "width": 2},
     }
+
+
+def _mode(panel: Panel, points: int) -> str:
+    if not panel.line:
+        return "markers"
+    return "lines+markers" if points <= _MOST_MARKERS else "lines"
 
 
 def _mark(panel: Panel, trace: Trace, mark: float, line: dict[str, Any]) -> dict[str, Any]:
@@ -197,6 +286,8 @@ def _literal(text: str) -> str:
 def _texts_of_run(trace: Trace, run: int) -> list[str]:
     """Each value of a run, with its error where that is known."""
     texts = [written(value) for value in trace.values[run].tolist()]
+    if trace.texts:
+        return [f"{text} ({what})" for text, what in zip(texts, trace.texts[run], strict=True)]
     if not len(trace.errors):
         return texts
     with_errors = []

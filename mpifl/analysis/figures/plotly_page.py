@@ -12,8 +12,9 @@ from html import escape
 import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
+from mpifl.analysis.figures.heat_maps import HeatMap
 from mpifl.analysis.figures.panels import Band, Panel, in_words
-from mpifl.analysis.figures.plotly_figures import Figure, look, panel_figure
+from mpifl.analysis.figures.plotly_figures import Figure, look, map_figure, panel_figure
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -72,13 +73,20 @@ _CONFIG = {
 _STROKES = {"solid": "", "dash": "6 3", "dot": "2 2", "dashdot": "6 2 2 2"}
 
 
-def page(panels: Sequence[Panel], title: str, band: Band = "std") -> str:
-    """The page of the panels: means, bands over runs, and each run as a faint line."""
-    figures = [panel_figure(panel, band) for panel in panels]
-    labels = [trace.label for trace in panels[0].traces]
+def page(panels: Sequence[Panel | HeatMap], title: str, band: Band = "std") -> str:
+    """The page of the panels and maps: means, bands over runs, and each run as a faint line."""
+    figures = []
+    for panel in panels:
+        if isinstance(panel, HeatMap):
+            figures.append(map_figure(panel))
+        else:
+            figures.append(panel_figure(panel, band))
     words = in_words(panels, band)
     lines = f"{words}; faint: each run" if words else ""
-    return document(title, legend(labels), note(lines), grid(figures))
+    parts = [note(lines), grid(figures)]
+    if isinstance(panels[0], Panel):
+        parts.insert(0, legend([trace.label for trace in panels[0].traces]))
+    return document(title, *parts)
 
 
 def document(title: str, *parts: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mpifl.analysis.figures.heat_maps import HeatMap
 from mpifl.analysis.figures.panels import PICTURES, Band, Panel, points
 from mpifl.analysis.files import csv_text, write
 
@@ -18,9 +19,14 @@ KINDS = (*PICTURES, "html", "csv")
 
 
 def save(
-    path: Path, panels: Sequence[Panel], title: str = "", band: Band = "std", across: int = 3
+    path: Path,
+    panels: Sequence[Panel | HeatMap],
+    title: str = "",
+    band: Band = "std",
+    across: int = 3,
 ) -> None:
-    """Write panels as the path's suffix says, one of KINDS; pictures have `across` panels in a row.
+    """Write panels and maps as the path's suffix says, one of KINDS; pictures have
+    `across` of them in a row.
 
     Raises OSError.
     """

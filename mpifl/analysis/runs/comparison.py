@@ -25,6 +25,9 @@ from mpifl.store import Run
 from mpifl.store.measurements import Findings
 from mpifl.terminal import say
 
+_COMPARED = {"lambda_max_local": "local", "lambda_max_global": "global"}
+"""what `mpifl hessian --local-against-global` measures"""
+
 _FIRST = {"final": "final_accuracy", "accuracy": "final_accuracy", "best": "best_accuracy"}
 """what the first columns are called when they are chosen"""
 
@@ -123,6 +126,11 @@ def compare(
     if present & set(CURVATURE):
         source = f"measurement {measurement!r} of `mpifl hessian`"
         notes.append(f"curvature: {source}, of the last models measured")
+    if present & set(_COMPARED):
+        notes.append(
+            "λ_max local: of the clients' own models on their own samples, the mean; global: of "
+            "the global model on the samples of all of them"
+        )
     return Comparison(columns, rows, notes)
 
 
@@ -143,10 +151,27 @@ def figures_of(
 def _curvature(run: Run, measurement: str) -> dict[str, float]:
     """The curvature measured of a run; none, told in a line, if its hessian.h5 cannot be read."""
     try:
-        return metrics.scalars(Findings.open(run), measurement)
+        findings = Findings.open(run)
+        return metrics.scalars(findings, measurement) | _local_and_global(findings, measurement)
     except BadInput as problem:
         say(f"mpifl: {problem}; the table leaves out its curvature", error=True)
         return {}
+
+
+def _local_and_global(findings: Findings, measurement: str) -> dict[str, float]:
+    """The largest eigenvalues that `mpifl hessian --local-against-global` has measured last."""
+    if not any("_on_cohort/" in path for path in findings.under(measurement)):
+        return {}
+    from mpifl.analysis.flatness.comparison import comparisons  # brings torch
+
+    compared = comparisons(findings, measurement)
+    if not compared:
+        return {}
+    last = compared[-1]
+    return {
+        "lambda_max_local": last.mean(last.local, "lambda_max"),
+        "lambda_max_global": last.whole.lambda_max,
+    }
 
 
 def columns_of(
@@ -166,6 +191,10 @@ def columns_of(
     columns = []
     for name in chosen:
         key = _FIRST.get(name, column_of(name))
+        if key not in present and key in (*CURVATURE, *_COMPARED):
+            raise BadInput(
+                f"columns: expected runs whose {name} `mpifl hessian` measured; got none"
+            )
         if key not in present:
             series(groups[0].runs[0], name)  # says what is known
         spent = [of[key].mean for of in summed if key in of and of[key].n]
@@ -196,6 +225,8 @@ def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> I
             factor, name = unit(key, max(spent, default=0))
             yield Column(key, f"{name} to {to} %", rf"{name} to {to}\,\%", factor, 1)
     yield Column("lambda_max", "λ_max", r"$\lambda_{\max}$")
+    for key, where in _COMPARED.items():
+        yield Column(key, f"λ_max {where}", rf"$\lambda_{{\max}}$ {where}")
     yield Column("H_T", "H_T", "$H_T$")
     yield Column("H_N", "H_N", "$H_N$")
     yield Column("H_D", "H_D", "$H_D$", 1, 3)

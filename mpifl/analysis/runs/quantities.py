@@ -48,6 +48,9 @@ MEASURES = {
         "test_accuracy_worst_class",
         "test_accuracy_top5",
         "test_calibration_error",
+        "skewed_accuracy",
+        "skewed_accuracy_worst_tenth",
+        "skewed_accuracy_worst_client",
     ),
     "domains": (
         "test_accuracy_domains",
@@ -94,6 +97,8 @@ own test sets    own_accuracy (mean over clients), own_accuracy_pooled (over sam
                  _deviation, _p5, _p25, _p50, _p75, _p95, _worst_client, _worst_tenth,
                  _best_tenth; own_accuracy_before, _after (training); own_loss, _pooled
 unseen clients   unseen_accuracy, unseen_loss ...: the same of clients that never train
+clients' labels  skewed_accuracy, _worst_tenth, _worst_client: the test set with the classes
+                 as frequent as a client has them
 gaps             participation_gap, out_of_sample_gap; of each also _pooled, _loss,
                  _loss_pooled
 cost             bytes, seconds, and every other column of /rounds

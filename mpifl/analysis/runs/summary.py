@@ -48,10 +48,13 @@ def show(run: Run, console: Console, config: bool = False) -> None:
     The last line is `sha256 ` and a hex digest: of the last saved weights; else, also where their
     file is absent, the one stored in the last row of /rounds; else `none`.
     """
+    from mpifl.analysis.runs import measures_shown
+
     stored = _parsed(run.config)
     told, is_whole = _told(stored)
     console.print(styled(f"{stored.get('name', run.path.name)}: {_status(run)}", "bold"))
-    console.print(_grid([("run", str(run.path)), *_configured(told), *_progress(run, stored)]))
+    facts_of_run = [("run", str(run.path)), *_configured(told), *_progress(run, stored)]
+    console.print(_grid([*facts_of_run, *measures_shown.lines(run)]))
     if not is_whole:
         console.print(styled("(options that are not shown have their defaults: --config)"))
     curve = accuracy_curve(run, min(console.width, _WIDEST_PLOT), console.encoding)

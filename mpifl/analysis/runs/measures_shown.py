@@ -1,0 +1,68 @@
+"""The measures of a run's last evaluation beside those of GENERALISATION, in words, for `show`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from mpifl.store import Run
+from mpifl.terminal import percent
+
+_SPREAD = {
+    "_pooled": "pooled",
+    "_deviation": "deviation",
+    "_worst_client": "worst client",
+    "_worst_tenth": "worst tenth",
+    "_best_tenth": "best tenth",
+    "_p5": "5th percentile",
+    "_p25": "25th",
+    "_p50": "median",
+    "_p75": "75th",
+    "_p95": "95th",
+}
+"""beside the mean over clients, by the end of the column's name"""
+
+
+def lines(run: Run) -> Iterator[tuple[str, str]]:
+    """What is measured, and its last values; only what the run has."""
+    found = {
+        "by class": {
+            "test_accuracy_balanced": "balanced",
+            "test_accuracy_worst_class": "worst class",
+            "test_accuracy_top5": "top 5",
+        },
+        "calibration error": {"test_calibration_error": "last"},
+        "training samples": {"train_accuracy": "last"},
+        "own test sets, spread": _over_clients("own"),
+        "a client's own model": {
+            "own_accuracy_before": "before its training",
+            "own_accuracy_after": "after",
+        },
+        "unseen clients, spread": _over_clients("unseen"),
+        "gaps": {
+            "participation_gap_pooled": "participation, pooled",
+            "out_of_sample_gap": "out of sample",
+            "out_of_sample_gap_pooled": "pooled",
+        },
+    }
+    for title, columns in found.items():
+        words = []
+        for column, what in columns.items():
+            value = _last(run, column)
+            if not math.isnan(value):
+                words.append(f"{what} {percent(value)}")
+        if words:
+            yield title, ", ".join(words)
+
+
+def _over_clients(name: str) -> dict[str, str]:
+    return {f"{name}_accuracy{end}": what for end, what in _SPREAD.items()}
+
+
+def _last(run: Run, column: str) -> float:
+    """The last known value of a column; NaN where there is none."""
+    known = run.rounds.get(column, np.zeros(0))
+    known = known[np.isfinite(known)]
+    return float(known[-1]) if len(known) else math.nan
