@@ -25,6 +25,11 @@ Configs and runs that have the old name stay valid.
 ADDED = {
     "evaluation.train_every": 0,
     "evaluation.train_samples": 0,
+    "heterogeneity.availability.name": "always",
+    "heterogeneity.epochs": [],
+    "heterogeneity.late": "keep",
+    "heterogeneity.speed": 0.0,
+    "heterogeneity.stragglers": 0.0,
     "holdout.clients": 0.0,
     "holdout.domains": [],
     "holdout.ratio": 0,

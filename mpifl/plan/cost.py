@@ -141,7 +141,8 @@ def loads(planned: DryRun, ranks: list[int]) -> list[Load]:
 
 def _longest(turn: Turn, workers: int) -> tuple[float, float]:
     """Steps and clients of the worker with the most steps."""
-    cohort, steps = turn
+    cohort = turn.cohort
+    steps = turn.steps
     if workers == 1:
         return steps.sum(), len(cohort)
     if len(cohort) > _MOST_ASSIGNED:

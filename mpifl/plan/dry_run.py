@@ -21,6 +21,7 @@ from mpifl.runner import build, schema
 from mpifl.training.algorithm import LocalRound
 from mpifl.training.client import Clients
 from mpifl.training.experiment import Experiment
+from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.local import Trained
 from mpifl.training.messages import ClientState, Reply, Sent, Vectors
 from mpifl.training.sampling import Participation
@@ -48,7 +49,13 @@ class DryRun:
     def timetable(self) -> Timetable:
         """Who trains in each round, and on how many minibatches."""
         config = self.config
-        return timetable(self.clients, config.participation, self.held.participants, config.seed)
+        return timetable(
+            self.clients,
+            config.participation,
+            config.heterogeneity,
+            self.held.participants,
+            config.seed,
+        )
 
     def cohort(self, round: int) -> np.ndarray:
         """int64: the clients that train in `round`, sorted."""
@@ -236,6 +243,7 @@ def _one_client(config: schema.Config) -> schema.Config:
         clients=1,
         partition=Iid(),
         participation=Participation(),
+        heterogeneity=Heterogeneity(),
         holdout=HoldOut(),
         evaluation=evaluation,
     )

@@ -17,10 +17,21 @@ from mpifl.plan.profile import Profile, measure, on_gpu, resident
 from mpifl.runner import differences, schema
 from mpifl.runner.idle_workers import idle_workers
 from mpifl.runner.published import changes
-from mpifl.terminal import duration, facts, plural, say, say_paragraph, say_table, size, table
+from mpifl.terminal import (
+    duration,
+    facts,
+    percent,
+    plural,
+    say,
+    say_paragraph,
+    say_table,
+    size,
+    table,
+)
 
 _MOST_ROWS = 40  # with more clients, the table shows quantiles
 _QUANTILES = {"least": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "most": 100}
+_MOST_ROUNDS = 1000  # that are drawn to say how clients differ
 _MOST_LOADS = 9  # rows of the table of loads
 _RANKS_OF_A_NODE = 3  # if no number is given
 
@@ -79,7 +90,7 @@ def _options(config: schema.Config, every_option: bool) -> None:
 
 def _ranks(planned: DryRun) -> list[int]:
     """1, then a server and 1, 2, 4 ... workers, up to one for every client of a round."""
-    cohort = len(planned.cohort(1))
+    cohort = max(1, len(planned.cohort(1)))
     workers = [2**power for power in range(8) if 2**power < cohort]
     return [1, *(1 + count for count in workers), 1 + cohort][:_MOST_LOADS]
 
@@ -130,6 +141,8 @@ def _partition(planned: DryRun) -> None:
         say_paragraph(_left_out(planned))
     if not planned.config.holdout.is_nothing:
         say_paragraph(_held_out(planned))
+    if not planned.config.heterogeneity.is_nothing:
+        say_paragraph(_differences(planned))
     if planned.config.algorithm.pool is not None:
         say_paragraph(_pool(planned))
     if planned.config.algorithm.personal:
@@ -181,6 +194,29 @@ def _held_out(planned: DryRun) -> str:
         )
     every = plural(planned.config.evaluation.every, "round")
     return f"{words}. They are evaluated with the test set, every {every}."
+
+
+def _differences(planned: DryRun) -> str:
+    """How many clients are there in the run's rounds, and how much of the work they do."""
+    rounds = range(1, min(planned.config.rounds, _MOST_ROUNDS) + 1)
+    turns = [planned.timetable.federation.turn(round) for round in rounds]
+    there = np.mean([turn.there for turn in turns])
+    cohort = np.mean([len(turn.cohort) for turn in turns])
+    late = np.mean([len(turn.late) for turn in turns])
+    done = sum(int(turn.steps.sum()) for turn in turns)
+    full = sum(int(planned.clients.steps(turn.cohort).sum()) for turn in turns)
+    share = done / full if full else 0.0
+    empty = sum(len(turn.cohort) == 0 for turn in turns)
+    words = (
+        f"Clients differ (rounds 1 to {len(turns):,}): on average {_mean(there)} of "
+        f"{len(planned.held.participants):,} are there and {_mean(cohort)} train, on "
+        f"{percent(share)} of their full steps"
+    )
+    if late:
+        words += f"; {_mean(late)} more are too late and left out"
+    if empty:
+        words += f"; in {plural(empty, 'round')} nobody trains, and the weights stay"
+    return f"{words}."
 
 
 def _pool(planned: DryRun) -> str:

@@ -121,6 +121,7 @@ def experiment(
         clients=clients,
         test=_samples(dataset, dataset.test, device),
         participation=config.participation,
+        heterogeneity=config.heterogeneity,
         evaluation=config.evaluation,
         rounds=config.rounds,
         seed=config.seed,

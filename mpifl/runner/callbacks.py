@@ -54,8 +54,13 @@ class StoreWriter(Callback):
             for name in ("own_right_before", "own_right_after"):
                 clients[name] = columns[name]
             row |= self._measures.of_own_models(progress.cohort, clients)
+        ids = progress.cohort
+        if progress.there >= 0:
+            row["clients_there"] = progress.there
+            clients["steps"] = columns["steps"]
+            ids, clients = _with_late(ids, clients, progress.late)
         counts = self._measures.arrays(progress.tallies)
-        self._store.append(progress.round, row, clients, progress.cohort, counts)
+        self._store.append(progress.round, row, clients, ids, counts)
 
     def _write_weights(self, progress: Progress) -> None:
         weights, buffers = progress.w.numpy(), progress.buffers.numpy()
@@ -84,6 +89,21 @@ def _row(progress: Progress) -> dict[str, Any]:
     return row
 
 
+def _with_late(
+    ids: np.ndarray, clients: dict[str, np.ndarray], late: np.ndarray
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The cohort and its values (k) by name, with the clients that came too late, by number."""
+    if not len(late):
+        return ids, clients
+    values = {"failed": np.zeros(len(ids)), **clients}
+    whole = np.concatenate([ids, late])
+    order = np.argsort(whole)
+    for name, reported in values.items():
+        absent = Failure.LATE if name == "failed" else np.nan
+        values[name] = np.concatenate([reported, np.full(len(late), float(absent))])[order]
+    return whole[order], values
+
+
 class ConsoleLogger(Callback):
     """Prints a line a round: accuracy, loss, seconds, bytes, and how long the rest will take."""
 
@@ -97,10 +117,13 @@ class ConsoleLogger(Callback):
         rows = progress.rows
         self._seconds.append(figures["seconds"])
         counts = rows[:, Column.FAILED] == Failure.NONE
-        training_loss = rows[counts, Column.WEIGHT] @ rows[counts, Column.LOSS]
+        trained = "  nobody took part      "
+        if len(rows):
+            training_loss = rows[counts, Column.WEIGHT] @ rows[counts, Column.LOSS]
+            trained = f"  training loss {training_loss:8.4f}"
         width = len(str(self._rounds))
         line = f"round {progress.round:>{width}}/{self._rounds}  {_tested(progress)}"
-        line += f"  training loss {training_loss:8.4f}  {figures['seconds']:6.2f} s"
+        line += f"{trained}  {figures['seconds']:6.2f} s"
         line += f"  up {size(figures['bytes_up'])}  down {size(figures['bytes_down'])}"
         rounds_left = self._rounds - progress.round
         if rounds_left > 0:

@@ -41,6 +41,7 @@ from mpifl.store import Run
 from mpifl.training.algorithm import Algorithm
 from mpifl.training.evaluate import Evaluation
 from mpifl.training.gradients import Plain
+from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.local import Local
 from mpifl.training.sampling import Participation
 
@@ -164,6 +165,7 @@ class Config:
     divergence: Literal["stop", "skip", "continue"] = "stop"
     """if a client's loss is not finite: stop the run, leave the client out, or go on with it"""
     participation: Participation = Participation()
+    heterogeneity: Heterogeneity = Heterogeneity()
     data: Data = Data(name="digits")
     partition: Annotated[Partition, Named(PARTITIONS, "dirichlet")] = Dirichlet()
     holdout: HoldOut = HoldOut()
@@ -245,6 +247,11 @@ def _check_named(config: Config) -> None:
 def _check_participation(config: Config) -> None:
     participants = config.holdout.participants(config.clients, config.seed)
     config.participation.cohort(config.seed, 1, len(participants))
+
+
+def _check_heterogeneity(config: Config) -> None:
+    local = config.local
+    config.heterogeneity.check(config.clients, local.epochs, local.steps)
 
 
 def _check_loss(config: Config) -> None:
@@ -361,6 +368,7 @@ _CHECKS = (
     _check_name,
     _check_named,
     _check_participation,
+    _check_heterogeneity,
     _check_loss,
     _check_evaluation,
     _check_gradient,

@@ -66,7 +66,9 @@ _LONG_NAMES = {
     "num_samples": "training samples of the client",
     "participated": "1 where the client was in the round's cohort and its reply counts",
     "failed": "why the client's reply was left out: 1 its training loss is not finite, "
-    "2 its reply is not finite or far too large; 0 it was not",
+    "2 its reply is not finite or far too large, 3 it was too late; 0 it was not",
+    "steps": "minibatches that the client trained on",
+    "clients_there": "clients that could take part in the round",
     "clients/cohort": "the clients of the cohorts, round after round",
     "clients/offsets": "where each round begins in the other arrays, and the end",
     "clients/test_accuracy": "accuracy of the client's own model, after its training, "

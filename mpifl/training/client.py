@@ -57,6 +57,8 @@ class Failure(IntEnum):
     LOSS_NOT_FINITE = 1
     REPLY_OUT_OF_RANGE = 2
     """its reply is not finite, or too large to be added"""
+    LATE = 3
+    """it is a straggler, and `heterogeneity.late` is drop: it was not played"""
 
     @property
     def reason(self) -> str:
@@ -68,6 +70,7 @@ _REASONS = {
     Failure.NONE: "",
     Failure.LOSS_NOT_FINITE: "its training loss is not finite",
     Failure.REPLY_OUT_OF_RANGE: "its reply is not finite or far too large",
+    Failure.LATE: "its reply comes too late",
 }
 
 

@@ -14,6 +14,7 @@ from mpifl.data.partition import counts
 from mpifl.store import Holdout
 from mpifl.training.client import Clients, pooled
 from mpifl.training.evaluate import Evaluation
+from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.sampling import Participation, RoundPlan, assign, costs
 from mpifl.training.tallies import OWN, TEST, EvaluationSet, evaluation_set
 from mpifl.training.timetable import timetable
@@ -37,6 +38,7 @@ class Experiment:
     """where each rank keeps its clients' states in a file; None: in memory"""
     participants: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """int64: the clients that may train, ascending; empty: all of them"""
+    heterogeneity: Heterogeneity = Heterogeneity()
     held_out: Sequence[EvaluationSet] = ()
     """what the global model is evaluated on beside the test set"""
     domain_names: tuple[str, ...] = ()
@@ -53,7 +55,13 @@ class Experiment:
             self.participants = np.arange(len(self.clients))
         self.partition = self.clients.parts
         """who owns which training samples; `clients` may be fewer, with the same samples"""
-        self.timetable = timetable(self.clients, self.participation, self.participants, self.seed)
+        self.timetable = timetable(
+            self.clients,
+            self.participation,
+            self.heterogeneity,
+            self.participants,
+            self.seed,
+        )
         self.players = self.participants
         """int64: those of `clients` that train"""
         if self.clients.algorithm.pool is not None:
@@ -102,5 +110,6 @@ class Experiment:
 
     def plan(self, round: int, workers: int) -> RoundPlan:
         """Who plays in `round`, and which worker plays whom: the same on every rank."""
-        cohort, steps = self.timetable.turn(round)
-        return RoundPlan(round, cohort, steps, assign(cohort, costs(steps), workers))
+        turn = self.timetable.turn(round)
+        assigned = assign(turn.cohort, costs(turn.steps), workers)
+        return RoundPlan(round, turn.cohort, turn.steps, turn.late, turn.there, assigned)

@@ -14,6 +14,7 @@ from mpifl.training.evaluate import Score
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import ClientState, Model, Vectors, check_vectors
 from mpifl.training.tallies import Tally
+from mpifl.training.timetable import NOBODY
 
 
 class RunFailed(RuntimeError):
@@ -53,6 +54,10 @@ class Progress:
     """weights [d] that are means of local models, to be tested too"""
     scores: dict[str, Score] = field(default_factory=dict)
     """of `means`"""
+    late: np.ndarray = field(default_factory=lambda: NOBODY)
+    """int64: clients of the round that are not in its cohort, since their replies come too late"""
+    there: int = -1
+    """how many clients could take part in the round; -1: all that train"""
     stopped: str = ""
     """what asked for a stop before the last round was done; empty if nothing did"""
 

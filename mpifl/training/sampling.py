@@ -25,6 +25,10 @@ class RoundPlan(NamedTuple):
     """int64: the clients that take part, sorted"""
     steps: np.ndarray
     """int64 [cohort]: how many minibatches each of them trains on"""
+    late: np.ndarray
+    """int64: clients of the round whose replies come too late; they are not in the cohort"""
+    there: int
+    """how many clients could take part; -1: all that train"""
     assigned: list[list[int]]
     """for each worker, the clients that it plays, in this order"""
 
@@ -47,14 +51,15 @@ class Participation:
     fraction: Share = 1.0
     """share of the clients that take part in a round"""
 
-    def cohort(self, seed: int, round: int, clients: int) -> np.ndarray:
+    def cohort(self, seed: int, round: int, clients: int, of: int = 0) -> np.ndarray:
         """The sorted ids (int64) of the clients that take part in `round`.
 
-        Raises BadInput when the fraction picks nobody.
+        Where only `clients` of a larger number `of` are there, as many take part as otherwise would
+        of these, if they are enough. Raises BadInput when the fraction picks nobody.
         """
         random = seeds.generator(seed, "cohort", round)
         if self.kind == "fixed":
-            size = self.largest_cohort(clients)
+            size = self.largest_cohort(of or clients)
             if size == 0:
                 raise self._nobody(clients)
             return np.sort(random.permutation(clients)[:size]).astype(np.int64)

@@ -176,6 +176,8 @@ class Server:
         """How the run stands after the round, its figures and models left out."""
         clients = self._experiment.clients
         progress = self.progress
+        if not len(plan.cohort):
+            return self._unchanged(plan, collected)
         mean, rows = collected.total, collected.rows
         share = self._share(plan.cohort[rows[:, Column.FAILED] == Failure.NONE])
         of = ServerRound(plan.round, clients.rounds, share)
@@ -186,7 +188,33 @@ class Server:
         means = self._means(mean.means, share)
         if "average" in clients.means:
             means["average"] = clients.algorithm.average(w, server)
-        return Progress(w, buffers, server, plan.round, plan.cohort, rows, means=means)
+        return Progress(
+            w,
+            buffers,
+            server,
+            plan.round,
+            plan.cohort,
+            rows,
+            means=means,
+            late=plan.late,
+            there=plan.there,
+        )
+
+    def _unchanged(self, plan: RoundPlan, collected: Collected) -> Progress:
+        """How the run stands after a round in which nobody took part: as before, a round later."""
+        before = self.progress
+        means = {name: mean for name, mean in before.means.items() if name != "cohort"}
+        return Progress(
+            before.w,
+            before.buffers,
+            before.server,
+            plan.round,
+            plan.cohort,
+            collected.rows,
+            means=means,
+            late=plan.late,
+            there=plan.there,
+        )
 
     def _share(self, replied: np.ndarray) -> float:
         """The part of all clients' weight that the clients `replied` have."""
@@ -217,9 +245,10 @@ class Server:
             size = 0
         unsent = self._experiment.clients.unsent()
         replied = np.count_nonzero(collected.rows[:, Column.FAILED] == Failure.NONE)
+        asked = len(plan.cohort) + len(plan.late)
         return {
             "lr": self._experiment.clients.rate(plan.round),
-            "bytes_down": (sent.elements() - unsent) * size * len(plan.cohort),
+            "bytes_down": (sent.elements() - unsent) * size * asked,
             "bytes_up": (collected.total.elements() - unsent) * size * replied,
             "bytes_mpi": self._communicator.bytes_moved - self._bytes_before,
             "seconds_train": max(seconds),

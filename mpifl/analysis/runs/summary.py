@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDEST_PLOT = 100
+_LATE = 3  # in /clients/failed
 _PLOT_HEIGHT = 15
 _TABLES = (
     "data",
@@ -30,6 +31,7 @@ _TABLES = (
     "algorithm",
     "local",
     "participation",
+    "heterogeneity",
     "evaluation",
 )
 _SLURM_SHOWN = (
@@ -181,10 +183,31 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _skewed(run)
     yield from _fine_tuned(run)
     if "failed" in run.clients:
-        failed = run.clients["failed"] > 0
+        failed = (run.clients["failed"] > 0) & (run.clients["failed"] != _LATE)
         replies = plural(int(failed.sum()), "reply", "replies")
         rounds_hit = plural(int(failed.any(axis=1).sum()), "round")
-        yield "left out", f"{replies} in {rounds_hit}"
+        if failed.any():
+            yield "left out", f"{replies} in {rounds_hit}"
+    if "clients_there" in run.rounds:
+        yield "clients differ", ", ".join(_differences(run))
+
+
+def _differences(run: Run) -> Iterator[str]:
+    """What became of clients that were away, slow or too late."""
+    there = run.rounds["clients_there"]
+    trains = int(run.trains.sum())
+    yield f"on average {there.mean():.3g} of {trains} there"
+    if "steps" in run.clients:  # not where nobody ever took part
+        steps = run.clients["steps"]
+        low, high = np.nanmin(steps), np.nanmax(steps)
+        yield f"{low:,.0f} to {high:,.0f} steps a round, mean {np.nanmean(steps):.3g}"
+    if "failed" in run.clients:
+        late = int((run.clients["failed"] == _LATE).sum())
+        if late:
+            yield f"{plural(late, 'reply', 'replies')} too late and left out"
+    empty = int((run.clients["participated"].sum(1) == 0).sum())
+    if empty:
+        yield f"nobody in {plural(empty, 'round')}"
 
 
 def _by_domain(run: Run) -> Iterator[tuple[str, str]]:
