@@ -200,9 +200,9 @@ def _differences(planned: DryRun) -> str:
     """How many clients are there in the run's rounds, and how much of the work they do."""
     rounds = range(1, min(planned.config.rounds, _MOST_ROUNDS) + 1)
     turns = [planned.timetable.federation.turn(round) for round in rounds]
-    there = np.mean([turn.there for turn in turns])
-    cohort = np.mean([len(turn.cohort) for turn in turns])
-    late = np.mean([len(turn.late) for turn in turns])
+    there = float(np.mean([turn.there for turn in turns]))
+    cohort = float(np.mean([len(turn.cohort) for turn in turns]))
+    late = float(np.mean([len(turn.late) for turn in turns]))
     done = sum(int(turn.steps.sum()) for turn in turns)
     full = sum(int(planned.clients.steps(turn.cohort).sum()) for turn in turns)
     share = done / full if full else 0.0
