@@ -127,7 +127,10 @@ def timetable(
     seed: int,
 ) -> Timetable:
     """That of a run with these `clients`, of which the `participants` (int64) train."""
-    smallest = SmallestLabels((clients.counts() > 0).argmax(1), clients.classes)
+    of_clients = NOBODY
+    if not heterogeneity.is_nothing:  # a table of a million clients' labels is large
+        of_clients = (clients.counts() > 0).argmax(1)
+    smallest = SmallestLabels(of_clients, clients.classes)
     federation = Federation(
         participation, heterogeneity, participants, clients.work(), smallest, seed
     )
