@@ -235,7 +235,9 @@ def _skewed(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _fine_tuned(run: Run) -> Iterator[tuple[str, str]]:
-    """What `mpifl finetune` has found on the clients' own test sets, or with their own classes."""
+    """What `mpifl finetune` has found for the clients that trained: on their own test sets, or else
+    with their own classes.
+    """
     try:
         found = Findings.open(run).found
     except BadInput:  # `mpifl hessian` and `finetune` say what is wrong with the file
@@ -244,14 +246,15 @@ def _fine_tuned(run: Run) -> Iterator[tuple[str, str]]:
         name, round, *rest = path.split("/")
         if rest != ["global", "fine_tuning"]:
             continue
-        own = finding["own_samples"] > 0
+        tuned = (finding["trains"] > 0) & (finding["steps"] > 0)
+        own = tuned & (finding["own_samples"] > 0)
         where = "own test sets"
         before = finding["own_before"][own] / finding["own_samples"][own]
         after = finding["own_after"][own] / finding["own_samples"][own]
         if not own.any():
             where = "test set, own classes"
-            before = finding["skewed_before"]
-            after = finding["skewed_after"]
+            before = finding["skewed_before"][tuned]
+            after = finding["skewed_after"][tuned]
         means = f"{percent(float(np.nanmean(before)))} -> {percent(float(np.nanmean(after)))}"
         yield f"fine-tuned ({name})", f"{where}: {means} (round {int(round[6:])})"
 
