@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mpifl.training.client import Work
+from mpifl.training.heterogeneity import Heterogeneity, SmallestLabels
 from mpifl.training.sampling import Participation
 from mpifl.training.timetable import Federation, Pool
 
@@ -14,7 +15,10 @@ TEN = Work(5, np.full(10, 25), np.full(10, 250.0))
 
 
 def federation(work=TEN, fraction=0.2, seed=0):
-    return Federation(Participation(fraction=fraction), np.arange(len(work.steps)), work, seed)
+    participants = np.arange(len(work.steps))
+    labels = SmallestLabels(np.zeros(0, np.int64), 10)
+    participation = Participation(fraction=fraction)
+    return Federation(participation, Heterogeneity(), participants, work, labels, seed)
 
 
 def test_a_federations_clients_have_the_steps_of_their_own_samples():
