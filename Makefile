@@ -20,6 +20,8 @@ export PRTE_MCA_rmaps_default_mapping_policy ?= :oversubscribe
 export PRTE_MCA_hwloc_default_binding_policy ?= none
 export OMPI_MCA_rmaps_base_oversubscribe ?= 1
 export OMPI_MCA_hwloc_base_binding_policy ?= none
+# The tests start hundreds of Pythons: each would compile all of mpifl where none may keep bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test coverage slurm matrix lint bench wheel clean compiler
@@ -50,7 +52,7 @@ matrix: $(VENV)/test.installed  ## train every algorithm with every loss, gradie
 
 coverage: $(VENV)/test.installed  ## the tests again, and which lines of mpifl/ they run, in all processes
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(TESTS)
+	$(BIN)/coverage run -m pytest -n 3 --dist loadgroup $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -69,6 +71,7 @@ wheel: | $(BIN)/python  ## dist/mpifl-*.whl, to install elsewhere: it carries jo
 
 clean:  ## remove the virtual environments, builds and caches, not your runs
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.*
+	find analysis benchmarks mpifl tests -name __pycache__ -prune -exec rm -r {} +
 
 # Of MPI=system, before anything is installed.
 compiler:

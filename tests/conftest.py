@@ -4,6 +4,7 @@ working tree.
 
 import fcntl
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for programs that tests start
 torch.set_num_threads(1)
+# A shell's background job ignores Ctrl-C, and the programs that tests start would do so too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _TESTS = Path(__file__).parent
@@ -21,9 +24,24 @@ others
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests by folder, those of `_FIRST` before the others."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort the tests by folder, those of `_FIRST` before the others; name their groups."""
     items.sort(key=_place)
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            _name_group(item)
+
+
+def _name_group(item: pytest.Item) -> None:
+    """Write a test's xdist_group at the end of its id, where the scheduler looks for it.
+
+    pytest-xdist 3.8 does so too, but into an attribute that pytest 9.2 no longer reads. Without
+    it, every worker would start the MPI jobs that the tests of a group share.
+    """
+    group = item.get_closest_marker("xdist_group")
+    if group is not None and "@" not in item.nodeid.rpartition("]")[2]:
+        item._id = type(item._id).parse(f"{item.nodeid}@{group.args[0]}")  # type: ignore[attr-defined]
 
 
 def _place(item: pytest.Item) -> int:
