@@ -6,74 +6,38 @@ alone, rank 0 is both. Vectors travel as one contiguous buffer: a Bcast down, a 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from mpifl.options import BadInput
-from mpifl.parallel import launcher, mismatch
+from mpifl.parallel import launcher, mismatch, node_memory
 from mpifl.parallel.exact_sum import Message, WeightedSum
 from mpifl.parallel.heartbeat import Heartbeat
 from mpifl.parallel.mpi import MPI, library, wait_for_all
+from mpifl.parallel.node_memory import Arrays
+from mpifl.parallel.ranks import Ranks, pieces
 
 Result = TypeVar("Result")
-Arrays = dict[str, np.ndarray]
 
 _SHORTEST_NAP, _LONGEST_NAP = 2e-5, 1e-3  # seconds
-_LARGEST_MESSAGE = 1 << 30  # bytes: Open MPI refuses to count to 2^31
 _LARGEST_MOVE = 1 << 28  # bytes of clients' states on their way at once
-_SPARE_SHARED_MEMORY = 1 << 26  # bytes left free in /dev/shm
 
 
 class AgreedBadInput(BadInput):
     """Bad input that every rank knows of: all raise it, so all can end in order."""
 
 
-class _Ranks(MPI.Intracomm):
-    """An `MPI.Intracomm` whose heartbeat knows when the rank waits inside MPI."""
-
-    heartbeat: Heartbeat
-
-    def allgather(self, value: Any) -> list[Any]:
-        with self.heartbeat.waiting():
-            return super().allgather(value)
-
-    def bcast(self, value: Any, root: int = 0) -> Any:
-        with self.heartbeat.waiting():
-            return super().bcast(value, root)
-
-    def gather(self, value: Any, root: int = 0) -> list[Any] | None:
-        with self.heartbeat.waiting():
-            return super().gather(value, root)
-
-    def Allreduce(self, *arguments: Any, **options: Any) -> None:
-        with self.heartbeat.waiting():
-            super().Allreduce(*arguments, **options)
-
-    def Barrier(self) -> None:
-        with self.heartbeat.waiting():
-            super().Barrier()
-
-    def Bcast(self, *arguments: Any, **options: Any) -> None:
-        with self.heartbeat.waiting():
-            super().Bcast(*arguments, **options)
-
-    def Reduce(self, *arguments: Any, **options: Any) -> None:
-        with self.heartbeat.waiting():
-            super().Reduce(*arguments, **options)
-
-
-class Communicator(_Ranks):
+class Communicator(Ranks):
     """All ranks of a run; still an `MPI.Intracomm`.
 
     Raises BadInput when the launcher started several processes that do not know of each other.
     """
 
-    node: _Ranks
+    node: Ranks
     """the ranks of this rank's node"""
     bytes_moved: int
     """by this rank's Bcasts and Reduces, so far"""
@@ -85,7 +49,7 @@ class Communicator(_Ranks):
         with launcher.starting():
             wait_for_all(ranks)  # the other ranks may still import modules
             self = super().__new__(cls, ranks.Dup())
-            self.node = _Ranks(self.Split_type(MPI.COMM_TYPE_SHARED))
+            self.node = Ranks(self.Split_type(MPI.COMM_TYPE_SHARED))
             self.heartbeat = Heartbeat(ranks)
             self.node.heartbeat = self.heartbeat
         self._windows = []
@@ -174,7 +138,7 @@ class Communicator(_Ranks):
         else:
             packed = torch.empty(sum(sizes), dtype=vectors[0].dtype)
         self.arrive()
-        for piece in _pieces(packed.numpy()):
+        for piece in pieces(packed.numpy()):
             self.Bcast(piece, root=0)
         self.bytes_moved += packed.nbytes
         unpacked = packed.to(vectors[0].device).split(sizes)
@@ -195,7 +159,7 @@ class Communicator(_Ranks):
         ]
         packed = np.concatenate([own.numpy(), *patterns])
         self.arrive()
-        for piece in _pieces(packed):
+        for piece in pieces(packed):
             if self.is_server:
                 self.Reduce(MPI.IN_PLACE, piece, op=MPI.SUM, root=0)
             else:
@@ -220,13 +184,13 @@ class Communicator(_Ranks):
             return values
         self.arrive()
         result = np.array(values, order="C")
-        for piece in _pieces(result):
+        for piece in pieces(result):
             self.Allreduce(MPI.IN_PLACE, piece, op=MPI.SUM)
         return result
 
     def replicate(self, arrays: Arrays | None) -> Arrays:
         """The server's `arrays`, of any types and shapes, on every rank; the others pass None."""
-        return _replicas(self, arrays)
+        return node_memory.replicas(self, arrays)
 
     def move(
         self, states: MutableMapping[int, Message], like: Message, moves: list[tuple[int, int, int]]
@@ -269,88 +233,16 @@ class Communicator(_Ranks):
 
         The others pass None. Where shared memory is too small, every rank gets a copy of its own.
         """
-        node = self.node
-        if node.size == 1:
+        if self.node.size == 1:
             assert arrays is not None
             return arrays
-        described = _described(node, arrays)
-        size = sum(array.room for array in described)
-        if not node.bcast(shared_memory_free() > size + _SPARE_SHARED_MEMORY):
-            return _replicas(node, arrays)
-        window = MPI.Win.Allocate_shared(size if node.rank == 0 else 0, 1, comm=node)
-        self._windows.append(window)
-        shared, _ = window.Shared_query(0)
-        memory = np.frombuffer(shared, np.uint8)  # type: ignore[call-overload]  # mpi4py's buffer
-        views = {}
-        offset = 0
-        for array in described:
-            place = memory[offset : offset + array.bytes]
-            views[array.name] = place.view(array.dtype).reshape(array.shape)
-            offset += array.room
-        if arrays is not None:
-            for name, values in arrays.items():
-                views[name][...] = values
-        node.Barrier()
-        return views
-
-
-def shared_memory_free() -> int:
-    """Bytes left in /dev/shm, where a node's one copy of the data set goes."""
-    try:
-        status = os.statvfs("/dev/shm")
-    except OSError:
-        return 0
-    return status.f_bavail * status.f_frsize
-
-
-class _Described(NamedTuple):
-    """An array without its values."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def bytes(self) -> int:
-        """What its values take."""
-        return np.dtype(self.dtype).itemsize * int(np.prod(self.shape))
-
-    @property
-    def room(self) -> int:
-        """Its bytes, so that the next array begins at a multiple of 64."""
-        return -(-self.bytes // 64) * 64
-
-
-def _described(ranks: _Ranks, arrays: Arrays | None) -> list[_Described]:
-    """The first rank's `arrays`, described on all `ranks`."""
-    described = None
-    if arrays is not None:
-        described = [_Described(name, a.shape, a.dtype.str) for name, a in arrays.items()]
-    return ranks.bcast(described)
-
-
-def _replicas(ranks: _Ranks, arrays: Arrays | None) -> Arrays:
-    """The first rank's `arrays` on all `ranks`."""
-    replicas = {}
-    for name, shape, dtype in _described(ranks, arrays):
-        if arrays is not None:
-            replicas[name] = np.asarray(arrays[name], order="C")
-        else:
-            replicas[name] = np.empty(shape, dtype)
-        for piece in _pieces(replicas[name].reshape(-1).view(np.uint8)):
-            ranks.Bcast(piece, root=0)
-    return replicas
-
-
-def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
-    """A contiguous array, flat, in views small enough for one message each."""
-    flat = array.reshape(-1)
-    step = max(1, _LARGEST_MESSAGE // flat.itemsize)
-    for start in range(0, flat.size, step):
-        yield flat[start : start + step]
+        shared, window = node_memory.share(self.node, arrays)
+        if window is not None:
+            self._windows.append(window)
+        return shared
 
 
 def _pieces_of(vectors: Message) -> Iterator[np.ndarray]:
     """Several vectors on the host, likewise."""
     for vector in vectors.values():
-        yield from _pieces(vector.numpy())
+        yield from pieces(vector.numpy())

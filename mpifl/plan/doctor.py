@@ -110,7 +110,7 @@ def _message(job: Communicator, config: Config) -> tuple[int, int]:
 
 def _facts(job: Communicator, device: torch.device, threads: int) -> dict[str, Any]:
     """What this rank knows of itself."""
-    from mpifl.parallel import communicator, mpi
+    from mpifl.parallel import mpi, node_memory
     from mpifl.runner import provenance
 
     return {
@@ -124,7 +124,7 @@ def _facts(job: Communicator, device: torch.device, threads: int) -> dict[str, A
         "threads": torch.get_num_threads(),
         "threads before": threads,
         "gpus": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "shm": communicator.shared_memory_free(),
+        "shm": node_memory.shared_memory_free(),
         "same": {
             "launcher": launcher.name(),
             "MPI library": mpi.library(),

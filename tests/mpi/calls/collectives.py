@@ -10,7 +10,7 @@ import torch
 from mpi4py import MPI
 
 from mpifl.options import BadInput
-from mpifl.parallel import communicator as module
+from mpifl.parallel import communicator, node_memory, ranks
 from mpifl.parallel.communicator import Communicator
 from mpifl.parallel.exact_sum import WeightedSum, layout_of
 
@@ -114,7 +114,7 @@ def share_gives_the_node_one_copy(f: Communicator) -> None:
 
 
 def share_gives_each_rank_a_copy_where_shared_memory_is_too_small(f: Communicator) -> None:
-    with patch.object(module, "shared_memory_free", lambda: 0):
+    with patch.object(node_memory, "shared_memory_free", lambda: 0):
         got = f.share(arrays() if f.node.rank == 0 else None)
     assert all(np.array_equal(got[name], array) for name, array in arrays().items())
     f.Barrier()
@@ -125,7 +125,9 @@ def share_gives_each_rank_a_copy_where_shared_memory_is_too_small(f: Communicato
 
 def messages_larger_than_a_library_counts_go_in_pieces(f: Communicator) -> None:
     # bytes: one number or two; three states
-    with patch.multiple(module, _LARGEST_MESSAGE=10, _LARGEST_MOVE=70):
+    message = patch.object(ranks, "LARGEST_MESSAGE", 10)
+    move = patch.object(communicator, "_LARGEST_MOVE", 70)
+    with message, move:
         for check in WITH_VECTORS:
             check(f)
 
