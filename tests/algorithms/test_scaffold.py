@@ -122,11 +122,11 @@ def test_momentum_of_earlier_rounds_is_no_gradient_of_this_one(kind, participati
         Local(steps=5, batch=100, lr=0.02, momentum_state="persist", **MOMENTUM[kind]),
     )
     optimum = q.optimum(q.share("samples"))
-    last = moments(q.experiment(Scaffold(), local, 400, participation))[-1]
+    last = moments(q.experiment(Scaffold(), local, 200, participation))[-1]
     assert distance(last.w, optimum) < 1e-10
     assert all(distance(last.clients[c]["c"], q.gradient(c, optimum)) < 1e-9 for c in range(4))
     if kind == "plain":
-        left_in = weights_by_round(q.experiment(ByTheWholeWay(), local, 400, participation))
+        left_in = weights_by_round(q.experiment(ByTheWholeWay(), local, 200, participation))
         assert distance(left_in[-1], optimum) > 1e-3
 
 
