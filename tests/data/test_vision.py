@@ -20,7 +20,7 @@ print(vision.datasets().CIFAR100.__name__, vision.torchvision().ops.nms.__name__
 @pytest.mark.slow
 def test_a_fresh_process_imports_it_lazily_and_without_warnings():
     done = subprocess.run(
-        [sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "CIFAR100 nms\n", "")
 

@@ -35,11 +35,11 @@ def test_an_exception_on_one_rank_ends_all_ranks_though_the_script_catches_it(tm
 
 @pytest.mark.parametrize("mpi", MPIS)
 def test_an_exception_on_one_rank_before_the_run_ends_all_ranks(tmp_path, mpi):
-    done = launch(mpi, 2, "-c", EARLY, timeout=120, cwd=tmp_path, afresh=True)
+    done = launch(mpi, 2, "-c", EARLY, timeout=300, cwd=tmp_path, afresh=True)
     assert done.returncode != 0 and "ValueError: before the run" in done.stderr
 
 
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_failed_exit_of_one_rank_before_the_run_ends_all_ranks(tmp_path, mpi):
-    done = launch(mpi, 2, "-c", EARLY_EXIT, timeout=120, cwd=tmp_path, afresh=True)
+    done = launch(mpi, 2, "-c", EARLY_EXIT, timeout=300, cwd=tmp_path, afresh=True)
     assert done.returncode != 0 and "before the run" in done.stderr
