@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mpifl.options import BadInput
     from mpifl.parallel.heartbeat import Lost
     from mpifl.runner.api import open, run
+    from mpifl.runner.register import register
     from mpifl.runner.schema import Config
     from mpifl.store import Run, Superseded
     from mpifl.training.algorithm import Algorithm
@@ -40,6 +41,7 @@ __all__ = [
     "Superseded",
     "__version__",
     "open",
+    "register",
     "run",
 ]
 
@@ -54,6 +56,7 @@ _HOMES = {
     "RunFailed": "mpifl.training.progress",
     "Superseded": "mpifl.store",
     "open": "mpifl.runner.api",
+    "register": "mpifl.runner.register",
     "run": "mpifl.runner.api",
 }
 """where each public name is defined: imported when it is first asked for"""

@@ -35,6 +35,7 @@ ADDED = {
     "holdout.ratio": 0,
     "holdout.unseen": "all",
     "partition.deal": "turn",
+    "plugins": [],
 }
 """Dotted name of an option that older runs lack -> the value that means what those did.
 
@@ -63,6 +64,8 @@ def _read(path: Path, through: tuple[Path, ...]) -> dict:
     if path.resolve() in through:
         raise BadInput(f"{path}: expected a chain of `extends` that ends; got a circle")
     raw = parse(text, str(path))
+    if isinstance(raw.get("plugins"), list):
+        raw["plugins"] = anchored(raw["plugins"], path)
     base = raw.pop("extends", None)
     if base is None:
         return raw
@@ -75,6 +78,25 @@ def _read(path: Path, through: tuple[Path, ...]) -> dict:
         )
     base_path = path.parent / expanded(base, f"{path}: extends")
     return lay_over(_read(base_path, (*through, path.resolve())), raw)
+
+
+def anchored(plugins: list, config: Path) -> list:
+    """The plugins that a config at `config` names: its files relative to the config's folder."""
+    found = []
+    for entry in plugins:
+        if isinstance(entry, str) and is_file(entry):
+            entry = str(config.parent / expanded(entry, f"{config}: plugins"))
+        found.append(entry)
+    return found
+
+
+def is_file(plugin: str) -> bool:
+    """Whether an entry of `plugins` is a file, not a module.
+
+    >>> is_file("mine.py"), is_file("../mine"), is_file("some.module")
+    (True, True, False)
+    """
+    return plugin.endswith(".py") or "/" in plugin
 
 
 def expanded(text: str, where: str) -> Path:

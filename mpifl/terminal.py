@@ -49,6 +49,20 @@ def say(text: str, error: bool = False) -> None:
     _say(printable(text), error)
 
 
+def say_exactly(text: str) -> None:
+    """Print text to stdout as UTF-8, to the byte; in a terminal as `say` does. It never fails."""
+    stream = sys.stdout
+    if _is_terminal(stream) or not hasattr(stream, "buffer"):
+        say(text)
+        return
+    try:
+        stream.flush()
+        stream.buffer.write(text.encode())
+        stream.flush()
+    except OSError as failure:
+        sys.stdout = _Nowhere(failure.with_traceback(None))
+
+
 def _say(text: str, error: bool = False) -> None:
     """Print text as it is, with its control characters."""
     if _bar is not None:

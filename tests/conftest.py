@@ -5,6 +5,7 @@ working tree.
 import fcntl
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for programs that tests start
+_STATE = tempfile.TemporaryDirectory(prefix="mpifl-state-")  # removed at the end
+os.environ["XDG_STATE_HOME"] = _STATE.name  # in place of the user's own
 torch.set_num_threads(1)
 # A shell's background job ignores Ctrl-C, and the programs that tests start would do so too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

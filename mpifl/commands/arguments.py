@@ -90,9 +90,35 @@ LABELS = click.option(
 DATA_PATH = click.option(
     "--data-path", default="", help="The packed data set, if it has moved since the run."
 )
+PLUGINS = click.option(
+    "--plugin",
+    "plugins",
+    type=FilePath(),
+    multiple=True,
+    metavar="FILE",
+    help="A plugin to load; may be given several times.",
+)
+PLUGINS_OF_RUN = click.option(
+    "--plugin",
+    "plugins",
+    type=FilePath(),
+    multiple=True,
+    metavar="FILE",
+    help="A plugin of the run, if you have not trained with it; may be given several times.",
+)
 UNFINISHED = click.option(
     "--unfinished", is_flag=True, help="Accept a run that is still being written."
 )
+
+
+def load_plugins(files: Sequence[Path]) -> None:
+    """Make known what these files and installed packages register. Raises BadInput."""
+    from importlib.metadata import entry_points
+
+    if files or entry_points(group="mpifl.plugins"):
+        from mpifl.runner.plugins import use_files  # brings torch, which takes seconds
+
+        use_files(files)
 
 
 def split(text: str) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import HELP, FilePath
+from mpifl.commands.arguments import HELP, PLUGINS, FilePath, load_plugins
 from mpifl.commands.process import one_line_errors
 
 
@@ -31,6 +31,7 @@ from mpifl.commands.process import one_line_errors
     metavar="KEY=VALUE",
     help="An option of the source, such as size=64.",
 )
+@PLUGINS
 @click.option("--skip-unreadable", is_flag=True, help="Leave out image files that cannot be read.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def data(
@@ -39,6 +40,7 @@ def data(
     root: Path | None,
     download: bool,
     given: tuple[str, ...],
+    plugins: tuple[Path, ...],
     skip_unreadable: bool,
     force: bool,
 ) -> None:
@@ -53,6 +55,7 @@ def data(
     mpifl data images --root pacs --option size=224 --option held_out=0.1 --out data/pacs.h5
     mpifl data arrays --root mine.npz --out data/mine.h5
     mpifl data femnist --root leaf/data/femnist/data --out data/femnist.h5
+    mpifl data NAME --plugin mine.py --out data/mine.h5       a data set that you have registered
 
     \b
     images  train/CLASS/* with val/CLASS/* or test/CLASS/*; or DOMAIN/CLASS/*, of which
@@ -63,6 +66,7 @@ def data(
     with one_line_errors():
         from mpifl.data.prepare import list_sources, pack_source
 
+        load_plugins(plugins)
         if name is None:
             list_sources()
             return

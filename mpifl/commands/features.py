@@ -7,7 +7,17 @@ from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import BY, DATA_PATH, HELP, LABELS, RUNS, FilePath, open_groups, split
+from mpifl.commands.arguments import (
+    BY,
+    DATA_PATH,
+    HELP,
+    LABELS,
+    PLUGINS_OF_RUN,
+    RUNS,
+    FilePath,
+    open_groups,
+    split,
+)
 from mpifl.commands.process import one_line_errors
 
 _PARTS = ("drift", "features")
@@ -48,6 +58,7 @@ _PARTS = ("drift", "features")
     "--samples", type=click.IntRange(2), default=1000, show_default=True, help="Images at most."
 )
 @DATA_PATH
+@PLUGINS_OF_RUN
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -81,6 +92,7 @@ def features(
     on: str,
     samples: int,
     data_path: str,
+    plugins: tuple[Path, ...],
     device: str,
     kinds: str,
     out: Path,
@@ -114,7 +126,7 @@ def features(
         check_installed(suffixes)
         groups = open_groups(runs, by, labels)
         selection = Selection(
-            _numbers(rounds, "rounds"), _whose(clients), on, samples, data_path, device
+            _numbers(rounds, "rounds"), _whose(clients), on, samples, data_path, device, plugins
         )
         save_drawn(draw(groups, selection, parts), out, suffixes)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mpifl.commands.arguments import DATA_PATH, HELP, UNFINISHED
+from mpifl.commands.arguments import DATA_PATH, HELP, PLUGINS_OF_RUN, UNFINISHED
 from mpifl.commands.process import imports_for_ranks
 
 
@@ -54,6 +54,7 @@ from mpifl.commands.process import imports_for_ranks
     help="The measurement's name in hessian.h5; one for each choice of options.",
 )
 @DATA_PATH
+@PLUGINS_OF_RUN
 @click.option("--again", is_flag=True, help="Delete what has this name, and start anew.")
 @UNFINISHED
 def finetune(run: str, **options: Any) -> None:

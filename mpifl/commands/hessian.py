@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mpifl.commands.arguments import DATA_PATH, HELP, UNFINISHED
+from mpifl.commands.arguments import DATA_PATH, HELP, PLUGINS_OF_RUN, UNFINISHED
 from mpifl.commands.process import imports_for_ranks
 
 QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gauss_newton"
@@ -80,6 +80,7 @@ QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gau
     help="Of all arithmetic.",
 )
 @DATA_PATH
+@PLUGINS_OF_RUN
 @click.option(
     "--again", is_flag=True, help="Delete what this measurement has found, and start anew."
 )

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from mpifl.commands.arguments import DATA_PATH, HELP, UNFINISHED, FilePath, split
+from mpifl.commands.arguments import (
+    DATA_PATH,
+    HELP,
+    PLUGINS_OF_RUN,
+    UNFINISHED,
+    FilePath,
+    split,
+)
 from mpifl.commands.process import imports_for_ranks
 
 
@@ -71,6 +78,7 @@ from mpifl.commands.process import imports_for_ranks
     "--seed", type=int, default=0, show_default=True, help="Of samples and random directions."
 )
 @DATA_PATH
+@PLUGINS_OF_RUN
 @UNFINISHED
 @click.option(
     "-o",
@@ -81,7 +89,14 @@ from mpifl.commands.process import imports_for_ranks
     help="Files to write: OUT.png, OUT.html, OUT.npz.",
 )
 def landscape(
-    run: str, along: str, dims: str, data_path: str, unfinished: bool, out: Path, **options: Any
+    run: str,
+    along: str,
+    dims: str,
+    data_path: str,
+    plugins: tuple[Path, ...],
+    unfinished: bool,
+    out: Path,
+    **options: Any,
 ) -> None:
     """Draw the loss around a model of RUN and on the way to others.
 
@@ -105,4 +120,4 @@ def landscape(
         from mpifl.analysis.landscape.plan import LandscapeOptions
 
     chosen = LandscapeOptions(along=split(along), dims=[int(dim) for dim in split(dims)], **options)
-    sys.exit(session.main(run, chosen, out, data_path, unfinished))
+    sys.exit(session.main(run, chosen, out, data_path, plugins, unfinished))

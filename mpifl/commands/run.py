@@ -24,6 +24,11 @@ from mpifl.commands.process import imports_for_ranks
     is_flag=True,
     help="Resume with more rounds even if the rounds so far had another schedule; marks the run.",
 )
+@click.option(
+    "--allow-other-plugins",
+    is_flag=True,
+    help="Resume even if the run's plugins have changed since; marks the run.",
+)
 @click.option("--force", is_flag=True, help="Replace the run in the folder.")
 def run(
     config: str,
@@ -32,6 +37,7 @@ def run(
     resume: bool,
     resume_or_start: bool,
     allow_other_schedule: bool,
+    allow_other_plugins: bool,
     force: bool,
 ) -> None:
     """Train: simulate the federation of CONFIG, on one rank or many.
@@ -59,5 +65,6 @@ def run(
         or_start=resume_or_start,
         force=force,
         allow_other_schedule=allow_other_schedule,
+        allow_other_plugins=allow_other_plugins,
     )
     sys.exit(session.main(config, assignments, target))

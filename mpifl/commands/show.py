@@ -14,7 +14,13 @@ from mpifl.commands.process import one_line_errors
 @click.option(
     "--status", is_flag=True, help="Print one word only: running, complete, stopped or failed."
 )
-def show(runs: tuple[str, ...], config: bool, status: bool) -> None:
+@click.option(
+    "--plugin-text",
+    "plugin",
+    metavar="NAME",
+    help="Print the stored text of this plugin only; it is not run.",
+)
+def show(runs: tuple[str, ...], config: bool, status: bool, plugin: str | None) -> None:
     """Summarise RUN: its folder, its results.h5, or a packed file.
 
     Printed are its parts, the accuracy curve, the partition, timings, provenance, and on the last
@@ -26,17 +32,20 @@ def show(runs: tuple[str, ...], config: bool, status: bool) -> None:
     mpifl show runs/demo --config
     mpifl show runs/*                  a line for each run
     mpifl show runs/demo --status      for scripts
+    mpifl show runs/demo --plugin-text mine.py > mine.py
     """
     with one_line_errors():
         from mpifl.analysis.runs import listing, summary
+        from mpifl.analysis.runs.plugin_text import print_plugin
         from mpifl.options import BadInput
         from mpifl.store import Run
         from mpifl.terminal import page, say
 
         if len(runs) > 1:
-            if config or status:
+            if config or status or plugin is not None:
                 raise BadInput(
-                    f"command line: expected one run with --config or --status; got {len(runs)}"
+                    "command line: expected one run with --config, --status or --plugin-text; got "
+                    f"{len(runs)}"
                 )
             listing.list_runs(runs)
             return
@@ -46,7 +55,9 @@ def show(runs: tuple[str, ...], config: bool, status: bool) -> None:
                 f"mpifl show {runs[0].rstrip('/')}/*"
             )
         opened = Run.open(runs[0])
-        if status:
+        if plugin is not None:
+            print_plugin(opened, plugin)
+        elif status:
             say(opened.status)
         else:
             with page(colours=True) as console:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -66,9 +66,14 @@ class Topic:
         return f"{self.path}.{option.name}".removeprefix(".")
 
 
-@cache
 def topics() -> list[Topic]:
     """The config, its sections, then all names."""
+    return _topics(tuple((path, *kinds) for path, kinds in _CHOICES.items()), tuple(SOURCES))
+
+
+@cache
+def _topics(choices: Hashable, sources: Hashable) -> list[Topic]:
+    """`topics`, made once as long as the names are the same."""
     found = _sections("", Config)
     for path, kinds in _CHOICES.items():
         for name, kind in kinds.items():

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mpifl.config import override, parse
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.parallel.stop_request import SIGNALS
-from mpifl.runner import schema, session
+from mpifl.runner import plugins, schema, session
 from mpifl.runner.exit_codes import fail_unexpectedly
 from mpifl.runner.schema import Config
 from mpifl.store import Run
@@ -35,6 +36,7 @@ def run(
     or_start: bool = False,
     force: bool = False,
     allow_other_schedule: bool = False,
+    allow_other_plugins: bool = False,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
 ) -> Run | None:
@@ -45,7 +47,9 @@ def run(
     `"local.lr=0.1"`. `out` is the run's folder (default: runs/NAME); `resume` continues the stopped
     run in it, and with `or_start` begins one where there is none; `force` replaces it.
     `allow_other_schedule` resumes with other `rounds` under a schedule that depends on their
-    number, and marks the run. `callbacks` are told of each round. `quiet` prints nothing.
+    number, and marks the run; `allow_other_plugins` does so where `plugins` have changed. Plugins
+    of a dict are relative to the current folder. `callbacks` are told of each round. `quiet` prints
+    nothing.
 
     Alone, in a script or a notebook, it trains on one process. In a script under `mpirun -n 3`
     every rank calls it: rank 0 is the server, the others train, and the bits are the same. The Run
@@ -71,6 +75,7 @@ def run(
         or_start,
         force,
         allow_other_schedule,
+        allow_other_plugins,
     )
     with _only_run(), _handlers_restored():
         communicator = _communicator()
@@ -102,10 +107,15 @@ def _config(
         return schema.resolve(schema.raw(os.fspath(given), overrides))
     if not isinstance(given, Mapping | Config):
         raise BadInput(f"config: expected a dict, a path or a Config; got {given!r}")
-    config = given if isinstance(given, Config) else schema.resolve(dict(given))
+    if isinstance(given, Config):
+        named = plugins.load_named({"plugins": given.plugins})
+        config = replace(given, plugins=tuple(named["plugins"]))
+    else:
+        config = schema.resolve(plugins.load_named(given))
     if not overrides:
         return schema.resolve(config)
-    return schema.resolve(override(parse(schema.text(config), "config"), overrides))
+    changed = override(parse(schema.text(config), "config"), overrides)
+    return schema.resolve(plugins.load_named(changed))
 
 
 @contextmanager

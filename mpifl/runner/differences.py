@@ -47,6 +47,8 @@ def short(config: schema.Config) -> dict[str, Any]:
         for section in sections:
             inner = inner.setdefault(section, {})
         inner[name] = value
+    if config.plugins:
+        table["plugins"] = [entry.rpartition("@")[0] for entry in config.plugins]
     return table
 
 

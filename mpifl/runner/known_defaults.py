@@ -29,10 +29,11 @@ class Unknown(Exception):
 def short(stored: Table) -> Table:
     """What `differences.short` makes of a stored config, in which each section has its name.
 
-    Raises Unknown for a config with options or names that are not in the list.
+    A section whose name a plugin has registered keeps all its options. Raises Unknown for a config
+    with options or names that are not in the list, for any other reason.
     """
     defaults = _known()["config"]
-    found = _differing(stored, defaults, "")
+    found = _differing(stored, defaults, "", bool(stored.get("plugins")))
     data = {**defaults["data"], **stored.get("data", {})}
     named = {} if data["path"] else {"name": data["name"]}  # a packed file has its own
     table: Table = {"data": named}
@@ -71,8 +72,11 @@ def _known() -> Mapping[str, Any]:
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
-def _differing(group: Table, defaults: Table, path: str) -> Table:
-    """What differs in a group of options from its defaults. Raises Unknown."""
+def _differing(group: Table, defaults: Table, path: str, plugins: bool) -> Table:
+    """What differs in a group of options from its defaults. Raises Unknown.
+
+    `plugins` says whether names may be a plugin's.
+    """
     if not group.keys() <= defaults.keys():
         raise Unknown(path)
     found: Table = {}
@@ -82,7 +86,7 @@ def _differing(group: Table, defaults: Table, path: str) -> Table:
         inner = f"{path}.{name}" if path else name
         now = group[name]
         if isinstance(default, dict) and default:
-            differing = _differing_section(now, default, inner)
+            differing = _differing_section(now, default, inner, plugins)
             if differing:
                 found[name] = differing
         elif not _is_default(now, default, inner):
@@ -90,19 +94,21 @@ def _differing(group: Table, defaults: Table, path: str) -> Table:
     return found
 
 
-def _differing_section(section: Any, default: Table, path: str) -> Table:
+def _differing_section(section: Any, default: Table, path: str, plugins: bool) -> Table:
     """The same of a section, which may have a name: then with the defaults of that name."""
     if not isinstance(section, dict):
         raise Unknown(path)
     of_names = _known()["sections"].get(path)
     if of_names is None:
-        return _differing(section, default, path)
+        return _differing(section, default, path, plugins)
     name = section.get("name")
     if name == default["name"]:
-        return _differing(section, default, path)
-    if name not in of_names:
-        raise Unknown(path)
-    return {"name": name, **_differing(section, of_names[name], path)}
+        return _differing(section, default, path, plugins)
+    if name in of_names:
+        return {"name": name, **_differing(section, of_names[name], path, plugins)}
+    if plugins:
+        return section
+    raise Unknown(path)
 
 
 def _is_default(now: Any, default: Any, path: str) -> bool:

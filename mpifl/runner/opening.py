@@ -9,10 +9,16 @@ from typing import NamedTuple
 from mpifl.data.dataset import Dataset
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
-from mpifl.runner import schema
+from mpifl.runner import schema, stored_plugins
 from mpifl.runner.checkpoints import everywhere
 from mpifl.runner.provenance import Facts, Place, provenance
-from mpifl.runner.resuming import differences, mark_of, other_schedule, refusal
+from mpifl.runner.resuming import (
+    differences,
+    mark_of,
+    other_plugins,
+    other_schedule,
+    refusal,
+)
 from mpifl.store import (
     Checkpoint,
     Entry,
@@ -40,6 +46,8 @@ class Target(NamedTuple):
     """replace the run in the folder"""
     allow_other_schedule: bool = False
     """with `resume`: continue although the rounds so far had another schedule, and mark the run"""
+    allow_other_plugins: bool = False
+    """with `resume`: continue although the rounds so far had other plugins, and mark the run"""
 
 
 class Opened(NamedTuple):
@@ -91,7 +99,7 @@ def open_folder(
         if not target.resume:
             return _create(folder, config, experiment, facts, target.force)
         if Store.begun(folder):
-            return _resume(folder, config, experiment, facts, target.allow_other_schedule)
+            return _resume(folder, config, experiment, facts, target)
         return _create_instead(folder, config, experiment, facts, target.or_start)
 
     taken = communicator.agree(create_or_resume)
@@ -118,6 +126,7 @@ def _create(
         clients=config.clients,
         partition=_partition(experiment),
         holdout=experiment.holdout(),
+        plugins=stored_plugins.of_config(config),
         provenance=facts,
         force=force,
         commit_seconds=config.results.commit_seconds,
@@ -148,7 +157,7 @@ def _resume(
     config: schema.Config,
     experiment: Experiment,
     facts: Facts,
-    allow_other_schedule: bool,
+    target: Target,
 ) -> _Taken:
     """The run's store and its newest checkpoint.
 
@@ -168,10 +177,11 @@ def _resume(
             holdout=experiment.holdout(),
             provenance=facts,
             rounds=config.rounds,
+            plugins=stored_plugins.of_config(config),
         )
     while True:
         try:
-            taken = _take_over(folder, found, config, experiment, facts, allow_other_schedule)
+            taken = _take_over(folder, found, config, experiment, facts, target)
             if accepted:
                 taken.notes.insert(0, accepted)
             return taken
@@ -188,14 +198,18 @@ def _take_over(
     config: schema.Config,
     experiment: Experiment,
     facts: Facts,
-    allow_other_schedule: bool,
+    target: Target,
 ) -> _Taken:
     round = round_of(found)
     stored = Run.open(folder)
     compatibility.check_same(str(folder), stored.config, schema.text(config))
     mark = other_schedule(stored, config, round)
-    if mark.text and mark != mark_of(stored) and not allow_other_schedule:
+    if mark.text and mark.text != mark_of(stored).text and not target.allow_other_schedule:
         raise BadInput(refusal(stored, config, round))
+    code = stored_plugins.of_config(config)
+    if round > 0 and not target.allow_other_plugins:
+        stored_plugins.refuse_difference(stored, code)
+    mark = mark._replace(plugins=other_plugins(stored, code, round))
     known = differences(stored, facts, round)  # of the files as they are now
     store = Store.resume(
         folder,
@@ -205,6 +219,7 @@ def _take_over(
         round=round,
         provenance=facts,
         marks=mark.attributes(),
+        plugins=code,
         commit_seconds=config.results.commit_seconds,
     )
     notes = []
@@ -215,8 +230,8 @@ def _take_over(
             notes.append(found.warning)
         notes.append(f"resuming after round {round}")
     notes += known
-    if mark.text:
-        notes.append(f"resumed {mark.text}: no repeat of a run that was never stopped")
+    if mark.in_words:
+        notes.append(f"resumed {mark.in_words}: no repeat of a run that was never stopped")
     return _Taken(store, found, notes)
 
 

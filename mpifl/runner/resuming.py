@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import NamedTuple
 
 from mpifl.config import toml
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse
+from mpifl.runner import stored_plugins
 from mpifl.runner.provenance import Facts
 from mpifl.runner.schema import Config
 from mpifl.schedules import Schedule
-from mpifl.store import Run
-from mpifl.store.hdf5_layout import OTHER_SCHEDULE, OTHER_SCHEDULE_UNTIL
+from mpifl.store import Run, StoredPlugin
+from mpifl.store.hdf5_layout import OTHER_PLUGINS, OTHER_SCHEDULE, OTHER_SCHEDULE_UNTIL
 
 _MOVES_BITS = {
     "version_mpifl": "mpifl",
@@ -29,18 +30,28 @@ _MOVES_BITS = {
 
 
 class Mark(NamedTuple):
-    """Whether a run's first rounds had another schedule than its later ones."""
+    """Whether a run's first rounds had another schedule, or other plugins, than its later ones."""
 
     text: str = ""
     """in words; empty: they had not"""
     until: int = 0
     """the last round that had it"""
+    plugins: str = ""
+    """how the plugins were others, in words; empty: they were not"""
+
+    @property
+    def in_words(self) -> str:
+        """Both; empty for a run that needs no mark."""
+        return "; ".join(text for text in (self.text, self.plugins) if text)
 
     def attributes(self) -> dict[str, str | int]:
         """As it is stored with the run; nothing for a run that needs no mark."""
-        if not self.text:
-            return {}
-        return {OTHER_SCHEDULE: self.text, OTHER_SCHEDULE_UNTIL: self.until}
+        found: dict[str, str | int] = {}
+        if self.text:
+            found = {OTHER_SCHEDULE: self.text, OTHER_SCHEDULE_UNTIL: self.until}
+        if self.plugins:
+            found[OTHER_PLUGINS] = self.plugins
+        return found
 
 
 def mark_of(stored: Run) -> Mark:
@@ -69,6 +80,17 @@ def other_schedule(stored: Run, config: Config, round: int) -> Mark:
     if old.text:
         text = f"{old.text}; {text}"
     return Mark(text, round)
+
+
+def other_plugins(stored: Run, now: Sequence[StoredPlugin], round: int) -> str:
+    """The mark about plugins that the run needs when it continues after `round` with `now`."""
+    if round == 0:
+        return ""
+    marks = [str(stored.attrs.get(OTHER_PLUGINS, ""))]
+    found = stored_plugins.difference(stored, now)
+    if found:
+        marks.append(f"after round {round} {found}")
+    return "; ".join(mark for mark in marks if mark)
 
 
 def refusal(stored: Run, config: Config, round: int) -> str:

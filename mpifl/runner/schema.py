@@ -20,6 +20,7 @@ from mpifl.data.batches import Augmentation
 from mpifl.data.holdout import HoldOut
 from mpifl.data.partition import PARTITIONS, Partition
 from mpifl.data.partition.dirichlet import Dirichlet
+from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
 from mpifl.losses.expression import render
@@ -37,6 +38,7 @@ from mpifl.options import (
     tables,
     validated,
 )
+from mpifl.runner import plugins
 from mpifl.store import Run
 from mpifl.training.algorithm import Algorithm
 from mpifl.training.evaluate import Evaluation
@@ -66,11 +68,12 @@ class Data:
     """Which images, and how they are prepared."""
 
     name: str = ""
-    """"digits" or "synthetic", which need no file; for a packed file, a name to show"""
+    """"digits" or "synthetic", which need no file, or a plugin's; for a packed file, a name to show
+    """
     path: str = ""
     """a file packed by `mpifl data`; may contain ~ and $VARIABLES of the rank's environment"""
     options: Free = field(default_factory=dict)
-    """options of the digits or the synthetic images"""
+    """options of data that need no file"""
     train_limit: NonNegativeInt = 0
     """number of training samples to use, chosen at random with the classes' shares kept; 0: all"""
     test_limit: NonNegativeInt = 0
@@ -152,6 +155,10 @@ class Config:
     """name of the run, and of its folder unless --out is given"""
     seed: NonNegativeInt = 0
     """all random numbers of the run follow from it"""
+    plugins: tuple[str, ...] = ()
+    """code of your own: Python files (relative to the config) and modules that register losses,
+    algorithms, models ...; a run stores their texts
+    """
     rounds: Count = 10
     """number of rounds"""
     clients: Annotated[int, Ge(1), Le(10**7)] = 10
@@ -187,12 +194,17 @@ TABLES = tables(Config)
 
 
 def raw(path: str, assignments: Sequence[str]) -> dict:
-    """The raw config of a TOML file, or of a run, with overrides applied. Raises BadInput."""
-    if Path(path).is_dir() or path.endswith(".h5"):
-        stored = configs.parse(Run.open(path).config, path)
-    else:
-        stored = configs.read(Path(path))
-    return configs.override(stored, assignments)
+    """The raw config of a TOML file, or of a run, with overrides applied, and its plugins loaded.
+
+    Raises BadInput. The plugins of a run are loaded as `plugins.load_stored` says.
+    """
+    if not Path(path).is_dir() and not path.endswith(".h5"):
+        return plugins.load_named(configs.override(configs.read(Path(path)), assignments))
+    run = Run.open(path)
+    changed = configs.override(configs.parse(run.config, path), assignments)
+    if "plugins" in configs.override({}, assignments):  # the user's own words
+        return plugins.load_named(changed)
+    return plugins.load_stored(run, changed, how=plugins.IN_CONFIG)
 
 
 def resolve(raw: dict[str, Any] | Config) -> Config:
@@ -203,6 +215,9 @@ def resolve(raw: dict[str, Any] | Config) -> Config:
     """
     if isinstance(raw, dict):
         raw = configs.renamed(raw)
+        plugins.use(raw.get("plugins", ()))
+    else:
+        plugins.use(raw.plugins)
     config = validated(Config, raw)
     for check in _CHECKS:
         check(config)
@@ -211,6 +226,7 @@ def resolve(raw: dict[str, Any] | Config) -> Config:
 
 def text(config: Config) -> str:
     """The config as TOML text in which every option stands, the loss's too."""
+    plugins.use(config.plugins)
     table = adapter(Config).dump_python(config)
     table["local"]["loss"] = render(parse_loss(config.local.loss, LOSSES), LOSSES)
     return tomli_w.dumps(table)
@@ -357,10 +373,11 @@ def _check_norms(config: Config) -> None:
 
 
 def _check_data(config: Config) -> None:
-    if not config.data.path and config.data.name not in GENERATED:
+    need_no_file = (*GENERATED, *plugins.names_in(SOURCES))
+    if not config.data.path and config.data.name not in need_no_file:
         raise BadInput(
             "data.path: expected a file packed by `mpifl data NAME --out FILE`, or data.name one "
-            f"of {', '.join(GENERATED)}; got no path and the name {config.data.name!r}"
+            f"of {', '.join(need_no_file)}; got no path and the name {config.data.name!r}"
         )
 
 

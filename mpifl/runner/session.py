@@ -11,7 +11,7 @@ import torch
 
 from mpifl.data.dataset import Dataset
 from mpifl.parallel.communicator import Communicator
-from mpifl.runner import build, consistency, schema
+from mpifl.runner import build, consistency, plugin_record, plugins, schema
 from mpifl.runner.announce import announce, conclude
 from mpifl.runner.callbacks import ConsoleLogger, StoreWriter
 from mpifl.runner.checkpoints import Checkpoints, start_from
@@ -72,6 +72,8 @@ def play(
             places = communicator.gather(place(communicator, device))
             folder = target.folder or Path("runs") / config.name
             opened = open_folder(communicator, folder, target, config, experiment, dataset, places)
+            if opened.store is not None:
+                opened.notes.extend(_remembered())
             if opened.store is not None and not quiet:
                 announce(config, experiment, dataset, places, opened.notes)
             progress = _train(communicator, config, experiment, opened, callbacks, quiet)
@@ -80,6 +82,17 @@ def play(
                 if not quiet:
                     conclude(folder, progress)
             return Outcome(progress, folder)
+
+
+def _remembered() -> list[str]:
+    """Note that the user trains with these plugins; what to tell the user where it is not noted."""
+    problem = plugin_record.remember(plugin for plugin in plugins.in_use() if plugin.sha256)
+    if not problem:
+        return []
+    return [
+        f"note: {problem}: that you train with these plugins is not noted, so commands that build "
+        "the model again will ask for --plugin FILE"
+    ]
 
 
 def _agree_on_config(
@@ -132,7 +145,8 @@ def _train(
         told.extend(callbacks)
     try:
         return rounds.run(experiment, communicator, told, checkpoints, start)
-    except BaseException:
+    except BaseException as error:
+        plugins.name_place(error)
         if store is not None:
             with suppress(OSError, Superseded):
                 store.close("failed")

@@ -10,6 +10,7 @@ from mpifl.store.checkpoint import Checkpoint
 from mpifl.store.evaluations import Holdout
 from mpifl.store.hdf5_layout import Entry, Partition
 from mpifl.store.packing import pack
+from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.reader import OTHERS_TESTED, Run
 from mpifl.store.run_folder import Superseded
 from mpifl.store.writer import Store
@@ -23,6 +24,7 @@ __all__ = [
     "Refused",
     "Run",
     "Store",
+    "StoredPlugin",
     "Superseded",
     "checkpoint",
     "pack",

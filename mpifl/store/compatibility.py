@@ -10,7 +10,8 @@ from typing import Any
 from mpifl.config import ADDED, first_name, flat, name_today, parse
 from mpifl.options import BadInput
 
-_MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy"}
+_MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy", "plugins"}
+"""plugins are compared by what is stored of them: see runner/stored_plugins.py"""
 _SOURCES = {"data.path", "data.name", "partition.path"}
 """where data and partition come from: what counts is what is found there"""
 _TABLES_THAT_MAY_CHANGE = ("results.", "runtime.", "published.")

@@ -19,11 +19,12 @@ import h5py
 import numpy as np
 
 from mpifl import __version__
-from mpifl.store import checksum
+from mpifl.store import checksum, plugin_texts
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes, write_attributes
 from mpifl.store.evaluations import axis_of, is_fixed
 from mpifl.store.long_names import describe
+from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.round_tables import Cohorts
 
 FORMAT = "mpifl-run"
@@ -34,6 +35,8 @@ OTHER_SCHEDULE_UNTIL = "other_schedule_until"
 """attributes of a run that was resumed with another schedule than its first rounds had: in words,
 and the last round of the other schedule
 """
+OTHER_PLUGINS = "other_plugins"
+"""attribute of a run that was resumed with other plugins than its first rounds had, in words"""
 LOST_UNTIL = "lost_until"
 """attribute of a run whose first rows were lost with a damaged file: the last of these rounds"""
 _NO_COORDINATES = "This is a netCDF dimension but not a netCDF variable. %10d"
@@ -87,6 +90,7 @@ class Results:
     """the clients' own test sets as in a partition (indices, offsets), which clients train, and the
     domains that do not
     """
+    plugins: Sequence[StoredPlugin] = ()
 
 
 def run_attributes(config: str, seed: int) -> dict[str, str | int]:
@@ -144,6 +148,7 @@ def results_image(results: Results) -> memoryview:
         _add_clients(file, results)
         _add_evaluations(file, results.evaluations)
         _add_holdout(file, results.holdout)
+        _add_plugins(file, results.plugins)
         _add_models(file, results.models)
     return image.getbuffer()
 
@@ -286,6 +291,15 @@ def _add_holdout(file: h5py.File, arrays: Mapping[str, np.ndarray]) -> None:
     if "domains" in arrays:
         _add_dimension(group, "domain", len(arrays["domains"]))
         _add(group, "domains", arrays["domains"], "domain")
+
+
+def _add_plugins(file: h5py.File, plugins: Sequence[StoredPlugin]) -> None:
+    if not plugins:
+        return
+    group = file.create_group("plugins")
+    _add_dimension(group, "plugin", len(plugins))
+    for name, column in plugin_texts.arrays(plugins).items():
+        _add(group, name, column, "plugin")
 
 
 def _add_models(file: h5py.File, models: Mapping[int, Sequence[str]]) -> None:

@@ -77,6 +77,12 @@ _LONG_NAMES = {
     "indices": "indices of the training samples, client after client",
     "offsets": "where each client's samples begin in indices, and the end",
     "label_counts": "samples of each class at each client",
+    # /plugins
+    "plugins/name": "plugin file, module or installed package",
+    "plugins/sha256": "SHA-256 in hex of the plugin's text; empty for an installed package",
+    "plugins/version": "version of an installed package; else empty",
+    "plugins/text": "Python text of the plugin; never run from here",
+    "plugins/after_round": "the run had the plugin after this round; 0: from its start",
     # model files
     "global": "weights of the global model, flat: see layout",
     "buffers": "float buffers of the global model, flat: see layout",

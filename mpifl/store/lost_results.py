@@ -30,6 +30,7 @@ from mpifl.store.hdf5_layout import (
     run_attributes,
     timestamp,
 )
+from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.reader import model_opened
 from mpifl.store.round_tables import Cohorts, RoundTable
 from mpifl.store.run_folder import MODELS, RESULTS
@@ -61,12 +62,13 @@ def begin_anew(
     holdout: Holdout | None,
     provenance: Attributes,
     rounds: int,
+    plugins: Sequence[StoredPlugin] = (),
 ) -> str:
     """Replace damaged results by new ones, without rows. Returns a line that says so, or "".
 
-    `config` is the TOML text of the run that resumes, which is to have `rounds`; partition, holdout
-    and provenance are its own. Raises BadInput, before anything is changed, if the checkpoint has
-    another config or was the last, so that no round would have a row.
+    `config` is the TOML text of the run that resumes, which is to have `rounds`; partition,
+    holdout, provenance and plugins are its own. Raises BadInput, before anything is changed, if the
+    checkpoint has another config or was the last, so that no round would have a row.
     """
     what = damage(folder)
     if not what:
@@ -98,6 +100,7 @@ def begin_anew(
         clients=Cohorts(clients),
         models=_saved_models(file, found),
         holdout=holdout_arrays(holdout),
+        plugins=plugins,
     )
     aside = run_folder.keep_aside(file, "damaged")
     atomic.write_hdf5(file, results_image(results))

@@ -13,18 +13,20 @@ import numpy as np
 
 from mpifl.config import parse
 from mpifl.options import BadInput
-from mpifl.store import datasets, evaluations, validate
+from mpifl.store import datasets, evaluations, plugin_texts, validate
 from mpifl.store.attributes import Attributes, read_attributes
 from mpifl.store.confidential import publishable
 from mpifl.store.hdf5_layout import (
     FORMAT,
     FORMAT_VERSION,
     MODEL_FORMAT,
+    OTHER_PLUGINS,
     OTHER_SCHEDULE,
     Entry,
     Results,
     model_name,
 )
+from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.round_tables import RESERVED, Cohorts
 from mpifl.store.run_folder import MODELS, RESULTS
 
@@ -79,6 +81,8 @@ class Run:
     """what never trains: indices and offsets of the clients' own test sets, `trains` (C), and the
     names of left-out `domains`
     """
+    plugins: Sequence[StoredPlugin] = ()
+    """the user's own code that it was trained with, as text"""
 
     @staticmethod
     def open(path: str | Path) -> Run:
@@ -100,11 +104,17 @@ class Run:
 
     @property
     def other_schedule(self) -> str:
-        """How the run was resumed with another schedule than its first rounds had; else "".
+        """How the run was resumed with another schedule than its first rounds had; else ""."""
+        return str(self.attrs.get(OTHER_SCHEDULE, ""))
+
+    @property
+    def resumed_otherwise(self) -> str:
+        """How the run was resumed with another schedule or other plugins; else "".
 
         Such a run is no repeat of one that was never stopped.
         """
-        return str(self.attrs.get(OTHER_SCHEDULE, ""))
+        marks = (self.other_schedule, str(self.attrs.get(OTHER_PLUGINS, "")))
+        return "; ".join(mark for mark in marks if mark)
 
     @property
     def seed(self) -> int:
@@ -266,6 +276,7 @@ def as_results(run: Run) -> Results:
         resumes=run.resumes,
         evaluations=run.evaluations,
         holdout=run.holdout,
+        plugins=run.plugins,
     )
 
 
@@ -334,6 +345,7 @@ def _read(file: Path, content: h5py.File) -> Run:
         notes=_notes(content),
         evaluations=counted,
         holdout=held_out,
+        plugins=plugin_texts.of_arrays(_arrays(content, "plugins")),
     )
 
 
@@ -341,7 +353,7 @@ def _arrays(content: h5py.File, name: str) -> dict[str, np.ndarray]:
     """The arrays of a group that older runs lack, without those that only name a dimension."""
     arrays = {}
     for array_name, dataset in content.get(name, {}).items():
-        is_dimension = array_name in ("sample", "boundary", *evaluations.AXES)
+        is_dimension = array_name in ("sample", "boundary", "plugin", *evaluations.AXES)
         if not is_dimension:
             arrays[array_name] = datasets.whole(dataset)
     return arrays

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import checkpoint, compatibility, manifest
+from mpifl.store import checkpoint, compatibility, manifest, plugin_texts
 from mpifl.store.attributes import Attributes
 from mpifl.store.evaluations import EvaluationTable
 from mpifl.store.hdf5_layout import (
     LOST_UNTIL,
+    OTHER_PLUGINS,
     OTHER_SCHEDULE,
     OTHER_SCHEDULE_UNTIL,
     Entry,
@@ -24,6 +25,7 @@ from mpifl.store.hdf5_layout import (
     software,
     timestamp,
 )
+from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.reader import Run, as_results
 from mpifl.store.run_folder import CHECKPOINT, RESULTS
 
@@ -45,7 +47,8 @@ class Resuming(NamedTuple):
     """a Partition or its three arrays"""
     provenance: Attributes
     marks: Attributes
-    """the run's attributes about other schedules, in place of those that it has"""
+    """the run's attributes about other schedules and plugins, in place of those that it has"""
+    plugins: Sequence[StoredPlugin] = ()
 
 
 def load_stopped(folder: Path, resuming: Resuming, round: int) -> Run:
@@ -83,7 +86,7 @@ def results_after(run: Run, resuming: Resuming, round: int) -> Results:
     rows = int((run.rounds["round"] <= round).sum())
     resume = {"time": timestamp(), "round": round, **software(), **resuming.provenance}
     attributes = {**run.attrs, "status": "running", "config": resuming.config}
-    for name in (OTHER_SCHEDULE, OTHER_SCHEDULE_UNTIL):
+    for name in (OTHER_SCHEDULE, OTHER_SCHEDULE_UNTIL, OTHER_PLUGINS):
         attributes.pop(name, None)
     return replace(
         as_results(run),
@@ -93,6 +96,7 @@ def results_after(run: Run, resuming: Resuming, round: int) -> Results:
         models={saved: names for saved, names in run.saved_arrays.items() if saved <= round},
         resumes=[*run.resumes, resume],
         evaluations=EvaluationTable(run.evaluations).up_to(round).arrays(),
+        plugins=plugin_texts.resumed(run.plugins, resuming.plugins, round),
     )
 
 

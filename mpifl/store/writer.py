@@ -30,6 +30,7 @@ from mpifl.store.hdf5_layout import (
     timestamp,
 )
 from mpifl.store.manifest import Part
+from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.resume import Resuming, load_stopped, results_after
 from mpifl.store.round_tables import ClientTable, Cohorts, RoundTable, Value
 from mpifl.store.run_folder import MODELS, RESULTS, Owner
@@ -73,14 +74,16 @@ class Store:
         partition: tuple[np.ndarray, np.ndarray, np.ndarray],
         provenance: Attributes,
         holdout: Holdout | None = None,
+        plugins: Sequence[StoredPlugin] = (),
         force: bool = False,
         commit_seconds: float = 10.0,
     ) -> Store:
         """Make the run folder, with a `results.h5` without rounds.
 
         `config` is the run's TOML text, `layout` says where each tensor lies in the flat vectors,
-        `partition` is a Partition or its three arrays; `holdout` is what never trains. `force`
-        replaces an earlier run: the files of that run are removed, all others stay.
+        `partition` is a Partition or its three arrays; `holdout` is what never trains, `plugins`
+        are the user's own code. `force` replaces an earlier run: the files of that run are removed,
+        all others stay.
 
         Raises BadInput, before anything is made, if the folder is not free or cannot be written.
         """
@@ -95,6 +98,7 @@ class Store:
             clients=Cohorts(clients),
             models={},
             holdout=holdout_arrays(holdout),
+            plugins=plugins,
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -125,6 +129,7 @@ class Store:
         round: int,
         provenance: Attributes,
         marks: Attributes = MappingProxyType({}),
+        plugins: Sequence[StoredPlugin] = (),
         commit_seconds: float = 10.0,
     ) -> Store:
         """Take over a run after `round`, that of its checkpoint. Later rounds are removed.
@@ -134,7 +139,7 @@ class Store:
         anything is changed, unless the folder holds this run: the same data, partition and layout,
         and a config that differs only in options that may change (see `compatibility`).
         """
-        resuming = Resuming(config, layout, partition, provenance, marks)
+        resuming = Resuming(config, layout, partition, provenance, marks, plugins)
         folder = load_stopped(Path(folder), resuming, round).path
         owner = Owner.claim(folder)
         # again: until now another writer may have added to it

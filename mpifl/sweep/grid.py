@@ -113,7 +113,7 @@ def read(path: Path) -> list[SweepRun]:
             f"got {sweep.out!r}"
         )
     out = configs.expanded(sweep.out, "out") if sweep.out else Path("runs") / path.stem
-    runs = [_run(choices, out) for choices in itertools.product(*axes)]
+    runs = [_run(choices, out, path) for choices in itertools.product(*axes)]
     _refuse_repeated_names(path, runs)
     return runs
 
@@ -129,8 +129,11 @@ def _refuse_repeated_names(path: Path, runs: list[SweepRun]) -> None:
         names.add(run.name)
 
 
-def _run(choices: Sequence[_Choice], out: Path) -> SweepRun:
-    """The run of one choice of each axis; the first axis is the base config."""
+def _run(choices: Sequence[_Choice], out: Path, sweep: Path) -> SweepRun:
+    """The run of one choice of each axis; the first axis is the base config.
+
+    Plugins that the `sweep` file names are relative to it, as base configs are.
+    """
     base = choices[0].base
     name = _joined([choice.label for choice in choices]) or Path(base).stem
     first_name = _joined([choice.first_label or choice.label for choice in choices])
@@ -142,6 +145,8 @@ def _run(choices: Sequence[_Choice], out: Path) -> SweepRun:
     chosen: Options = {}
     for choice in choices:
         chosen |= choice.options
+    if isinstance(chosen.get("plugins"), list):
+        chosen["plugins"] = configs.anchored(chosen["plugins"], sweep)
     assignments = []
     for key in sorted(chosen, key=lambda key: key.count(".")):  # model=cnn before model.norm=group
         assignments.append(f"{key}={_text(key, chosen[key])}")

@@ -12,7 +12,7 @@ from mpifl.analysis.runs.listing import age
 from mpifl.config import expanded
 from mpifl.data import packed
 from mpifl.options import BadInput
-from mpifl.runner import schema
+from mpifl.runner import schema, stored_plugins
 from mpifl.store import Run, compatibility, edited_results, lost_results
 from mpifl.store.run_folder import CHECKPOINT, RESULTS
 from mpifl.sweep.begun import as_begun
@@ -158,6 +158,7 @@ def _status(run: SweepRun, config: schema.Config) -> Status:
         return Status(PARTIAL, 0, config.rounds, last_written=damage)
     stored = Run.open(run.out)
     compatibility.check_same(str(run.out), stored.config, schema.text(config))
+    stored_plugins.refuse_difference(stored, stored_plugins.of_config(config))
     rounds = len(stored.rounds["round"])
     stopped_early = 0 < config.evaluation.reached(stored.rounds) < rounds
     is_done = stored.status == "complete" and (rounds >= config.rounds or stopped_early)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 from mpi.calls import differing
@@ -11,11 +12,17 @@ from mpi.running import written
 
 from mpifl import __version__
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_rank_that_differs_is_named_with_its_host_and_the_difference(job, tmp_path, mpi):
     config = written(
-        tmp_path, rounds=1, model={"name": "mlp", "hidden": [32]}, algorithm={"name": "fedavg"}
+        tmp_path,
+        rounds=1,
+        model={"name": "mlp", "hidden": [32]},
+        algorithm={"name": "fedavg"},
+        plugins=[str(EXAMPLES / "confidence.py")],
     )
     host = socket.gethostname()
     said, *others = job(mpi).call(3, differing.told, str(config), tmp_path)
@@ -36,6 +43,8 @@ def test_a_rank_that_differs_is_named_with_its_host_and_the_difference(job, tmp_
         told["version"]
         == f"version of mpifl: expected {__version__}, as rank 0 on {host} has; got 0.0.0"
     )
+    assert told["plugins"].startswith("plugins: expected ['confidence.py@")
+    assert f", as rank 0 on {host} has; got ['confidence.py@" in told["plugins"]
     assert told["data"].startswith("checksum of the data: expected ")
     assert told["partition"].startswith("SHA-256 of the partition: expected ")
     assert "shape (32, 64) at 0, as rank 0" in told["layout"]

@@ -146,3 +146,40 @@ def test_a_run_goes_on_though_its_name_changes_because_an_option_gets_a_second_v
     assert lines[5][2] == "out/avg_seed=2_lr=0.1_rounds=3"
     assert sweep("--task", "4").stdout == "mpifl: out/avg_seed=2 is done\n"
     assert shas(folder / "out") == begun
+
+
+PLUGIN = """
+import mpifl
+from mpifl.losses.loss import Loss
+from mpifl.options import options
+
+@mpifl.register("mine")
+@options
+class Mine(Loss):
+    def __call__(self, step):
+        return step.out.logits.square().mean()
+"""
+
+
+@pytest.mark.parametrize("place", ["base", "sweep"])
+def test_plugins_of_a_sweep_are_relative_to_the_file_that_names_them(folder, place):
+    plugins = 'plugins = ["mine.py"]\n'
+    files = {"base": plugins + BASE, "sweep": BASE}
+    inner = folder / "sweeps"
+    inner.mkdir()
+    (inner / "mine.py").write_text(PLUGIN)
+    (inner / "base.toml").write_text(files[place])
+    common = 'local.loss = "ce + mine"\n' + (plugins if place == "sweep" else "")
+    grid = f'base = "base.toml"\nout = "out"\n[common]\n{common}[grid]\nseed = [1, 2]\n'
+    (inner / "sweep.toml").write_text(grid)
+
+    def list_runs() -> Result:
+        return CliRunner().invoke(main, ["sweep", "sweeps/sweep.toml", "--list"])
+
+    done = CliRunner().invoke(main, ["sweep", "sweeps/sweep.toml", "--task", "1"])
+    assert done.exit_code == 0, done.output
+    assert [line.split("\t")[1] for line in list_runs().stdout.splitlines()] == ["missing", "done"]
+    (inner / "mine.py").write_text(PLUGIN + "# edited\n")
+    refused = list_runs()
+    assert refused.exit_code == 2
+    assert "out/seed=2: plugins: expected mine.py (SHA-256 " in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,18 +35,22 @@ class Selection:
     data_path: str = ""
     """where the packed data are now, if they have moved"""
     device: str = "auto"
+    plugins: Sequence[Path] = ()
+    """files of the runs' plugins, of those that the user has not trained with"""
 
     def drift(self, run: Run) -> dict[str, np.ndarray]:
         """The drift of one run's clients; in round 1, from the initial weights."""
         needs_initial = has_clients(run, 1) and (not self.rounds or 1 in self.rounds)
-        initial = reload_run(run, self.data_path).initial()[0] if needs_initial else None
+        initial = None
+        if needs_initial:
+            initial = reload_run(run, self.data_path, plugins=self.plugins).initial()[0]
         return drift(run, self.rounds, initial)
 
     def features(self, run: Run) -> dict[str, np.ndarray]:
         """The features of one run's models; shows a progress bar in a terminal."""
         device = device_for(self.device, 0, 1)
         configure(device, torch.get_num_threads())  # arithmetic as in the run
-        reloaded = reload_run(run, self.data_path, device)
+        reloaded = reload_run(run, self.data_path, device, self.plugins)
         rounds = self._feature_rounds(run)
         models = count_models(run, rounds, self.clients)
         label = f"{run.path}: {plural(models, 'model')} at {plural(len(rounds), 'round')}"

@@ -32,7 +32,11 @@ def _session(communicator: Communicator, path: str, options: dict[str, Any]) -> 
     given = {name: options[name] for name in ("epochs", "lr", "part", "changes")}
     settings = communicator.agree(lambda: Settings(**given))
     on_ranks = RunOnRanks(
-        run, communicator, data_path=options["data_path"], unfinished=options["unfinished"]
+        run,
+        communicator,
+        data_path=options["data_path"],
+        plugins=options["plugins"],
+        unfinished=options["unfinished"],
     )
     findings = communicator.agree(lambda: Findings.open(run))
     name = options["name"]

@@ -33,6 +33,7 @@ def _measure(communicator: Communicator, path: str, options: dict[str, Any]) -> 
         run,
         communicator,
         data_path=options["data_path"],
+        plugins=options["plugins"],
         unfinished=options["unfinished"],
         precision=options["precision"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mpifl.analysis.figures import check_installed
@@ -16,10 +17,17 @@ _ROUNDING = 1e-6
 """smaller rises of the loss are rounding errors"""
 
 
-def main(path: str, options: LandscapeOptions, out: Path, data_path: str, unfinished: bool) -> int:
+def main(
+    path: str,
+    options: LandscapeOptions,
+    out: Path,
+    data_path: str,
+    plugins: Sequence[Path],
+    unfinished: bool,
+) -> int:
     """Draw the landscapes of the run at `path` into OUT.png, .html and .npz; the exit code."""
     return on_all_ranks(
-        lambda communicator: _draw(communicator, path, options, out, data_path, unfinished)
+        lambda communicator: _draw(communicator, path, options, out, data_path, plugins, unfinished)
     )
 
 
@@ -29,13 +37,15 @@ def _draw(
     options: LandscapeOptions,
     out: Path,
     data_path: str,
+    plugins: Sequence[Path],
     unfinished: bool,
 ) -> int:
     communicator.agree(lambda: check_installed(["png", "html"]))
     run = communicator.agree(lambda: Run.open(path))
-    plan = LandscapePlan(
-        RunOnRanks(run, communicator, data_path=data_path, unfinished=unfinished), options
+    on_ranks = RunOnRanks(
+        run, communicator, data_path=data_path, plugins=plugins, unfinished=unfinished
     )
+    plan = LandscapePlan(on_ranks, options)
     title = f"{path}: {plan.model.label}"
     seconds = plan.seconds()
     if communicator.is_server:

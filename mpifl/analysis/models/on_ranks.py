@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -28,9 +29,10 @@ Precision = Literal["float32", "float64"]
 class RunOnRanks:
     """A run reloaded by every rank of `communicator`; one process alone is a rank too.
 
-    `data_path`: where its packed data is now, if it has moved. `net` is this rank's network, in the
-    given precision. Raises BadInput, on all ranks, for a run that is still being written (unless
-    `unfinished`), and where the data are not those of the run.
+    `data_path`: where its packed data is now, if it has moved; `plugins`: files of its plugins, of
+    those that the user has not trained with. `net` is this rank's network, in the given precision.
+    Raises BadInput, on all ranks, for a run that is still being written (unless `unfinished`),
+    where a plugin is missing, and where the data are not those of the run.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class RunOnRanks:
         communicator: Communicator,
         *,
         data_path: str = "",
+        plugins: Sequence[Path] = (),
         unfinished: bool = False,
         precision: Precision = "float32",
     ) -> None:
@@ -47,7 +50,9 @@ class RunOnRanks:
         self.precision = precision
         communicator.agree(lambda: _refuse_unfinished(run, unfinished))
         device = _device(communicator)
-        self.reloaded: ReloadedRun = communicator.agree(lambda: reload_run(run, data_path, device))
+        self.reloaded: ReloadedRun = communicator.agree(
+            lambda: reload_run(run, data_path, device, plugins)
+        )
         module = copy.deepcopy(self.reloaded.net.module)
         if precision == "float64":
             module = module.double()

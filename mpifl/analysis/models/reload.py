@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from mpifl.losses.expression import parse
 from mpifl.net import Net
 from mpifl.options import BadInput
 from mpifl.runner import build, schema
+from mpifl.runner.plugins import load_stored
 from mpifl.store import Run
 
 
@@ -59,13 +62,22 @@ class ReloadedRun:
         return self.dataset.train.take(self.run.part(client))
 
 
-def reload_run(run: Run, data_path: str = "", device: str | torch.device = "cpu") -> ReloadedRun:
+def reload_run(
+    run: Run,
+    data_path: str = "",
+    device: str | torch.device = "cpu",
+    plugins: Sequence[Path] = (),
+) -> ReloadedRun:
     """Load `run`'s data and build its network. `data_path`: where its packed data is now.
 
-    Raises BadInput where this version cannot read the config or builds another network, and where
-    the data are not those of the run.
+    `plugins` are files of plugins that the run was trained with. They are needed where the user has
+    not trained with these plugins: nothing that stands in a run folder is run (see
+    runner/plugins.py).
+
+    Raises BadInput where a plugin is missing, where this version cannot read the config or builds
+    another network, and where the data are not those of the run.
     """
-    raw = config.parse(run.config, str(run.path))
+    raw = load_stored(run, config.parse(run.config, str(run.path)), plugins)
     if data_path:
         raw = config.merge(raw, {"data": {"path": data_path}})
     resolved = schema.resolve(raw)

@@ -160,15 +160,26 @@ def _method(run: Run, by: Sequence[str]) -> Options:
     for key in by:
         if key not in known:
             raise BadInput(f"by: {key}: unknown option in {run.path}{suggestion(key, known)}")
+    if known.get("plugins"):
+        known["plugins"] = _short_plugins(known["plugins"])
     if by:
         method = {key: known[key] for key in by}
     else:
         method = {key: value for key, value in known.items() if not _is_no_method(key)}
-    if run.other_schedule:  # no repeat of a run that was never stopped
-        method["resumed"] = run.other_schedule
+    if run.resumed_otherwise:  # no repeat of a run that was never stopped
+        method["resumed"] = run.resumed_otherwise
     if _has_schedules_of_0_1(run):
         method["schedules"] = "of mpifl 0.1"
     return method
+
+
+def _short_plugins(names: Iterable[object]) -> tuple[str, ...]:
+    """Plugins as their names with the beginning of their digests, in alphabetical order."""
+    short = []
+    for name in names:
+        stem, _, digest = str(name).rpartition("@")
+        short.append(f"{stem}@{digest[:8]}")
+    return tuple(sorted(short))
 
 
 def _has_schedules_of_0_1(run: Run) -> bool:

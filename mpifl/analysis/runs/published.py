@@ -85,8 +85,8 @@ def departures(group: Group) -> list[str]:
     for run in group.runs:
         source = str(run.provenance.get("data_source", ""))
         found.update(dict.fromkeys(str(change) for change in changes(run.config, source)))
-        if run.other_schedule:
-            found[f"seed {run.seed} was resumed {run.other_schedule}"] = None
+        if run.resumed_otherwise:
+            found[f"seed {run.seed} was resumed {run.resumed_otherwise}"] = None
         planned = options(run).get("rounds")
         done = int(run.rounds["round"][-1])
         if isinstance(planned, int) and done < planned:

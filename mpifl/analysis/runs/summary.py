@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,8 @@ def show(run: Run, console: Console, config: bool = False) -> None:
     if curve:
         console.print(styled("\n" + curve), no_wrap=True, crop=False)
     console.print()
-    console.print(
-        _grid([*_partition(run), *_costs(run), *_provenance(run), *_created(run), *_resumed(run)])
-    )
+    facts_of_run = (_partition, _costs, _plugins, _provenance, _created, _resumed)
+    console.print(_grid(itertools.chain.from_iterable(rows(run) for rows in facts_of_run)))
     written = notes.read(run)
     if written:
         console.print()
@@ -139,7 +139,8 @@ def _configured(stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if key in stored:
             shown = {name: value for name, value in stored[key].items() if name != "loss"}
             line = _line(shown)
-            yield key, line[1:-1] if line.startswith("(") else line
+            if line:
+                yield key, line[1:-1] if line.startswith("(") else line
     if "loss" in stored.get("local", {}):
         yield "loss", str(stored["local"]["loss"])
 
@@ -161,8 +162,8 @@ def _line(options: object) -> str:
 def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
     done = run.rounds["round"]
     yield "rounds", f"{len(done)} of {stored['rounds']}" if "rounds" in stored else str(len(done))
-    if run.other_schedule:
-        yield "resumed", f"{run.other_schedule}: no repeat of a run that was never stopped"
+    if run.resumed_otherwise:
+        yield "resumed", f"{run.resumed_otherwise}: no repeat of a run that was never stopped"
     rounds, accuracy = _evaluated(run)
     if len(rounds):
         best = int(accuracy.argmax())
@@ -279,6 +280,15 @@ def _costs(run: Run) -> Iterator[tuple[str, str]]:
         elif name.startswith("bytes") and (column >= 0).any():
             known = column[column >= 0]
             yield title, f"mean {size(known.mean())} a round, {size(known.sum())} in all"
+
+
+def _plugins(run: Run) -> Iterator[tuple[str, str]]:
+    told = set()
+    for plugin in run.plugins:
+        since = f", after round {plugin.after_round}" if plugin.after_round else ""
+        if plugin.identity not in told:
+            yield "plugin", f"{plugin.label}{since}"
+        told.add(plugin.identity)
 
 
 def _provenance(run: Run) -> Iterator[tuple[str, str]]:

@@ -12,9 +12,10 @@ import torch
 
 import mpifl
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
-from mpifl.runner import build, session
+from mpifl.runner import build, plugins, session
 
 load, network, deal = session.shared_data, build.network, build.partition
+content_of = plugins.content_of
 
 
 def with_other_seed(of: Callable) -> Callable:
@@ -37,6 +38,10 @@ def changed(*given):
     return replace(load(*given), checksum="0" * 64)
 
 
+def edited(path: Path) -> bytes:
+    return content_of(path) + b"\n# edited while the ranks read it\n"
+
+
 CASES = {
     "option": ([], "local.lr=0.2"),
     "algorithm": ([], "algorithm=scaffold"),
@@ -45,6 +50,7 @@ CASES = {
     "partition": ([patch.object(build, "partition", with_other_seed(deal))], ""),
     "layout": ([patch.object(build, "network", wider)], ""),
     "type": ([patch.object(build, "network", in_float64)], ""),
+    "plugins": ([patch.object(plugins, "content_of", edited)], ""),
     "threads": ([], "runtime.threads=2"),
 }
 
