@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from click.testing import CliRunner
 from quadratics import Quadratics, distance, moments
 from runner.test_holdout_runs import DIGITS, pack, ran
 
@@ -13,6 +14,7 @@ import mpifl
 from mpifl.algorithms.central import Central
 from mpifl.algorithms.local_only import LocalOnly
 from mpifl.analysis.models.reload import reload_run
+from mpifl.cli import main
 from mpifl.options import BadInput
 from mpifl.training.local import Local
 from mpifl.training.sampling import Participation
@@ -141,6 +143,30 @@ def test_a_baseline_sends_nothing(tmp_path):
     for algorithm in ("central", "local"):
         run = ran(tmp_path, algorithm, algorithm=algorithm, rounds=1)
         assert run.rounds["bytes_up"].tolist() == run.rounds["bytes_down"].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "said"),
+    [
+        (
+            "central",
+            "One client trains on the {samples} samples of all of these, 7 steps in round 1",
+        ),
+        ("local", "Each client is tested with its own model: 8 models on the 359 test samples"),
+    ],
+)
+def test_plan_says_what_a_baseline_does(tmp_path, algorithm, said):
+    run = ran(
+        tmp_path,
+        rounds=1,
+        algorithm=algorithm,
+        holdout={"clients": 0.2},
+        participation={"fraction": 0.5},
+    )
+    arguments = ["plan", str(run.path), "--no-timing"]
+    planned = CliRunner().invoke(main, arguments, env={"COLUMNS": "300"}).output
+    assert said.format(samples=run.offsets[-1]) in planned
+    assert "0 B down, 0 B up a round" in planned
 
 
 @pytest.mark.parametrize(
