@@ -23,6 +23,11 @@ Configs and runs that have the old name stay valid.
 """
 
 ADDED = {
+    "algorithm.controls": "a_c",
+    "algorithm.quadratic": True,
+    "algorithm.server_optimizer.start": "tau2",
+    "algorithm.stale_ascent": False,
+    "algorithm.strength": 1.0,
     "evaluation.train_every": 0,
     "evaluation.train_samples": 0,
     "heterogeneity.availability.name": "always",

@@ -52,6 +52,7 @@ FACTORS: dict[str, dict[str, Any]] = {
             "ce + gradaug",
             "mixup(ce)",
             "stochdepth(ce, keep=0.5)",
+            "ce + gmt",
             "mixup(ce) + man",
             "mixup(stochdepth(fedlc + man, keep=0.5) + gradaug(n=1)) + moon",
         )
@@ -61,6 +62,8 @@ FACTORS: dict[str, dict[str, Any]] = {
     | {"fedfn": {"norm": "none", "feature_norm": True}},
     "model": {name: name for name in SMALL},
 }
+
+WITH_GRADIENT = [name for name, kind in ALGORITHMS.items() if kind().gradient is not None]
 
 MODELS_OF = {
     "moon": HEADED,
@@ -73,13 +76,18 @@ MODELS_OF = {
 
 
 def impossible(choice: Choice) -> bool:
-    """The algorithm: FedSpeed has its own gradient, and some losses need what only some models
-    have.
+    """Some algorithms have their own gradient, some losses need what only some models have, and
+    gmt needs what only FedGMT sends.
     """
     loss, model = choice.get("loss", ""), choice.get("model")
-    if choice.get("algorithm") == "fedbn" and choice.get("norm") in ("none", "fedfn"):
+    algorithm = choice.get("algorithm")
+    if algorithm in WITH_GRADIENT and choice.get("gradient", "plain") != "plain":
         return True
-    if choice.get("algorithm") == "fedspeed" and choice.get("gradient", "plain") != "plain":
+    if algorithm == "fedbn" and choice.get("norm") in ("none", "fedfn"):
+        return True
+    if algorithm == "fedbn" and model == "fedln_cnn":  # its norms have no scale
+        return True
+    if "gmt" in loss and algorithm not in (None, "fedgmt"):
         return True
     return model is not None and any(
         word in loss and model not in able for word, able in MODELS_OF.items()
@@ -122,12 +130,13 @@ def raw(choice: Choice) -> dict:
     if "moon" in values.get("loss", "") and model["name"] in HEADED:
         model["projection"] = 4
     local = {name: values[name] for name in ("loss", "gradient") if name in values}
+    algorithm = "fedgmt" if "gmt" in values.get("loss", "") else "fedavg"
     return {
         "clients": 2,
         "participation": {"fraction": 1.0},
         "data": {"options": {"train": 13, "test": 4}},
         "model": model,
-        "algorithm": values.get("algorithm", {"name": "fedavg"}),
+        "algorithm": values.get("algorithm", {"name": algorithm}),
         "local": {"lr": 0.01, "batch": 3, "clip": 10.0, **local},
     }
 

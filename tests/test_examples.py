@@ -48,7 +48,9 @@ def test_the_algorithm_goes_its_part_of_the_way_to_the_mean():
     [damped] = file_plugin(EXAMPLES / "damped.py").entries
     w, mean = torch.tensor([1.0, 2.0]), torch.tensor([5.0, 2.0])
     for rate, expected in ((0.25, [2.0, 2.0]), (1.0, [5.0, 2.0])):
-        after, _ = damped.value(rate=rate).server(w, {}, {"w": mean}, ServerRound(1, 1, 1.0))
+        after, _ = damped.value(rate=rate).server(
+            w, {}, {"w": mean}, ServerRound(1, 1, 0.1, 0.1, 1, 1.0)
+        )
         assert after.tolist() == expected
     assert tiny.digests(named("damped.py", {"algorithm": "damped"})) != tiny.digests({})
 

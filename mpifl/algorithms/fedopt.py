@@ -8,7 +8,7 @@ only, never BatchNorm's buffers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Lt
@@ -63,7 +63,7 @@ class Sgd(ServerOptimizer):
 class Adaptive(ServerOptimizer):
     """m <- beta1 m + (1 - beta1) D;  w <- w + lr m / (sqrt(v) + tau).
 
-    Each subclass has its own v, which begins at tau^2.
+    Each subclass has its own v.
     """
 
     lr: Positive = 0.1
@@ -72,9 +72,12 @@ class Adaptive(ServerOptimizer):
     """decay of the first moment m"""
     tau: Positive = 1e-3
     """added to the root of the second moment v"""
+    start: Literal["tau2", "zero"] = "tau2"
+    """where v begins: at tau^2 (the paper), or at 0 (some codes for FedAdam)"""
 
     def init(self, w: Tensor) -> Vectors:
-        return {"m": torch.zeros_like(w), "v": torch.full_like(w, self.tau**2)}
+        first = self.tau**2 if self.start == "tau2" else 0.0
+        return {"m": torch.zeros_like(w), "v": torch.full_like(w, first)}
 
     @abstractmethod
     def second_moment(self, v: Tensor, squares: Tensor) -> Tensor:

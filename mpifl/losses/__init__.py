@@ -6,6 +6,7 @@ They know nothing of MPI, files, devices or config.
 from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.losses.fedalign import FedAlign
 from mpifl.losses.fedlc import FedLC
+from mpifl.losses.gmt import Gmt
 from mpifl.losses.gradaug import GradAug
 from mpifl.losses.loss import Loss
 from mpifl.losses.man import Man
@@ -22,6 +23,7 @@ LOSSES: dict[str, type[Loss]] = {
     "gradaug": GradAug,
     "moon": Moon,
     "prox": Prox,
+    "gmt": Gmt,
     "mixup": Mixup,
     "stochdepth": StochDepth,
 }

@@ -75,9 +75,12 @@ def topics() -> list[Topic]:
 def _topics(choices: Hashable, sources: Hashable) -> list[Topic]:
     """`topics`, made once as long as the names are the same."""
     found = _sections("", Config)
+    seen = set()
     for path, kinds in _CHOICES.items():
         for name, kind in kinds.items():
-            found.append(Topic(path, name, _method_text(kind), _options(kind)))
+            if kind not in seen:  # one algorithm may be a part of another
+                found.append(Topic(path, name, _method_text(kind), _options(kind)))
+            seen.add(kind)
     for name, source in SOURCES.items():
         options = []
         for option, default in source.options.items():
@@ -129,10 +132,10 @@ def _method_text(kind: type) -> str:
 
 def _classes_in(module: str) -> int:
     """How many of the classes with a name are declared in this module."""
-    count = 0
+    found = set()
     for kinds in _CHOICES.values():
-        count += sum(kind.__module__ == module for kind in kinds.values())
-    return count
+        found.update(kind for kind in kinds.values() if kind.__module__ == module)
+    return len(found)
 
 
 def _docstring(kind: type) -> str:

@@ -158,7 +158,7 @@ def _clients(
             f'scale and shift, such as model.norm = "batch"; got {config.model.name} without'
         )
     buffers = "local" if config.algorithm.personal else config.buffers
-    clients = Clients(
+    return Clients(
         net=net,
         samples=_samples(dataset, train, samples_device),
         parts=parts,
@@ -173,21 +173,6 @@ def _clients(
         rounds=config.rounds,
         means=config.evaluation.models,
     )
-    _refuse_loss_without_vectors(config.local.loss, clients)
-    return clients
-
-
-def _refuse_loss_without_vectors(text: str, clients: Clients) -> None:
-    """BadInput where a loss reads vectors that the algorithm does not send."""
-    algorithm = clients.algorithm
-    w = clients.net.weights.cpu()
-    sent = {f"sent.{name}" for name in algorithm.send(w, algorithm.init_server(w))}
-    missing = [need for need in sorted(clients.loss.needs - sent) if need.startswith("sent.")]
-    if missing:
-        raise BadInput(
-            f"local.loss: {text!r} expected an algorithm that sends "
-            f"{missing[0].removeprefix('sent.')}; got {type(algorithm).__name__}"
-        )
 
 
 def _samples(dataset: Dataset, split: Split, device: torch.device) -> Samples:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
+import torch
 from annotated_types import Ge, Le
 from pydantic import AfterValidator
 
@@ -273,10 +274,9 @@ def _check_heterogeneity(config: Config) -> None:
 def _check_loss(config: Config) -> None:
     """Refuse a loss that needs what the model lacks, or has not switched on."""
     loss, model = config.local.loss, config.model
-    missing = set()
-    for name in parse_loss(loss, LOSSES).needs - model.capabilities - {"previous"}:
-        if not name.startswith("sent."):  # that is asked of the algorithm, in build.py
-            missing.add(name)
+    needs = parse_loss(loss, LOSSES).needs
+    of_algorithm = {name for name in needs if name.startswith("sent.")}
+    missing = needs - of_algorithm - model.capabilities - {"previous"}
     if not missing:
         return
     if missing <= set(option_names(type(model))):
@@ -294,6 +294,27 @@ def _check_loss(config: Config) -> None:
         f"local.loss: {loss!r} needs a model with {', '.join(sorted(missing))}; "
         f"got {model.name}; allowed: {', '.join(able) or 'none'}"
     )
+
+
+def _check_what_is_sent(config: Config) -> None:
+    """Refuse a loss that reads a vector that the algorithm does not send."""
+    algorithm = config.algorithm
+    needs = parse_loss(config.local.loss, LOSSES).needs
+    sent = _sent_by(algorithm)
+    for need in sorted(needs):
+        if need.startswith("sent.") and need not in sent:
+            able = [name for name, kind in ALGORITHMS.items() if need in _sent_by(kind())]
+            raise BadInput(
+                f"local.loss: {config.local.loss!r} expected an algorithm that sends "
+                f"{need.removeprefix('sent.')}; got {type(algorithm).__name__}; "
+                f"allowed: {', '.join(able) or 'none'}"
+            )
+
+
+def _sent_by(algorithm: Algorithm) -> set[str]:
+    """The vectors that it sends, as losses name them."""
+    w = torch.zeros(1)
+    return {f"sent.{name}" for name in algorithm.send(w, algorithm.init_server(w))}
 
 
 def _check_evaluation(config: Config) -> None:
@@ -387,6 +408,7 @@ _CHECKS = (
     _check_participation,
     _check_heterogeneity,
     _check_loss,
+    _check_what_is_sent,
     _check_evaluation,
     _check_gradient,
     _check_momentum,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -40,6 +40,8 @@ class LocalRound(NamedTuple):
     """minibatches that the client trains on in this round"""
     mean_steps: int
     """those of a client with the mean number of samples"""
+    relative_size: float
+    """its number of samples over the mean one"""
     gradient: Gradient
     """the gradient that the config chose"""
 
@@ -51,6 +53,12 @@ class ServerRound(NamedTuple):
     """from 1"""
     rounds: int
     """of the whole run"""
+    lr: float
+    """the clients' learning rate in this round"""
+    first_lr: float
+    """that of round 1"""
+    replies: int
+    """how many clients' replies the mean is of"""
     share: float
     """the cohort's part of all clients' weight: S/N where all weigh alike, n_S/n where samples
     weigh. So share * mean is the cohort's part of a weighted mean over all clients.
@@ -83,6 +91,23 @@ class Train(Protocol):
         above 0, replaces the config's number of passes or steps. It may be called more than once:
         each call sees other minibatches, and the last one's end is the client's model.
         """
+
+
+class TrainWith:
+    """A `train` that takes another gradient."""
+
+    def __init__(self, train: Train, gradient: Oracle) -> None:
+        self._train = train
+        self._gradient = gradient
+
+    @property
+    def of(self) -> LocalRound:
+        """The client's round."""
+        return self._train.of
+
+    def __call__(self, w: Tensor, **terms: Any) -> Trained:
+        """As `Train`, without its `gradient`."""
+        return self._train(w, gradient=self._gradient, **terms)
 
 
 @options

@@ -264,14 +264,15 @@ class Clients:
     def local_round(self, client: int, round: int, steps: int | None = None) -> LocalRound:
         """What the algorithm may know of the client's round, of `steps` or of a full round's."""
         local = self.local
-        samples_of_mean = self.sizes.sum() / np.count_nonzero(self.sizes)
+        mean_size = self.sizes.sum() / np.count_nonzero(self.sizes)
         return LocalRound(
             round=round,
             rounds=self.rounds,
             lr=self.rate(round),
             first_lr=self.rate(1),
             steps=steps or int(self.steps(np.array([client]))[0]),
-            mean_steps=local.steps or local.epochs * math.ceil(samples_of_mean / local.batch),
+            mean_steps=local.steps or local.epochs * math.ceil(mean_size / local.batch),
+            relative_size=float(self.sizes[client] / mean_size),
             gradient=local.gradient,
         )
 

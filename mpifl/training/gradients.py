@@ -60,7 +60,7 @@ def norm(vector: Tensor) -> Tensor:
     return torch.where(value.isinf(), wide.clamp_max(largest).to(vector.dtype), value)
 
 
-def _over_norm(length: float, g: Tensor) -> Tensor:
+def over_norm(length: float, g: Tensor) -> Tensor:
     """`length / ||g||`, `[1]`: the factor that gives `g` this length."""
     return length / norm(g).clamp_min(_TINY)
 
@@ -84,7 +84,7 @@ class Sam(Gradient):
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         g = minibatch(w)
-        return minibatch(w + g * _over_norm(self.rho, g)) if self.rho else g
+        return minibatch(w + g * over_norm(self.rho, g)) if self.rho else g
 
 
 @options
@@ -104,7 +104,7 @@ class Asam(Gradient):
             return g
         t = torch.where(minibatch.scales > 0, w.abs() + self.eta, 1.0)
         tg = t * g
-        return minibatch(w + t * tg * _over_norm(self.rho, tg))
+        return minibatch(w + t * tg * over_norm(self.rho, tg))
 
 
 @options
@@ -125,7 +125,7 @@ class Blend(Gradient):
         if not self.rho or not self.mix:
             return g
         first = None if self.mix == 1 else g.clone()
-        step = _over_norm(self.rho, g) if self.normalise else self.rho
+        step = over_norm(self.rho, g) if self.normalise else self.rho
         g = minibatch(w + g * step)
         return g if first is None else g.mul_(self.mix).add_(first, alpha=1 - self.mix)
 

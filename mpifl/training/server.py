@@ -179,8 +179,16 @@ class Server:
         if not len(plan.cohort):
             return self._unchanged(plan, collected)
         mean, rows = collected.total, collected.rows
-        share = self._share(plan.cohort[rows[:, Column.FAILED] == Failure.NONE])
-        of = ServerRound(plan.round, clients.rounds, share)
+        replied = plan.cohort[rows[:, Column.FAILED] == Failure.NONE]
+        share = self._share(replied)
+        of = ServerRound(
+            plan.round,
+            clients.rounds,
+            clients.rate(plan.round),
+            clients.rate(1),
+            len(replied),
+            share,
+        )
         w, server = clients.algorithm.server(progress.w, progress.server, mean.algorithm, of)
         buffers = progress.buffers
         if len(mean.buffers):

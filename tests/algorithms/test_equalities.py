@@ -7,12 +7,20 @@ import torch
 from quadratics import Quadratics, moments
 
 from mpifl.algorithms import ALGORITHMS
+from mpifl.algorithms.fedacg import FedAcg
 from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.fedcm import FedCM
 from mpifl.algorithms.feddc import FedDC
 from mpifl.algorithms.feddyn import FedDyn
+from mpifl.algorithms.fedexp import FedExP
+from mpifl.algorithms.fedgloss import FedGloss
+from mpifl.algorithms.fedgmt import FedGmt
+from mpifl.algorithms.fedlesam import FedLesam
 from mpifl.algorithms.fedopt import Sgd
 from mpifl.algorithms.fedprox import FedProx
+from mpifl.algorithms.fedsmoo import FedSmoo
 from mpifl.algorithms.fedspeed import FedSpeed
+from mpifl.algorithms.fedswa import FedSwa
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.training.algorithm import ServerRound
 from mpifl.training.local import Local
@@ -32,6 +40,24 @@ EQUAL = {
     ),
     "fedspeed without radius": (FedSpeed(alpha=0.3, rho=0.0), FedDyn(alpha=0.3)),
     "fedspeed without its second gradient": (FedSpeed(alpha=0.3, mix=0.0), FedDyn(alpha=0.3)),
+    "fedcm with the client's gradient alone": (FedCM(alpha=1.0), FedAvg()),
+    "fedexp with its step at most 1": (FedExP(cap=1.0), FedAvg()),
+    "fedacg without momentum": (FedAcg(lam=0.0, mu=0.1), FedProx(mu=0.1)),
+    "fedsmoo without radius": (FedSmoo(alpha=0.3, rho=0.0), FedDyn(alpha=0.3)),
+    "fedlesam without radius": (FedLesam(rho=0.0), FedAvg()),
+    "fedlesam of scaffold without radius": (FedLesam(rho=0.0, rule=Scaffold()), Scaffold()),
+    "fedlesam of feddyn, own models, without radius": (
+        FedLesam(rho=0.0, rule=FedDyn(alpha=0.3), last="own"),
+        FedDyn(alpha=0.3),
+    ),
+    "fedswa with one rate and the whole step": (FedSwa(rho=1.0), FedAvg()),
+    "fedgloss without radius": (FedGloss(rho=0.0, beta=4.0), FedDyn(alpha=0.25)),
+    "fedgmt without its loss": (FedGmt(beta=4.0), FedDyn(alpha=0.25, quadratic=False)),
+    "fedspeed with the gradient that was left, without radius": (
+        FedSpeed(alpha=0.3, rho=0.0, stale_ascent=True),
+        FedDyn(alpha=0.3),
+    ),
+    "scaffold with its whole correction": (Scaffold(strength=1.0), Scaffold()),
     "fedavg with the plain server step": (
         FedAvg(server_optimizer=Sgd(lr=1.0, momentum=0.0)),
         FedAvg(),
@@ -64,7 +90,7 @@ def test_an_algorithm_changes_no_tensor_that_it_is_given(name):
         played = x.clients.play(0, round, Sent(sent, torch.zeros(0)), ClientState(own))
         reply, own = played.reply.algorithm, played.state.algorithm
         replies = [vector.clone() for vector in reply.values()]
-        w, server = algorithm.server(w, server, reply, ServerRound(round, 3, 0.25))
+        w, server = algorithm.server(w, server, reply, ServerRound(round, 3, 0.1, 0.1, 1, 0.25))
         assert all(map(torch.equal, given, before))
         assert all(map(torch.equal, reply.values(), replies))
         live = x.clients.net.weights.untyped_storage().data_ptr()

@@ -39,7 +39,7 @@ def in_the_matrix(factor: str, value: str) -> dict:
     """This value of a factor, in the first model that can have it."""
     models = (model for model in SMALL if not impossible({factor: value, "model": model}))
     given = raw({"model": next(models), factor: value})
-    return {name: given[name] for name in ("model", "local")}
+    return {name: given[name] for name in ("model", "local", "algorithm")}
 
 
 RUNS = {name: case for name, case in CASES.items() if "rounds" not in case}

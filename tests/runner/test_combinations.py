@@ -67,8 +67,7 @@ REFUSED = {
     "a server optimizer where there is none": (
         {"algorithm": {"name": "feddyn", "server_optimizer": "adam"}},
         "algorithm.server_optimizer: expected an option of feddyn; got one of fedavg, fedprox, "
-        "scaffold, fednova; allowed: "
-        "alpha",
+        "scaffold, fednova, fedbn, fedcm; allowed: alpha, quadratic",
     ),
     "norms behind nonlinearities where they stand before attention": (
         {"model": {"name": "vit", "norm_after_activation": True}},

@@ -1,0 +1,29 @@
+"""Gradients that algorithms make for a client's round, from the one that the config chose."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mpifl.training.gradients import MinibatchGradient, Oracle
+
+
+class Scaled(Oracle):
+    """A gradient times a number."""
+
+    def __init__(self, gradient: Oracle, factor: float) -> None:
+        self._gradient = gradient
+        self._factor = factor
+
+    def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
+        return self._gradient(minibatch, w) * self._factor
+
+
+class Shifted(Oracle):
+    """A gradient at weights that are moved by a vector [d], the same in all steps of a round."""
+
+    def __init__(self, gradient: Oracle, shift: Tensor) -> None:
+        self._gradient = gradient
+        self._shift = shift
+
+    def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
+        return self._gradient(minibatch, w + self._shift)
