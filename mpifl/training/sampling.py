@@ -46,7 +46,7 @@ class Participation:
 
     kind: Literal["fixed", "bernoulli"] = "fixed"
     """fixed: floor(fraction x clients), without replacement; bernoulli: each client on its own,
-    redrawn if none
+    redrawn if none (unless some clients are not there: see heterogeneity)
     """
     fraction: Share = 1.0
     """share of the clients that take part in a round"""
@@ -55,7 +55,8 @@ class Participation:
         """The sorted ids (int64) of the clients that take part in `round`.
 
         Where only `clients` of a larger number `of` are there, as many take part as otherwise would
-        of these, if they are enough. Raises BadInput when the fraction picks nobody.
+        of these, if they are enough; a Bernoulli draw of nobody then stands. Raises BadInput when
+        the fraction picks nobody though all are there.
         """
         random = seeds.generator(seed, "cohort", round)
         if self.kind == "fixed":
@@ -65,7 +66,7 @@ class Participation:
             return np.sort(random.permutation(clients)[:size]).astype(np.int64)
         for _ in range(_REDRAWS):
             chosen = np.flatnonzero(random.random(clients) < self.fraction)
-            if chosen.size:
+            if chosen.size or clients < of:
                 return chosen.astype(np.int64)
         raise self._nobody(clients)
 

@@ -64,3 +64,9 @@ def test_more_workers_than_clients_leaves_some_without():
 def test_weights_sum_to_one():
     assert weights("samples", np.array([2, 6])).tolist() == [0.25, 0.75]
     assert weights("uniform", np.array([2, 6, 9])).sum() == pytest.approx(1)
+
+
+def test_a_bernoulli_draw_of_nobody_stands_where_some_clients_are_not_there():
+    rare = Participation(kind="bernoulli", fraction=0.001)
+    sizes = [len(rare.cohort(1, round, 1, of=5)) for round in range(50)]
+    assert sizes == [0] * 50
