@@ -13,6 +13,7 @@ learning, MPI or files.
 
 from mpifl.curvature.diagonal import Diagonal, Estimate, diagonal
 from mpifl.curvature.disagreement import Disagreement, LostInNoise, as_released, disagreement
+from mpifl.curvature.flatness import Flatness, flatness
 from mpifl.curvature.krylov import Basis
 from mpifl.curvature.lanczos import Eigenpairs, Ends, lanczos
 from mpifl.curvature.layers import LayerTop, layer_tops, layer_traces, layers
@@ -36,6 +37,7 @@ __all__ = [
     "Ends",
     "Estimate",
     "Fixed",
+    "Flatness",
     "Fresh",
     "LayerTop",
     "LostInNoise",
@@ -51,6 +53,7 @@ __all__ = [
     "dense",
     "diagonal",
     "disagreement",
+    "flatness",
     "gauss_newton",
     "hessian",
     "lanczos",

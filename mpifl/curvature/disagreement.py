@@ -44,10 +44,11 @@ def disagreement(diagonals: Sequence[Diagonal]) -> Disagreement:
     _refuse_one(len(diagonals))
     norms = [diagonal.norm for diagonal in diagonals]
     if any(norm.value <= norm.error for norm in norms):
-        worst = max(norms, key=lambda norm: norm.error - norm.value)
-        got = f"{worst.value:.3g} ± {worst.error:.2g}"
+        worst = max(diagonals, key=lambda diagonal: diagonal.norm.error - diagonal.norm.value)
+        got = f"{worst.norm.value:.3g} ± {worst.norm.error:.2g}"
         raise LostInNoise(
-            f"diagonals: expected norms above their errors; got one of {got}; use more probes"
+            f"diagonals: expected norms above their errors; got one of {got}; "
+            f"lost in noise, needs {_probes_needed(worst)}: use more probes"
         )
     n = torch.tensor([norm.value for norm in norms], dtype=torch.float64)
     spread = torch.tensor([norm.error for norm in norms], dtype=torch.float64)
@@ -99,6 +100,20 @@ def _angle_error(units: Tensor, cosines: Tensor, n: Tensor, diagonals: Sequence[
         variance += 2 * noise / n[k].item() ** 2
     pairs = len(diagonals) * (len(diagonals) - 1)
     return 2 * variance**0.5 / pairs
+
+
+def _probes_needed(diagonal: Diagonal) -> str:
+    """How many probes would make a norm twice its error, in words.
+
+    Where noise is all that is seen, the error of the squared norm falls with the number of probes.
+    """
+    square = diagonal.square
+    if square.value <= 0:
+        return f"far more than {diagonal.probes:,} probes"
+    # the norm's error is that of its square / (2 norm): twice the error is below the norm where
+    # the error of the square is below the square
+    factor = max(2.0, square.error / square.value)
+    return f"about {round(factor * diagonal.probes, -1) or diagonal.probes:,.0f} probes"
 
 
 def _refuse_one(models: int) -> None:

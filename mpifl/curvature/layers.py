@@ -49,7 +49,7 @@ def layer_tops(
     objective: Objective,
     w: Tensor,
     *,
-    tolerance: float = 0.03,
+    tolerance: float = 1e-3,
     most: int = 30,
     seed: int = 0,
     watch: Callable[[int], None] | None = None,

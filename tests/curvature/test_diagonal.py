@@ -88,7 +88,7 @@ def test_each_layer_has_its_blocks_eigenvalue_and_trace(kind):
     objective, layout = operator.objective, operator.objective.net.layout
     found = diagonal(Matrix(H), sizes=operator.sizes, least=40, most=40)
     traces = layer_traces(found, layout)
-    tops = {top.layer: top for top in layer_tops(objective, operator.w, tolerance=1e-3)}
+    tops = {top.layer: top for top in layer_tops(objective, operator.w, tolerance=1e-7)}
     assert list(tops) == list(traces)
     for layer, estimate in traces.items():
         block = Curvature(

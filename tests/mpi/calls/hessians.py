@@ -22,7 +22,7 @@ def numbers(communicator: Communicator) -> dict[str, list]:
     )
     objective = Objective(made, own, total=_total(communicator))
     operator = Curvature(objective, made.weights)
-    ends = lanczos(operator, 3, 1, tolerance=1e-6)
+    ends = lanczos(operator, 3, 1, tolerance=1e-12)
     found = diagonal(operator, ends.basis, sizes=operator.sizes, most=12)
     return {
         "loss": [operator.loss, *objective.score(made.weights)],
