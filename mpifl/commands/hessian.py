@@ -10,21 +10,36 @@ import click
 from mpifl.commands.arguments import DATA_PATH, HELP, PLUGINS_OF_RUN, UNFINISHED
 from mpifl.commands.process import imports_for_ranks
 
-QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gauss_newton"
+QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gauss_newton, flatness"
 
 
 @click.command(context_settings=HELP)
 @click.argument("run")
 @click.option(
     "--rounds",
-    default="last",
-    show_default=True,
-    help="Stored rounds: last, best, all, or numbers such as 10,20.",
+    help="Stored rounds: last, best, all, or numbers such as 10,20 "
+    "[default: last; with --follow all].",
 )
 @click.option(
     "--clients",
     is_flag=True,
     help="Also the clients' models stored at these rounds; then H_N and H_D.",
+)
+@click.option(
+    "--local-against-global",
+    is_flag=True,
+    help="Compare the clients' models stored at these rounds with the global one: see below.",
+)
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Measure while the run goes on, each round once it is stored; end soon after the run.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    help="With --follow: take a run for dead that has written nothing for so long [default: 60].",
 )
 @click.option(
     "--protocol",
@@ -41,7 +56,7 @@ QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gau
     default="",
     metavar="NAME,...",
     help=f"Some of {QUANTITIES} (fedalign: eigenvalues, trace) "
-    "[default: all; of clients the first three].",
+    "[default: all but flatness; of clients the first three].",
 )
 @click.option(
     "--samples",
@@ -95,12 +110,23 @@ def hessian(run: str, **options: Any) -> None:
     mpifl hessian runs/demo --rounds all --clients   every stored model, and how clients differ
     mpirun -n 4 mpifl hessian runs/demo --clients    the samples shared out over four ranks
     mpifl hessian runs/demo --clients --protocol fedalign
+    mpifl hessian runs/demo --rounds all --follow &  beside `mpirun ... mpifl run`, even before it
+    mpifl hessian runs/demo --local-against-global   is flat for the clients flat for all?
 
     The Hessian is that of the mean cross-entropy over fixed samples, in evaluation mode and without
     augmentation. Measured are the 10 largest eigenvalues (lambda_max) and the smallest, the trace
     (H_T) and the diagonal; of global models also the sharpness, the spectral density and each
     layer's largest eigenvalue. With --clients, H_N and H_D: how far the clients' diagonals differ
     in norm and in direction. Each number comes with its error.
+
+    --local-against-global measures lambda_max, trace and SAM's sharpness of each stored client's
+    model on its own samples and on those of all clients, and of the global model on each client's
+    samples and on all; then distances, averaging gain, barriers, inconsistency and flatness gap.
+    It prints them as one table; `mpifl curvature RUN --local-against-global` prints and draws them.
+
+    --follow waits for a run that has not begun, and for each next round, by looking at the run's
+    files. It stores what the same command without it stores. It says how the run ended: complete,
+    failed (exit code 0), stopped or dead (75; if the run is resumed, the same command goes on).
 
     Results are written to RUN/hessian.h5 one by one. After a stop, the same command continues. No
     other file of the run is changed. `mpifl table` and `curvature` show the results;

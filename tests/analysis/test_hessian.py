@@ -16,6 +16,7 @@ from store.test_store_measurements import no_room
 from mpifl.analysis.hessian import report
 from mpifl.analysis.hessian.measurement import Measurement
 from mpifl.analysis.hessian.metrics import GLOBAL, disagreements, metrics, scalars
+from mpifl.analysis.hessian.noise import probes_needed
 from mpifl.analysis.hessian.protocols import Exact, FedAlign
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.analysis.models.stored import select_rounds
@@ -45,7 +46,7 @@ def measured(
     """A measurement that is done."""
     precise = on_ranks(run, precision="float64")
     measurement = Measurement(
-        precise, protocol or Exact(samples=0, top=3, tolerance=1e-5), **options
+        precise, protocol or Exact(samples=0, top=3, tolerance=1e-9), **options
     )
     models = precise.models([2], clients)
     measurement.measure(measurement.tasks(models, quantities))
@@ -120,7 +121,7 @@ def numbers(findings: Findings) -> dict:
 def test_broken_off_and_started_again_it_ends_in_the_same_bits(run):
     whole = numbers(measured(run, clients=True, name="whole").findings)
     first = Measurement(
-        on_ranks(run, precision="float64"), Exact(samples=0, top=3, tolerance=1e-5), "parts"
+        on_ranks(run, precision="float64"), Exact(samples=0, top=3, tolerance=1e-9), "parts"
     )
     first.measure(first.tasks(first.on_ranks.models([2], clients=True))[:4])
     kept = {
@@ -339,3 +340,36 @@ def test_a_full_disk_is_one_line_and_loses_nothing(run):
     assert len(Findings.open(run).found) == 1
     found = measured(run, clients=False, quantities=["eigenvalues"]).findings
     assert set(found.under("exact/round_000002/global")) == {"objective", "eigenvalues"}
+
+
+def test_a_cosine_out_of_its_range_is_said_to_be_noise_with_the_probes_that_it_needs():
+    arrays = {"H_N": 3.0, "H_N_error": 0.5, "H_D": 1.19, "H_D_error": 0.87}
+    said = report._in_words(Finding(arrays, {"probes": 40}))
+    assert said == "H_N 3 ± 0.5  H_D lost in noise, needs about 3,100 probes"
+    small = report._in_words(Finding({**arrays, "H_D": 1.004, "H_D_error": 0.012}, {"probes": 40}))
+    assert small.endswith("H_D 1.0040 ± 0.012 (out of its range by noise)")
+    clear = report._in_words(Finding({**arrays, "H_D": 0.8751, "H_D_error": 0.012}, {"probes": 40}))
+    assert clear.endswith("H_D 0.8751 ± 0.012")
+
+
+def test_a_table_leaves_out_a_cosine_that_noise_hides(run):
+    findings = Findings.open(run)
+    findings.begin("exact", {"protocol": "exact"})
+    arrays = {"H_N": 3.0, "H_N_error": 0.5, "H_D": 1.19, "H_D_error": 0.87}
+    findings.add("exact/round_000002/clients/disagreement", Finding(arrays, {"probes": 40}))
+    assert scalars(findings) == {"H_N": 3.0}
+    [found] = disagreements(findings)
+    assert found.is_lost
+
+
+def test_so_many_probes_as_it_needs_give_a_cosine_a_useful_error(run):
+    few = measured(run, Exact(samples=0, top=1, probes=8), quantities=["diagonal"], name="few")
+    [found] = disagreements(few.findings, "few")
+    assert found.probes == 8
+    needed = probes_needed(found.H_D_error, found.probes)
+    assert needed is not None
+    options = {"samples": 0, "top": 1, "trace_tolerance": 1e-6, "probes": needed}
+    more = measured(run, Exact(**options), quantities=["diagonal"], name="more")
+    [found] = disagreements(more.findings, "more")
+    assert found.H_D_error < 0.15
+    assert not found.is_lost

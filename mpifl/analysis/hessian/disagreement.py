@@ -11,7 +11,7 @@ import torch
 from mpifl.analysis.models.stored import StoredModel
 from mpifl.curvature import Diagonal, Disagreement, as_released, disagreement
 from mpifl.options import BadInput
-from mpifl.store.measurements import Finding, Findings
+from mpifl.store.measurements import Facts, Finding, Findings
 
 _COMPARED = {"exact": "diagonal", "fedalign": "trace"}
 """by protocol, the quantity that is compared"""
@@ -37,12 +37,14 @@ def compare_clients(
         return None
     if protocol == "fedalign":
         traces = torch.from_numpy(np.stack([part["tensor_trace"] for part in parts]))
-        return _finding(as_released(traces), clients, "all")
+        return _finding(as_released(traces), clients, {"pairs": "all"})
     diagonals = [_stored(findings, *given) for given in zip(paths, clients, parts, strict=True)]
-    return _finding(disagreement(diagonals), clients, "off_diagonal")
+    fewest = min(diagonal.probes for diagonal in diagonals)
+    facts = {"pairs": "off_diagonal", "probes": fewest}
+    return _finding(disagreement(diagonals), clients, facts)
 
 
-def _finding(found: Disagreement, clients: Sequence[StoredModel], pairs: str) -> Finding:
+def _finding(found: Disagreement, clients: Sequence[StoredModel], facts: Facts) -> Finding:
     arrays: dict[str, Any] = {
         "H_N": found.H_N.value,
         "H_N_error": found.H_N.error,
@@ -52,7 +54,7 @@ def _finding(found: Disagreement, clients: Sequence[StoredModel], pairs: str) ->
         "cosines": found.cosines.numpy(),
         "clients": np.array([client.client for client in clients], "i8"),
     }
-    return Finding(arrays, {"pairs": pairs})
+    return Finding(arrays, facts)
 
 
 def _stored(findings: Findings, path: str, client: StoredModel, finding: Finding) -> Diagonal:

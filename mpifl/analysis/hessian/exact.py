@@ -14,6 +14,7 @@ from mpifl.curvature import (
     Diagonal,
     Ends,
     diagonal,
+    flatness,
     gauss_newton,
     lanczos,
     layer_tops,
@@ -107,7 +108,8 @@ def _diagonal(model: ExactModel) -> Found:
 
 
 def _sharpness(model: ExactModel) -> Found:
-    found = sharpness(model.hessian.objective, model.w, rho=model.protocol.rho)
+    top = model.ends.top.vectors[:1]
+    found = sharpness(model.hessian.objective, model.w, top, rho=model.protocol.rho)
     arrays: dict[str, Any] = {"value": found.value, "first": found.first, "gain": found.gain}
     return Finding(arrays, {"gradients": found.gradients, "converged": found.converged}), {}
 
@@ -174,6 +176,32 @@ def _gauss_newton(model: ExactModel) -> Found:
     return Finding(arrays, {"converged": found.converged}), {}
 
 
+def _flatness(model: ExactModel) -> Found:
+    protocol = model.protocol
+    found = flatness(
+        model.hessian,
+        tolerance=protocol.tolerance,
+        trace_tolerance=protocol.trace_tolerance,
+        probes=protocol.probes,
+        rho=protocol.rho,
+        seed=model.seed,
+    )
+    loss, accuracy = model.hessian.objective.score(model.w)
+    arrays: dict[str, Any] = {
+        "loss": loss,
+        "accuracy": accuracy,
+        "gradient_norm": found.gradient_norm,
+        "lambda_max": found.lambda_max.value,
+        "lambda_max_error": found.lambda_max.error,
+        "trace": found.trace.value,
+        "trace_error": found.trace.error,
+        "sharpness": found.sharpness.value,
+        "sharpness_first": found.sharpness.first,
+        "sharpness_gain": found.sharpness.gain,
+    }
+    return Finding(arrays, {"probes": found.probes, "converged": found.converged}), {}
+
+
 QUANTITIES: dict[str, Callable[[ExactModel], Found]] = {
     "objective": _objective,
     "eigenvalues": _eigenvalues,
@@ -182,5 +210,6 @@ QUANTITIES: dict[str, Callable[[ExactModel], Found]] = {
     "spectrum": _spectrum,
     "layers": _layers,
     "gauss_newton": _gauss_newton,
+    "flatness": _flatness,
 }
 """in the order in which they are measured"""

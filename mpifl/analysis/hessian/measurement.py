@@ -22,7 +22,12 @@ from mpifl import seeds
 from mpifl.analysis.hessian.disagreement import compare_clients
 from mpifl.analysis.hessian.model import MeasuredModel, Vectors
 from mpifl.analysis.hessian.protocols import Protocol, facts
-from mpifl.analysis.hessian.quantities import OF_CLIENTS, QUANTITIES, measured_model, products
+from mpifl.analysis.hessian.quantities import (
+    QUANTITIES,
+    default_quantities,
+    measured_model,
+    products,
+)
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.analysis.models.stored import StoredModel
 from mpifl.curvature import LostInNoise, Memory, Objective, memory
@@ -86,13 +91,14 @@ class Measurement:
     def tasks(self, models: Sequence[StoredModel], quantities: Sequence[str] = ()) -> list[Task]:
         """What is not known yet of `quantities`, in order.
 
-        By default all quantities of global models, and of clients' models the cheaper ones.
+        By default all quantities of global models, and of clients' models the cheaper ones; of
+        models on chosen samples only what is compared between them.
         """
         known = QUANTITIES[self.protocol.name]
         self.communicator.agree(lambda: _refuse_unknown(quantities, known))
         missing = []
         for number, model in enumerate(models):
-            wanted = quantities or (known if model.client is None else OF_CLIENTS)
+            wanted = quantities or default_quantities(model, known)
             for quantity in known:
                 if quantity in wanted and not self._is_known(model, quantity):
                     missing.append((number, quantity))
@@ -115,7 +121,7 @@ class Measurement:
         samples = [len(self._indices(task.model)) for task in tasks]
         # A product over other samples takes longer in proportion to their number.
         scaled = sum(count * n / samples[0] for count, n in zip(counts, samples, strict=True))
-        basis = 4 * getattr(self.protocol, "top", 0)
+        basis = 8 * getattr(self.protocol, "top", 0)
         here = memory(H.objective, model.w, basis) if self.communicator.is_server else None
         return Cost(sum(counts), seconds_each * scaled, self.communicator.bcast(here))
 
@@ -134,9 +140,35 @@ class Measurement:
         finding, vectors = self.communicator.agree(lambda: compute(model))
         spent = {"products": self._products - before, "seconds": time.perf_counter() - start}
         whole = replace(finding, facts={**self._about(task.model), **spent, **finding.facts})
-        self._keep(task, whole, vectors)
-        if self.communicator.is_server:
-            report(f"{task.model.label} {task.quantity}", whole)
+        path = f"{self.name}/{task.model.path}/{task.quantity}"
+        self.keep(path, whole, f"{task.model.label} {task.quantity}", report, vectors)
+
+    def knows(self, path: str, weights_sha256: str) -> bool:
+        """Whether there is a finding at `path` about these weights. All ranks call it."""
+        finding = self.findings.found.get(path)
+        known = finding is not None and finding.facts["weights_sha256"] == weights_sha256
+        return self.communicator.bcast(known)
+
+    def keep(
+        self,
+        path: str,
+        finding: Finding,
+        label: str,
+        report: Report = silent,
+        vectors: Vectors | None = None,
+    ) -> None:
+        """Store a finding with its long `vectors`, and report it. All ranks call it."""
+
+        def on_server() -> None:
+            if not self.communicator.is_server:
+                return
+            if vectors:
+                about = {"weights_sha256": finding.facts["weights_sha256"]}
+                self.findings.add_vectors(path, vectors, about)
+            self.findings.add(path, finding)
+            report(label, finding)
+
+        self.communicator.agree(on_server)
 
     def compare(self, models: Sequence[StoredModel], report: Report = silent) -> None:
         """Compute H_N and H_D of each round whose clients (two at least) are all measured.
@@ -151,8 +183,11 @@ class Measurement:
         self.communicator.agree(on_server)
 
     def model(self, stored: StoredModel) -> MeasuredModel:
-        """A stored model with its objective and a seed of its own."""
-        number = 0 if stored.client is None else stored.client + 1
+        """A stored model with its objective and a seed.
+
+        The seed is its own. Models on chosen samples share their round's: they are compared.
+        """
+        number = 0 if stored.client is None or stored.on is not None else stored.client + 1
         seed = seeds.integer(self.protocol.seed, "curvature", stored.round, number)
 
         def objective(purpose: str) -> Objective:
@@ -172,6 +207,8 @@ class Measurement:
 
     def _indices(self, model: StoredModel) -> np.ndarray:
         """The samples on which a model is measured."""
+        if model.on is not None:
+            return model.on.indices
         split = self.protocol.split
         labels = getattr(self.on_ranks.reloaded.dataset, split).labels
         if model.client is None or split == "test":
@@ -195,19 +232,6 @@ class Measurement:
             # Clients are compared by their diagonals' elements, whose file may have been deleted.
             return self.findings.has_vectors(f"{path}/{quantity}")
         return True
-
-    def _keep(self, task: Task, finding: Finding, vectors: Vectors) -> None:
-        path = f"{self.name}/{task.model.path}/{task.quantity}"
-
-        def on_server() -> None:
-            if not self.communicator.is_server:
-                return
-            if vectors:
-                about = {"weights_sha256": finding.facts["weights_sha256"]}
-                self.findings.add_vectors(path, vectors, about)
-            self.findings.add(path, finding)
-
-        self.communicator.agree(on_server)
 
     def _compare(self, models: Sequence[StoredModel], report: Report) -> None:
         by_round: dict[int, list[StoredModel]] = {}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
+from mpifl.analysis.hessian.noise import is_lost
 from mpifl.store.measurements import Finding, Findings
 
 GLOBAL = -1
 """in the place of a client: the global model"""
+
+_ONE_MODEL = re.compile(r"global|client_\d+")
+"""in a path: a model on the samples that the protocol chooses for it"""
 
 
 class Metrics(NamedTuple):
@@ -37,7 +42,15 @@ class Disagreements(NamedTuple):
     H_N: float
     H_N_error: float
     H_D: float
+    """a cosine: outside -1 to 1, or with a large error, it is noise"""
     H_D_error: float
+    probes: int | None = None
+    """of the client with the fewest; None where it is not known"""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether noise hides H_D."""
+        return is_lost(self.H_D, self.H_D_error)
 
 
 def metrics(findings: Findings, measurement: str = "exact") -> list[Metrics]:
@@ -45,7 +58,7 @@ def metrics(findings: Findings, measurement: str = "exact") -> list[Metrics]:
     models: dict[tuple[int, int], dict[str, Finding]] = {}
     for path, finding in findings.under(measurement).items():
         round, model, quantity = _parts(path)
-        if model != "clients":
+        if _ONE_MODEL.fullmatch(model):
             client = GLOBAL if model == "global" else int(model.removeprefix("client_"))
             models.setdefault((round, client), {})[quantity] = finding
     return [_metrics(round, client, models[round, client]) for round, client in sorted(models)]
@@ -57,15 +70,24 @@ def disagreements(findings: Findings, measurement: str = "exact") -> list[Disagr
     for path, finding in sorted(findings.under(measurement).items()):
         round, model, _ = _parts(path)
         if model == "clients":
-            values = [float(finding[name]) for name in Disagreements._fields[1:]]
-            rows.append(Disagreements(round, *values))
+            rows.append(
+                Disagreements(
+                    round,
+                    float(finding["H_N"]),
+                    float(finding["H_N_error"]),
+                    float(finding["H_D"]),
+                    float(finding["H_D_error"]),
+                    finding.facts.get("probes"),
+                )
+            )
     return rows
 
 
 def scalars(findings: Findings, measurement: str = "exact") -> dict[str, float]:
     """The known ones of lambda_max, H_T, H_N and H_D.
 
-    They are of the last global model measured, and of the last clients.
+    They are of the last global model measured, and of the last clients. An H_D that noise hides is
+    left out.
     """
     found: dict[str, float] = {}
     models = [row for row in metrics(findings, measurement) if row.client == GLOBAL]
@@ -73,7 +95,8 @@ def scalars(findings: Findings, measurement: str = "exact") -> dict[str, float]:
         found.update(lambda_max=models[-1].lambda_max, H_T=models[-1].H_T)
     rounds = disagreements(findings, measurement)
     if rounds:
-        found.update(H_N=rounds[-1].H_N, H_D=rounds[-1].H_D)
+        last = rounds[-1]
+        found.update(H_N=last.H_N, H_D=math.nan if last.is_lost else last.H_D)
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 

@@ -42,8 +42,8 @@ class Exact:
     """samples a batch: more take more memory; results do not depend on it"""
     top: Count = 10
     """how many of the largest eigenvalues"""
-    tolerance: Positive = 0.03
-    """relative residual of the eigenvalues"""
+    tolerance: Positive = 1e-3
+    """likely relative error of the eigenvalues"""
     trace_tolerance: Positive = 0.05
     """relative: two standard errors of the trace and of the diagonal's norm"""
     probes: Count = 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from mpifl.analysis.hessian.exact import ExactModel
 from mpifl.analysis.hessian.fedalign import FedAlignModel
 from mpifl.analysis.hessian.model import Found, MeasuredModel
 from mpifl.analysis.hessian.protocols import FedAlign, Protocol
+from mpifl.analysis.models.stored import StoredModel
 from mpifl.curvature import Objective, layers
 from mpifl.net import Entry
 
@@ -23,6 +24,18 @@ QUANTITIES: dict[str, Mapping[str, Callable[[Any], Found]]] = {
 
 OF_CLIENTS = ("objective", "eigenvalues", "diagonal", "trace")
 """what is measured of clients' models by default"""
+
+FLATNESS = "flatness"
+"""what is measured of models on chosen samples, to compare local models with the global one"""
+
+
+def default_quantities(model: StoredModel, known: Iterable[str]) -> Collection[str]:
+    """Which of the `known` quantities are measured of a model where none are named."""
+    if model.on is not None:
+        return (FLATNESS,)
+    if model.client is not None:
+        return OF_CLIENTS
+    return [name for name in known if name != FLATNESS]
 
 
 def measured_model(
@@ -46,10 +59,11 @@ def products(protocol: Protocol, quantity: str, layout: Sequence[Entry]) -> floa
     number = len(layers(list(layout)))
     return {
         "objective": 2,
-        "eigenvalues": 3 * protocol.top + 6,
+        "eigenvalues": 6 * protocol.top + 10,
         "diagonal": probes,
-        "sharpness": 2,
+        "sharpness": 5,
         "spectrum": min(protocol.starts, 3) * protocol.steps,
         "layers": 8 * number * min(1, 0.3 + 1 / number),
-        "gauss_newton": probes + 6,
+        "gauss_newton": probes + 8,
+        FLATNESS: probes + 24,
     }[quantity]

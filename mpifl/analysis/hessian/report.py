@@ -10,19 +10,22 @@ import numpy as np
 
 from mpifl.analysis.hessian.measurement import Cost, Measurement, Report, Task, silent
 from mpifl.analysis.hessian.metrics import GLOBAL, Metrics, disagreements, metrics
+from mpifl.analysis.hessian.noise import cosine_in_words
 from mpifl.store.measurements import Finding
 from mpifl.terminal import percent, plural, progress_bar, say, say_table, table
 
 _SHOWN = {
     "loss": "loss_error",
     "accuracy": "accuracy_error",
+    "lambda_max": "lambda_max_error",
     "values": "errors",
     "smallest": "smallest_error",
     "trace": "trace_error",
     "norm": "norm_error",
     "value": "value_error",
     "H_N": "H_N_error",
-    "H_D": "H_D_error",
+    "sharpness": "sharpness_error",
+    "mean_loss": "mean_loss_error",
 }
 """arrays of a finding whose first number is printed, and the array of its error"""
 
@@ -85,7 +88,14 @@ def _in_words(finding: Finding) -> str:
         if name in finding.arrays and np.asarray(finding[name]).dtype.kind == "f":
             spread = _first(finding, error) if error in finding.arrays else math.nan
             words.append(_figure(name, _first(finding, name), spread))
+    if "H_D" in finding.arrays:
+        words.append(f"H_D {_cosine(finding)}")
     return "  ".join(words)
+
+
+def _cosine(finding: Finding) -> str:
+    probes = finding.facts.get("probes")
+    return cosine_in_words(_first(finding, "H_D"), _first(finding, "H_D_error"), probes)
 
 
 def _figure(name: str, value: float, error: float) -> str:
@@ -113,9 +123,14 @@ def conclusion(measurement: Measurement) -> None:
     say_table(f"{measurement.run.path}, {name}", made)
     for found in disagreements(findings, name):
         norms = _plus_minus(f"{found.H_N:.5g}", found.H_N_error)
-        directions = _plus_minus(f"{found.H_D:.4f}", found.H_D_error)
+        directions = cosine_in_words(found.H_D, found.H_D_error, found.probes)
         say(f"round {found.round}, between clients: H_N {norms}  H_D {directions}")
-    say(f"written to {findings.file}")
+    written(measurement)
+
+
+def written(measurement: Measurement) -> None:
+    """Print where the findings are."""
+    say(f"written to {measurement.findings.file}")
 
 
 def _cells(row: Metrics) -> Iterator[str]:

@@ -40,10 +40,22 @@ class Landscape:
         The straight line is drawn between the two models' losses.
         """
         [at] = self.coordinates
-        between = (at >= 0) & (at <= 1)
-        first, second = np.interp([0.0, 1.0], at, self.loss)
-        straight = first + at[between] * (second - first)
-        return float(max((self.loss[between] - straight).max(), 0.0))
+        return barrier_between(at, self.loss)
+
+
+def barrier_between(at: np.ndarray, loss: np.ndarray) -> float:
+    """The greatest rise of a line's loss [n] above the straight line from `at` [n] = 0 to 1.
+
+    It is 0 where the loss does not rise above it. A lower bound: between points it may be higher.
+
+    >>> at = np.linspace(0, 1, 11)
+    >>> barrier_between(at, ((2 * at - 1) ** 2 - 1) ** 2)
+    1.0
+    """
+    between = (at >= 0) & (at <= 1)
+    first, second = np.interp([0.0, 1.0], at, loss)
+    straight = first + at[between] * (second - first)
+    return float(max((loss[between] - straight).max(), 0.0))
 
 
 def coordinates_along(direction: Direction, points: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -60,6 +61,13 @@ class RunOnRanks:
         # on a CPU).
         self.net = Net(module, device)
         self.samples = cache(self._samples)
+
+    def renewed(self, run: Run) -> RunOnRanks:
+        """The same run as it is now: more rounds may be stored. Data and network are kept."""
+        renewed = copy.copy(self)
+        renewed.run = run
+        renewed.reloaded = dataclasses.replace(self.reloaded, run=run)
+        return renewed
 
     def models(self, rounds: Sequence[int], clients: bool = False) -> list[StoredModel]:
         """The global models of `rounds`; with `clients` also theirs, where a round stores them.

@@ -10,6 +10,17 @@ from mpifl.options import BadInput
 from mpifl.store import Run, sha256
 
 
+class ChosenSamples(NamedTuple):
+    """Training samples on which a model is measured, instead of those that the protocol chooses."""
+
+    name: str
+    """in paths, such as client_000003"""
+    label: str
+    """in words, such as client 3's data"""
+    indices: np.ndarray
+    """ascending"""
+
+
 class StoredModel(NamedTuple):
     """The global model of a round, or a client's model after its training in that round."""
 
@@ -20,17 +31,23 @@ class StoredModel(NamedTuple):
     """[d]"""
     buffers: np.ndarray
     """[b]"""
+    on: ChosenSamples | None = None
+    """None: the samples that the protocol chooses for it"""
 
     @property
     def path(self) -> str:
         """Where findings about it are stored, below the measurement's name."""
         model = "global" if self.client is None else f"client_{self.client:06d}"
+        if self.on is not None:
+            model = f"{model}_on_{self.on.name}"
         return f"round_{self.round:06d}/{model}"
 
     @property
     def label(self) -> str:
         """In words."""
         model = "global" if self.client is None else f"client {self.client}"
+        if self.on is not None:
+            model = f"{model} on {self.on.label}"
         return f"round {self.round} {model}"
 
     @property

@@ -1,0 +1,128 @@
+"""The table of local models against the global one, as `mpifl hessian` and `curvature` print it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from mpifl.analysis.flatness.comparison import Cell, LocalAgainstGlobal
+from mpifl.curvature import Estimate
+from mpifl.terminal import Table, percent, say, say_paragraph, say_table, table
+
+_CELLS = ("λ_max", "trace", "sharpness", "‖grad‖", "loss", "accuracy")
+
+_MOST_CLIENTS = 12
+"""with rows of their own"""
+
+
+def say_comparisons(title: str, found: Sequence[LocalAgainstGlobal]) -> None:
+    """Print the last round's table of models and data, then what follows, by round."""
+    last = found[-1]
+    say_table(f"{title}, round {last.round}: local models against the global one", _models(last))
+    say_table("on the way from each client's model to the global one", _ways(last))
+    if len(last.clients) > _MOST_CLIENTS:
+        say(f"and {len(last.clients) - _MOST_CLIENTS} more clients, which the means include")
+    shown = found[-_MOST_ROUNDS:]
+    by_round = table("", *(f"round {one.round}" for one in shown))
+    for name, values in _derived(shown):
+        by_round.add_row(name, *values)
+    say_table("what follows", by_round)
+    for line in _warnings(found):
+        say(line)
+    say_paragraph(_EXPLAINED)
+
+
+def _models(found: LocalAgainstGlobal) -> Table:
+    """A row for each model on each data, and the means over clients."""
+    made = table("model", "data", *_CELLS, texts=2)
+    for number, client in enumerate(found.clients[:_MOST_CLIENTS]):
+        name = f"client {client}"
+        made.add_row(name, name, *_cells(found.local[number]))
+        made.add_row(name, "all", *_cells(found.local_on_all[number]))
+        made.add_row("global", name, *_cells(found.received[number]))
+    made.add_row("clients' mean", "own", *_mean_cells(found, found.local))
+    made.add_row("clients' mean", "all", *_mean_cells(found, found.local_on_all))
+    made.add_row("global", "own, mean", *_mean_cells(found, found.received))
+    made.add_row("global", "all", *_cells(found.whole))
+    return made
+
+
+def _ways(found: LocalAgainstGlobal) -> Table:
+    """A row for each client: its share, its distance and the barrier."""
+    made = table("", "share of samples", "distance ‖y − w‖", "to the mean", "barrier")
+    averaging = found.averaging
+    for number, client in enumerate(found.clients[:_MOST_CLIENTS]):
+        made.add_row(
+            f"client {client}",
+            percent(found.shares[number]),
+            f"{averaging.distance[number]:.4g}",
+            f"{averaging.distance_to_mean[number]:.4g}",
+            _barrier(averaging.barrier[number]),
+        )
+    return made
+
+
+_MOST_ROUNDS = 6
+"""columns: more do not fit into 100"""
+
+_EXPLAINED = (
+    "All data: those of the round's clients. Means are weighted by samples. λ_max gap, trace gap, "
+    "flatness gap: the global model on all data - the clients' own models on their own data, "
+    "of λ_max, trace and sharpness: above 0, what is flat for the clients is less flat for the "
+    "federation. Inconsistency: the global model's sharpness on each client's data, in the mean, - "
+    "that on all data; where its gradient there is not 0 it measures gradients. Averaging gain: "
+    "loss of the mean model - mean loss, on all data; below 0, averaging helps. Barrier: the "
+    "highest rise of the loss on the way to the global model, with buffers interpolated. "
+    "Sharpness and barrier are lower bounds."
+)
+
+
+def _cells(cell: Cell) -> Iterator[str]:
+    for figure in (cell.lambda_max, cell.trace, cell.sharpness, cell.gradient_norm, cell.loss):
+        yield f"{figure:.4g}"
+    yield percent(cell.accuracy)
+
+
+def _mean_cells(found: LocalAgainstGlobal, cells: Sequence[Cell]) -> Iterator[str]:
+    for name in ("lambda_max", "trace", "sharpness", "gradient_norm", "loss"):
+        yield f"{found.mean(cells, name):.4g}"
+    yield percent(found.mean(cells, "accuracy"))
+
+
+def _derived(found: Sequence[LocalAgainstGlobal]) -> Iterator[tuple[str, list[str]]]:
+    yield "λ_max gap", [_estimate(one.gap("lambda_max")) for one in found]
+    yield "trace gap", [_estimate(one.gap("trace")) for one in found]
+    yield "flatness gap", [_estimate(one.gap("sharpness")) for one in found]
+    yield "inconsistency", [_estimate(one.inconsistency) for one in found]
+    yield "λ_max inconsistency", [_estimate(one.curvature_inconsistency) for one in found]
+    yield "distance to mean", [f"{one.distance:.4g}" for one in found]
+    yield "averaging gain", [f"{one.averaging_gain:.4g}" for one in found]
+    yield "highest barrier", [_barrier(one.barrier) for one in found]
+
+
+def _warnings(found: Sequence[LocalAgainstGlobal]) -> Iterator[str]:
+    """Lines for values that cannot be: errors made them so."""
+    for one in found:
+        for name, value in (
+            ("inconsistency", one.inconsistency.value),
+            ("λ_max inconsistency", one.curvature_inconsistency.value),
+        ):
+            if value < 0:
+                yield (
+                    f"round {one.round}: {name} {value:.3g} is below 0, where it cannot be: "
+                    "it is smaller than the errors of its parts"
+                )
+
+
+def _estimate(found: Estimate) -> str:
+    if math.isnan(found.error):
+        return f"{found.value:.3g}"
+    return f"{found.value:.3g} ± {found.error:.1g}"
+
+
+def _barrier(height: float) -> str:
+    return "none" if height < _ROUNDING else f"{height:.3g}"
+
+
+_ROUNDING = 1e-6
+"""smaller rises of the loss are rounding errors"""
