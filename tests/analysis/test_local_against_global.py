@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from analysis.small import make
 
+from mpifl.analysis.figures.matplotlib_figures import figure
+from mpifl.analysis.figures.plotly_figures import panel_figure
 from mpifl.analysis.flatness.averaging import measure_averaging
 from mpifl.analysis.flatness.cohort import choose_samples, cohort_of
 from mpifl.analysis.flatness.comparison import (
@@ -18,6 +21,7 @@ from mpifl.analysis.flatness.comparison import (
     LocalAgainstGlobal,
     comparisons,
 )
+from mpifl.analysis.flatness.panels import local_global_panels
 from mpifl.analysis.hessian.measurement import Measurement
 from mpifl.analysis.hessian.metrics import metrics, scalars
 from mpifl.analysis.hessian.protocols import Exact
@@ -186,3 +190,43 @@ def test_what_does_not_go_with_it_is_one_line(run, command, words):
     assert code == 2
     assert MISTAKES[words] in heard
     assert heard.count("\n") == 1
+
+
+def test_the_picture_has_a_point_for_each_client_and_a_line_where_both_are_equal(run):
+    [found] = comparisons(measured(run).findings)
+    top, trace, sharp = local_global_panels([found], "tiny")
+    assert [panel.y_title for panel in (top, trace, sharp)] == ["λ_max", "trace H_T", "sharpness"]
+    on_all, received, whole = top.traces
+    assert on_all.x.tolist() == [cell.lambda_max for cell in found.local]
+    assert on_all.values.tolist() == [[cell.lambda_max for cell in found.local_on_all]]
+    assert received.values.tolist() == [[cell.lambda_max for cell in found.received]]
+    assert set(whole.values[0]) == {found.whole.lambda_max}
+    assert top.diagonal
+    assert not top.line
+    assert on_all.texts == [["client 0", "client 1", "client 2"]]
+    assert "client 1" in str(panel_figure(top)["data"])
+    assert len(figure([top]).axes[0].lines) == 4
+
+
+def test_several_rounds_are_also_drawn_as_means_over_clients(run):
+    [found] = comparisons(measured(run).findings)
+    panels = local_global_panels([replace(found, round=1), found], "tiny")
+    assert len(panels) == 6
+    assert [trace.x.tolist() for trace in panels[0].traces] == [[1, 2]] * 4
+    assert panels[2].traces[3].values[0, 1] == found.mean(found.local, "sharpness")
+
+
+def test_the_drawing_command_prints_and_draws_it_and_refuses_more_than_one_run(
+    run, command, tmp_path
+):
+    words = ["--local-against-global", "-o", "l.png", "-o", "l.html", "-o", "l.csv"]
+    code, _, heard = command("curvature", str(run.path), *words)
+    assert (code, "made by `mpifl hessian" in heard) == (2, True)
+    measured(run)
+    code, said, _ = command("curvature", str(run.path), *words)
+    assert code == 0
+    assert "local models against the global one" in " ".join(said.split())
+    assert (tmp_path / "l.png").stat().st_size > 10_000
+    assert "client 2" in (tmp_path / "l.html").read_text()
+    code, _, heard = command("curvature", "avg-1", "avg-2", *words)
+    assert (code, "expected one run; got 2" in heard) == (2, True)
