@@ -251,3 +251,46 @@ def pbs(folder: Path, script: str, given: dict[str, str]) -> subprocess.Popen:
     known["PATH"] = f"{folder}:{known['PATH']}"
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(["bash", JOBS / "pbs" / script], env=known, **output)
+
+
+CHAINS = {
+    "": [
+        ("afterok:1", "hessian.sbatch out"),
+        ("afterok:2", "table.sbatch out/table.md out"),
+    ],
+    "--rounds all --clients": [
+        ("afterok:1", "hessian.sbatch out --rounds all --clients"),
+        ("afterok:2", "table.sbatch out/table.md out"),
+    ],
+    "--follow --local-against-global": [
+        ("after:1", "hessian.sbatch out --local-against-global --rounds all --follow"),
+        ("afterok:1,afterany:2", "hessian.sbatch out --local-against-global --rounds all"),
+        ("afterok:3", "table.sbatch out/table.md out"),
+    ],
+}
+
+
+@pytest.mark.parametrize("measure", CHAINS)
+def test_a_chain_measures_after_the_training_and_with_follow_also_beside_it(tmp_path, measure):
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f'#!/bin/bash\necho "$*" >>{tmp_path}/log\ngrep -c . {tmp_path}/log\n')
+    sbatch.chmod(0o755)
+    own = {"MPIFL_JOBS": str(JOBS), "VENV": sys.prefix, "MEASURE": measure}
+    known = environment("mpich", own)
+    known["PATH"] = f"{tmp_path}:{known['PATH']}"
+    words = ["bash", JOBS / "chain.sh", "config.toml", "out"]
+    done = subprocess.run(words, env=known, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    _, *waiting = (tmp_path / "log").read_text().splitlines()
+    assert len(waiting) == len(CHAINS[measure])
+    for line, (dependency, job) in zip(waiting, CHAINS[measure], strict=True):
+        assert f"--dependency={dependency} " in line
+        assert line.endswith(f"/{job}")
+
+
+def test_a_chain_of_a_sweep_does_not_follow(tmp_path):
+    own = {"MPIFL_JOBS": str(JOBS), "VENV": sys.prefix, "MEASURE": "--follow"}
+    words = ["bash", JOBS / "chain.sh", "--sweep", "sweep.toml", "table.md"]
+    done = subprocess.run(words, env=environment("mpich", own), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "expected --follow with one run" in done.stderr
