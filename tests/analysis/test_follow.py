@@ -120,7 +120,7 @@ def test_local_models_are_compared_with_the_global_one_as_rounds_come(
     code, said, _ = command("hessian", str(run), "--local-against-global", "--follow")
     assert code == 0
     assert "round 2" in said and "round 4" in said
-    assert "averaging gain" in said
+    assert "Gain of averaging" in said
 
 
 def test_a_run_whose_process_is_gone_is_dead_and_may_be_resumed(stages, script, command, tmp_path):

@@ -27,6 +27,7 @@ from mpifl.analysis.hessian.metrics import metrics, scalars
 from mpifl.analysis.hessian.protocols import Exact
 from mpifl.analysis.landscape.compute import barrier_between
 from mpifl.analysis.models.on_ranks import RunOnRanks
+from mpifl.analysis.runs.table_formats import number
 from mpifl.curvature import Curvature, dense
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
@@ -170,9 +171,11 @@ def test_the_command_prints_the_table_and_what_follows(run, command):
     assert code == 0
     said = " ".join(said.split())
     assert "round 2: local models against the global one" in said
-    for row in ("client 0", "clients' mean", "global", "inconsistency", "averaging gain"):
+    for row in ("client 0", "clients' mean", "global", "inconsistency", "gain"):
         assert row in said
-    assert re.search(r"flatness gap +-?\d", said)
+    assert re.search(
+        r"round λ gap trace gap flatness gap inconsistency of λ distance gain barrier", said
+    )
 
 
 MISTAKES = {
@@ -230,3 +233,19 @@ def test_the_drawing_command_prints_and_draws_it_and_refuses_more_than_one_run(
     assert "client 2" in (tmp_path / "l.html").read_text()
     code, _, heard = command("curvature", "avg-1", "avg-2", *words)
     assert (code, "expected one run; got 2" in heard) == (2, True)
+
+
+def test_a_table_of_runs_has_columns_of_it_beside_the_accuracy(run, command):
+    [found] = comparisons(measured(run).findings)
+    columns = "final,lambda_max_local,lambda_max_global,flatness_gap,inconsistency"
+    code, said, _ = command("table", str(run.path), "--columns", columns)
+    assert code == 0
+    row = said.splitlines()[2]
+    for value in (
+        found.mean(found.local, "lambda_max"),
+        found.whole.lambda_max,
+        found.gap("sharpness").value,
+        found.inconsistency.value,
+    ):
+        assert number(value) in row
+    assert "inconsistency: its mean sharpness on each client's samples" in said

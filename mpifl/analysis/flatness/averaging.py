@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from mpifl.analysis.flatness.cohort import COHORT, Cohort
+from mpifl.analysis.flatness.cohort import Cohort
+from mpifl.analysis.flatness.names import AVERAGING, COHORT
 from mpifl.analysis.hessian.measurement import Measurement, Report, silent
 from mpifl.analysis.landscape.compute import barrier_between
 from mpifl.analysis.models.stored import StoredModel
 from mpifl.store import sha256
 from mpifl.store.measurements import Finding
-
-AVERAGING = "averaging"
-"""the name of the finding"""
 
 POINTS = 11
 """on the line between two models, both ends included"""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpifl.analysis.flatness.names import COHORT
 from mpifl.analysis.hessian.protocols import Exact
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.analysis.models.stored import ChosenSamples, StoredModel
@@ -19,9 +20,6 @@ from mpifl.data.dataset import stratified
 from mpifl.options import BadInput
 from mpifl.seeds import generator
 from mpifl.store import Run
-
-COHORT = "cohort"
-"""in paths: D"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,11 +23,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpifl.analysis.flatness.averaging import AVERAGING
-from mpifl.analysis.flatness.cohort import COHORT
-from mpifl.analysis.hessian.quantities import FLATNESS
-from mpifl.curvature import Estimate
+from mpifl.analysis.flatness.names import AVERAGING, COHORT, FLATNESS
 from mpifl.store.measurements import Finding, Findings
+
+
+class Estimate(NamedTuple):
+    """A number and its error."""
+
+    value: float
+    error: float
 
 
 class Cell(NamedTuple):
@@ -143,6 +147,20 @@ def comparisons(findings: Findings, measurement: str = "exact") -> list[LocalAga
             if of_round is not None:
                 made.append(of_round)
     return made
+
+
+def local_global_scalars(findings: Findings, measurement: str = "exact") -> dict[str, float]:
+    """Of the last compared round, for tables of runs; nothing where none was compared."""
+    found = comparisons(findings, measurement)
+    if not found:
+        return {}
+    last = found[-1]
+    return {
+        "lambda_max_local": last.mean(last.local, "lambda_max"),
+        "lambda_max_global": last.whole.lambda_max,
+        "flatness_gap": last.gap("sharpness").value,
+        "inconsistency": last.inconsistency.value,
+    }
 
 
 def _comparison(round: int, found: dict[str, Finding]) -> LocalAgainstGlobal | None:

@@ -62,5 +62,6 @@ def _of_clients(found: LocalAgainstGlobal, title: str, name: str, run: str) -> P
         trace(_RECEIVED, [getattr(cell, name) for cell in found.received]),
         trace(_WHOLE, [getattr(found.whole, name)] * len(clients)),
     ]
-    across = f"{title} of the client's model on its own data"
-    return Panel(across, title, traces, f"round {found.round}", whole=False, line=False, diagonal=True)
+    across = f"{title}, own model on own data"
+    heading = f"round {found.round}, a point for each client"
+    return Panel(across, title, traces, heading, whole=False, line=False, diagonal=True)

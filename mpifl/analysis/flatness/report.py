@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
-from mpifl.analysis.flatness.comparison import Cell, LocalAgainstGlobal
-from mpifl.curvature import Estimate
+from mpifl.analysis.flatness.comparison import Cell, Estimate, LocalAgainstGlobal
 from mpifl.terminal import Table, percent, say, say_paragraph, say_table, table
 
 _CELLS = ("λ_max", "trace", "sharpness", "‖grad‖", "loss", "accuracy")
@@ -22,11 +20,7 @@ def say_comparisons(title: str, found: Sequence[LocalAgainstGlobal]) -> None:
     say_table("on the way from each client's model to the global one", _ways(last))
     if len(last.clients) > _MOST_CLIENTS:
         say(f"and {len(last.clients) - _MOST_CLIENTS} more clients, which the means include")
-    shown = found[-_MOST_ROUNDS:]
-    by_round = table("", *(f"round {one.round}" for one in shown))
-    for name, values in _derived(shown):
-        by_round.add_row(name, *values)
-    say_table("what follows", by_round)
+    say_table("what follows", _derived(found))
     for line in _warnings(found):
         say(line)
     say_paragraph(_EXPLAINED)
@@ -62,15 +56,13 @@ def _ways(found: LocalAgainstGlobal) -> Table:
     return made
 
 
-_MOST_ROUNDS = 6
-"""columns: more do not fit into 100"""
-
 _EXPLAINED = (
-    "All data: those of the round's clients. Means are weighted by samples. λ_max gap, trace gap, "
-    "flatness gap: the global model on all data - the clients' own models on their own data, "
-    "of λ_max, trace and sharpness: above 0, what is flat for the clients is less flat for the "
+    "All data: those of the round's clients. Means are weighted by samples. λ gap, trace gap, "
+    "flatness gap: the global model on all data - the clients' own models on their own data, of "
+    "λ_max, trace and sharpness: above 0, what is flat for the clients is less flat for the "
     "federation. Inconsistency: the global model's sharpness on each client's data, in the mean, - "
-    "that on all data; where its gradient there is not 0 it measures gradients. Averaging gain: "
+    "that on all data; where its gradient there is not 0 it measures gradients. Of λ: the same of "
+    "λ_max. Distance: of the clients' models to their mean, root mean square. Gain of averaging: "
     "loss of the mean model - mean loss, on all data; below 0, averaging helps. Barrier: the "
     "highest rise of the loss on the way to the global model, with buffers interpolated. "
     "Sharpness and barrier are lower bounds."
@@ -89,15 +81,23 @@ def _mean_cells(found: LocalAgainstGlobal, cells: Sequence[Cell]) -> Iterator[st
     yield percent(found.mean(cells, "accuracy"))
 
 
-def _derived(found: Sequence[LocalAgainstGlobal]) -> Iterator[tuple[str, list[str]]]:
-    yield "λ_max gap", [_estimate(one.gap("lambda_max")) for one in found]
-    yield "trace gap", [_estimate(one.gap("trace")) for one in found]
-    yield "flatness gap", [_estimate(one.gap("sharpness")) for one in found]
-    yield "inconsistency", [_estimate(one.inconsistency) for one in found]
-    yield "λ_max inconsistency", [_estimate(one.curvature_inconsistency) for one in found]
-    yield "distance to mean", [f"{one.distance:.4g}" for one in found]
-    yield "averaging gain", [f"{one.averaging_gain:.4g}" for one in found]
-    yield "highest barrier", [_barrier(one.barrier) for one in found]
+def _derived(found: Sequence[LocalAgainstGlobal]) -> Table:
+    """A row for each round."""
+    gaps = ("λ gap", "trace gap", "flatness gap")
+    made = table("round", *gaps, "inconsistency", "of λ", "distance", "gain", "barrier")
+    for one in found:
+        made.add_row(
+            str(one.round),
+            _estimate(one.gap("lambda_max")),
+            _estimate(one.gap("trace")),
+            _estimate(one.gap("sharpness")),
+            _estimate(one.inconsistency),
+            _estimate(one.curvature_inconsistency),
+            f"{one.distance:.3g}",
+            f"{one.averaging_gain:.3g}",
+            _barrier(one.barrier),
+        )
+    return made
 
 
 def _warnings(found: Sequence[LocalAgainstGlobal]) -> Iterator[str]:
@@ -115,9 +115,10 @@ def _warnings(found: Sequence[LocalAgainstGlobal]) -> Iterator[str]:
 
 
 def _estimate(found: Estimate) -> str:
-    if math.isnan(found.error):
+    """A number, with its error where that is more than a tenth of it."""
+    if 10 * found.error <= abs(found.value):
         return f"{found.value:.3g}"
-    return f"{found.value:.3g} ± {found.error:.1g}"
+    return f"{found.value:.2g} ± {found.error:.1g}"
 
 
 def _barrier(height: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mpifl.analysis.flatness.names import FLATNESS
 from mpifl.analysis.hessian import exact, fedalign
 from mpifl.analysis.hessian.exact import ExactModel
 from mpifl.analysis.hessian.fedalign import FedAlignModel
@@ -24,9 +25,6 @@ QUANTITIES: dict[str, Mapping[str, Callable[[Any], Found]]] = {
 
 OF_CLIENTS = ("objective", "eigenvalues", "diagonal", "trace")
 """what is measured of clients' models by default"""
-
-FLATNESS = "flatness"
-"""what is measured of models on chosen samples, to compare local models with the global one"""
 
 
 def default_quantities(model: StoredModel, known: Iterable[str]) -> Collection[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mpifl.analysis.flatness.comparison import local_global_scalars
 from mpifl.analysis.hessian import metrics
 from mpifl.analysis.runs import left_out
 from mpifl.analysis.runs.curves import series, title, unit
@@ -25,8 +26,13 @@ from mpifl.store import Run
 from mpifl.store.measurements import Findings
 from mpifl.terminal import say
 
-_COMPARED = {"lambda_max_local": "local", "lambda_max_global": "global"}
-"""what `mpifl hessian --local-against-global` measures"""
+LOCAL_GLOBAL = {
+    "lambda_max_local": "λ_max local",
+    "lambda_max_global": "λ_max global",
+    "flatness_gap": "flatness gap",
+    "inconsistency": "inconsistency",
+}
+"""columns of what `mpifl hessian --local-against-global` has measured, and their titles"""
 
 _FIRST = {"final": "final_accuracy", "accuracy": "final_accuracy", "best": "best_accuracy"}
 """what the first columns are called when they are chosen"""
@@ -126,10 +132,12 @@ def compare(
     if present & set(CURVATURE):
         source = f"measurement {measurement!r} of `mpifl hessian`"
         notes.append(f"curvature: {source}, of the last models measured")
-    if present & set(_COMPARED):
+    if present & set(LOCAL_GLOBAL):
         notes.append(
             "λ_max local: of the clients' own models on their own samples, the mean; global: of "
-            "the global model on the samples of all of them"
+            "the global model on the samples of all of them; flatness gap: its sharpness there - "
+            "that of the local ones; inconsistency: its mean sharpness on each client's samples - "
+            "that on all"
         )
     return Comparison(columns, rows, notes)
 
@@ -152,26 +160,11 @@ def _curvature(run: Run, measurement: str) -> dict[str, float]:
     """The curvature measured of a run; none, told in a line, if its hessian.h5 cannot be read."""
     try:
         findings = Findings.open(run)
-        return metrics.scalars(findings, measurement) | _local_and_global(findings, measurement)
+        of_models = metrics.scalars(findings, measurement)
+        return of_models | local_global_scalars(findings, measurement)
     except BadInput as problem:
         say(f"mpifl: {problem}; the table leaves out its curvature", error=True)
         return {}
-
-
-def _local_and_global(findings: Findings, measurement: str) -> dict[str, float]:
-    """The largest eigenvalues that `mpifl hessian --local-against-global` has measured last."""
-    if not any("_on_cohort/" in path for path in findings.under(measurement)):
-        return {}
-    from mpifl.analysis.flatness.comparison import comparisons  # brings torch
-
-    compared = comparisons(findings, measurement)
-    if not compared:
-        return {}
-    last = compared[-1]
-    return {
-        "lambda_max_local": last.mean(last.local, "lambda_max"),
-        "lambda_max_global": last.whole.lambda_max,
-    }
 
 
 def columns_of(
@@ -230,6 +223,8 @@ def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> I
     yield Column("H_T", "H_T", "$H_T$")
     yield Column("H_N", "H_N", "$H_N$")
     yield Column("H_D", "H_D", "$H_D$", 1, 3)
+    for key, name in LOCAL_GLOBAL.items():
+        yield Column(key, name, name.replace("λ_max", r"$\lambda_{\max}$"))
 
 
 def _row(
