@@ -59,7 +59,7 @@ def script(monkeypatch) -> Callable[[list[Callable[[], None]]], None]:
 
     def set_steps(steps: list[Callable[[], None]]) -> None:
         left = iter(steps)
-        monkeypatch.setattr(following.time, "sleep", lambda seconds: next(left)())
+        monkeypatch.setattr(following, "pause", lambda: next(left)())
 
     return set_steps
 

@@ -63,5 +63,5 @@ def _of_clients(found: LocalAgainstGlobal, title: str, name: str, run: str) -> P
         trace(_WHOLE, [getattr(found.whole, name)] * len(clients)),
     ]
     across = f"{title}, own model on own data"
-    heading = f"round {found.round}, a point for each client"
+    heading = f"clients at round {found.round}"
     return Panel(across, title, traces, heading, whole=False, line=False, diagonal=True)

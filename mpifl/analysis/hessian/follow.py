@@ -66,7 +66,12 @@ def follow(communicator: Communicator, path: str, patience: float, measures: Mea
                 _say_end(path, look, len(done))
             return STOPPED if ended in _RESUMABLE else DONE
         else:
-            time.sleep(_PAUSE)
+            pause()
+
+
+def pause() -> None:
+    """Wait a little before the next look."""
+    time.sleep(_PAUSE)
 
 
 def _agreed(communicator: Communicator, look: Look) -> tuple[list[int], str]:

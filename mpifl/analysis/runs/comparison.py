@@ -184,7 +184,7 @@ def columns_of(
     columns = []
     for name in chosen:
         key = _FIRST.get(name, column_of(name))
-        if key not in present and key in (*CURVATURE, *_COMPARED):
+        if key not in present and key in (*CURVATURE, *LOCAL_GLOBAL):
             raise BadInput(
                 f"columns: expected runs whose {name} `mpifl hessian` measured; got none"
             )
@@ -218,8 +218,6 @@ def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> I
             factor, name = unit(key, max(spent, default=0))
             yield Column(key, f"{name} to {to} %", rf"{name} to {to}\,\%", factor, 1)
     yield Column("lambda_max", "λ_max", r"$\lambda_{\max}$")
-    for key, where in _COMPARED.items():
-        yield Column(key, f"λ_max {where}", rf"$\lambda_{{\max}}$ {where}")
     yield Column("H_T", "H_T", "$H_T$")
     yield Column("H_N", "H_N", "$H_N$")
     yield Column("H_D", "H_D", "$H_D$", 1, 3)
