@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from damage import cut
 
+from mpifl.analysis.flatness.comparison import Averaging, Cell, LocalAgainstGlobal
 from mpifl.analysis.runs.comparison import compare
 from mpifl.analysis.runs.groups import Group, group
 from mpifl.analysis.runs.outcomes import outcome
@@ -179,17 +180,16 @@ def test_a_table_of_runs_that_hold_out_shows_own_test_sets_and_unseen_clients(op
 
 
 def test_eigenvalues_of_local_and_global_models_are_columns(opened, monkeypatch):
-    flatness = pytest.importorskip("mpifl.analysis.flatness.comparison")
-    cell = flatness.Cell(0.0, 1.0, 0.0, 4.0, 0.0, 5.0, 0.0, 0.02, 0.0)
-    found = flatness.LocalAgainstGlobal(
+    cell = Cell(0.0, 1.0, 0.0, 4.0, 0.0, 5.0, 0.0, 0.02, 0.0)
+    found = LocalAgainstGlobal(
         round=4,
         clients=[0, 1],
         shares=np.array([0.25, 0.75]),
         local=[cell, cell._replace(lambda_max=8.0)],
         local_on_all=[],
-        received=[],
+        received=[cell, cell],
         whole=cell._replace(lambda_max=2.5),
-        averaging=flatness.Averaging(1.25, np.ones(2), np.ones(2), np.zeros(2)),
+        averaging=Averaging(1.25, np.ones(2), np.ones(2), np.zeros(2)),
     )
     paths = {"round_000004/global_on_cohort/flatness": None}
     monkeypatch.setattr(Findings, "under", lambda self, name: paths)
