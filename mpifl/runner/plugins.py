@@ -131,7 +131,7 @@ def _refuse_repeated(names: Sequence[str]) -> None:
 
 
 def load_stored(
-    run: Run, raw: dict[str, Any], files: Sequence[Path] = (), how: str = HOW
+    run: Run, raw: dict[str, Any], files: Sequence[Path | str] = (), how: str = HOW
 ) -> dict[str, Any]:
     """`raw`, the config of a run, once its plugins are loaded from where the user allows it.
 
@@ -143,6 +143,7 @@ def load_stored(
     if not isinstance(entries, list) or not entries:
         return raw
     use(())
+    given = [Path(file) for file in files]
     texts = {stored.sha256: stored.text for stored in run.plugins}
     missing = []
     for entry in entries:
@@ -152,13 +153,13 @@ def load_stored(
                 f"{run.path}: plugins: expected NAME@SHA-256, as runs store them; got {entry!r}, "
                 "which is not loaded, since a run may not say what is run"
             )
-        plugin = _trusted(known, files, texts)
+        plugin = _trusted(known, given, texts)
         if plugin is None:
             missing.append(known)
         else:
             _take_into_use(plugin)
     if missing:
-        raise _untrusted(str(run.path), missing, files, how)
+        raise _untrusted(str(run.path), missing, given, how)
     return raw
 
 

@@ -152,6 +152,12 @@ def test_others_take_the_file_too(words):
     assert done.exit_code == 0, done.output
 
 
+def test_in_python_a_file_is_given_by_its_path():
+    Path("read.py").write_bytes(command("show", "run", "--plugin-text", "mine.py").stdout_bytes)
+    reloaded = reload_run(Run.open("run"), plugins=["read.py"])
+    assert reloaded.config.local.loss.endswith("mine")
+
+
 def test_a_packed_run_opens_where_the_plugin_is_absent():
     assert command("pack", "run", "-o", "packed.h5").exit_code == 0
     shutil.rmtree("run")
@@ -244,6 +250,13 @@ def test_a_text_under_a_digest_that_the_user_has_run_is_not_run_unless_it_has_it
     forge(f"mine.py@{stored.sha256}", EVIL, stored.sha256)
     assert f"mine.py with SHA-256 {stored.sha256}" in line_of(command("hessian", "run"))
     assert not Path("harmed").exists()
+
+
+def test_a_forged_text_is_printed_with_a_warning(folder):
+    forge(f"mine.py@{'0' * 64}", EVIL, "0" * 64)
+    done = command("show", "run", "--plugin-text", "mine.py")
+    assert done.stdout == EVIL
+    assert "warning: this is not the text of the SHA-256 that run stores" in done.stderr
 
 
 def test_a_name_that_would_harm_a_shell_or_a_terminal_is_quoted():

@@ -42,7 +42,7 @@ class RunOnRanks:
         communicator: Communicator,
         *,
         data_path: str = "",
-        plugins: Sequence[Path] = (),
+        plugins: Sequence[Path | str] = (),
         unfinished: bool = False,
         precision: Precision = "float32",
     ) -> None:

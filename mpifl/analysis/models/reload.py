@@ -66,7 +66,7 @@ def reload_run(
     run: Run,
     data_path: str = "",
     device: str | torch.device = "cpu",
-    plugins: Sequence[Path] = (),
+    plugins: Sequence[Path | str] = (),
 ) -> ReloadedRun:
     """Load `run`'s data and build its network. `data_path`: where its packed data is now.
 
