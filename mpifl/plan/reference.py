@@ -132,7 +132,7 @@ def _method_text(kind: type) -> str:
 
 def _classes_in(module: str) -> int:
     """How many of the classes with a name are declared in this module."""
-    found = set()
+    found: set[type] = set()
     for kinds in _CHOICES.values():
         found.update(kind for kind in kinds.values() if kind.__module__ == module)
     return len(found)

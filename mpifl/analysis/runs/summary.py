@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +63,8 @@ def show(run: Run, console: Console, config: bool = False) -> None:
     if curve:
         console.print(styled("\n" + curve), no_wrap=True, crop=False)
     console.print()
-    facts_of_run = (_partition, _costs, _plugins, _provenance, _created, _resumed)
-    console.print(_grid(itertools.chain.from_iterable(rows(run) for rows in facts_of_run)))
+    made = [*_partition(run), *_costs(run), *_plugins(run), *_provenance(run)]
+    console.print(_grid([*made, *_created(run), *_resumed(run)]))
     written = notes.read(run)
     if written:
         console.print()
