@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "mpifl"
 
 LAYERS = [
     "__init__",
-    "lazy options regular seeds terminal",
+    "lazy options regular seeds terminal vision",
     "config schedules",
     "parallel",
     "store",

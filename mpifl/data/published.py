@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mpifl.data import vision
+from mpifl import vision
 from mpifl.data.dataset import Dataset, Split, assemble
 from mpifl.options import BadInput
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from mpifl.data import vision
+from mpifl import vision
 from mpifl.data.published import PUBLISHED
 from mpifl.data.sources import SOURCES
 from mpifl.options import BadInput

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mpifl.data.vision import torchvision
 from mpifl.models import MODELS
 from mpifl.models.layers import untracked
+from mpifl.vision import torchvision
 
 NORMS = ["batch", "group", "layer", "none"]
 

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from mpifl.data import vision
+from mpifl import vision
 
 FRESH = """
 import warnings
 warnings.simplefilter("error")
-from mpifl.data import vision
+from mpifl import vision
 import sys
 assert "torchvision" not in sys.modules
 print(vision.datasets().CIFAR100.__name__, vision.torchvision().ops.nms.__name__)
