@@ -48,8 +48,9 @@ class Coordinates(NamedTuple):
 class Net:
     """A network and its flat vectors `weights [d]`, `gradient [d]` and `buffers [b]`.
 
-    They are in the order of its parameters and buffers. Integer buffers stay in the network:
-    clients do not exchange them.
+    They are in the order of its parameters and buffers. Integer buffers, and those that a network
+    does not save, stay in it: clients do not exchange them. `load` puts integers back to what they
+    were at first, so that nothing is left of the client before.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Net:
         self.module = module.to(device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         parameters = list(module.named_parameters())
-        floating = [(name, b) for name, b in module.named_buffers() if b.is_floating_point()]
+        floating, self._integers = _buffers(module)
         self.weights = _flatten(parameters)
         self.gradient = torch.zeros_like(self.weights)
         self.buffers = _flatten(floating, like=self.weights)
@@ -67,9 +68,8 @@ class Net:
         for (_, parameter), entry in zip(parameters, self.layout, strict=False):
             parameter.data = _view(self.weights, entry)
             parameter.grad = _view(self.gradient, entry)
-        for (name, _), entry in zip(floating, self.layout[len(parameters) :], strict=True):
-            owner, _, leaf = name.rpartition(".")
-            module.get_submodule(owner)._buffers[leaf] = _view(self.buffers, entry)
+        for (_, buffer), entry in zip(floating, self.layout[len(parameters) :], strict=True):
+            _replace(module, buffer, _view(self.buffers, entry))
 
     @cached_property
     def scales(self) -> Tensor:
@@ -105,6 +105,8 @@ class Net:
         self.weights.copy_(weights)
         if buffers is not None:
             self.buffers.copy_(buffers)
+        for integer, first in self._integers:
+            integer.copy_(first)
 
     def __call__(self, x: Tensor, **options: Any) -> Output:
         """The forward pass of images `x [B, C, H, W]`; options are those of the network."""
@@ -132,6 +134,27 @@ class Net:
         self.gradient.zero_()
         loss.backward()
         return self.gradient
+
+
+def _buffers(module: Network) -> tuple[list[tuple[str, Tensor]], list[tuple[Tensor, Tensor]]]:
+    """The named float buffers that belong to the model; the integer ones, each with a copy."""
+    floating = []
+    integers = []
+    for name, buffer in module.named_buffers():
+        owner, _, leaf = name.rpartition(".")
+        if not buffer.is_floating_point():
+            integers.append((buffer, buffer.clone()))
+        elif leaf not in module.get_submodule(owner)._non_persistent_buffers_set:
+            floating.append((name, buffer))
+    return floating, integers
+
+
+def _replace(module: Network, buffer: Tensor, view: Tensor) -> None:
+    """Put `view` in the place of `buffer`, in all submodules that have it."""
+    for part in module.modules():
+        for name, found in part._buffers.items():
+            if found is buffer:
+                part._buffers[name] = view
 
 
 def _flatten(tensors: Sequence[tuple[str, Tensor]], like: Tensor | None = None) -> Tensor:

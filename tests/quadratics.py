@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mpifl.data.batches import Augmentation, Samples
 from mpifl.data.partition import Parts
 from mpifl.losses.step import Step
+from mpifl.models.network import Network
 from mpifl.models.output import Output
 from mpifl.net import Net
 from mpifl.parallel.communicator import Communicator
@@ -27,7 +28,7 @@ from mpifl.training.rounds import run
 from mpifl.training.sampling import Participation, weights
 
 
-class Point(nn.Module):
+class Point(Network):
     """Weights w [d] and nothing else."""
 
     classifier = "none"

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mpifl.models import MODELS
+from mpifl.models import MODELS, OWN
 from mpifl.net import Net, digest
 
 SHAPE = {"tiny_cnn": (3, 32, 32), "mlp": (1, 8, 8)}
@@ -12,7 +12,7 @@ def make(name, **options):
     return Net(MODELS[name](**options).build(SHAPE.get(name, (3, 16, 16)), 10))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OWN)
 def test_weights_gradients_and_buffers_are_views_of_the_flat_vectors(name):
     net = make(name)
     parameters = list(net.module.parameters())
@@ -50,7 +50,7 @@ def test_loading_moves_the_module():
     assert next(net.module.parameters()).flatten()[3].item() == 3.0
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OWN)
 def test_all_but_biases_are_on_the_scale_of_weights(name):
     net = make(name, norm="group")
     biases = [e for e in net.layout if e.kind == "parameter" and not net.scales[e.offset]]

@@ -68,8 +68,16 @@ class Step:
     @cached_property
     def out(self) -> Output:
         """The forward pass of `x`: made once, when first asked for."""
-        self.passes.append(self.net(self.x, **self.forward))
+        self.passes.append(self.net(self.x, **self.forward, **self._draws()))
         return self.passes[-1]
+
+    def _draws(self) -> dict[str, int]:
+        """The option that decides what the network itself draws, such as dropout."""
+        if not self.net.module.draws:
+            return {}
+        context = self.context
+        where = (context.client, context.round, self.number, len(self.passes))
+        return {"seed": seeds.integer(context.seed, "dropout", *where)}
 
     def derived(self, **changes: Any) -> Step:
         """This step with other images or another forward pass."""

@@ -17,7 +17,7 @@ Shape = tuple[int, int, int]
 
 
 @options
-class Model(ABC):
+class Architecture(ABC):
     """The options of one architecture; `build` makes the network."""
 
     name: ClassVar[str]
@@ -29,6 +29,24 @@ class Model(ABC):
 
     classes: NonNegativeInt = 0
     """outputs of the classifier; 0: the number of the data's classes, and no other is accepted"""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What losses may ask of the network: what all networks have, and what it supports."""
+        return self.supports | KEEPABLE | {"activations", "features"}
+
+    @abstractmethod
+    def build(self, shape: Shape, classes: int) -> Network:
+        """A new network for images of `shape`; torch's global generator draws its weights.
+
+        Raises `BadInput` for images that do not fit.
+        """
+
+
+@options
+class Model(Architecture):
+    """The options of mpifl's own networks, which can be normed in any way."""
+
     norm: NormKind = "none"
     """batch, group, layer (over channels, height and width), none; or a part of layer: shift (each
     sample to mean 0), scale (to mean square 1), l2 (to norm 1)"""
@@ -39,18 +57,6 @@ class Model(ABC):
     feature_norm: FeatureNorm = False
     """whether the q features that enter the classifier are scaled to norm sqrt(q); or instead l2
     (to norm 1), shift (to mean 0), layer (to mean 0, then to norm sqrt(q))"""
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """What losses may ask of the network: what all networks have, and what it supports."""
-        return self.supports | KEEPABLE | {"activations"}
-
-    @abstractmethod
-    def build(self, shape: Shape, classes: int) -> Network:
-        """A new network for images of `shape`; torch's global generator draws its weights.
-
-        Raises `BadInput` for images that are too small.
-        """
 
     def make_norm(self, channels: int) -> nn.Module:
         """The norm of these options for tensors [B, channels, ...]."""

@@ -216,8 +216,17 @@ def is_norm(module: nn.Module) -> bool:
 
 @contextmanager
 def untracked(module: nn.Module) -> Iterator[None]:
-    """A context in which training passes of `module` do not move its running statistics."""
-    norms = [part for part in module.modules() if isinstance(part, BatchNorm) and part.track]
+    """A context in which training passes of `module` do not move its running statistics.
+
+    Buffers of modules other than `BatchNorm` are put back afterwards.
+    """
+    norms = []
+    kept = []
+    for part in module.modules():
+        if not isinstance(part, BatchNorm):
+            kept += [(buffer, buffer.clone()) for buffer in part.buffers(recurse=False)]
+        elif part.track:
+            norms.append(part)
     for part in norms:
         part.track = False
     try:
@@ -225,6 +234,8 @@ def untracked(module: nn.Module) -> Iterator[None]:
     finally:
         for part in norms:
             part.track = True
+        for buffer, before in kept:
+            buffer.copy_(before)
 
 
 def feature_norm(f: Tensor, kind: FeatureNorm = True) -> Tensor:

@@ -17,7 +17,14 @@ class Network(nn.Module):
     blocks: int = 0
     """residual blocks"""
     classifier: str = "head.classifier"
-    """the name of the layer that makes the logits"""
+    """the name of the layer that makes the logits; empty where there is none"""
+    draws: bool = False
+    """whether a forward pass may draw random numbers: its option `seed` then decides them"""
+
+    @property
+    def has_features(self) -> bool:
+        """Whether its outputs have features."""
+        return True
 
     @property
     def hidden_layers(self) -> HiddenLayers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -84,6 +85,17 @@ class Recorder:
         if "inputs" in self._keep:
             self._add("inputs", x)
         x = F.gelu(x)
+        if "squares" in self._keep:
+            self._add("squares", x.square().sum())
+        return self._activation(x)
+
+    def nonlinearity(
+        self, function: Callable[..., Tensor], x: Tensor, *others: Any, **options: Any
+    ) -> Tensor:
+        """`function(x, *others, **options)`, which may change `x` in place."""
+        if "inputs" in self._keep:
+            self._add("inputs", x.clone())
+        x = function(x, *others, **options)
         if "squares" in self._keep:
             self._add("squares", x.square().sum())
         return self._activation(x)

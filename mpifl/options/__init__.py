@@ -18,12 +18,13 @@ itself, `mistakes.py` pydantic's errors in one line, `bad_input.py` the error th
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator
 
 from mpifl.options.bad_input import BadInput, similar, suggestion
-from mpifl.options.fields import adapter, description, option_names
+from mpifl.options.fields import adapter, description, only_toml, option_names
 from mpifl.options.groups import options, validated
 from mpifl.options.named import Named, nested_names, tables
 
@@ -33,11 +34,14 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 Share = Annotated[float, Gt(0), Le(1)]
+Free = Annotated[dict[str, Any], AfterValidator(only_toml)]
+"""a table of any options, which are stored as they are"""
 
 __all__ = [
     "BadInput",
     "Count",
     "Fraction",
+    "Free",
     "Named",
     "NonNegative",
     "NonNegativeInt",

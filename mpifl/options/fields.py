@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
+import tomli_w
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
@@ -38,3 +39,12 @@ def description(kind: type, option: str) -> str:
             if text:
                 return " ".join(text.split())
     return ""
+
+
+def only_toml(table: dict[str, Any]) -> dict[str, Any]:
+    """`table`, if TOML can write it. Raises ValueError."""
+    try:
+        tomli_w.dumps(table)
+    except TypeError as error:
+        raise ValueError(f"expected values that TOML can write; got: {error}") from None
+    return table

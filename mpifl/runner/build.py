@@ -151,6 +151,11 @@ def _clients(
 ) -> Clients:
     train = dataset.train
     loss = parse_loss(config.local.loss, LOSSES)
+    if "features" in loss.needs and not net.module.has_features:
+        raise BadInput(
+            f"local.loss: {config.local.loss!r} needs features, the input of a last linear layer; "
+            f"got {config.model.name} with a network whose logits come from no linear layer"
+        )
     loss.check(net.module)
     if config.algorithm.needs_norms and not net.coordinates.norms.any():
         raise BadInput(

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import tomli_w
 import torch
 from annotated_types import Ge, Le
-from pydantic import AfterValidator
 
 from mpifl import config as configs
 from mpifl.algorithms import ALGORITHMS
@@ -25,11 +24,12 @@ from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
 from mpifl.losses.expression import render
-from mpifl.models import MODELS, Model
+from mpifl.models import ADAPTED, MODELS, Architecture
 from mpifl.models.cnn import Cnn
 from mpifl.options import (
     BadInput,
     Count,
+    Free,
     Named,
     NonNegative,
     NonNegativeInt,
@@ -50,18 +50,6 @@ from mpifl.training.sampling import Participation
 
 GENERATED = ("digits", "synthetic")
 """data sets that need no packed file"""
-
-
-def _only_toml(table: dict[str, Any]) -> dict[str, Any]:
-    try:
-        tomli_w.dumps(table)
-    except TypeError as error:
-        raise ValueError(f"expected values that TOML can write; got: {error}") from None
-    return table
-
-
-Free = Annotated[dict[str, Any], AfterValidator(_only_toml)]
-"""a table of any options, which are stored as they are"""
 
 
 @options
@@ -178,7 +166,7 @@ class Config:
     partition: Annotated[Partition, Named(PARTITIONS, "dirichlet")] = Dirichlet()
     holdout: HoldOut = HoldOut()
     """how the training samples are divided among the clients"""
-    model: Annotated[Model, Named(MODELS, "cnn")] = Cnn()
+    model: Annotated[Architecture, Named(MODELS, "cnn")] = Cnn()
     """the network"""
     algorithm: Annotated[Algorithm, Named(ALGORITHMS, "fedavg")] = FedAvg()
     """the federated algorithm"""
@@ -285,11 +273,10 @@ def _check_loss(config: Config) -> None:
             f"model.{name}: expected more than 0, such as 256, for {loss!r} needs a {name} head; "
             "got 0"
         )
-    able = [
-        name
-        for name, kind in MODELS.items()
-        if missing <= kind().capabilities.union(option_names(kind))
-    ]
+    able = []
+    for name, kind in MODELS.items():
+        if name not in ADAPTED and missing <= kind().capabilities.union(option_names(kind)):
+            able.append(name)
     raise BadInput(
         f"local.loss: {loss!r} needs a model with {', '.join(sorted(missing))}; "
         f"got {model.name}; allowed: {', '.join(able) or 'none'}"

@@ -6,13 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mpifl.models import MODELS
+from mpifl.models import MODELS, OWN
 from mpifl.net import Net
 from mpifl.options import BadInput
 
 SMALL = {"tiny_cnn": (3, 8, 8), "resnet18": (3, 8, 8), "resnet56": (3, 4, 4), "resnet20": (3, 4, 4)}
 NORMS = ["batch", "group", "layer", "scale", "l2", "shift", "none"]
-names = pytest.mark.parametrize("name", sorted(MODELS))
+names = pytest.mark.parametrize("name", sorted(OWN))
 
 
 def shape(name):
@@ -65,7 +65,7 @@ def test_a_step_on_two_samples_is_finite(name, norm, feature_norm):
         torch.testing.assert_close(out.features.mean(1), torch.zeros(2), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", sorted(set(MODELS) - {"vit"}))
+@pytest.mark.parametrize("name", sorted(set(OWN) - {"vit"}))
 @pytest.mark.parametrize("norm", NORMS)
 def test_norms_can_stand_on_either_side_of_the_activation(name, norm):
     for after in (False, True):

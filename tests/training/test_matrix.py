@@ -12,7 +12,7 @@ from matrix import FACTORS, HEADED, RESIDUAL, all_pairs, cover, impossible, pair
 from mpifl.algorithms import ALGORITHMS
 from mpifl.config import merge
 from mpifl.losses import LOSSES
-from mpifl.models import MODELS
+from mpifl.models import OWN
 from mpifl.options import BadInput
 from mpifl.runner import schema
 from mpifl.training.gradients import GRADIENTS
@@ -32,7 +32,7 @@ def test_the_cover_has_every_possible_pair_and_no_impossible_one():
     assert len(COVER) < 1.6 * len(FACTORS["loss"]) * len(FACTORS["algorithm"])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", OWN)
 def test_every_model_trains_with_all_that_it_can(model):
     loss = "mixup(ce + man) + moon" if model in HEADED else "mixup(ce + man)"
     if model in RESIDUAL:

@@ -1,0 +1,72 @@
+"""A network that a function of the user's makes: any `nn.Module` that returns logits."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import field
+from inspect import Parameter, signature
+from typing import Any
+
+from torch import nn
+
+from mpifl.models.adapted import adapted
+from mpifl.models.base import Architecture, Shape
+from mpifl.models.network import Network
+from mpifl.options import BadInput, Free, options
+
+
+@options
+class Module(Architecture):
+    """What `factory` returns: any `nn.Module` that maps images [B, C, H, W] to logits [B, classes].
+
+    The factory is called with those of these arguments that it takes by name: `classes`; `channels`
+    and `size = (height, width)` of the images; and with `options`. It may draw weights from torch's
+    generator, which the run's seed sets.
+    """
+
+    name = "module"
+    factory: str = ""
+    """a function or class in a module that Python can import, as in "mine:build" or
+    "package.nets:Net"
+    """
+    options: Free = field(default_factory=dict)
+    """further arguments of the factory"""
+
+    def build(self, shape: Shape, classes: int) -> Network:
+        factory = self._factory()
+        channels, *size = shape
+        known = {"classes": classes, "channels": channels, "size": tuple(size)}
+        inner = factory(**{**_accepted(factory, known), **self.options})
+        if not isinstance(inner, nn.Module):
+            raise BadInput(
+                f"model.factory: expected {self.factory} to return an nn.Module; got {inner!r}"
+            )
+        return adapted(inner, shape, classes)
+
+    def _factory(self) -> Callable[..., Any]:
+        place, _, name = self.factory.partition(":")
+        if not place or not name:
+            raise BadInput(
+                f'model.factory: expected "module:function", such as "mine:build"; got '
+                f"{self.factory!r}"
+            )
+        try:
+            found = importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            raise BadInput(
+                f"model.factory: expected a module that Python can import; got {place!r}: {error}; "
+                "PYTHONPATH names the folders where it looks"
+            ) from error
+        factory = getattr(found, name, None)
+        if not callable(factory):
+            raise BadInput(f"model.factory: expected a function or class in {place}; got {name!r}")
+        return factory
+
+
+def _accepted(factory: Callable[..., Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Those of the `known` arguments that the factory takes."""
+    parameters = signature(factory).parameters
+    if any(one.kind == Parameter.VAR_KEYWORD for one in parameters.values()):
+        return known
+    return {name: value for name, value in known.items() if name in parameters}
