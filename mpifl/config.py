@@ -28,6 +28,7 @@ ADDED = {
     "algorithm.server_optimizer.start": "tau2",
     "algorithm.stale_ascent": False,
     "algorithm.strength": 1.0,
+    "local.optimizer.name": "sgd",
     "evaluation.train_every": 0,
     "evaluation.train_samples": 0,
     "heterogeneity.availability.name": "always",

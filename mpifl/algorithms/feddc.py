@@ -39,6 +39,10 @@ class FedDC(Algorithm):
     controls: Literal["a_c", "code"] = "a_c"
     """by what a client's change is divided for its control: lr a_c, or as in the authors' code"""
 
+    @property
+    def needs_sgd(self) -> bool:
+        return self.control
+
     def init_server(self, w: Tensor) -> Vectors:
         return {"drift": torch.zeros_like(w), "c": torch.zeros_like(w)}
 

@@ -31,6 +31,7 @@ class FedNova(Algorithm):
     """how the server moves towards the new weights"""
 
     fresh_momentum: ClassVar[bool] = True
+    needs_sgd: ClassVar[bool] = True
 
     def init_server(self, w: Tensor) -> Vectors:
         return self.server_optimizer.init(w)

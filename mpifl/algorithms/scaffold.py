@@ -11,6 +11,8 @@ unless it is taken out of w - y.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -51,6 +53,8 @@ class Scaffold(Algorithm):
     """factor on c - c_c in a step; 0.1 in the authors' code of FedLESAM-S"""
     server_optimizer: Optimizer = Sgd()
     """how the server moves towards the mean"""
+
+    needs_sgd: ClassVar[bool] = True
 
     def init_server(self, w: Tensor) -> Vectors:
         return {"c": torch.zeros_like(w), **self.server_optimizer.init(w)}

@@ -12,6 +12,7 @@ from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
 from mpifl.training import tallies
 from mpifl.training.client import Column
+from mpifl.training.optimizers import AdamW
 from mpifl.training.sampling import assign, costs
 from mpifl.training.timetable import Turn
 
@@ -90,6 +91,8 @@ def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tup
     yield "a client's reply", size_of(reply)
     if planned.config.local.momentum:
         yield "its momentum", weights
+    if isinstance(planned.config.local.optimizer, AdamW):
+        yield "its moments", 2 * weights
     yield "sum of replies, int64", 8 * values
     yield "scratch of the sum, float64", 8 * min(BLOCK, values)
     if ranks > 1:

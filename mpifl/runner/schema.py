@@ -46,6 +46,7 @@ from mpifl.training.evaluate import Evaluation
 from mpifl.training.gradients import Plain
 from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.local import Local
+from mpifl.training.optimizers import AdamW
 from mpifl.training.sampling import Participation
 
 GENERATED = ("digits", "synthetic")
@@ -347,6 +348,8 @@ def _check_momentum(config: Config) -> None:
             f"local.momentum_state: expected reset, since {name} weighs the gradients of one round "
             "only; got persist"
         )
+    if isinstance(local.optimizer, AdamW):
+        _check_adamw(config)
     if local.nesterov and not local.momentum:
         raise BadInput("local.nesterov: expected a local.momentum above 0 with it; got 0.0")
 
@@ -378,6 +381,21 @@ def _check_norms(config: Config) -> None:
                 f"holdout.{name}: expected none with {type(config.algorithm).__name__}, which has "
                 f"no norms for what never trains; got {shown}"
             )
+
+
+def _check_adamw(config: Config) -> None:
+    """Refuse what holds for steps of SGD only."""
+    if config.algorithm.needs_sgd:
+        name = type(config.algorithm).__name__
+        raise BadInput(
+            f"local.optimizer: expected sgd, since {name} takes w - y for a sum of gradients; got "
+            "adamw"
+        )
+    if config.local.momentum:
+        raise BadInput(
+            "local.momentum: expected 0 with adamw, which has its own (beta1); got "
+            f"{config.local.momentum}"
+        )
 
 
 def _check_data(config: Config) -> None:

@@ -135,6 +135,11 @@ class Algorithm(ABC):
         return 0
 
     @property
+    def needs_sgd(self) -> bool:
+        """Whether it takes w - y for a sum of gradients, which with adamw it is not."""
+        return False
+
+    @property
     def pool(self) -> Budget | None:
         """Where one client trains on the samples of all: how much it does in a round."""
         return None

@@ -26,6 +26,7 @@ from mpifl.training.batchnorm import BufferPolicy
 from mpifl.training.gradients import Oracle
 from mpifl.training.local import Local, Trained, train
 from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors, check_vectors
+from mpifl.training.optimizers import AdamW
 
 
 class Column(IntEnum):
@@ -154,7 +155,10 @@ class Clients:
     def initial_state(self, w: Tensor) -> ClientState:
         """What a client keeps before its first round, on the host; all empty where nobody asks."""
         initial = Model(w.clone(), self.net.buffers.cpu().clone())
-        keeps_momentum = self.local.momentum and self.local.momentum_state == "persist"
+        persists = self.local.momentum_state == "persist"
+        keeps_momentum = self.local.momentum and persists
+        optimizer = self.local.optimizer
+        keeps_moments = persists and isinstance(optimizer, AdamW)
         keeps_previous = "previous" in self.loss.needs
         keeps_latest = "all" in self.means
         keeps_buffers = self.buffers.policy == "local" and len(self.net.buffers) > 0
@@ -164,6 +168,7 @@ class Clients:
             previous=initial if keeps_previous else None,
             latest=w.clone() if keeps_latest else None,
             buffers=initial.buffers.clone() if keeps_buffers else None,
+            moments=optimizer.initial(w) if keeps_moments else {},
         )
 
     def play(
@@ -200,7 +205,7 @@ class Clients:
         row[[Column.TEST_ACCURACY, Column.OWN_RIGHT_BEFORE, Column.OWN_RIGHT_AFTER]] = np.nan
         return Played(
             self._reply(reply, weights, state),
-            self._next_state(remembered, weights, trained.momentum, state),
+            self._next_state(remembered, weights, trained, state),
             row,
             Model(weights, self.net.buffers),
         )
@@ -301,16 +306,17 @@ class Clients:
         return Reply(vectors, self.buffers.encode(self.net.buffers), means)
 
     def _next_state(
-        self, vectors: Vectors, weights: Tensor, momentum: Tensor | None, state: ClientState
+        self, vectors: Vectors, weights: Tensor, trained: Trained, state: ClientState
     ) -> ClientState:
         """What the client keeps from now on: as much as it kept before."""
         buffers = self.net.buffers.clone()
         kept = ClientState(
             algorithm=vectors,
-            momentum=None if state.momentum is None else momentum,
+            momentum=None if state.momentum is None else trained.momentum,
             previous=None if state.previous is None else Model(weights, buffers),
             latest=None if state.latest is None else weights,
             buffers=None if state.buffers is None else buffers,
+            moments=(trained.moments or {}) if state.moments else {},
             has_played=True,
         )
         return kept.to(torch.device("cpu"))
@@ -374,6 +380,7 @@ class _LocalTraining:
             clients.rate(self._round),
             w,
             momentum=self._state.momentum,
+            moments=self._state.moments,
             linear=linear,
             pull=pull,
             gradient=gradient,

@@ -24,6 +24,8 @@ from mpifl.net import Net
 from mpifl.options import Count, Named, NonNegative, NonNegativeInt, Positive, options
 from mpifl.schedules import SCHEDULES, Constant, Schedule
 from mpifl.training.gradients import GRADIENTS, Gradient, Oracle, Plain, norm
+from mpifl.training.messages import Vectors
+from mpifl.training.optimizers import OPTIMIZERS, AdamW, Moments, Optimizer, Sgd
 
 
 @options
@@ -47,9 +49,15 @@ class Local:
     nesterov: bool = False
     """whether momentum is Nesterov's"""
     momentum_state: Literal["reset", "persist"] = "reset"
-    """reset: zero at the start of a client's round; persist: where the client left it"""
+    """of momentum, or adamw's moments: reset, zero at the start of a client's round; persist, where
+    the client left it
+    """
+    optimizer: Annotated[Optimizer, Named(OPTIMIZERS, "sgd")] = Sgd()
+    """which optimiser takes the local steps"""
     weight_decay: NonNegative = 0.0
-    """strength of L2 regularisation: adds this much of the weights to the gradient"""
+    """strength of L2 regularisation: adds this much of the weights to the gradient; with adamw, to
+    what it makes of the gradient
+    """
     clip: NonNegative = 0.0
     """largest norm of the gradient; 0: no clipping"""
     clip_pull: bool = True
@@ -80,6 +88,8 @@ class Trained(NamedTuple):
     """share of the training samples classified right, as they were met"""
     carried: Tensor | None = None
     """[d]: what momentum of earlier rounds put into (w - y) / lr; None where it begins at zero"""
+    moments: Vectors | None = None
+    """those of adamw"""
 
 
 class Minibatch:
@@ -166,6 +176,7 @@ def train(
     w: Tensor,
     *,
     momentum: Tensor | None = None,
+    moments: Vectors | None = None,
     linear: Tensor | None = None,
     pull: float = 0.0,
     gradient: Oracle | None = None,
@@ -174,8 +185,9 @@ def train(
 ) -> Trained:
     """Take a step on each of `batches`, from `w [d]`; the net's buffers move along in place.
 
-    The objective is loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`, `momentum [d]` or
-    None for a start at zero. `gradient`, `factor` and `moving` are those of `Train`.
+    The objective is loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`; `momentum [d]` and
+    adamw's `moments`, or None for a start at zero. `gradient`, `factor` and `moving` are those of
+    `Train`.
     """
     oracle = gradient or local.gradient
     net.load(w)
@@ -186,6 +198,9 @@ def train(
     velocity = None
     if local.momentum:
         velocity = torch.zeros_like(w) if momentum is None else momentum.clone()
+    adaptive = None
+    if isinstance(local.optimizer, AdamW):
+        adaptive = Moments(local.optimizer, moments or local.optimizer.initial(w))
     forward: dict[str, Any] = {}
     keep = loss.needs & KEEPABLE
     if keep:
@@ -208,6 +223,8 @@ def train(
         oracle.clipped(g)
         if pull and not clips_pull:
             g.add_(net.weights, alpha=pull)
+        if adaptive is not None:
+            g = adaptive.direction(g)
         if local.weight_decay:
             g.add_(net.weights, alpha=local.weight_decay)
         if velocity is not None:
@@ -234,6 +251,7 @@ def train(
         float(loss_sum) / steps,
         float(correct) / samples,
         carried,
+        None if adaptive is None else adaptive.vectors(),
     )
 
 

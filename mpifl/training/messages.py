@@ -18,7 +18,7 @@ from torch import Tensor
 Vectors = dict[str, Tensor]
 """named flat vectors, each [n]"""
 
-_ALGORITHM, _MEAN = "algorithm.", "mean."
+_ALGORITHM, _MEAN, _MOMENTS = "algorithm.", "mean.", "moments."
 
 
 class Model(NamedTuple):
@@ -174,6 +174,8 @@ class ClientState:
     """[d]: its weights after its last round, for the mean of all clients' latest models"""
     buffers: Tensor | None = None
     """[b]: its own BatchNorm statistics, with `buffers = "local"`"""
+    moments: Vectors = field(default_factory=dict)
+    """adamw's, with `local.momentum_state = "persist"`"""
     has_played: bool = False
     """whether `previous` and `buffers` are the client's own, not the initial ones"""
 
@@ -189,6 +191,7 @@ class ClientState:
             vectors["latest"] = self.latest
         if self.buffers is not None:
             vectors["buffers"] = self.buffers
+        vectors |= _prefixed(_MOMENTS, self.moments)
         own = self.buffers if self.previous is None else self.previous.weights
         if own is not None:
             vectors["met"] = torch.full((1,), float(self.has_played), dtype=own.dtype)
@@ -199,7 +202,7 @@ class ClientState:
         """The inverse of `flat`; also of checkpoints up to 0.1, where nothing was prefixed."""
         algorithm = _owned(_ALGORITHM, vectors)
         if not algorithm:
-            algorithm = {n: vector for n, vector in vectors.items() if n not in _OF_THE_LOOP}
+            algorithm = {n: vector for n, vector in vectors.items() if not _is_of_the_loop(n)}
         previous = None
         if "previous" in vectors:
             previous = Model(vectors["previous"], vectors["previous_buffers"])
@@ -209,6 +212,7 @@ class ClientState:
             previous,
             vectors.get("latest"),
             vectors.get("buffers"),
+            _owned(_MOMENTS, vectors),
             "met" in vectors and bool(vectors["met"]),
         )
 
@@ -219,6 +223,10 @@ class ClientState:
 
 
 _OF_THE_LOOP = ("momentum", "previous", "previous_buffers", "latest", "buffers", "met")
+
+
+def _is_of_the_loop(name: str) -> bool:
+    return name in _OF_THE_LOOP or name.startswith(_MOMENTS)
 
 
 def check_vectors(
