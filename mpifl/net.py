@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
     name: str
     kind: str
-    """`parameter` (in the weights) or `buffer` (in the buffers)"""
+    """`parameter` (in the weights), `buffer` (in the buffers) or `frozen` (in the frozen vector)"""
     shape: tuple[int, ...]
     offset: int
     size: int
@@ -48,9 +48,10 @@ class Coordinates(NamedTuple):
 class Net:
     """A network and its flat vectors `weights [d]`, `gradient [d]` and `buffers [b]`.
 
-    They are in the order of its parameters and buffers. Integer buffers, and those that a network
-    does not save, stay in it: clients do not exchange them. `load` puts integers back to what they
-    were at first, so that nothing is left of the client before.
+    They are in the order of its parameters and buffers. Parameters that require no gradient, and
+    running statistics that stay as they are, are in `frozen [f]`. Integer buffers, and
+    those that a network does not save, stay in it: clients do not exchange them. `load` puts
+    integers back to what they were at first, so that nothing is left of the client before.
     """
 
     def __init__(
@@ -58,18 +59,36 @@ class Net:
     ) -> None:
         self.module = module.to(device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        parameters = list(module.named_parameters())
-        floating, self._integers = _buffers(module)
-        self.weights = _flatten(parameters)
+        trained, constant = _parameters(module)
+        moving, fixed, self._integers = _buffers(module)
+        self.weights = _flatten(trained)
         self.gradient = torch.zeros_like(self.weights)
-        self.buffers = _flatten(floating, like=self.weights)
-        self.layout = _entries(parameters, "parameter") + _entries(floating, "buffer")
+        self.buffers = _flatten(moving, like=self.weights)
+        self.frozen = _flatten(constant + fixed, like=self.weights)
+        weights = _entries(trained, "parameter")
+        buffers = _entries(moving, "buffer")
+        frozen = _entries(constant + fixed, "frozen")
+        self.layout = weights + buffers + frozen
         self._twins: dict[str, tuple[Net, Weights]] = {}
-        for (_, parameter), entry in zip(parameters, self.layout, strict=False):
+        for (_, parameter), entry in zip(trained, weights, strict=True):
             parameter.data = _view(self.weights, entry)
             parameter.grad = _view(self.gradient, entry)
-        for (_, buffer), entry in zip(floating, self.layout[len(parameters) :], strict=True):
+        for (_, parameter), entry in zip(constant, frozen, strict=False):
+            parameter.data = _view(self.frozen, entry)
+        for (_, buffer), entry in zip(moving, buffers, strict=True):
             _replace(module, buffer, _view(self.buffers, entry))
+        for (_, buffer), entry in zip(fixed, frozen[len(constant) :], strict=True):
+            _replace(module, buffer, _view(self.frozen, entry))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All its parameters and buffers but integers, as views of the flat vectors, by name."""
+        vectors = {"parameter": self.weights, "buffer": self.buffers, "frozen": self.frozen}
+        return {entry.name: _view(vectors[entry.kind], entry) for entry in self.layout}
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its parameters have, those that are frozen too."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
 
     @cached_property
     def scales(self) -> Tensor:
@@ -123,8 +142,9 @@ class Net:
             if loaded is model:
                 return twin
         else:
-            module = copy.deepcopy(self.module).requires_grad_(False).eval()
+            module = copy.deepcopy(self.module).eval()
             twin = Net(module, self.device, self.memory_format is torch.channels_last)
+            module.requires_grad_(False)
         twin.load(*model)
         self._twins[name] = (twin, model)
         return twin
@@ -136,17 +156,32 @@ class Net:
         return self.gradient
 
 
-def _buffers(module: Network) -> tuple[list[tuple[str, Tensor]], list[tuple[Tensor, Tensor]]]:
-    """The named float buffers that belong to the model; the integer ones, each with a copy."""
-    floating = []
+_Named = list[tuple[str, Tensor]]
+
+
+def _parameters(module: Network) -> tuple[_Named, _Named]:
+    """The parameters that train, and those that do not."""
+    trained: _Named = []
+    constant: _Named = []
+    for name, parameter in module.named_parameters():
+        found = trained if parameter.requires_grad else constant
+        found.append((name, parameter))
+    return trained, constant
+
+
+def _buffers(module: Network) -> tuple[_Named, _Named, list[tuple[Tensor, Tensor]]]:
+    """The float buffers of the model that move, and those that do not; the integers and copies."""
+    moving: _Named = []
+    fixed: _Named = []
     integers = []
     for name, buffer in module.named_buffers():
         owner, _, leaf = name.rpartition(".")
         if not buffer.is_floating_point():
             integers.append((buffer, buffer.clone()))
         elif leaf not in module.get_submodule(owner)._non_persistent_buffers_set:
-            floating.append((name, buffer))
-    return floating, integers
+            found = fixed if owner in module.fixed else moving
+            found.append((name, buffer))
+    return moving, fixed, integers
 
 
 def _replace(module: Network, buffer: Tensor, view: Tensor) -> None:
@@ -174,6 +209,13 @@ def _entries(tensors: Sequence[tuple[str, Tensor]], kind: str) -> list[Entry]:
 
 def _view(flat: Tensor, entry: Entry) -> Tensor:
     return flat[entry.offset : entry.offset + entry.size].view(entry.shape)
+
+
+def trained(net: Net) -> str:
+    """How many parameters a net has, and how many of them train, in words."""
+    if len(net.weights) == net.parameters:
+        return f"{net.parameters:,} parameters"
+    return f"{len(net.weights):,} of {net.parameters:,} parameters train"
 
 
 def digest(*vectors: Tensor) -> str:

@@ -44,15 +44,19 @@ BUILTINS = {"eval", "exec", "compile", "__import__"}
 def dangers(source: str) -> Iterator[str]:
     """What in a source could load a pickle or run text.
 
-    `np.load(..., allow_pickle=False)` cannot.
+    `np.load(..., allow_pickle=False)` cannot, nor what is given `weights_only=True`.
     """
     nodes = list(ast.walk(ast.parse(source)))
     safe: list[ast.AST] = []
     for node in nodes:
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
-            for keyword in node.keywords:
-                if keyword.arg == "allow_pickle" and ast.unparse(keyword.value) == "False":
-                    safe += [keyword, node.func]
+        if not isinstance(node, ast.Call):
+            continue
+        for keyword in node.keywords:
+            called = ast.unparse(node.func)
+            given = f"{keyword.arg}={ast.unparse(keyword.value)}"
+            of_numpy = called in ("np.load", "numpy.load") and given == "allow_pickle=False"
+            if of_numpy or given == "weights_only=True":
+                safe += [keyword, node.func]
     for node in nodes:
         if node in safe:
             continue
@@ -87,6 +91,8 @@ def test_no_source_loads_a_pickle_or_runs_text(path):
         "read = numpy.load",
         "np.lib.format.read_array(f, allow_pickle=True)",
         "torch.hub.load('x')",
+        "torch.load('x', weights_only=False)",
+        "torch.load('x', weights_only=trusted)",
         "eval('1')",
     ],
 )

@@ -53,7 +53,7 @@ class Objective:
         self.total = total
         self.forward = dict(forward or {})
         self.buffers = (net.buffers if buffers is None else buffers).detach().clone()
-        self.parameters = list(net.module.parameters())
+        self.parameters = [p for p in net.module.parameters() if p.requires_grad]
 
     @contextmanager
     def at(self, w: Tensor) -> Iterator[None]:

@@ -83,7 +83,10 @@ class Curvature(Symmetric):
         self.objective = objective
         self.w = w.detach().clone()
         self._products = products
-        named = dict(objective.net.module.named_parameters())
+        named = {}
+        for name, parameter in objective.net.module.named_parameters():
+            if parameter.requires_grad:
+                named[name] = parameter
         if unknown := set(only or ()) - set(named):
             raise BadInput(f"only: expected names of parameters; got {', '.join(sorted(unknown))}")
         self.names = [name for name in named if only is None or name in only]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from torch import nn
 
 from mpifl.models.layers import FeatureNorm, NormKind, norm
+from mpifl.models.lora import Lora
 from mpifl.models.network import Network
 from mpifl.models.output import KEEPABLE
 from mpifl.options import BadInput, Count, NonNegativeInt, options
@@ -29,6 +31,12 @@ class Architecture(ABC):
 
     classes: NonNegativeInt = 0
     """outputs of the classifier; 0: the number of the data's classes, and no other is accepted"""
+    trainable: Literal["all", "head"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
+    """which weights train: all; those of the classifier (head); or those whose names fit one of
+    these patterns, such as ["layer4.*", "fc"]. The others are in no message and no Hessian
+    """
+    lora: Lora = Lora()
+    """train low-rank changes of linear layers instead, such as { rank = 8 }"""
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from torch import Tensor, nn
 
 from mpifl.models.output import HiddenLayers
@@ -20,6 +22,16 @@ class Network(nn.Module):
     """the name of the layer that makes the logits; empty where there is none"""
     draws: bool = False
     """whether a forward pass may draw random numbers: its option `seed` then decides them"""
+
+    fixed: tuple[str, ...] = ()
+    """the names of parts that stay in evaluation mode: norms with frozen running statistics"""
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, or with `mode` False evaluation mode, for all parts but the `fixed`."""
+        super().train(mode)
+        for name in self.fixed:
+            self.get_submodule(name).eval()
+        return self
 
     @property
     def has_features(self) -> bool:

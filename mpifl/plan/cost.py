@@ -87,6 +87,8 @@ def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tup
     weights = net.weights.nbytes
     buffers = net.buffers.nbytes
     yield "weights, gradient, buffers", 2 * weights + buffers
+    if len(net.frozen):
+        yield "frozen weights", net.frozen.nbytes
     yield "the round's message and the last", size_of(planned.sent.vectors()) + weights + buffers
     yield "a client's reply", size_of(reply)
     if planned.config.local.momentum:
@@ -207,4 +209,7 @@ def stored(planned: DryRun) -> tuple[int, int]:
     model = net.weights.nbytes + net.buffers.nbytes
     kept = config.results.weights_rounds(config.rounds)
     kept_clients = config.results.clients_rounds(config.rounds)
-    return len(kept), len(kept) * model + len(kept_clients) * len(planned.cohort(1)) * model
+    clients = len(kept_clients) * len(planned.cohort(1))
+    if not planned.trial.stores_start:
+        return len(kept), (len(kept) + clients) * model
+    return len(kept) + 1, (len(kept) + 1 + clients) * model + net.frozen.nbytes

@@ -40,7 +40,8 @@ def measure(planned: DryRun) -> Profile:
     """Play the trial's client for a few steps, and test one batch."""
     trial = planned.trial
     player = _Player(planned)
-    saved = SavedForBackward(trial.clients.net.weights)
+    net = trial.clients.net
+    saved = SavedForBackward(net.weights, net.frozen)
     with saved:
         player.play(1)  # this also warms up
     more = int(min(_MOST_STEPS, max(1, _SECONDS / _REPEATS / player.play(1))))
@@ -87,13 +88,13 @@ def _evaluation(trial: Experiment) -> float:
 class SavedForBackward(saved_tensors_hooks):
     """A context that counts the bytes kept for backward passes; `peak` is the most of one graph.
 
-    Views of `weights` do not count. A storage that several operations keep counts once.
+    Views of `vectors` do not count. A storage that several operations keep counts once.
     """
 
-    def __init__(self, weights: Tensor) -> None:
+    def __init__(self, *vectors: Tensor) -> None:
         super().__init__(self._saved, self._used)
         self.peak = 0
-        self._known = weights.untyped_storage().data_ptr()
+        self._known = {vector.untyped_storage().data_ptr() for vector in vectors}
         self._storages: dict[int, int] = {}
         self._backward = False
 
@@ -102,7 +103,7 @@ class SavedForBackward(saved_tensors_hooks):
             self._storages = {}
             self._backward = False
         storage = tensor.untyped_storage()
-        if storage.data_ptr() != self._known:
+        if storage.data_ptr() not in self._known:
             self._storages[storage.data_ptr()] = storage.nbytes()
             self.peak = max(self.peak, sum(self._storages.values()))
         return tensor

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mpifl.net import trained
 from mpifl.options import BadInput
 from mpifl.parallel.devices import configure, device_for, threads_of
 from mpifl.plan import cost
@@ -252,9 +253,7 @@ def _messages(planned: DryRun, load: cost.Load) -> None:
     whole = (down + up) * config.rounds
     remembered = f"{size(cost.size_of(state))}: {_names(state)}" if state else "nothing"
     made = facts()
-    made.add_row(
-        "model", f"{config.model.name}: {len(net.weights):,} parameters, {size(net.weights.nbytes)}"
-    )
+    made.add_row("model", f"{config.model.name}: {trained(net)}, {size(net.weights.nbytes)}")
     made.add_row("its buffers", f"{len(net.buffers):,} numbers, {size(net.buffers.nbytes)}")
     made.add_row("to a client", f"{size(traffic.down)} a round: {_names(planned.sent.vectors())}")
     made.add_row("from a client", f"{size(traffic.up)} a round: {_names(planned.reply.flat())}")

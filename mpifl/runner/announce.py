@@ -11,6 +11,7 @@ import mpifl
 from mpifl.data.dataset import Dataset
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import shortened
+from mpifl.net import digest, trained
 from mpifl.parallel.mpi import library
 from mpifl.runner.idle_workers import idle_workers
 from mpifl.runner.provenance import Place
@@ -47,7 +48,7 @@ def announce(
     loss = shortened(config.local.loss, LOSSES)
     say(
         f"{config.name}: {algorithm}, loss {loss}, {config.model.name} "
-        f"({len(net.weights):,} parameters), {dataset.name} ({len(dataset.train):,} training, "
+        f"({trained(net)}), {dataset.name} ({len(dataset.train):,} training, "
         f"{len(dataset.test):,} test samples)"
     )
     if dataset.left_out:
@@ -61,6 +62,9 @@ def announce(
         f"{classes.max()} of {len(dataset.classes)} classes{never}; "
         f"a message is {size(net.weights.nbytes)}"
     )
+    if config.init:
+        first = digest(net.weights, net.buffers, net.frozen)
+        say(f"starts from {config.init} (SHA-256 {first[:16]})")
     if dataset.warning:
         say(f"warning: {dataset.warning}")
     idle = idle_workers(config, len(places or ()))

@@ -24,9 +24,11 @@ from mpifl.data.partition.natural import Natural
 from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
+from mpifl.models.frozen import freeze
 from mpifl.net import Net
 from mpifl.options import BadInput
 from mpifl.runner.schema import Config, Data
+from mpifl.runner.start import load_start
 from mpifl.store import Run
 from mpifl.training.batchnorm import BufferPolicy
 from mpifl.training.client import Clients
@@ -92,6 +94,10 @@ def network(config: Config, shape: tuple[int, int, int], classes: int, device: t
         torch.manual_seed(seeds.integer(config.seed, "initial weights"))
         try:
             module = config.model.build(shape, classes)
+            torch.manual_seed(seeds.integer(config.seed, "lora"))
+            if config.model.lora.rank:
+                config.model.lora.apply(module)
+            freeze(module, config.model)
         except (RuntimeError, MemoryError) as error:
             if "memory" not in str(error) and "overflow" not in str(error):
                 raise
@@ -114,12 +120,14 @@ def experiment(
     held = divided(config, train.labels, train.domains, train.clients)
     _refuse_empty_clients(held)
     net = network(config, dataset.shape, len(dataset.classes), device)
+    load_start(config, net)
     clients = _clients(
         config, dataset, held.training, net, device if trains else torch.device("cpu")
     )
     return Experiment(
         clients=clients,
         test=_samples(dataset, dataset.test, device),
+        stores_start=bool(config.init) or len(net.frozen) > 0,
         participation=config.participation,
         heterogeneity=config.heterogeneity,
         evaluation=config.evaluation,

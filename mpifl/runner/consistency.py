@@ -17,6 +17,7 @@ import torch
 import mpifl
 from mpifl.config import flat
 from mpifl.data.dataset import Dataset
+from mpifl.net import digest
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.training.experiment import Experiment
 
@@ -52,6 +53,8 @@ def of_experiment(experiment: Experiment, dataset: Dataset) -> dict[str, str]:
         "type of the weights": str(net.weights.dtype),
         "type of the buffers": str(net.buffers.dtype),
     }
+    if experiment.stores_start:
+        facts["SHA-256 of the first weights"] = digest(net.weights, net.buffers, net.frozen)
     for entry in net.layout:
         facts[f"{entry.kind} {entry.name}"] = f"shape {tuple(entry.shape)} at {entry.offset}"
     return facts

@@ -131,6 +131,7 @@ def _create(
         force=force,
         commit_seconds=config.results.commit_seconds,
     )
+    _store_start(store, experiment)
     return _Taken(store, None, [])
 
 
@@ -222,6 +223,7 @@ def _take_over(
         plugins=code,
         commit_seconds=config.results.commit_seconds,
     )
+    _store_start(store, experiment)
     notes = []
     if found is None:
         notes.append(f"{folder} was stopped before its first checkpoint: beginning at round 1")
@@ -233,6 +235,16 @@ def _take_over(
     if mark.in_words:
         notes.append(f"resumed {mark.in_words}: no repeat of a run that was never stopped")
     return _Taken(store, found, notes)
+
+
+def _store_start(store: Store, experiment: Experiment) -> None:
+    """Store the first weights as round 0, if the run has to keep them and does not have them."""
+    if not experiment.stores_start or 0 in store.saved_rounds:
+        return
+    net = experiment.clients.net
+    frozen = net.frozen.cpu().numpy() if len(net.frozen) else None
+    store.weights(0, net.weights.cpu().numpy(), net.buffers.cpu().numpy(), frozen=frozen)
+    store.commit()
 
 
 def _layout(experiment: Experiment) -> list[Entry]:

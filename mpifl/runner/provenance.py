@@ -83,7 +83,7 @@ def provenance(dataset: Dataset, net: Net, places: list[Place]) -> Facts:
         "data_mean": list(dataset.mean),
         "data_std": list(dataset.std),
         "data_source": dataset.source,
-        "initial_weights": digest(net.weights, net.buffers),
+        "initial_weights": digest(net.weights, net.buffers, net.frozen),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda or "",
     }

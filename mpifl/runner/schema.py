@@ -169,6 +169,12 @@ class Config:
     """how the training samples are divided among the clients"""
     model: Annotated[Architecture, Named(MODELS, "cnn")] = Cnn()
     """the network"""
+    init: str = ""
+    """weights to start from: a run, RUN@ROUND, a file (.safetensors, .pt), or those of torchvision,
+    "torchvision:IMAGENET1K_V1"; empty: drawn from the seed. May contain ~ and $VARIABLES
+    """
+    init_head: Literal["keep", "fresh"] = "keep"
+    """keep: the classifier of `init`, which must fit the classes; fresh: drawn from the seed"""
     algorithm: Annotated[Algorithm, Named(ALGORITHMS, "fedavg")] = FedAvg()
     """the federated algorithm"""
     local: Local = Local()
@@ -398,6 +404,11 @@ def _check_adamw(config: Config) -> None:
         )
 
 
+def _check_init(config: Config) -> None:
+    if config.init_head == "fresh" and not config.init:
+        raise BadInput("init_head: expected init with it, the weights to start from; got none")
+
+
 def _check_data(config: Config) -> None:
     need_no_file = (*GENERATED, *plugins.names_in(SOURCES))
     if not config.data.path and config.data.name not in need_no_file:
@@ -417,6 +428,7 @@ _CHECKS = (
     _check_evaluation,
     _check_gradient,
     _check_momentum,
+    _check_init,
     _check_pool,
     _check_norms,
     _check_data,

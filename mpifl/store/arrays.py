@@ -20,6 +20,7 @@ DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "clients": ("client", "weight"),
     "client_buffers": ("client", "buffer"),
     "client_ids": ("client",),
+    "frozen": ("frozen_weight",),
 }
 """The arrays of a model file, with the names of each array's dimensions."""
 
@@ -60,6 +61,7 @@ def model_arrays(
     clients: ArrayLike | None = None,
     client_buffers: ArrayLike | None = None,
     client_ids: ArrayLike | None = None,
+    frozen: ArrayLike | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of one model file, by name: see `Store.weights`.
 
@@ -72,6 +74,8 @@ def model_arrays(
         arrays["client_ids"] = np.asarray(ids, "i8")
     if client_buffers is not None:
         arrays["client_buffers"] = stored(client_buffers)
+    if frozen is not None:
+        arrays["frozen"] = stored(frozen)
     _refuse_unlike_sizes(arrays)
     return arrays
 

@@ -14,6 +14,8 @@ _MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy", "plugin
 """plugins are compared by what is stored of them: see runner/stored_plugins.py"""
 _SOURCES = {"data.path", "data.name", "partition.path"}
 """where data and partition come from: what counts is what is found there"""
+_START = "init"
+"""where the first weights come from: what counts is whether there are any, and what they are"""
 _TABLES_THAT_MAY_CHANGE = ("results.", "runtime.", "published.")
 _ABSENT = object()
 
@@ -68,6 +70,8 @@ def _binding(config: str, free: Collection[str] = ()) -> dict[str, Any]:
     binding = {}
     for key, value in flat(parse(config, "the config of a run")).items():
         name = name_today(key)
+        if name == _START and value and free:
+            value = "weights"
         is_as_before = name in ADDED and value == ADDED[name]
         if name not in free and not _may_change(name) and not is_as_before:
             binding[name] = value

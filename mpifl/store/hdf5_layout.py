@@ -51,7 +51,7 @@ class Entry(NamedTuple):
 
     name: str
     kind: str
-    """`parameter` (in the weights) or `buffer` (in the buffers)"""
+    """`parameter` (in the weights), `buffer` (in the buffers) or `frozen` (stored with round 0)"""
     shape: tuple[int, ...]
     offset: int
     size: int

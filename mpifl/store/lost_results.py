@@ -113,7 +113,7 @@ def begin_anew(
 def _saved_models(file: Path, found: Checkpoint) -> dict[int, tuple[str, ...]]:
     """The names of the arrays in each sound file of weights of this run, by its round."""
     models = {}
-    for round in range(1, found.round + 1):
+    for round in range(found.round + 1):
         name = f"{MODELS}/{model_name(round)}.h5"
         with suppress(BadInput), model_opened(file, name, round, found.run_id) as content:
             models[round] = tuple(key for key in content if key in DIMENSIONS)

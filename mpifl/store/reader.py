@@ -184,6 +184,16 @@ class Run:
         with self._model(round) as model:
             return _array_of(model, "global", None), _array_of(model, "buffers", None)
 
+    def frozen(self) -> np.ndarray:
+        """The weights that never change `[f]`, stored with round 0; empty where all train.
+
+        Raises BadInput if they are not there.
+        """
+        if not any(entry.kind == "frozen" for entry in self.layout):
+            return np.zeros(0, "f4")
+        with self._model(0) as model:
+            return _array_of(model, "frozen", None)
+
     def client_weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids `[k]`, weights `[k, d]` and buffers `[k, b]` of the clients stored with `round`.
 

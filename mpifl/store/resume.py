@@ -59,6 +59,7 @@ def load_stopped(folder: Path, resuming: Resuming, round: int) -> Run:
     knows_data = "data_checksum" in run.provenance
     compatibility.check_same(str(run.path), run.config, resuming.config, free_sources=knows_data)
     _check_data(run, resuming.provenance)
+    _check_start(run, resuming.provenance)
     _check_partition(run, resuming.partition)
     _check_layout(run, resuming.layout)
     rounds = run.rounds["round"].tolist()
@@ -111,6 +112,18 @@ def _check_data(run: Run, provenance: Attributes) -> None:
                 f"{_short(expected)}); got others ({_short(got)}); allowed: the same data, from "
                 "any path"
             )
+
+
+def _check_start(run: Run, provenance: Attributes) -> None:
+    """Raise BadInput if a run that stored its first weights would now start from others."""
+    expected = run.provenance.get("initial_weights")
+    got = provenance.get("initial_weights", expected)
+    if 0 in run.saved_rounds and got != expected:
+        raise BadInput(
+            f"{run.path}: init: expected the weights that the run was begun with (SHA-256 "
+            f"{_short(expected)}); got others ({_short(got)}); allowed: the same weights, from any "
+            "path"
+        )
 
 
 def _check_partition(run: Run, partition: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:

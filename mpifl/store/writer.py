@@ -175,6 +175,11 @@ class Store:
         """The columns of /rounds so far, as in `Run.rounds`."""
         return self._rounds.columns()
 
+    @property
+    def saved_rounds(self) -> list[int]:
+        """The rounds whose weights are stored."""
+        return sorted(self._models)
+
     def append(
         self,
         round: int,
@@ -205,8 +210,11 @@ class Store:
         clients: ArrayLike | None = None,
         client_buffers: ArrayLike | None = None,
         client_ids: ArrayLike | None = None,
+        frozen: ArrayLike | None = None,
     ) -> None:
         """Store a round's global `weights [d]` and `buffers [b]`, and those of its clients.
+
+        Round 0 may have the weights that never change, `frozen [f]`.
 
         The clients' are weights `[k, d]`, buffers `[k, b]` and ids `[k]`. They are written at once,
         to a file of their own that never changes; readers see them from the next commit on.
@@ -214,7 +222,7 @@ class Store:
         self._check()
         if round in self._models:
             raise ValueError(f"weights: expected a round not saved before; got {round}")
-        arrays = model_arrays(weights, buffers, clients, client_buffers, client_ids)
+        arrays = model_arrays(weights, buffers, clients, client_buffers, client_ids, frozen)
         attributes: dict[str, str | int] = {
             **software(),
             "format": MODEL_FORMAT,

@@ -39,6 +39,10 @@ class Experiment:
     participants: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """int64: the clients that may train, ascending; empty: all of them"""
     heterogeneity: Heterogeneity = Heterogeneity()
+    stores_start: bool = False
+    """whether the first weights are stored as round 0: they are not drawn from the seed, or some of
+    them never change
+    """
     held_out: Sequence[EvaluationSet] = ()
     """what the global model is evaluated on beside the test set"""
     domain_names: tuple[str, ...] = ()

@@ -192,12 +192,14 @@ def _with_hidden_layers(net: Net, x: Tensor, forward: dict[str, Any]) -> Any:
 
     Models report them only where gradients are on; here no graph is wanted.
     """
+    trained = [p for p in net.module.parameters() if p.requires_grad]
     net.module.requires_grad_(False)
     try:
         with torch.enable_grad():
             return net(x, **forward)
     finally:
-        net.module.requires_grad_(True)
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def _square(a: Tensor) -> float:

@@ -34,7 +34,9 @@ class ReloadedRun:
     """keyword arguments of the forward pass in evaluation"""
 
     def initial(self) -> tuple[np.ndarray, np.ndarray]:
-        """The weights [d] and buffers [b] of round 0, made again from the seed."""
+        """The weights [d] and buffers [b] of round 0: stored, or made again from the seed."""
+        if 0 in self.run.saved_rounds:
+            return self.run.weights(0)
         classes = len(self.dataset.classes)
         net = build.network(self.config, self.dataset.shape, classes, torch.device("cpu"))
         return net.weights.numpy(), net.buffers.numpy()
@@ -86,6 +88,7 @@ def reload_run(
     classes = len(dataset.classes)
     net = build.network(resolved, dataset.shape, classes, torch.device(device))
     _check_network(run, net, resolved.model.name)
+    net.frozen.copy_(torch.from_numpy(run.frozen()))
     forward = parse(resolved.local.loss, LOSSES).evaluated(net.module)
     return ReloadedRun(run, resolved, dataset, net, forward)
 

@@ -92,8 +92,9 @@ def _select(run: Run, text: str) -> list[int]:
     if text == "last":
         return saved[-1:]
     if text == "best":
-        accuracy = run.rounds["test_accuracy"][np.isin(run.rounds["round"], saved)]
-        return [saved[int(np.nanargmax(accuracy))]]
+        is_saved = np.isin(run.rounds["round"], saved)
+        accuracy = run.rounds["test_accuracy"][is_saved]
+        return [int(run.rounds["round"][is_saved][np.nanargmax(accuracy)])]
     rounds = _numbers(text)
     missing = [str(round) for round in rounds if round not in saved]
     if missing:
