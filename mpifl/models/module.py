@@ -1,9 +1,15 @@
-"""A network that a function of the user's makes: any `nn.Module` that returns logits."""
+"""A network that a function of the user's makes: any `nn.Module` that returns logits.
+
+Only a module that the user has named is imported: in a config on disk, on the command line, in
+Python (`allow`), or in the environment variable MPIFL_FACTORIES. A run folder names none, for
+somebody else may have sent it.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from inspect import Parameter, signature
 from typing import Any
@@ -14,6 +20,18 @@ from mpifl.models.adapted import adapted
 from mpifl.models.base import Architecture, Shape
 from mpifl.models.network import Network
 from mpifl.options import BadInput, Free, options
+
+ENVIRONMENT = "MPIFL_FACTORIES"
+"""the variable with names of modules, separated by commas, that run folders may use"""
+_ALLOWED: set[str] = set()
+
+
+def allow(config: Any) -> None:
+    """Let the factory of a raw config be called: the user has written it."""
+    model = config.get("model") if isinstance(config, Mapping) else getattr(config, "model", None)
+    factory = model.get("factory") if isinstance(model, Mapping) else getattr(model, "factory", "")
+    if isinstance(factory, str):
+        _ALLOWED.add(factory.partition(":")[0])
 
 
 @options
@@ -51,6 +69,7 @@ class Module(Architecture):
                 f'model.factory: expected "module:function", such as "mine:build"; got '
                 f"{self.factory!r}"
             )
+        _refuse_not_named(place)
         try:
             found = importlib.import_module(place)
         except ModuleNotFoundError as error:
@@ -62,6 +81,15 @@ class Module(Architecture):
         if not callable(factory):
             raise BadInput(f"model.factory: expected a function or class in {place}; got {name!r}")
         return factory
+
+
+def _refuse_not_named(place: str) -> None:
+    if place not in _ALLOWED and place not in os.environ.get(ENVIRONMENT, "").split(","):
+        raise BadInput(
+            f"model.factory: expected a module that you have named, since a run may not say what "
+            f"is run; got {place!r}, which only a run names; if you trust it, set "
+            f"{ENVIRONMENT}={place}"
+        )
 
 
 def _accepted(factory: Callable[..., Any], known: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mpifl.config import override, parse
+from mpifl.models.module import allow
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.parallel.stop_request import SIGNALS
@@ -107,6 +108,7 @@ def _config(
         return schema.resolve(schema.raw(os.fspath(given), overrides))
     if not isinstance(given, Mapping | Config):
         raise BadInput(f"config: expected a dict, a path or a Config; got {given!r}")
+    allow(given)
     if isinstance(given, Config):
         named = plugins.load_named({"plugins": given.plugins})
         config = replace(given, plugins=tuple(named["plugins"]))
@@ -115,6 +117,7 @@ def _config(
     if not overrides:
         return schema.resolve(config)
     changed = override(parse(schema.text(config), "config"), overrides)
+    allow(changed)
     return schema.resolve(plugins.load_named(changed))
 
 

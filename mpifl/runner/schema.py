@@ -26,6 +26,7 @@ from mpifl.losses.expression import parse as parse_loss
 from mpifl.losses.expression import render
 from mpifl.models import ADAPTED, MODELS, Architecture
 from mpifl.models.cnn import Cnn
+from mpifl.models.module import allow
 from mpifl.options import (
     BadInput,
     Count,
@@ -195,10 +196,14 @@ def raw(path: str, assignments: Sequence[str]) -> dict:
     Raises BadInput. The plugins of a run are loaded as `plugins.load_stored` says.
     """
     if not Path(path).is_dir() and not path.endswith(".h5"):
-        return plugins.load_named(configs.override(configs.read(Path(path)), assignments))
+        named = configs.override(configs.read(Path(path)), assignments)
+        allow(named)
+        return plugins.load_named(named)
     run = Run.open(path)
     changed = configs.override(configs.parse(run.config, path), assignments)
-    if "plugins" in configs.override({}, assignments):  # the user's own words
+    own = configs.override({}, assignments)  # the user's own words
+    allow(own)
+    if "plugins" in own:
         return plugins.load_named(changed)
     return plugins.load_stored(run, changed, how=plugins.IN_CONFIG)
 

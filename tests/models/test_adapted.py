@@ -12,6 +12,7 @@ from mpifl.models import MODELS
 from mpifl.models.adapted import Adapted, adapted
 from mpifl.models.layers import untracked
 from mpifl.models.mlp import Mlp
+from mpifl.models.module import allow
 from mpifl.net import Net
 from mpifl.options import BadInput
 
@@ -212,6 +213,7 @@ def needs(package):
 
 def made(name, shape=SHAPE, **options):
     torch.manual_seed(0)
+    allow({"model": options})
     return MODELS[name](**options).build(shape, CLASSES)
 
 
