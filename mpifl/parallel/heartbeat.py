@@ -49,10 +49,11 @@ class Heartbeat:
     `ranks` is a communicator (an MPI.Intracomm). Until `listening` is entered, signals are not
     handled and no timeout applies. The death of a rank ends the others at any time: `poll` raises
     Lost; where the main thread does not call `poll` in time, the process prints the same message
-    and ends with exit code 1.
+    and ends with exit code 1. A rank that is alone is watched inside `listening`.
     """
 
     def __init__(self, ranks: Any) -> None:
+        self._ranks = ranks
         self._activity = Activity()
         self._stop_request = StopRequest(tell_others=self._wake_monitor)
         self._patience = 0.0
@@ -74,13 +75,28 @@ class Heartbeat:
         `patience` is that of `expect`. A second SIGINT ends the process. Before `playing` is
         entered, the first one does: it raises KeyboardInterrupt.
         """
-        with self._stop_request.on_signals():
+        with self._stop_request.on_signals(), self._watched_if_alone():
             self.poll()
             self.expect(inf, patience)
             try:
                 yield
             finally:
                 self._activity.limit = NO_LIMIT
+
+    @contextmanager
+    def _watched_if_alone(self) -> Iterator[None]:
+        """A monitor for a rank that has no others: the process may go on when the run has ended."""
+        if self._ranks.size > 1:
+            yield
+            return
+        monitor = Monitor(self._ranks, self._activity, self._stop_request)
+        self._monitor = monitor
+        try:
+            yield
+        finally:
+            self._monitor = NoMonitor()
+            monitor.stop()
+            monitor.join()
 
     def expect(self, grace: float, patience: float) -> None:
         """Set how long to wait, in seconds.

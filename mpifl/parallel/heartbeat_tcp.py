@@ -315,6 +315,8 @@ def connect(ranks: Any, size: int) -> Connections:
 
     Every rank calls it.
     """
+    if ranks.size == 1:
+        return Connections([socket.gethostname()], size)
     if ranks.rank == 0:
         return ServerConnections(ranks, size)
     return WorkerConnections(ranks, size)

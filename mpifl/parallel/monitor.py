@@ -74,7 +74,7 @@ class Activity:
 
 
 class NoMonitor:
-    """The monitor of a rank that is alone: there is no other rank to watch."""
+    """The monitor of a rank that is alone, before and after it is watched."""
 
     failure = ""
     main_thread_knows = False
@@ -111,7 +111,8 @@ class Monitor:
             margin=3 * TIMEOUTS.margin if self._rank else TIMEOUTS.margin,
             early=TIMEOUTS.early,
         )
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def wake(self) -> None:
         """Send a heartbeat to the other ranks now; allowed in signal handlers."""
@@ -136,6 +137,12 @@ class Monitor:
         """End the thread: all ranks have done their work."""
         self._stopped = True
         self.wake()
+
+    def join(self) -> None:
+        """Wait for the end of the thread, after `stop`, and free what it has used."""
+        self._thread.join()
+        self._cancel_timer()
+        self._connections.close()
 
     def _run(self) -> None:
         try:

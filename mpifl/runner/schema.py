@@ -130,7 +130,7 @@ class Runtime:
     """after a signal to stop: how long the current round may still take, before it is abandoned"""
     patience_minutes: NonNegative = 10.0
     """how long a rank may be silent before all ranks end; six times as long while data or
-    checkpoints are read or written; 0: no limit
+    checkpoints are read or written; 0: no limit, as a debugger needs
     """
     states_folder: str = ""
     """folder in which each rank keeps its clients' states in a file; may contain ~ and $VARIABLES
