@@ -62,6 +62,13 @@ class StoreWriter(Callback):
         counts = self._measures.arrays(progress.tallies)
         self._store.append(progress.round, row, clients, ids, counts)
 
+    def round_tested(self, progress: Progress, last: bool) -> None:
+        if last and not self._store.has_weights(progress.round):
+            self._write_weights(progress)
+        row = _scores(progress) | self._measures.columns(progress.tallies)
+        counts = self._measures.arrays(progress.tallies)
+        self._store.add_evaluation(progress.round, row, counts)
+
     def _write_weights(self, progress: Progress) -> None:
         weights, buffers = progress.w.numpy(), progress.buffers.numpy()
         if not progress.models:
@@ -79,7 +86,16 @@ class StoreWriter(Callback):
 
 def _row(progress: Progress) -> dict[str, Any]:
     """A round's row of /rounds."""
-    row = {**progress.figures, "sha256": digest(progress.w, progress.buffers)}
+    return {
+        **progress.figures,
+        "sha256": digest(progress.w, progress.buffers),
+        **_scores(progress),
+    }
+
+
+def _scores(progress: Progress) -> dict[str, Any]:
+    """The part of a round's row that its test has found."""
+    row: dict[str, Any] = {}
     if progress.score is not None:
         row["test_accuracy"] = progress.score.accuracy
         row["test_loss"] = progress.score.loss
@@ -112,6 +128,9 @@ class ConsoleLogger(Callback):
         self._say = say
         self._seconds: list[float] = []
 
+    def round_tested(self, progress: Progress, last: bool) -> None:
+        self._say(f"{self._numbered(progress)}  {_tested(progress)}")
+
     def round_finished(self, progress: Progress, last: bool) -> None:
         figures = progress.figures
         rows = progress.rows
@@ -121,8 +140,7 @@ class ConsoleLogger(Callback):
         if len(rows):
             training_loss = rows[counts, Column.WEIGHT] @ rows[counts, Column.LOSS]
             trained = f"  training loss {training_loss:8.4f}"
-        width = len(str(self._rounds))
-        line = f"round {progress.round:>{width}}/{self._rounds}  {_tested(progress)}"
+        line = f"{self._numbered(progress)}  {_tested(progress)}"
         line += f"{trained}  {figures['seconds']:6.2f} s"
         line += f"  up {size(figures['bytes_up'])}  down {size(figures['bytes_down'])}"
         rounds_left = self._rounds - progress.round
@@ -132,6 +150,10 @@ class ConsoleLogger(Callback):
         self._say(line)
         for reason, failed in _left_out(progress).items():
             self._say(f"round {progress.round}: left out {failed}: {reason}")
+
+    def _numbered(self, progress: Progress) -> str:
+        width = len(str(self._rounds))
+        return f"round {progress.round:>{width}}/{self._rounds}"
 
 
 def _left_out(progress: Progress) -> dict[str, str]:

@@ -127,7 +127,9 @@ class Runtime:
     channels_last: Literal["auto", "yes", "no"] = "auto"
     """whether images are in channels-last memory format; auto: whichever is faster for the model"""
     grace_seconds: NonNegative = 20.0
-    """after a signal to stop: how long the current round may still take, before it is abandoned"""
+    """after a signal to stop: how long the current round may still take, before it is abandoned,
+    and a test, before it is left to be done when the run is resumed
+    """
     patience_minutes: NonNegative = 10.0
     """how long a rank may be silent before all ranks end; six times as long while data or
     checkpoints are read or written; 0: no limit, as a debugger needs

@@ -22,6 +22,7 @@ from mpifl.runner.ranks import choose_device, shared_data
 from mpifl.store import Superseded
 from mpifl.training import rounds
 from mpifl.training.callback import Callback
+from mpifl.training.evaluate import lacks_test
 from mpifl.training.experiment import Experiment
 from mpifl.training.progress import Progress
 
@@ -139,6 +140,7 @@ def _train(
     told: list[Callback] = []
     if store is not None:
         start.reached = experiment.evaluation.reached(store.rounds)
+        start.is_tested = not lacks_test(store.rounds, start.progress.round)
         told.append(StoreWriter(store, experiment, results.weights_rounds(config.rounds)))
         if not quiet:
             told.append(ConsoleLogger(config.rounds))

@@ -147,12 +147,21 @@ class RoundTable:
         """
         if self._rows and round <= self.last:
             raise ValueError(f"rounds: expected one after {self.last}; got {round}")
-        values = {name: _plain(name, value) for name, value in row.items()}
-        kinds = {}
-        for name, value in values.items():
-            kinds[name] = _wider_kind(name, self._kinds.get(name), type(value))
-        self._kinds |= kinds
-        self._rows[round] = values
+        self._rows[round] = self._plain_values(row)
+
+    def add(self, round: int, row: Mapping[str, Value]) -> None:
+        """Add values to the last row, which is that of `round`.
+
+        Raises ValueError for another round and for values that the row has already, and as `append`
+        for others; then nothing has changed.
+        """
+        if round != self.last or not self._rows:
+            raise ValueError(f"rounds: expected round {self.last}, the last one; got {round}")
+        before = self._rows[round]
+        known = sorted(before.keys() & row.keys())
+        if known:
+            raise ValueError(f"rounds: expected new values for round {round}; got {known}")
+        self._rows[round] = before | self._plain_values(row)
 
     def columns(self) -> dict[str, np.ndarray]:
         """`round` (R) i8 and every column (R): i8, f8 or text."""
@@ -161,6 +170,15 @@ class RoundTable:
             values = [row.get(name, _MISSING[kind]) for row in self._rows.values()]
             columns[name] = np.array(values, _DTYPES[kind])
         return columns
+
+    def _plain_values(self, row: Mapping[str, Value]) -> dict[str, Value]:
+        """The values as Python's own, once their columns can have them."""
+        values = {name: _plain(name, value) for name, value in row.items()}
+        kinds = {}
+        for name, value in values.items():
+            kinds[name] = _wider_kind(name, self._kinds.get(name), type(value))
+        self._kinds |= kinds
+        return values
 
     def _add_column(self, name: str, column: np.ndarray) -> None:
         kind = next(kind for kind, dtype in _DTYPES.items() if dtype == column.dtype)

@@ -197,10 +197,25 @@ class Store:
         self._check()
         self._clients.put(len(self._rounds), clients, ids)
         self._rounds.append(round, row)
-        if counts:
-            self._evaluations.append(round, counts)
-        if time.monotonic() >= self._next_commit:
-            self.commit()
+        self._append_counts(round, counts)
+        self._commit_if_due()
+
+    def add_evaluation(
+        self, round: int, row: Mapping[str, Value], counts: Mapping[str, np.ndarray]
+    ) -> None:
+        """Add to the last round what its evaluation has found, after it was appended without.
+
+        May commit. `row` and `counts` are as in `append`. Raises ValueError for another round than
+        the last, and for values that it has already; then nothing has changed.
+        """
+        self._check()
+        self._rounds.add(round, row)
+        self._append_counts(round, counts)
+        self._commit_if_due()
+
+    def has_weights(self, round: int) -> bool:
+        """Whether the weights of a round are stored."""
+        return round in self._models
 
     def weights(
         self,
@@ -290,6 +305,14 @@ class Store:
             self._attributes["status"] = status
             self.commit()
             self._open = False
+
+    def _append_counts(self, round: int, counts: Mapping[str, np.ndarray]) -> None:
+        if counts:
+            self._evaluations.append(round, counts)
+
+    def _commit_if_due(self) -> None:
+        if time.monotonic() >= self._next_commit:
+            self.commit()
 
     def _check(self) -> None:
         """Raise unless this store may still write."""

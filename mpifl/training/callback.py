@@ -20,6 +20,12 @@ class Callback:
         `last` says whether the run ends with it. What `progress` holds must not be changed.
         """
 
+    def round_tested(self, progress: Progress, last: bool) -> None:
+        """The evaluation of a resumed run's last round is complete: the stop had abandoned it.
+
+        `progress` has the weights and what the evaluation found; nothing else of the round.
+        """
+
 
 class Checkpointer:
     """Writes checkpoints, on every rank; this one writes none."""

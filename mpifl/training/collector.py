@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mpifl.parallel.exact_sum import Diverged, Layout, WeightedSum
-from mpifl.training.evaluate import Scores
+from mpifl.training.evaluate import NO_SCORES, Scores, Share
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Model, Reply, Sent
 from mpifl.training.progress import RunFailed
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
 
 _SCORES = "scores of "
-_STOP_AFTER_ROUND, _ROUND_ABANDONED = 1.0, 2.0  # what a rank may wish; 0: nothing
+_STOP_AFTER_ROUND, _ROUND_ABANDONED, _TEST_ABANDONED = 1.0, 2.0, 3.0
+"""what a rank may wish; 0: nothing; the last: its share of the evaluation does not count either"""
 
 
 class Collected(NamedTuple):
@@ -30,7 +32,7 @@ class Collected(NamedTuple):
     rows: np.ndarray
     """float64 [cohort, Column]"""
     scores: Scores
-    """of the evaluation, where all ranks share it; else none"""
+    """of the evaluation, where all ranks share it and none has abandoned it; else none"""
     models: list[Model]
     """of the cohort's clients, in its order, in rounds that keep them"""
     abandoned: bool
@@ -54,12 +56,12 @@ class Collector:
         except Diverged as error:
             raise RunFailed(f"round {plan.round}: {error}") from None
 
-    def collect(self, plan: RoundPlan, played: PlayedRound, scores: Scores) -> Collected | None:
-        """Bring all to the server (elsewhere None). `scores`: this rank's share."""
+    def collect(self, plan: RoundPlan, played: PlayedRound, share: Share) -> Collected | None:
+        """Bring all to the server (elsewhere None). `share`: this rank's, of the evaluation."""
         began = time.perf_counter()
         self._agree_on_layout(played.sums)
-        figures = {"rows": played.rows, "wishes": self._wishes(played)}
-        figures |= {_SCORES + name: share for name, share in scores.items()}
+        figures = {"rows": played.rows, "wishes": self._wishes(played, share)}
+        figures |= {_SCORES + name: values for name, values in share.scores.items()}
         total = self._communicator.total(played.sums, figures)
         waited = time.perf_counter() - began
         models = self._collect_models(plan, played)
@@ -69,12 +71,11 @@ class Collector:
         wishes = figures["wishes"]
         if wishes.any():
             self._communicator.heartbeat.stop(f"a signal to rank {wishes.argmax()}")
-        abandoned = bool((wishes == _ROUND_ABANDONED).any())
+        abandoned = bool((wishes >= _ROUND_ABANDONED).any())
         reply = Reply.from_flat(vectors)
-        scores = {}
-        for name, values in figures.items():
-            if name.startswith(_SCORES):
-                scores[name.removeprefix(_SCORES)] = values
+        scores = _scores(figures)
+        if (wishes == _TEST_ABANDONED).any():
+            scores = NO_SCORES
         return Collected(reply, figures["rows"], scores, models, abandoned, waited)
 
     def _agree_on_layout(self, sums: WeightedSum) -> None:
@@ -84,10 +85,12 @@ class Collector:
         if self._layout is not None and sums.layout is None:
             sums.lay_out(self._layout)
 
-    def _wishes(self, played: PlayedRound) -> np.ndarray:
+    def _wishes(self, played: PlayedRound, share: Share) -> np.ndarray:
         """float64 [ranks]: what this rank wishes, at its place."""
         wishes = np.zeros(self._communicator.size)
-        if played.abandoned:
+        if share.is_abandoned:
+            wishes[self._communicator.rank] = _TEST_ABANDONED
+        elif played.abandoned:
             wishes[self._communicator.rank] = _ROUND_ABANDONED
         elif self._communicator.heartbeat.reason:
             wishes[self._communicator.rank] = _STOP_AFTER_ROUND
@@ -107,3 +110,12 @@ class Collector:
         if not communicator.is_server:
             return []
         return [Model(**models[client]) for client in plan.cohort.tolist()]
+
+
+def _scores(figures: Mapping[str, np.ndarray]) -> Scores:
+    """Those of the evaluation among a round's figures."""
+    scores = {}
+    for name, values in figures.items():
+        if name.startswith(_SCORES):
+            scores[name.removeprefix(_SCORES)] = values
+    return scores

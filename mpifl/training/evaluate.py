@@ -16,8 +16,9 @@ from mpifl.data.batches import Samples
 from mpifl.losses.loss import Loss
 from mpifl.net import Net
 from mpifl.options import Count, Fraction, NonNegativeInt, options
+from mpifl.parallel.heartbeat import Abandoned
 from mpifl.training.messages import Order, Sent
-from mpifl.training.tallies import TRAIN, Counter, EvaluationSet
+from mpifl.training.tallies import TRAIN, Counter, EvaluationSet, length
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
@@ -83,6 +84,26 @@ Scores = dict[str, np.ndarray]
 NO_SCORES: Scores = {}
 """those of no evaluation"""
 ROWS = "rows"
+
+
+class Share(NamedTuple):
+    """What one rank has of an evaluation."""
+
+    scores: Scores
+    """all zero outside the rank's part"""
+    is_abandoned: bool = False
+    """whether the rank has left it, because a stop was asked for: then the scores mean nothing"""
+
+
+NO_SHARE = Share(NO_SCORES)
+
+
+def lacks_test(figures: Mapping[str, np.ndarray], round: int) -> bool:
+    """Whether `round` is the last one in a run's figures, and its weights were not tested."""
+    if not len(figures["round"]) or figures["round"][-1] != round:
+        return False
+    accuracy = figures.get("test_accuracy")
+    return accuracy is None or bool(np.isnan(accuracy[-1]))
 
 
 class Score(NamedTuple):
@@ -213,6 +234,7 @@ class Tester:
 class Evaluator:
     """Evaluates the server's weights: on rank 0 while the others train, or on all ranks together.
 
+    An evaluation that outlasts the grace period of a stop is abandoned; then it has no scores.
     `sets` are those of an experiment, the test first.
     """
 
@@ -224,7 +246,7 @@ class Evaluator:
         loss: Loss,
         communicator: Communicator,
     ) -> None:
-        alive = communicator.heartbeat.poll
+        alive = communicator.heartbeat.poll_in_round
         self.tester = Tester(net, sets[0].samples, evaluation.batch, loss, alive)
         self.is_shared = evaluation.where == "shared" and communicator.size > 1
         self._sets = sets
@@ -239,33 +261,60 @@ class Evaluator:
         if not sent.order.evaluate:
             return NO_SCORES
         if self.is_shared:
-            shares = self.share(sent)
-            whole = {}
-            for name, share in shares.items():
-                whole[name] = self._communicator.everywhere(_countable(name, share))
-            return {name: values.view(np.float64) for name, values in whole.items()}
+            return gathered(self.share(sent), self._communicator)
         if self._communicator.is_server:
-            return self._evaluate(sent, 0, 1)
+            own = self._evaluate(sent, 0, 1)
+            return NO_SCORES if own.is_abandoned else own.scores
         return NO_SCORES
 
-    def share(self, sent: Sent) -> Scores:
-        """This rank's part of the evaluation, all else zero, if the order asks for it."""
+    def share(self, sent: Sent) -> Share:
+        """This rank's part of the evaluation, if the order asks for it."""
         if not sent.order.evaluate:
-            return NO_SCORES
+            return NO_SHARE
         return self._evaluate(sent, self._communicator.rank, self._communicator.size)
 
-    def _evaluate(self, sent: Sent, share: int, shares: int) -> Scores:
+    def _evaluate(self, sent: Sent, share: int, shares: int) -> Share:
         began = time.perf_counter()
+        self.tester.net.load(*sent.model)
+        due = self._evaluation.due(self._sets, sent.order)
+        try:
+            scores = self._scores(due, share, shares)
+        except Abandoned:
+            return Share(self._zeros(due), is_abandoned=True)
+        self.seconds = self._models * (time.perf_counter() - began)
+        return Share(scores)
+
+    def _scores(self, due: Sequence[EvaluationSet], share: int, shares: int) -> Scores:
+        """On the sets that are due, the test first, of the weights that the net has."""
         tester = self.tester
-        tester.net.load(*sent.model)
-        test, *others = self._evaluation.due(self._sets, sent.order)
+        test, *others = due
         counter = Counter(test, tester.net.device)
         scores = {ROWS: tester.loaded_rows(share, shares, counter)}
         scores[test.name] = counter.counts().view(np.float64)
         for of in others:
             scores[of.name] = tester.loaded_counts(of, share, shares).view(np.float64)
-        self.seconds = self._models * (time.perf_counter() - began)
         return scores
+
+    def _zeros(self, due: Sequence[EvaluationSet]) -> Scores:
+        """In the place of scores: the ranks gather arrays of the same shapes."""
+        scores: Scores = {ROWS: np.zeros((self._evaluation.batches(len(self.tester.samples)), 2))}
+        for of in due:
+            scores[of.name] = np.zeros(length(of.clients, of.classes))
+        return scores
+
+
+def gathered(share: Share, communicator: Communicator) -> Scores:
+    """The scores of all ranks' shares, on every rank; none if a rank has abandoned its own."""
+    abandoned = np.zeros(communicator.size, np.int64)
+    abandoned[communicator.rank] = share.is_abandoned
+    abandoned = communicator.everywhere(abandoned)
+    if abandoned.any():
+        communicator.heartbeat.stop(f"a signal to rank {abandoned.argmax()}")
+        return NO_SCORES
+    whole = {}
+    for name, own in share.scores.items():
+        whole[name] = communicator.everywhere(_countable(name, own))
+    return {name: values.view(np.float64) for name, values in whole.items()}
 
 
 def _countable(name: str, values: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpifl.parallel.heartbeat import Abandoned
 from mpifl.training.client_states import ClientStates
-from mpifl.training.evaluate import NO_SCORES, Evaluator, Scores, Tester
+from mpifl.training.evaluate import NO_SCORES, NO_SHARE, Evaluator, Scores, Share, Tester, gathered
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Sent
 from mpifl.training.tallies import EvaluationSet, length
@@ -46,7 +47,7 @@ class OwnEvaluator:
             experiment.test,
             experiment.evaluation.batch,
             clients.loss,
-            communicator.heartbeat.poll,
+            communicator.heartbeat.poll_in_round,
         )
         self.is_shared = communicator.size > 1
         self.seconds = 0.0
@@ -57,16 +58,14 @@ class OwnEvaluator:
 
     def whole(self, sent: Sent) -> Scores:
         """The whole evaluation, if the order asks for it; else NO_SCORES."""
-        whole = {}
-        for name, share in self.share(sent).items():
-            counts = self._communicator.everywhere(share.view(np.int64))
-            whole[name] = counts.view(np.float64)
-        return whole
-
-    def share(self, sent: Sent) -> Scores:
-        """The evaluation of this rank's clients, if the order asks for it; else NO_SCORES."""
         if not sent.order.evaluate:
             return NO_SCORES
+        return gathered(self.share(sent), self._communicator)
+
+    def share(self, sent: Sent) -> Share:
+        """The evaluation of this rank's clients, if the order asks for it; else NO_SHARE."""
+        if not sent.order.evaluate:
+            return NO_SHARE
         began = time.perf_counter()
         experiment = self._experiment
         sets = experiment.evaluation.due(experiment.sets, sent.order)
@@ -74,10 +73,15 @@ class OwnEvaluator:
         for of in sets:
             counts[of.name] = np.zeros(length(of.clients, of.classes, of.domain_count), np.int64)
         received = sent.to(experiment.clients.net.device)
-        for client in self._states.held(len(experiment.partition)):
-            self._add(client, received, sets, counts)
-        self.seconds = time.perf_counter() - began
-        return {name: of_set.view(np.float64) for name, of_set in counts.items()}
+        is_abandoned = False
+        try:
+            for client in self._states.held(len(experiment.partition)):
+                self._add(client, received, sets, counts)
+            self.seconds = time.perf_counter() - began
+        except Abandoned:
+            is_abandoned = True
+        scores = {name: of_set.view(np.float64) for name, of_set in counts.items()}
+        return Share(scores, is_abandoned)
 
     def _add(
         self,

@@ -78,6 +78,8 @@ class Start:
     """client -> rank, the same on all ranks"""
     reached: int = 0
     """the round that hit the target accuracy, as the server knows; 0: none"""
+    is_tested: bool = True
+    """whether the weights were tested, if that was due, as the server knows"""
 
 
 def first_progress(experiment: Experiment) -> Progress:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client_states import ClientStates
 from mpifl.training.collector import Collector
-from mpifl.training.evaluate import NO_SCORES
+from mpifl.training.evaluate import NO_SHARE
 from mpifl.training.evaluate_own import evaluator_of
 from mpifl.training.experiment import Experiment
 from mpifl.training.progress import Progress, RunFailed, Start, first_progress
@@ -34,9 +34,10 @@ def run(
 ) -> Progress:
     """Play all rounds; every rank calls it. Returns how the run stands at its end.
 
-    A signal ends it after the round under way, or before it when that or its test takes too long,
-    with a checkpoint: then the progress is `stopped`. Raises RunFailed on every rank when a client
-    diverges and `divergence` is "stop".
+    A signal ends it after the round under way, or before it when that takes too long, with a
+    checkpoint: then the progress is `stopped`. A test that takes too long is left, and done when
+    the run is resumed. Raises RunFailed on every rank when a client diverges and `divergence` is
+    "stop".
     """
     clients = experiment.clients
     checkpointer = checkpointer or Checkpointer()
@@ -49,7 +50,7 @@ def run(
         experiment.states_folder,
     )
     evaluator = evaluator_of(experiment, communicator, states)
-    server = Server(experiment, communicator, callbacks, evaluator.tester, start)
+    server = Server(experiment, communicator, callbacks, evaluator, start)
     worker = Worker(experiment, communicator, evaluator.tester, states)
     collector = Collector(experiment, communicator)
 
@@ -61,9 +62,9 @@ def run(
             states.commit(order.round)
             if order.checkpoint or order.ends or not evaluator.is_shared:
                 server.report(evaluator.whole(sent), last=order.finishes)
-                scores = NO_SCORES
+                share = NO_SHARE
             else:
-                scores = evaluator.share(sent)  # the other ranks' shares come with the replies
+                share = evaluator.share(sent)  # the other ranks' shares come with the replies
             if order.checkpoint:
                 with communicator.heartbeat.slow():
                     checkpointer.save(server.progress, states, communicator)
@@ -75,8 +76,7 @@ def run(
             states.fetch(plan)
             received = sent.to(clients.net.device)
             played = worker.play(plan, received, collector.new_sum(plan, received))
-            collected = collector.collect(plan, played, scores)
+            collected = collector.collect(plan, played, share)
             if collected is not None:
                 server.report(collected.scores)
-                if not collected.abandoned and server.can_test(plan.round, evaluator.seconds):
-                    server.finish_round(plan, sent, collected)
+                server.finish_round(plan, sent, collected)

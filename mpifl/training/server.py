@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from mpifl.parallel.heartbeat import Abandoned
 from mpifl.training.algorithm import ServerRound
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client import Column, Failure
 from mpifl.training.collector import Collected
-from mpifl.training.evaluate import ROWS, Score, Scores, Tester
+from mpifl.training.evaluate import ROWS, Evaluator, Score, Scores
+from mpifl.training.evaluate_own import OwnEvaluator
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Action, Order, Sent, Vectors, check_vectors
 from mpifl.training.progress import Progress, RunFailed, Start
@@ -38,17 +40,18 @@ class Server:
         experiment: Experiment,
         communicator: Communicator,
         callbacks: Sequence[Callback],
-        tester: Tester,
+        evaluator: Evaluator | OwnEvaluator,
         start: Start,
     ) -> None:
         self.progress = start.progress
         self._experiment = experiment
         self._communicator = communicator
         self._callbacks = callbacks
-        self._tester = tester
+        self._evaluator = evaluator
         self._reached = start.reached
         self._initial = experiment.clients.net.weights.cpu().clone()
-        self._reported = True
+        self._is_reported = True
+        self._is_tested = start.is_tested
         self._failure = ""
         self._round_began = 0.0
         self._bytes_before = 0
@@ -72,36 +75,50 @@ class Server:
         return sent
 
     def report(self, scores: Scores, last: bool = False) -> None:
-        """Tell the callbacks of the last round, once; `scores` are those of its evaluation."""
-        if self._reported:
+        """Tell the callbacks of the last round, once; `scores` are those of its evaluation.
+
+        A resumed run has told of it before, but not of the evaluation that the stop abandoned.
+        """
+        if self._is_reported and self._is_tested:
             return
         progress = self.progress
+        is_new = not self._is_reported
         if scores:
-            progress.tallies = self._tallies(scores)
-            progress.score = self._score(scores)
-            progress.scores = {name: self._tester.score(w) for name, w in progress.means.items()}
-        self._reported = True
+            self._is_tested = self._note(scores)
+        if not is_new and not self._is_tested:
+            return
+        self._is_reported = True
         with self._communicator.heartbeat.slow():
             for callback in self._callbacks:
-                callback.round_finished(progress, last)
+                if is_new:
+                    callback.round_finished(progress, last and self._is_tested)
+                else:
+                    callback.round_tested(progress, last)
         target = self._experiment.evaluation.target_accuracy
         hit = target > 0 and progress.score is not None and progress.score.accuracy >= target
         if hit and not self._reached:
             self._reached = progress.round
 
-    def can_test(self, round: int, seconds: float) -> bool:
-        """Whether a stop leaves the `seconds` for the test that is due after `round`, if one is.
+    def _note(self, scores: Scores) -> bool:
+        """Note what the last round's evaluation has found, and test the means of local models.
 
-        Otherwise the round does not count, and is done again when the run is resumed.
+        Returns whether all is there: these tests may be abandoned too.
         """
-        experiment = self._experiment
-        is_due = round == experiment.rounds or round % experiment.evaluation.every == 0
-        return not is_due or self._communicator.heartbeat.has_time(seconds)
+        progress = self.progress
+        tester = self._evaluator.tester
+        try:
+            of_means = {name: tester.score(w) for name, w in progress.means.items()}
+        except Abandoned:
+            return False
+        progress.tallies = self._tallies(scores)
+        progress.score = self._score(scores)
+        progress.scores = of_means
+        return True
 
     def _score(self, scores: Scores) -> Score:
         """The score on the test set: of the server's model, or the mean of the clients' own."""
         if ROWS in scores:
-            return self._tester.total(scores[ROWS])
+            return self._evaluator.tester.total(scores[ROWS])
         tally = self.progress.tallies[TEST]
         tested = len(self._experiment.sets[0])
         return Score(tally.loss / tested, tally.right / tested)
@@ -116,7 +133,13 @@ class Server:
         return tallies
 
     def finish_round(self, plan: RoundPlan, sent: Sent, collected: Collected) -> None:
-        """The server's step; where clients failed, what `divergence` says."""
+        """The server's step; where clients failed, what `divergence` says.
+
+        Nothing where the round was abandoned, or the test of the round before: that is then the
+        last one.
+        """
+        if collected.abandoned or (sent.order.evaluate and not self._is_tested):
+            return
         failed = collected.rows[:, Column.FAILED]
         figures = self._figures(plan, sent, collected)
         if failed.any():
@@ -134,7 +157,8 @@ class Server:
             )
             return
         self.progress = after
-        self._reported = False
+        self._is_reported = False
+        self._is_tested = False
         self.progress.models = collected.models
         seconds = time.perf_counter() - self._round_began
         times = {"seconds": seconds, "seconds_wait": collected.seconds_wait}
@@ -144,21 +168,26 @@ class Server:
         """How the run ended. Raises RunFailed."""
         if action == Action.FAIL:
             raise RunFailed(self._failure)
-        if action == Action.STOP:
+        if action == Action.STOP or not self._is_tested:
             self.progress.stopped = self._communicator.heartbeat.reason
         return self.progress
 
     def _order(self, checkpointer: Checkpointer) -> Order:
         action = self._next_action()
         progress = self.progress
-        ends_well = action in (Action.FINISH, Action.STOP)
         due = action == Action.FINISH or progress.round % self._experiment.evaluation.every == 0
+        evaluate = due and not self._is_tested
+        if evaluate and not self._communicator.heartbeat.has_time(self._evaluator.seconds):
+            evaluate = False
+            if action == Action.FINISH:
+                action = Action.STOP
+        ends_well = action in (Action.FINISH, Action.STOP)
         checkpoint = (
             progress.round > 0
             and action != Action.FAIL
             and checkpointer.is_due(progress, ending=ends_well)
         )
-        return Order(action, progress.round, due and not self._reported, checkpoint)
+        return Order(action, progress.round, evaluate, checkpoint)
 
     def _next_action(self) -> Action:
         progress = self.progress

@@ -4,7 +4,6 @@ of figures each.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,7 +48,7 @@ class Worker:
     ) -> None:
         self._experiment = experiment
         self._communicator = communicator
-        self._tester = replace(tester, alive=communicator.heartbeat.poll_in_round)
+        self._tester = tester
         self._states = states
 
     def play(self, plan: RoundPlan, sent: Sent, sums: WeightedSum) -> PlayedRound:

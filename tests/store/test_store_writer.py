@@ -78,6 +78,23 @@ def test_late_columns_are_filled_backwards(tmp_path, create):
     )
 
 
+def test_an_evaluation_is_added_to_the_last_round_once(tmp_path, create):
+    store = create(tmp_path / "run")
+    store.append(1, {"lr": 0.5}, {}, [0])
+    store.append(2, {"lr": 0.25}, {}, [0])
+    counts = {"test_right_by_class": np.array([3, 4])}
+    with pytest.raises(ValueError, match="expected round 2, the last one; got 1"):
+        store.add_evaluation(1, {"test_accuracy": 0.5}, counts)
+    store.add_evaluation(2, {"test_accuracy": 0.5}, counts)
+    with pytest.raises(ValueError, match="expected new values for round 2; got .'test_accuracy'"):
+        store.add_evaluation(2, {"test_accuracy": 0.75}, counts)
+    store.close()
+    read = Run.open(tmp_path / "run")
+    np.testing.assert_array_equal(read.rounds["test_accuracy"], [np.nan, 0.5])
+    assert read.rounds["lr"].tolist() == [0.5, 0.25]
+    assert read.evaluations["round"].tolist() == [2]
+
+
 def test_many_rounds_outgrow_the_first_arrays(tmp_path, create, add_round):
     store = create(tmp_path / "run", commit_seconds=1e9)
     for t in range(1, 201):

@@ -1,0 +1,58 @@
+"""Runs that a signal stops while a test is under way, which is then abandoned."""
+
+from __future__ import annotations
+
+import io
+import signal
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+from mpifl.parallel.communicator import Communicator
+from mpifl.parallel.mpi import MPI
+from mpifl.runner import session
+from mpifl.training.evaluate import Tester
+
+FOREVER = 60.0
+
+
+class Case(NamedTuple):
+    """Who gets a signal in which of its tests."""
+
+    rank: int
+    test: int
+    options: tuple[str, ...]
+
+
+SHARED = "evaluation.where=shared"
+CASES = {
+    "server": Case(0, 3, ()),
+    "shared": Case(1, 3, (SHARED,)),
+    "shared_before_a_checkpoint": Case(1, 3, (SHARED, "results.checkpoint_rounds=1")),
+    "shared_after_the_last_round": Case(1, 6, (SHARED,)),
+}
+
+
+def run_all(communicator: Communicator, config: Path, folder: Path) -> list[int]:
+    """Run each case into `folder`/NAME, on all ranks; the exit codes of this rank."""
+    return [_run(communicator, config, folder / name, case) for name, case in CASES.items()]
+
+
+def _run(communicator: Communicator, config: Path, out: Path, case: Case) -> int:
+    own = Communicator(MPI.Intracomm(communicator))  # one that was stopped stays so
+    tests = iter(range(1, 1000))
+    rows = Tester.loaded_rows
+
+    def rows_until_left(self, *more):
+        if own.rank == case.rank and next(tests) == case.test:
+            signal.raise_signal(signal.SIGUSR1)
+            until = time.monotonic() + FOREVER
+            while time.monotonic() < until:
+                self.alive()
+        return rows(self, *more)
+
+    target = session.Target(out)
+    with patch.object(Tester, "loaded_rows", rows_until_left), redirect_stdout(io.StringIO()):
+        return session.run(own, str(config), case.options, target)
