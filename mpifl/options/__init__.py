@@ -23,7 +23,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator
 
-from mpifl.options.bad_input import BadInput, similar, suggestion
+from mpifl.options.bad_input import BadInput, checked_path, similar, suggestion
 from mpifl.options.fields import adapter, description, only_toml, option_names
 from mpifl.options.groups import options, validated
 from mpifl.options.named import Named, nested_names, tables
@@ -48,6 +48,7 @@ __all__ = [
     "Positive",
     "Share",
     "adapter",
+    "checked_path",
     "description",
     "nested_names",
     "option_names",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 _LONGEST_LINE = 1000
@@ -21,6 +23,16 @@ class BadInput(ValueError):
         if len(line) > _LONGEST_LINE:
             line = _shortened(line)
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+
+
+def checked_path(where: str, given: Any) -> Path:
+    """A path that users gave to Python's interface. Raises BadInput for what cannot be one."""
+    text = given
+    if isinstance(given, os.PathLike):
+        text = os.fspath(given)
+    if not isinstance(text, str) or text == "" or "\0" in text:
+        raise BadInput(f"{where}: expected a path; got {given!r}")
+    return Path(text)
 
 
 def _shortened(line: str) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from mpifl.config import override, parse
 from mpifl.models.module import allow
-from mpifl.options import BadInput
+from mpifl.options import BadInput, checked_path
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.parallel.stop_request import SIGNALS
 from mpifl.runner import plugins, schema, session
@@ -67,17 +66,17 @@ def run(
     def read() -> Config:
         return _config(config, overrides)
 
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise BadInput(f"callbacks: expected objects of mpifl.Callback; got {callback!r}")
+    overrides = _texts(overrides)
+    callbacks = _callbacks(callbacks)
     target = session.Target(
-        None if out is None else Path(out).expanduser(),
-        resume,
-        or_start,
-        force,
-        allow_other_schedule,
-        allow_other_plugins,
+        None if out is None else checked_path("out", out).expanduser(),
+        _flag("resume", resume),
+        _flag("or_start", or_start),
+        _flag("force", force),
+        _flag("allow_other_schedule", allow_other_schedule),
+        _flag("allow_other_plugins", allow_other_plugins),
     )
+    quiet = _flag("quiet", quiet)
     with _only_run(), _handlers_restored():
         communicator = _communicator()
         if communicator.size == 1:  # Ctrl-C in a notebook stops one run; to a job, all of them
@@ -98,14 +97,44 @@ def open(path: str | os.PathLike[str]) -> Run:
 
     Raises BadInput for anything else. Needs no MPI.
     """
-    return Run.open(os.fspath(path))
+    return Run.open(path)
+
+
+def _texts(given: Any) -> list[str]:
+    """The `overrides`. Raises BadInput."""
+    if given is None:
+        return []
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise BadInput(f'overrides: expected a list of texts such as "rounds=3"; got {given!r}')
+    texts = list(given)
+    for text in texts:
+        if not isinstance(text, str):
+            raise BadInput(f'overrides: expected texts such as "rounds=3"; got {text!r}')
+    return texts
+
+
+def _callbacks(given: Any) -> list[Callback]:
+    """The `callbacks`. Raises BadInput."""
+    if isinstance(given, str | Callback) or not isinstance(given, Iterable):
+        raise BadInput(f"callbacks: expected a list of mpifl.Callback objects; got {given!r}")
+    callbacks = list(given)
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise BadInput(f"callbacks: expected objects of mpifl.Callback; got {callback!r}")
+    return callbacks
+
+
+def _flag(name: str, given: Any) -> bool:
+    if not isinstance(given, bool):
+        raise BadInput(f"{name}: expected True or False; got {given!r}")
+    return given
 
 
 def _config(
     given: Mapping[str, Any] | str | os.PathLike[str] | Config, overrides: Sequence[str]
 ) -> Config:
     if isinstance(given, str | os.PathLike):
-        return schema.resolve(schema.raw(os.fspath(given), overrides))
+        return schema.resolve(schema.raw(str(checked_path("config", given)), overrides))
     if not isinstance(given, Mapping | Config):
         raise BadInput(f"config: expected a dict, a path or a Config; got {given!r}")
     allow(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import h5py
 import numpy as np
 
 from mpifl.config import parse
-from mpifl.options import BadInput
+from mpifl.options import BadInput, checked_path
 from mpifl.store import datasets, evaluations, plugin_texts, validate
 from mpifl.store.attributes import Attributes, read_attributes
 from mpifl.store.confidential import publishable
@@ -36,6 +37,8 @@ OTHERS_TESTED = {
     "test_accuracy_clients": "the cohort's own models, on average",
 }
 """columns of /rounds with accuracies of other models than the server's, in words"""
+
+_EXPECTED = "a run's folder, its results.h5 or a packed file"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,10 +88,13 @@ class Run:
     """the user's own code that it was trained with, as text"""
 
     @staticmethod
-    def open(path: str | Path) -> Run:
+    def open(path: str | PathLike[str]) -> Run:
         """Read a run: its folder, its results.h5 or a packed file. Raises BadInput for the rest."""
-        path = Path(path)
-        file = path / RESULTS if path.is_dir() else path
+        path = checked_path("run", path)
+        try:
+            file = path / RESULTS if path.is_dir() else path
+        except OSError as problem:
+            raise BadInput(f"{path}: expected {_EXPECTED}; got {problem.strerror}") from problem
         with _opened(file) as content:
             return _read(file, content)
 
@@ -321,8 +327,7 @@ def _model_file(results: Path, name: str) -> Path:
 
 
 def _opened(file: Path) -> AbstractContextManager[h5py.File]:
-    expected = "a run's folder, its results.h5 or a packed file"
-    return validate.opened(file, expected, FORMAT, FORMAT_VERSION)
+    return validate.opened(file, _EXPECTED, FORMAT, FORMAT_VERSION)
 
 
 def _read(file: Path, content: h5py.File) -> Run:

@@ -91,7 +91,11 @@ def check_free(folder: Path, force: bool) -> None:
     It may where nothing is, in an empty folder, in one where a run was killed before it had
     claimed it, and with `force` in place of a run.
     """
-    if not folder.is_dir() and os.path.lexists(folder):
+    try:
+        is_something_else = not folder.is_dir() and os.path.lexists(folder)
+    except OSError as problem:
+        raise BadInput(f"{folder}: expected a path; got {problem.strerror}") from problem
+    if is_something_else:
         raise BadInput(
             f"{folder}: expected a folder for the run; got something that is not a folder; "
             "choose another"

@@ -87,6 +87,11 @@ BANDS = {
 }
 
 
+def test_a_logarithmic_axis_for_what_is_not_drawn_is_refused(pair):
+    with pytest.raises(BadInput, match=r"log: expected .*drawn \(accuracy, loss\); got zzz"):
+        curve_panels([pair], ["accuracy", "loss"], log=["loss", "zzz"])
+
+
 @pytest.mark.parametrize("column", ["participation_gap", "generalisation_gap_loss"])
 def test_a_gap_below_zero_is_drawn(column, pair):
     for run in pair.runs:

@@ -128,13 +128,40 @@ def test_signal_handlers_are_restored_also_after_a_stopped_run(elsewhere):
     ("given", "line"),
     [
         ({"config": 3}, "config: expected a dict, a path or a Config; got 3"),
-        ({"config": CONFIG, "callbacks": [print]}, "callbacks: expected objects of mpifl.Callback"),
+        ({"config": "c.toml\0"}, r"config: expected a path; got 'c.toml.x00'"),
+        ({"config": ""}, "config: expected a path; got ''"),
+        ({"callbacks": [print]}, "callbacks: expected objects of mpifl.Callback"),
+        ({"callbacks": 3}, "callbacks: expected a list of mpifl.Callback objects; got 3"),
+        ({"callbacks": mpifl.Callback()}, "callbacks: expected a list of mpifl.Callback objects"),
+        ({"out": 7}, "out: expected a path; got 7"),
+        ({"out": ""}, "out: expected a path; got ''"),
+        ({"out": "a\0b"}, r"out: expected a path; got 'a.x00b'"),
+        ({"out": "x" * 300}, "x: expected a path; got File name too long"),
+        ({"overrides": 3}, "overrides: expected a list of texts such as .rounds=3.; got 3"),
+        ({"overrides": "rounds=1"}, "overrides: expected a list of texts such as .rounds=3."),
+        ({"overrides": [("rounds", 1)]}, "overrides: expected texts such as .rounds=3.; got .'ro"),
+        ({"resume": "no"}, "resume: expected True or False; got 'no'"),
+        ({"quiet": 1}, "quiet: expected True or False; got 1"),
     ],
 )
-def test_what_is_no_config_or_no_callback_is_refused_in_one_line(elsewhere, given, line):
+def test_what_is_not_what_run_expects_is_refused_in_one_line(elsewhere, given, line):
     with pytest.raises(mpifl.BadInput, match=line):
-        mpifl.run(**given, out="a")
+        mpifl.run(**{"config": CONFIG, "out": "a", **given})
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["", "a\0", 7, None, b"x", [], "x" * 300])
+def test_open_refuses_what_is_no_path_in_one_line(path):
+    with pytest.raises(mpifl.BadInput, match="expected a"):
+        mpifl.open(path)
+
+
+def test_callbacks_that_come_from_a_generator_are_told_of_each_round(elsewhere):
+    callback = mpifl.Callback()
+    told = []
+    callback.round_finished = lambda progress, last: told.append(progress.round)
+    mpifl.run(CONFIG, out="a", callbacks=(each for each in [callback]), quiet=True)
+    assert told == [1, 2]
 
 
 def test_bad_input_is_raised_and_nothing_is_written(elsewhere):

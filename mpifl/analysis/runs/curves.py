@@ -234,8 +234,13 @@ def curve_panels(
 ) -> list[Panel]:
     """A panel for each quantity over each of `over`, in suitable units; a trace for each group.
 
-    `log`: the quantities on a logarithmic axis. Raises BadInput as `curve`.
+    `log`: the quantities on a logarithmic axis. Raises BadInput as `curve`, and for `log` of what
+    is not drawn.
     """
+    for name in log:
+        if name not in quantities:
+            drawn = ", ".join(quantities)
+            raise BadInput(f"log: expected quantities that are drawn ({drawn}); got {name}")
     panels = []
     for quantity in quantities:
         for x in over:

@@ -58,6 +58,8 @@ def open_runs(paths: Iterable[str | Path]) -> list[Run]:
     Raises BadInput for none, for one that cannot be read, for the same run twice, and for runs on
     different data.
     """
+    if isinstance(paths, str | Path) or not isinstance(paths, Iterable):
+        raise BadInput(f"runs: expected a list of paths; got {paths!r}")
     runs = [Run.open(path) for path in paths]
     if not runs:
         expected = "at least one run's folder, results.h5 or packed file"
