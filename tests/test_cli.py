@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
@@ -262,3 +264,33 @@ def test_a_tilde_that_the_shell_has_left_is_the_home_folder(tmp_path, monkeypatc
     assert done.exit_code == 0, done.output
     assert (tmp_path / "mine").is_dir()
     assert not (tmp_path / "~").exists()
+
+
+def interrupted_import(folder: Path, after: str, **options: Any) -> subprocess.CompletedProcess:
+    """`python -m mpifl` that gets a SIGINT while it imports click, and then does `after`."""
+    (folder / "click.py").write_text(
+        f"import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\n{after}\n"
+    )
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-m", "mpifl", "--help"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **options,
+    )
+
+
+def test_an_interrupt_while_the_command_is_imported_ends_it_as_shells_expect(tmp_path):
+    done = interrupted_import(tmp_path, "time.sleep(60)")
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")  # 130 in a shell
+
+
+def test_an_interrupt_that_is_ignored_stays_so_while_the_command_is_imported(tmp_path):
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    done = interrupted_import(tmp_path, "raise SystemExit(7)", preexec_fn=ignore)
+    assert done.returncode == 7
