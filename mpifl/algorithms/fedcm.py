@@ -30,6 +30,10 @@ class FedCM(Algorithm):
     server_optimizer: Optimizer = Sgd()
     """how the server moves towards the mean"""
 
+    @property
+    def needs_sgd(self) -> bool:
+        return self.alpha < 1
+
     def init_server(self, w: Tensor) -> Vectors:
         return {"v": torch.zeros_like(w), **self.server_optimizer.init(w)}
 

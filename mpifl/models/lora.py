@@ -45,7 +45,7 @@ class Lora:
         refuse_unmatched("model.lora.layers", self.layers, layers)
         for name, module in layers.items():
             if matches(name, self.layers):
-                weight = _WEIGHTS[_kind(module)]
+                weight = _weight_of(module)
                 change = LowRank(getattr(module, weight), self)
                 parametrize.register_parametrization(module, weight, change)
 
@@ -76,10 +76,11 @@ class LowRank(nn.Module):
 
 def _linear_layers(network: Network) -> Iterator[tuple[str, nn.Module]]:
     for name, module in network.named_modules():
-        kind = _kind(module)
-        if kind is not None and getattr(module, _WEIGHTS[kind]) is not None:
+        weight = _weight_of(module)
+        if weight and getattr(module, weight) is not None:
             yield name, module
 
 
-def _kind(module: nn.Module) -> type[nn.Module] | None:
-    return next((kind for kind in _WEIGHTS if isinstance(module, kind)), None)
+def _weight_of(module: nn.Module) -> str:
+    """The name of its matrix; empty for a module that is not linear."""
+    return next((name for kind, name in _WEIGHTS.items() if isinstance(module, kind)), "")

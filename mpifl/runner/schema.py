@@ -41,6 +41,7 @@ from mpifl.options import (
     validated,
 )
 from mpifl.runner import plugins
+from mpifl.runner.factories import allow_remembered
 from mpifl.store import Run
 from mpifl.training.algorithm import Algorithm
 from mpifl.training.evaluate import Evaluation
@@ -207,6 +208,7 @@ def raw(path: str, assignments: Sequence[str]) -> dict:
     allow(own)
     if "plugins" in own:
         return plugins.load_named(changed)
+    allow_remembered(changed)
     return plugins.load_stored(run, changed, how=plugins.IN_CONFIG)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from mpifl.data.dataset import Dataset
 from mpifl.parallel.communicator import Communicator
-from mpifl.runner import build, consistency, plugin_record, plugins, schema
+from mpifl.runner import build, consistency, factories, plugin_record, plugins, schema
 from mpifl.runner.announce import announce, conclude
 from mpifl.runner.callbacks import ConsoleLogger, StoreWriter
 from mpifl.runner.checkpoints import Checkpoints, start_from
@@ -74,7 +74,7 @@ def play(
             folder = target.folder or Path("runs") / config.name
             opened = open_folder(communicator, folder, target, config, experiment, dataset, places)
             if opened.store is not None:
-                opened.notes.extend(_remembered())
+                opened.notes.extend(_remembered(config))
             if opened.store is not None and not quiet:
                 announce(config, experiment, dataset, places, opened.notes)
             progress = _train(communicator, config, experiment, opened, callbacks, quiet)
@@ -85,9 +85,10 @@ def play(
             return Outcome(progress, folder)
 
 
-def _remembered() -> list[str]:
+def _remembered(config: schema.Config) -> list[str]:
     """Note that the user trains with these plugins; what to tell the user where it is not noted."""
-    problem = plugin_record.remember(plugin for plugin in plugins.in_use() if plugin.sha256)
+    used = [plugin for plugin in plugins.in_use() if plugin.sha256]
+    problem = plugin_record.remember([*used, *factories.used(config.model)])
     if not problem:
         return []
     return [

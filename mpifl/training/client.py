@@ -157,8 +157,9 @@ class Clients:
         initial = Model(w.clone(), self.net.buffers.cpu().clone())
         persists = self.local.momentum_state == "persist"
         keeps_momentum = self.local.momentum and persists
-        optimizer = self.local.optimizer
-        keeps_moments = persists and isinstance(optimizer, AdamW)
+        moments: Vectors = {}
+        if persists and isinstance(self.local.optimizer, AdamW):
+            moments = self.local.optimizer.initial(w)
         keeps_previous = "previous" in self.loss.needs
         keeps_latest = "all" in self.means
         keeps_buffers = self.buffers.policy == "local" and len(self.net.buffers) > 0
@@ -168,7 +169,7 @@ class Clients:
             previous=initial if keeps_previous else None,
             latest=w.clone() if keeps_latest else None,
             buffers=initial.buffers.clone() if keeps_buffers else None,
-            moments=optimizer.initial(w) if keeps_moments else {},
+            moments=moments,
         )
 
     def play(

@@ -45,18 +45,34 @@ def mine(tmp_path, monkeypatch):
 def test_a_factorys_network_trains_and_a_reader_must_name_it(mine, tmp_path, monkeypatch):
     raw = {"model": {"name": "module", "factory": f"{mine}:build"}}
     run = mpifl.run(merge(RUN, raw), out=tmp_path / "run", quiet=True)
-    sys.modules.pop(mine)
-    module._ALLOWED.clear()
+    forget(mine)
     (tmp_path / "imported").unlink()
+    source = tmp_path / f"{mine}.py"
+    source.write_text(source.read_text() + "# edited since\n")
     with pytest.raises(BadInput, match=f"which only a run names; .* set MPIFL_FACTORIES={mine}"):
         reload_run(run)
-    with pytest.raises(BadInput, match="expected a module that you have named"):
+    with pytest.raises(BadInput, match="expected a module that you have named, since a run may"):
         mpifl.run(tmp_path / "run", out=tmp_path / "again", quiet=True)
     assert not (tmp_path / "imported").exists() and mine not in sys.modules
     monkeypatch.setenv("MPIFL_FACTORIES", mine)
     reloaded = reload_run(run)
     net = reloaded.load(*run.weights())
     assert (tmp_path / "imported").exists() and net.module.hidden_layers.count == 2
+
+
+def forget(name):
+    """As in a new process."""
+    sys.modules.pop(name, None)
+    module._ALLOWED.clear()
+
+
+def test_a_reader_calls_a_factory_whose_text_the_user_has_trained_with(mine, tmp_path):
+    raw = {"model": {"name": "module", "factory": f"{mine}:build"}}
+    run = mpifl.run(merge(RUN, raw), out=tmp_path / "run", quiet=True)
+    forget(mine)
+    assert reload_run(run).net.module.hidden_layers.count == 2
+    forget(mine)
+    assert mpifl.run(tmp_path / "run", out=tmp_path / "again", quiet=True).status == "complete"
 
 
 @pytest.mark.parametrize("of_command_line", [False, True])

@@ -18,6 +18,7 @@ from mpifl.losses.expression import parse
 from mpifl.net import Net
 from mpifl.options import BadInput
 from mpifl.runner import build, schema
+from mpifl.runner.factories import allow_remembered
 from mpifl.runner.plugins import load_stored
 from mpifl.store import Run
 
@@ -80,6 +81,7 @@ def reload_run(
     another network, and where the data are not those of the run.
     """
     raw = load_stored(run, config.parse(run.config, str(run.path)), plugins)
+    allow_remembered(raw)
     if data_path:
         raw = config.merge(raw, {"data": {"path": data_path}})
     resolved = schema.resolve(raw)
