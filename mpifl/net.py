@@ -179,7 +179,7 @@ def _buffers(module: Network) -> tuple[_Named, _Named, list[tuple[Tensor, Tensor
         if not buffer.is_floating_point():
             integers.append((buffer, buffer.clone()))
         elif leaf not in module.get_submodule(owner)._non_persistent_buffers_set:
-            found = fixed if owner in module.fixed else moving
+            found = fixed if owner in getattr(module, "fixed", ()) else moving
             found.append((name, buffer))
     return moving, fixed, integers
 
