@@ -14,11 +14,13 @@ from mpifl.data.partition import PARTITIONS, Partition
 from mpifl.data.sources import SOURCES, Source
 from mpifl.losses import LOSSES
 from mpifl.losses.loss import Loss
-from mpifl.models import MODELS, Model
+from mpifl.models import MODELS
+from mpifl.models.base import Architecture
 from mpifl.options import BadInput
 from mpifl.schedules import SCHEDULES, Schedule
 from mpifl.training.algorithm import Algorithm
 from mpifl.training.gradients import GRADIENTS, Gradient
+from mpifl.training.heterogeneity import AVAILABILITIES, Availability
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 """a class, or a function that loads a data set"""
@@ -38,8 +40,9 @@ KINDS = (
     Kind("server optimizer", ServerOptimizer, SERVER_OPTIMIZERS),
     Kind("gradient", Gradient, GRADIENTS),
     Kind("schedule", Schedule, SCHEDULES),
-    Kind("model", Model, MODELS),
+    Kind("model", Architecture, MODELS),
     Kind("partition", Partition, PARTITIONS),
+    Kind("availability", Availability, AVAILABILITIES),
     Kind("data set", Source, SOURCES),
 )
 
@@ -49,9 +52,10 @@ _LOAD = "load(root, download, *, option=default)"
 def register(name: str) -> Callable[[Made], Made]:
     """Decorator: make a class or function known under `name`, as mpifl's own are.
 
-    A class comes from Loss, Algorithm, ServerOptimizer, Gradient, Schedule, Model or Partition, and
-    has the decorator `@options` below this one. A function `load(root, download, *, option=default)
-    -> Dataset` is a data set, whose docstring begins with a line that describes it.
+    A class comes from Loss, Algorithm, ServerOptimizer, Gradient, Schedule, Model, Partition or
+    Availability, and has the decorator `@options` below this one. A function
+    `load(root, download, *, option=default) -> Dataset` is a data set, whose docstring begins with
+    a line that describes it.
 
     Raises BadInput for anything else, and for a name that is taken: it says by whom.
     """
@@ -62,7 +66,7 @@ def register(name: str) -> Callable[[Made], Made]:
             raise BadInput(f"register: expected a name of letters, digits and _; got {name!r}")
         if name in kind.table:
             raise taken(kind, name, kind.table[name])
-        if kind.base in (Model, Partition):
+        if kind.base in (Architecture, Partition):
             setattr(made, "name", name)  # noqa: B010 (for mypy)
         kind.table[name] = Source(_first_line(made), made) if kind.base is Source else made
         return made

@@ -12,6 +12,7 @@ import pytest
 
 import mpifl
 from mpifl.analysis import reload_run
+from mpifl.config import toml
 from mpifl.losses import LOSSES
 from mpifl.options import BadInput
 from mpifl.runner import plugin_code, plugin_record, plugins, schema
@@ -266,6 +267,66 @@ def test_a_name_taken_by_another_plugin_is_told_with_its_file(folder):
     plugin("other.py", text="Another.")
     with pytest.raises(BadInput, match=r"other\.py.*which .*/mine\.py has registered"):
         load_named({"plugins": ["mine.py", "other.py"]})
+
+
+EACH = """
+import mpifl
+from mpifl.algorithms.fedopt import ServerOptimizer
+from mpifl.models.mlp import Mlp
+from mpifl.options import options
+from mpifl.schedules import Schedule
+from mpifl.training.gradients import Gradient
+
+@mpifl.register("halfway")
+@options
+class Halfway(ServerOptimizer):
+    def init(self, w):
+        return {}
+    def __call__(self, w, target, state):
+        return (w + target) / 2, state
+
+@mpifl.register("double")
+@options
+class Double(Gradient):
+    def __call__(self, minibatch, w):
+        return 2 * minibatch(w)
+
+@mpifl.register("falling")
+@options
+class Falling(Schedule):
+    def __call__(self, round, rounds):
+        return 1 / round
+
+@mpifl.register("narrow")
+@options
+class Narrow(Mlp):
+    def build(self, shape, classes):
+        return Mlp(hidden=(3,)).build(shape, classes)
+"""
+
+
+def test_server_optimizers_gradients_schedules_and_models_train_and_are_stored(folder):
+    Path("each.py").write_text(EACH)
+    raw = {
+        **SMALL,
+        "plugins": ["each.py"],
+        "model": "narrow",
+        "algorithm": {"name": "fedavg", "server_optimizer": "halfway"},
+        "local": {
+            "gradient": "double",
+            "schedule": "falling",
+            "loss": "ce + man(schedule=falling)",
+        },
+    }
+    run = mpifl.run(raw, out="run", quiet=True)
+    stored = toml(run.config, "config")
+    assert stored["model"]["name"] == "narrow"
+    assert stored["algorithm"]["server_optimizer"] == {"name": "halfway"}
+    assert stored["local"]["gradient"] == {"name": "double"}
+    assert stored["local"]["schedule"] == {"name": "falling"}
+    assert "schedule=falling" in stored["local"]["loss"]
+    more = mpifl.run({**raw, "rounds": 2}, out="run", resume=True, quiet=True)
+    assert more.rounds["lr"].tolist() == [0.1, 0.05]
 
 
 def test_a_data_set_of_a_plugin_needs_no_file(folder):
