@@ -37,6 +37,7 @@ ADDED = {
     "model.lora.rank": 0,
     "model.trainable": "all",
     "local.optimizer.name": "sgd",
+    "evaluation.average.name": "none",
     "evaluation.train_every": 0,
     "evaluation.train_samples": 0,
     "heterogeneity.availability.name": "always",

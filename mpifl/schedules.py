@@ -88,6 +88,32 @@ class Cosine(Schedule):
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
+@options
+class Cyclic(Schedule):
+    """From `start` on, falls linearly to `low` within each cycle: for `evaluation.average = "swa"`.
+
+    As in the code of Caldarola et al. (2022), cycles are counted from the first round of the run.
+    """
+
+    start: Fraction = 0.75
+    """the share of the rounds after which it begins"""
+    cycle: Count = 10
+    """rounds of a cycle"""
+    low: Share = 0.01
+    """the factor of a cycle's last round"""
+
+    def __call__(self, round: int, rounds: int) -> float:
+        if self.cycle == 1 or round - 1 < whole_rounds(self.start, rounds):
+            return 1.0
+        done = ((round - 1) % self.cycle + 1) / self.cycle
+        return 1 - done + done * self.low
+
+
+def whole_rounds(share: float, rounds: int) -> int:
+    """How many whole rounds a share of all is."""
+    return math.floor(_round_off(share * rounds))
+
+
 def _round_off(value: float) -> float:
     """`value` without the error that a product of two floats has."""
     return round(value, 9)
@@ -98,4 +124,5 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "exponential": Exponential,
     "milestones": Milestones,
     "cosine": Cosine,
+    "cyclic": Cyclic,
 }

@@ -71,8 +71,11 @@ class StoreWriter(Callback):
 
     def _write_weights(self, progress: Progress) -> None:
         weights, buffers = progress.w.numpy(), progress.buffers.numpy()
+        average = None
+        if "average" in progress.means:
+            average = progress.means["average"].numpy()
         if not progress.models:
-            self._store.weights(progress.round, weights, buffers)
+            self._store.weights(progress.round, weights, buffers, average=average)
             return
         self._store.weights(
             progress.round,
@@ -81,6 +84,7 @@ class StoreWriter(Callback):
             clients=np.stack([model.weights.numpy() for model in progress.models]),
             client_buffers=np.stack([model.buffers.numpy() for model in progress.models]),
             client_ids=progress.counted,
+            average=average,
         )
 
 

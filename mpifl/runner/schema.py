@@ -44,6 +44,7 @@ from mpifl.runner import plugins
 from mpifl.runner.factories import allow_remembered
 from mpifl.store import Run
 from mpifl.training.algorithm import Algorithm
+from mpifl.training.averages import NoAverage
 from mpifl.training.evaluate import Evaluation
 from mpifl.training.gradients import Plain
 from mpifl.training.heterogeneity import Heterogeneity
@@ -326,12 +327,7 @@ def _check_evaluation(config: Config) -> None:
             "evaluation.where: expected server, where evaluation.models are tested; got shared"
         )
     evaluation = config.evaluation
-    if "average" in evaluation.models and not config.algorithm.has_average:
-        able = [name for name, kind in ALGORITHMS.items() if kind.has_average]
-        raise BadInput(
-            "evaluation.models: expected for average an algorithm that has a second model; got "
-            f"{type(config.algorithm).__name__}; allowed: {', '.join(able) or 'none'}"
-        )
+    _check_average(config)
     if evaluation.train_every % evaluation.every:
         raise BadInput(
             "evaluation.train_every: expected a multiple of evaluation.every = "
@@ -340,6 +336,29 @@ def _check_evaluation(config: Config) -> None:
     if evaluation.train_samples and not evaluation.train_every:
         raise BadInput(
             "evaluation.train_samples: expected evaluation.train_every above 0 with it; got 0"
+        )
+
+
+def _check_average(config: Config) -> None:
+    """Refuse a test of a second model that the server lacks, or a second model without its test."""
+    evaluation = config.evaluation
+    has_average = not isinstance(evaluation.average, NoAverage)
+    name = type(config.algorithm).__name__
+    if has_average and config.algorithm.has_average:
+        raise BadInput(
+            f"evaluation.average: expected none, since {name} has a second model of its own; got "
+            f"{type(evaluation.average).__name__.lower()}"
+        )
+    if has_average and "average" not in evaluation.models:
+        raise BadInput(
+            'evaluation.average: expected evaluation.models = ["average"] with it; got '
+            f"{list(evaluation.models)}"
+        )
+    if "average" in evaluation.models and not (has_average or config.algorithm.has_average):
+        able = [name for name, kind in ALGORITHMS.items() if kind.has_average]
+        raise BadInput(
+            "evaluation.models: expected for average a server with a second model; got "
+            f"{name}; allowed: evaluation.average = ema or swa, or algorithm = {' or '.join(able)}"
         )
 
 

@@ -21,6 +21,7 @@ DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "client_buffers": ("client", "buffer"),
     "client_ids": ("client",),
     "frozen": ("frozen_weight",),
+    "average": ("weight",),
 }
 """The arrays of a model file, with the names of each array's dimensions."""
 
@@ -62,6 +63,7 @@ def model_arrays(
     client_buffers: ArrayLike | None = None,
     client_ids: ArrayLike | None = None,
     frozen: ArrayLike | None = None,
+    average: ArrayLike | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of one model file, by name: see `Store.weights`.
 
@@ -76,6 +78,8 @@ def model_arrays(
         arrays["client_buffers"] = stored(client_buffers)
     if frozen is not None:
         arrays["frozen"] = stored(frozen)
+    if average is not None:
+        arrays["average"] = stored(average)
     _refuse_unlike_sizes(arrays)
     return arrays
 

@@ -190,6 +190,19 @@ class Run:
         with self._model(round) as model:
             return _array_of(model, "global", None), _array_of(model, "buffers", None)
 
+    def average(self, round: int | None = None) -> np.ndarray:
+        """The server's second model `[d]` after `round` (default: the last saved one).
+
+        Raises BadInput if it is not stored: with `evaluation.models = ["average"]` it is.
+        """
+        with self._model(round) as model:
+            if "average" not in model:
+                raise BadInput(
+                    f"{self.path}: expected a run that stores the server's second model "
+                    '(evaluation.models = ["average"]); got one without'
+                )
+            return _array_of(model, "average", None)
+
     def frozen(self) -> np.ndarray:
         """The weights that never change `[f]`, stored with round 0; empty where all train.
 

@@ -226,10 +226,12 @@ class Store:
         client_buffers: ArrayLike | None = None,
         client_ids: ArrayLike | None = None,
         frozen: ArrayLike | None = None,
+        average: ArrayLike | None = None,
     ) -> None:
         """Store a round's global `weights [d]` and `buffers [b]`, and those of its clients.
 
-        Round 0 may have the weights that never change, `frozen [f]`.
+        Round 0 may have the weights that never change, `frozen [f]`; any round the server's second
+        model, `average [d]`.
 
         The clients' are weights `[k, d]`, buffers `[k, b]` and ids `[k]`. They are written at once,
         to a file of their own that never changes; readers see them from the next commit on.
@@ -237,7 +239,9 @@ class Store:
         self._check()
         if round in self._models:
             raise ValueError(f"weights: expected a round not saved before; got {round}")
-        arrays = model_arrays(weights, buffers, clients, client_buffers, client_ids, frozen)
+        arrays = model_arrays(
+            weights, buffers, clients, client_buffers, client_ids, frozen, average
+        )
         attributes: dict[str, str | int] = {
             **software(),
             "format": MODEL_FORMAT,

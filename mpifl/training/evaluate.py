@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from torch.nn import functional
 from mpifl.data.batches import Samples
 from mpifl.losses.loss import Loss
 from mpifl.net import Net
-from mpifl.options import Count, Fraction, NonNegativeInt, options
+from mpifl.options import Count, Fraction, Named, NonNegativeInt, options
 from mpifl.parallel.heartbeat import Abandoned
+from mpifl.training.averages import AVERAGES, Average, NoAverage
 from mpifl.training.messages import Order, Sent
 from mpifl.training.tallies import TRAIN, Counter, EvaluationSet, length
 
@@ -36,8 +37,11 @@ class Evaluation:
     """samples in a batch of the test"""
     models: tuple[Literal["cohort", "all", "average"], ...] = ()
     """also test the mean of the round's local models (cohort), of every client's latest (all), or
-    the algorithm's second model (average), with the server's BatchNorm buffers; for where = server
+    the server's second model (average: `average`, or an algorithm's own), with the server's
+    BatchNorm buffers; for where = server
     """
+    average: Annotated[Average, Named(AVERAGES, "none")] = NoAverage()
+    """a running mean of the server's models"""
     clients: bool = False
     """also test each client's own model after its training; and with a `holdout` the models before
     and after on the client's own test set

@@ -224,7 +224,7 @@ class Server:
             buffers = clients.buffers.decode(mean.buffers, progress.w.dtype)
         means = self._means(mean.means, share)
         if "average" in clients.means:
-            means["average"] = clients.algorithm.average(w, server)
+            means["average"] = self._average(plan.round, w, server)
         return Progress(
             w,
             buffers,
@@ -270,6 +270,14 @@ class Server:
             before = self.progress.means.get("all", self._initial)
             means["all"] = before + share * parts["all"]
         return means
+
+    def _average(self, round: int, w: Tensor, server: Vectors) -> Tensor:
+        """The server's second model after a round that ended in the weights `w`."""
+        experiment = self._experiment
+        if experiment.clients.algorithm.has_average:
+            return experiment.clients.algorithm.average(w, server)
+        last = self.progress.means.get("average", self._initial)
+        return experiment.evaluation.average(last, self.progress.w, w, round, experiment.rounds)
 
     def _figures(self, plan: RoundPlan, sent: Sent, collected: Collected) -> dict[str, Any]:
         """The round's bytes, as a real federation would send them and as MPI moved them; times."""

@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from quadratics import Quadratics, moments
+from quadratics import moments
+from two_quadratics import LOCAL, Problem, problem
 
 from mpifl.algorithms.fedacg import FedAcg
 from mpifl.algorithms.fedavg import FedAvg
@@ -28,31 +29,8 @@ from mpifl.algorithms.fedswa import FedMoSwa, FedSwa
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.schedules import Exponential
 from mpifl.training.gradients import Sam
-from mpifl.training.local import Local
 
-COHORTS = ([0, 1], [0], [1], [0, 1])
-LOCAL = Local(steps=3, batch=1, lr=0.1)
 SAM = replace(LOCAL, gradient=Sam(rho=0.1))
-
-
-class Problem(Quadratics):
-    def __init__(self) -> None:
-        self.A = torch.diag_embed(torch.tensor([[1.0, 3.0], [2.0, 1.0]], dtype=torch.float64))
-        self.b = torch.tensor([[1.0, 0.0], [-1.0, 2.0]], dtype=torch.float64)
-        self.start = torch.tensor([1.0, -1.0], dtype=torch.float64)
-        self.sizes = np.array([1, 1])
-
-
-class Prescribed:
-    """The cohorts that the problem prescribes; all clients after them."""
-
-    def cohort(self, seed, round, clients, of):
-        return np.array(COHORTS[round - 1] if round <= len(COHORTS) else [0, 1])
-
-
-def problem(algorithm, local=LOCAL, rounds=4):
-    x = Problem().experiment(algorithm, local, rounds, Prescribed(), objective="uniform")
-    return moments(x)
 
 
 def cases():
