@@ -10,11 +10,9 @@ import tiny
 from matrix import FACTORS, HEADED, RESIDUAL, all_pairs, cover, impossible, pairs, raw, train
 
 from mpifl.algorithms import ALGORITHMS
-from mpifl.config import merge
 from mpifl.losses import LOSSES
 from mpifl.models import OWN
 from mpifl.options import BadInput
-from mpifl.runner import schema
 from mpifl.training.gradients import GRADIENTS
 
 COVER = list(cover())
@@ -46,5 +44,5 @@ IMPOSSIBLE = [pair for pair in all_pairs() if impossible(pair)]
 @pytest.mark.parametrize("pair", IMPOSSIBLE, ids=lambda pair: "; ".join(pair.values()))
 def test_an_impossible_pair_is_refused_with_one_line(pair):
     with pytest.raises(BadInput) as error:
-        schema.resolve(merge(tiny.RUN, raw(pair)))
+        tiny.experiment(raw(pair))
     assert "\n" not in str(error.value)
