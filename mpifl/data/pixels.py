@@ -1,14 +1,18 @@
-"""One image file as a square of RGB pixels, for every mode of Pillow.
+"""One image file as RGB or grey pixels, for every mode of Pillow.
 
 Colours, palettes and grey values of 8 bits are converted by Pillow, which keeps the high byte of
-colours of 16 bits. Grey values of 16 bits are scaled to 0..255 from the range that the file
-defines. Floats, signed integers and integers of 32 bits are refused: no file says which of their
-values is black and which is white. An alpha channel is left out. Of a file with several images, the
-first is read.
+colours of 16 bits. Where grey is asked for, colours become their luma (ITU-R 601-2). Grey values of
+16 bits are scaled to 0..255 from the range that the file defines. Floats, signed integers and
+integers of 32 bits are refused: no file says which of their values is black and which is white. An
+alpha channel is left out. Of a file with several images, the first is read.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +33,28 @@ _MOST_PIXELS = 178_956_970  # which is Pillow's limit for an image in a file
 _NO_RANGE = "the file does not say which value is black and which is white: save it with 8 bits"
 
 
+_MODES = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey with alpha",
+    "P": "palette",
+    "PA": "palette with alpha",
+    "RGB": "RGB",
+    "RGBA": "RGB with alpha",
+    "RGBa": "RGB with alpha",
+    "RGBX": "RGB",
+    **dict.fromkeys((*_OF_16_BITS, "I"), "grey of more than 8 bits"),
+}
+"""Pillow's modes in words; the others are their own name"""
+_GREY_MODES = frozenset({"1", "L", "LA", "I", *_OF_16_BITS})
+GREY = 1
+RGB = 3
+AS_FILES = 0
+"""channels: 1 if all files are grey, else 3"""
+
+
 class UnreadableImage(BadInput):
-    """An image file that cannot be read, and why."""
+    """An image file that cannot be read, and why. `path` may also be its place in a file."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"data.images: expected an image in {path}; got {reason}")
@@ -38,23 +62,74 @@ class UnreadableImage(BadInput):
         self.reason = reason
 
 
-def read_pixels(path: Path, size: int) -> np.ndarray:
-    """The image of one file, uint8 [3, size, size].
+@dataclass(frozen=True)
+class Picture:
+    """The pixels of one image file, and what Pillow calls their kind."""
 
-    Its shorter side is resized to `size` (bicubic, antialiased), and its centre is cut out. Raises
-    UnreadableImage if that is not possible.
+    pixels: np.ndarray
+    """uint8 [c, h, w]"""
+    mode: str
+
+
+def read_pixels(path: Path, size: int, channels: int = RGB) -> np.ndarray:
+    """The image of one file, uint8 [channels, size, size]. Raises as `read_picture` does."""
+    return read_picture(path, path, size, channels).pixels
+
+
+def read_picture(file: Path | BytesIO, path: Path, size: int, channels: int = RGB) -> Picture:
+    """The image in a file, or in its bytes, which errors call `path`.
+
+    Its shorter side is resized to `size` (bicubic, antialiased), and its centre is cut out; with
+    size 0 it stays as it is. It has GREY or RGB channels. Raises UnreadableImage if that is not
+    possible.
     """
     try:
-        _refuse_devices(path)
-        with Image.open(path) as file:
-            image = _rgb(file)
-        return _square(image, size)
+        if isinstance(file, Path):
+            _refuse_devices(file)
+        with Image.open(file) as opened:
+            mode = opened.mode
+            image = _rgb(opened)
+        if channels == GREY:
+            image = image.convert("L")
+        return Picture(_square(image, size or None), mode)
     except UnidentifiedImageError as error:
         reason = "a file that is damaged, or no image of a kind that Pillow reads"
         raise UnreadableImage(path, reason) from error
     except Exception as error:  # Pillow's readers can raise anything for a broken file
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnreadableImage(path, reason.removesuffix(".")) from error
+
+
+def check_channels(where: str, channels: int) -> None:
+    """Raise BadInput for a number of channels that images cannot be read with."""
+    if channels not in (AS_FILES, GREY, RGB):
+        raise BadInput(
+            f"{where}: channels: expected 3 (RGB), 1 (grey) or 0 (grey if all images are, else "
+            f"RGB); got {channels}"
+        )
+
+
+def channels_of(channels: int, modes: Iterable[str]) -> int:
+    """GREY or RGB: what is asked for, or as files of these modes are."""
+    if channels != AS_FILES:
+        return channels
+    return GREY if set(modes) <= _GREY_MODES else RGB
+
+
+def conversion(channels: int, modes: Iterable[str]) -> str:
+    """What images of these modes have become, in words.
+
+    >>> conversion(RGB, ["RGB", "RGB", "L"])
+    'as RGB, of 2 RGB, 1 grey'
+    >>> conversion(RGB, ["RGB"])
+    'as RGB'
+    """
+    target = "grey" if channels == GREY else "RGB"
+    counts = Counter(_MODES.get(mode, mode) for mode in modes)
+    if set(counts) == {target}:
+        return f"as {target}"
+    found = ", ".join(f"{count:,} {words}" for words, count in counts.most_common())
+    return f"as {target}, of {found}"
 
 
 def _refuse_devices(path: Path) -> None:
@@ -96,7 +171,10 @@ def _tag(file: Image.Image, number: int, default: int) -> int:
     return value[0] if isinstance(value, tuple) else value
 
 
-def _square(image: Image.Image, size: int) -> np.ndarray:
+def _square(image: Image.Image, size: int | None) -> np.ndarray:
+    """uint8 [c, size, size], or with size None the whole image."""
+    if size is None:
+        return _channels_first(image)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     if width * height > _MOST_PIXELS:
@@ -105,4 +183,9 @@ def _square(image: Image.Image, size: int) -> np.ndarray:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     left = (width - size) // 2
     top = (height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size))).transpose(2, 0, 1)
+    return _channels_first(image.crop((left, top, left + size, top + size)))
+
+
+def _channels_first(image: Image.Image) -> np.ndarray:
+    pixels = np.asarray(image)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

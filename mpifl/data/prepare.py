@@ -10,7 +10,7 @@ import numpy as np
 from mpifl import config
 from mpifl.data import packed
 from mpifl.data.dataset import Dataset, Split
-from mpifl.data.images import UnreadableImages, list_unreadable
+from mpifl.data.reading import UnreadableImages, list_unreadable
 from mpifl.data.sources import SOURCES
 from mpifl.options import BadInput, suggestion
 from mpifl.terminal import facts, say, say_table, table

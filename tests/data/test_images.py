@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from mpifl.data import packed
-from mpifl.data.images import UnreadableImages, load
+from mpifl.data.images import load
 from mpifl.data.prepare import pack_source
+from mpifl.data.reading import UnreadableImages
 from mpifl.options import BadInput
 
 COLOURS = {"cat": (250, 10, 20), "dog": (10, 240, 30), "eel": (20, 30, 230)}
@@ -174,6 +175,46 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
         mode=mode,
     )
     assert (load(root, size=4).train.images[3] == 255).all()
+
+
+def test_grey_files_become_rgb_unless_grey_is_asked_for(tmp_path):
+    root = class_folders(tmp_path)
+    for path in root.rglob("*.png"):
+        Image.open(path).convert("L").save(path)
+    grey = load(root, size=8, channels=1)
+    assert (grey.shape, load(root, size=8).shape) == ((1, 8, 8), (3, 8, 8))
+    np.testing.assert_array_equal(load(root, size=8).train.images[:, 1:2], grey.train.images)
+    assert load(root, size=8, channels=0).checksum == grey.checksum
+    assert grey.source.startswith("image files as grey, shorter side")
+
+
+def test_the_summary_says_what_has_become_of_files_of_each_kind(tmp_path, capsys):
+    root = class_folders(tmp_path / "in", n=1)
+    for name, mode in (("a.png", "L"), ("b.png", "RGBA"), ("c.tif", "CMYK"), ("d.png", "P")):
+        paint(root / "train" / "cat" / name, (255, 255, 255), mode=mode)
+    wide = np.full((16, 16), 65535, dtype=np.uint16)
+    Image.fromarray(wide).save(root / "train" / "cat" / "e.png")
+    given = ["size=4", "channels=0"]
+    pack_source("images", tmp_path / "out.h5", root, False, given)
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "image files as RGB, of 6 RGB, 1 grey, 1 RGB with alpha, 1 CMYK, 1 palette, "
+        "1 grey of more than 8 bits, shorter side" in told
+    )
+    images = packed.read(tmp_path / "out.h5").train.images
+    assert (images[1:6] == 255).all()
+
+
+def test_colours_become_their_luma_where_grey_is_asked_for(tmp_path):
+    dataset = load(class_folders(tmp_path), size=4, channels=1)
+    expected = [np.rint(np.dot(colour, (0.299, 0.587, 0.114))) for colour in COLOURS.values()]
+    assert dataset.test.images[:, 0, 0, 0].tolist() == expected
+    assert dataset.source.startswith("image files as grey, of 12 RGB, shorter side")
+
+
+def test_other_numbers_of_channels_are_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"data.images: channels: expected 3 \(RGB\), .*; got 4$"):
+        load(class_folders(tmp_path), channels=4)
 
 
 def test_a_class_folder_whose_name_is_not_utf8_is_packed_with_its_bytes_escaped(tmp_path):
