@@ -19,32 +19,14 @@ from typing import Any
 import numpy as np
 
 from mpifl.data import npz
-from mpifl.data.dataset import Dataset, Split, assemble, kind, stratified
+from mpifl.data.dataset import Dataset, kind
+from mpifl.data.samples import Samples, assembled, column, hold_out, optional_column
 from mpifl.options import BadInput
-from mpifl.seeds import generator
 from mpifl.terminal import say
 
 _MOST_CHANNELS = 4  # of images whose layout is not said
 _BLOCK = 1024  # images scaled at once
 _LAYOUTS = ("nhwc", "nchw")
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """The samples of one part: images as uint8 [n, c, h, w], the other values as in the file."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    domains: np.ndarray | None
-    clients: np.ndarray | None
-
-    def take(self, indices: np.ndarray) -> _Samples:
-        return _Samples(
-            self.images[indices],
-            self.labels[indices],
-            None if self.domains is None else self.domains[indices],
-            None if self.clients is None else self.clients[indices],
-        )
 
 
 def load(
@@ -88,11 +70,12 @@ def load(
         others += [part for part in parts if part not in ("train", test)]
     else:
         samples = reader.samples("", parts.get("", {}))
-        train_samples, test_samples, origin = _hold_out(samples, held_out, seed)
+        train_samples, test_samples, origin = hold_out(samples, held_out, seed)
         others += [part for part in parts if part]
     if others:
         say(f"passed over {', '.join(sorted(others))} of {root}", error=True)
-    return _assembled(name or root.stem, root, train_samples, test_samples, classes, origin)
+    source = f"arrays of {root.name}; test images: {origin}"
+    return assembled(name or root.stem, root, train_samples, test_samples, classes, source)
 
 
 @dataclass(frozen=True)
@@ -103,7 +86,7 @@ class _Reader:
     layout: str
     values: tuple[float, ...]
 
-    def samples(self, part: str, arrays: Mapping[str, np.ndarray]) -> _Samples:
+    def samples(self, part: str, arrays: Mapping[str, np.ndarray]) -> Samples:
         """The samples of a part; "" is the whole. Raises BadInput."""
         where = f"{self.path}: {part}_" if part else f"{self.path}: "
         for name in ("images", "labels"):
@@ -115,11 +98,11 @@ class _Reader:
                 )
         images = arrays["images"]
         length = len(images) if images.ndim else 0
-        return _Samples(
+        return Samples(
             self._bytes(f"{where}images", self._channels_first(f"{where}images", images)),
-            _column(f"{where}labels", arrays["labels"], length),
-            _optional(f"{where}domains", arrays.get("domains"), length),
-            _optional(f"{where}clients", arrays.get("clients"), length),
+            column(f"{where}labels", arrays["labels"], length),
+            optional_column(f"{where}domains", arrays.get("domains"), length),
+            optional_column(f"{where}clients", arrays.get("clients"), length),
         )
 
     def _channels_first(self, where: str, images: np.ndarray) -> np.ndarray:
@@ -176,121 +159,3 @@ def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
     if dtype.kind in "bf":
         return 0.0, 1.0
     return 0.0, 255.0
-
-
-def _optional(where: str, values: np.ndarray | None, length: int) -> np.ndarray | None:
-    return None if values is None else _column(where, values, length)
-
-
-def _column(where: str, values: np.ndarray, length: int) -> np.ndarray:
-    """One value for each sample: int64 or strings, [n]."""
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.shape != (length,):
-        raise BadInput(
-            f"{where}: expected one value for each of {length} images, [{length}]; got "
-            f"{kind(values)}"
-        )
-    values = _decoded(values)
-    if values.dtype.kind == "U":
-        return values
-    if values.dtype.kind not in "bui" and not _whole(values):
-        raise BadInput(f"{where}: expected integers or strings; got {kind(values)}")
-    return values.astype(np.int64)
-
-
-def _whole(values: np.ndarray) -> bool:
-    """Whether all values are floats that int64 has too."""
-    if values.dtype.kind != "f":
-        return False
-    return bool((np.abs(values) < 2.0**63).all()) and np.array_equal(values, np.rint(values))
-
-
-def _decoded(values: np.ndarray) -> np.ndarray:
-    """Bytes as strings, different ones as different ones; other values as they are."""
-    return (
-        np.char.decode(values, "utf-8", "backslashreplace") if values.dtype.kind == "S" else values
-    )
-
-
-def _hold_out(samples: _Samples, share: float, seed: int) -> tuple[_Samples, _Samples, str]:
-    """The training samples, the test samples, and how they were held out."""
-    if samples.clients is not None:
-        groups = samples.clients
-        of = "each client's samples"
-    elif samples.domains is not None:
-        groups = _pairs(samples.domains, samples.labels)
-        of = "each class of each domain"
-    else:
-        groups = samples.labels
-        of = "each class"
-    count = round(share * len(groups))
-    test = stratified(groups, count, generator(seed, "held-out arrays"))
-    train = np.setdiff1d(np.arange(len(groups)), test)
-    origin = f"{share:g} of {of}, held out with seed {seed}"
-    return samples.take(train), samples.take(test), origin
-
-
-def _pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """int64 [n]: equal where both values are."""
-    _, first_codes = np.unique(first, return_inverse=True)
-    names, second_codes = np.unique(second, return_inverse=True)
-    return first_codes * len(names) + second_codes
-
-
-def _assembled(
-    name: str,
-    path: Path,
-    train: _Samples,
-    test: _Samples,
-    classes: np.ndarray | None,
-    origin: str,
-) -> Dataset:
-    class_names, train_labels, test_labels = _labels(path, train, test, classes)
-    domain_names, train_domains, test_domains = _coded(path, "domains", train.domains, test.domains)
-    client_names, train_clients, test_clients = _coded(path, "clients", train.clients, test.clients)
-    return assemble(
-        name,
-        Split(train.images, train_labels, train_domains, train_clients),
-        Split(test.images, test_labels, test_domains, test_clients),
-        class_names,
-        f"arrays of {path.name}; test images: {origin}",
-        domain_names,
-        client_names,
-    )
-
-
-def _labels(
-    path: Path, train: _Samples, test: _Samples, classes: np.ndarray | None
-) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The names of the classes, and the labels of both parts, int64 from 0."""
-    if classes is not None:
-        if train.labels.dtype.kind == "U" or test.labels.dtype.kind == "U":
-            raise BadInput(f"{path}: expected labels that are places in `classes`; got strings")
-        names = _decoded(classes.ravel())
-        return [str(name) for name in names], train.labels, test.labels
-    names = np.unique(train.labels)
-    unknown = np.setdiff1d(test.labels, names)
-    if len(unknown):
-        raise BadInput(
-            f"{path}: expected the classes of the training labels in the test; got {unknown[0]!s}"
-        )
-    train_labels = np.searchsorted(names, train.labels)
-    test_labels = np.searchsorted(names, test.labels)
-    return [str(name) for name in names], train_labels, test_labels
-
-
-def _coded(
-    path: Path, what: str, train: np.ndarray | None, test: np.ndarray | None
-) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
-    """The sorted names in both parts, and the place of each sample's, int64 [n]."""
-    if train is None and test is None:
-        return [], None, None
-    if train is None or (test is None and what == "domains"):
-        lacking = "training" if train is None else "test"
-        raise BadInput(f"{path}: expected {what} of both parts; got none of the {lacking} images")
-    every = train if test is None else np.concatenate([train, test])
-    names, codes = np.unique(every, return_inverse=True)
-    codes = codes.astype(np.int64)
-    of_test = None if test is None else codes[len(train) :]
-    return [str(name) for name in names], codes[: len(train)], of_test
