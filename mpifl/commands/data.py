@@ -31,8 +31,14 @@ from mpifl.commands.process import one_line_errors
     metavar="KEY=VALUE",
     help="An option of the source, such as size=64.",
 )
+@click.option(
+    "--client",
+    default="",
+    metavar="COLUMN",
+    help='The column of a table (hf:) that says whose sample it is, for partition = "natural".',
+)
 @PLUGINS
-@click.option("--skip-unreadable", is_flag=True, help="Leave out image files that cannot be read.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def data(
     name: str | None,
@@ -40,6 +46,7 @@ def data(
     root: Path | None,
     download: bool,
     given: tuple[str, ...],
+    client: str,
     plugins: tuple[Path, ...],
     skip_unreadable: bool,
     force: bool,
@@ -55,20 +62,26 @@ def data(
     mpifl data images --root pacs --option size=224 --option held_out=0.1 --out data/pacs.h5
     mpifl data arrays --root mine.npz --out data/mine.h5
     mpifl data femnist --root leaf/data/femnist/data --out data/femnist.h5
+    mpifl data hf:flwrlabs/femnist --download --client writer_id   of the Hugging Face Hub
+    mpifl data hf:FOLDER --option label=species --option size=64   or parquet files, class folders
     mpifl data NAME --plugin mine.py --out data/mine.h5       a data set that you have registered
 
     \b
     images  train/CLASS/* with val/CLASS/* or test/CLASS/*; or DOMAIN/CLASS/*, of which
             a share is held out as the test
     arrays  train_images, train_labels, test_images, test_labels; or images, labels, of
-            which a share is held out; with the domains and clients of the samples, if any
+            which a share is held out; with the domains and clients of the samples, if any;
+            MedMNIST's files are of this kind
+    hf      the columns of images and labels are found, or named by --option image=COLUMN,
+            label=COLUMN, domain=COLUMN; without a part test a share is held out
     """
     with one_line_errors():
-        from mpifl.data.prepare import list_sources, pack_source
+        from mpifl.data.prepare import default_out, list_sources, pack_source, source_and_root
 
         load_plugins(plugins)
         if name is None:
             list_sources()
             return
-        out = out or Path("data") / f"{name}.h5"
-        pack_source(name, out, root, download, given, force, skip_unreadable)
+        name, root = source_and_root(name, root)
+        out = out or default_out(name, root)
+        pack_source(name, out, root, download, given, force, skip_unreadable, client)

@@ -57,7 +57,7 @@ class UnreadableImage(BadInput):
     """An image file that cannot be read, and why. `path` may also be its place in a file."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"data.images: expected an image in {path}; got {reason}")
+        super().__init__(f"data: expected an image in {path}; got {reason}")
         self.path = path
         self.reason = reason
 

@@ -18,6 +18,37 @@ from mpifl.terminal import facts, say, say_table, table
 _MOST_NAMES = 10  # of classes
 
 
+_WITH_PLACE = "hf"
+"""the source whose name is followed by a colon and what it reads"""
+
+
+def source_and_root(given: str, root: Path | None) -> tuple[str, Path | None]:
+    """The name of the data set and where its files are. Raises BadInput.
+
+    >>> source_and_root("hf:flwrlabs/femnist", None)
+    ('hf', PosixPath('flwrlabs/femnist'))
+    >>> source_and_root("arrays", Path("mine.npz"))
+    ('arrays', PosixPath('mine.npz'))
+    """
+    name, colon, place = given.partition(":")
+    if name != _WITH_PLACE or not colon:
+        return given, root
+    if root is not None or not place:
+        raise BadInput(f"data: expected hf:NAME, hf:FOLDER or --root FOLDER; got {given}")
+    return name, Path(place).expanduser()
+
+
+def default_out(name: str, root: Path | None) -> Path:
+    """The file that a data set is packed into if none is named.
+
+    >>> str(default_out("hf", Path("flwrlabs/femnist"))), str(default_out("mnist", None))
+    ('data/femnist.h5', 'data/mnist.h5')
+    """
+    if name == _WITH_PLACE and root is not None:
+        name = root.resolve().stem
+    return Path("data") / f"{name}.h5"
+
+
 def pack_source(
     name: str,
     out: Path,
@@ -26,11 +57,12 @@ def pack_source(
     given: Sequence[str],
     force: bool = False,
     skip_unreadable: bool = False,
+    client: str = "",
 ) -> None:
     """Load the data set `name`, write it to `out`, and print a summary. Raises BadInput.
 
-    `given` are the options of the data set, as key=value; `skip_unreadable` is an option of image
-    folders.
+    `given` are the options of the data set, as key=value; `skip_unreadable` is one of those that
+    read image files, `client` (a column) of those that read tables.
     """
     if name not in SOURCES:
         raise BadInput(f"data: unknown data set {name!r}{suggestion(name, SOURCES)}")
@@ -45,6 +77,8 @@ def pack_source(
             options[key] = tuple(value)
     if skip_unreadable:
         options["skip_unreadable"] = True
+    if client:
+        options["client"] = client
     try:
         dataset = SOURCES[name].load(root, download, **options)
     except UnreadableImages as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpifl.data import arrays, digits, images, leaf, synthetic
+from mpifl.data import arrays, digits, hugging_face, images, leaf, synthetic
 from mpifl.data.dataset import Dataset
 from mpifl.data.published import PUBLISHED
 from mpifl.options import BadInput
@@ -87,6 +87,10 @@ SOURCES: dict[str, Source] = {
     "arrays": Source(
         "your own arrays: an .npz file of images, labels, and perhaps domains and clients",
         arrays.load,
+    ),
+    "hf": Source(
+        "hf:NAME, hf:FOLDER or hf:FILE.parquet: images that Hugging Face's datasets reads",
+        hugging_face.load,
     ),
     "femnist": Source(
         "62 handwritten characters of 28 x 28, by writer, in LEAF's files (Caldas et al., 2018)",

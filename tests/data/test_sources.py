@@ -134,6 +134,14 @@ def test_without_torchvision_one_line_says_what_to_install(monkeypatch, tmp_path
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_of_hugging_face_without_datasets_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(BadInput) as caught:
+        SOURCES["hf"].load(tmp_path)
+    assert str(caught.value).startswith("data.hf: expected the package datasets; got: ")
+    assert str(caught.value).endswith("; `pip install 'mpifl[datasets]'`")
+
+
 def test_svhn_without_scipy_says_to_install_it(monkeypatch, tmp_path):
     def reads_by_scipy(*args, **options):
         raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
