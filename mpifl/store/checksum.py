@@ -69,7 +69,11 @@ class CheckedImage(io.RawIOBase):
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._file = regular.opened(path)
+        try:
+            self._file = regular.opened(path)
+        except BaseException:
+            super().close()  # or `close` would be called for a file that was never opened
+            raise
         try:
             trailer = _read_trailer(self._file)
         except BaseException:

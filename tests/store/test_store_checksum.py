@@ -181,3 +181,10 @@ def test_no_other_file_of_mpifl_lets_libhdf5_read_from_the_disk():
         ("packing.py", "io.BytesIO(image)"),
         ("readable.py", "path"),
     ]
+
+
+def test_an_image_whose_file_cannot_be_opened_is_closed_when_it_is_collected(tmp_path):
+    image = checksum.CheckedImage.__new__(checksum.CheckedImage)
+    with pytest.raises(FileNotFoundError):
+        image.__init__(tmp_path / "missing.h5")
+    assert image.closed
