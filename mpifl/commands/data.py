@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mpifl.commands.arguments import HELP, PLUGINS, FilePath, load_plugins
+from mpifl.commands.data_show import data_show
 from mpifl.commands.process import one_line_errors
 
+_SHOW = "show"
 
-@click.command(context_settings=HELP)
+
+class _DataCommand(click.Command):
+    """`mpifl data NAME`, and `mpifl data show FILE`, which has options of its own."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """The context of one of the two commands."""
+        if args[:1] == [_SHOW]:
+            return data_show.make_context(f"{info_name} {_SHOW}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=_DataCommand, context_settings=HELP)
 @click.argument("name", required=False)
 @click.option(
     "-o",
@@ -65,6 +85,8 @@ def data(
     mpifl data hf:flwrlabs/femnist --download --client writer_id   of the Hugging Face Hub
     mpifl data hf:FOLDER --option label=species --option size=64   or parquet files, class folders
     mpifl data NAME --plugin mine.py --out data/mine.h5       a data set that you have registered
+
+    `mpifl data show data/tiny.h5` draws samples of a packed file (mpifl data show --help).
 
     \b
     images  train/CLASS/* with val/CLASS/* or test/CLASS/*; or DOMAIN/CLASS/*, of which
