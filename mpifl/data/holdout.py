@@ -44,8 +44,11 @@ class HoldOut:
     def participants(self, clients: int, seed: int) -> np.ndarray:
         """int64: those of `clients` that may train, ascending; drawn by `seed`.
 
-        Raises BadInput where none would be left, or a client's number does not exist.
+        Raises BadInput where none would be left, a client's number does not exist, or a share of
+        its samples is to be tested on and there is no `ratio`.
         """
+        if self.unseen == "share" and self.clients and not self.ratio:
+            raise BadInput("holdout.unseen: expected holdout.ratio above 0 with share; got 0")
         if isinstance(self.clients, tuple):
             unseen = np.unique(np.array(self.clients, dtype=np.int64))
         elif self.clients:

@@ -163,7 +163,7 @@ def _domains(data: Labels, domains: np.ndarray) -> str:
 def _left_out(planned: DryRun) -> str:
     """Which domains never train, what is tested on them, and how long that takes, in words."""
     data = planned.data
-    every = plural(planned.config.evaluation.every, "round")
+    every = _every(planned.config.evaluation.every)
     batches = planned.config.evaluation.batches
     others = [name for name in data.domain_names if name not in data.left_out]
     validated = "there is no validation set, for these have no test images"
@@ -175,7 +175,7 @@ def _left_out(planned: DryRun) -> str:
     return (
         f"Left out of training and normalisation: {', '.join(data.left_out)}, whose {data.test:,} "
         f"images are the test set ({_counted(batches(data.test), 'batch', 'batches')}). "
-        f"{', '.join(others)} train; {validated}. Both are evaluated every {every}."
+        f"{', '.join(others)} train; {validated}. Both are evaluated {every}."
     )
 
 
@@ -193,8 +193,20 @@ def _held_out(planned: DryRun) -> str:
             f"; {plural(len(unseen), 'client')} that never train, tested on "
             f"{unseen.sum():,} samples"
         )
-    every = plural(planned.config.evaluation.every, "round")
-    return f"{words}. They are evaluated with the test set, every {every}."
+    batches = planned.config.evaluation.batches(int(held.own.sizes.sum()))
+    return (
+        f"{words}. They are evaluated with the test set, {_every(planned.config.evaluation.every)} "
+        f"({_counted(batches, 'batch', 'batches')} more)."
+    )
+
+
+def _every(rounds: int) -> str:
+    """How often something is done.
+
+    >>> _every(1), _every(10)
+    ('every round', 'every 10 rounds')
+    """
+    return "every round" if rounds == 1 else f"every {plural(rounds, 'round')}"
 
 
 def _differences(planned: DryRun) -> str:
@@ -231,14 +243,14 @@ def _pool(planned: DryRun) -> str:
 
 def _own_models(planned: DryRun) -> str:
     """How many models an evaluation is of, where clients have their own."""
-    every = plural(planned.config.evaluation.every, "round")
+    every = _every(planned.config.evaluation.every)
     models = plural(len(planned.held.participants), "model")
     on_which = ""
     if planned.config.algorithm.tests_own_domains and planned.data.domains is not None:
         on_which = ", of these on those of its own domains"
     return (
         f"Each client is tested with its own model: {models} on the {planned.data.test:,} test "
-        f"samples{on_which}, every {every} (evaluation.every)."
+        f"samples{on_which}, {every} (evaluation.every)."
     )
 
 

@@ -61,15 +61,15 @@ class Measures:
     def of_own_models(
         self, cohort: np.ndarray, clients: Mapping[str, np.ndarray]
     ) -> dict[str, float]:
-        """How right a round's clients (int64 [k]) are on their own test sets: means over them,
-        before and after their training, from `own_right_before` and `own_right_after` (f8 [k]).
+        """How right a round's clients (int64 [k]) are on their own test sets, over them, before and
+        after their training, from `own_right_before` and `own_right_after` (f8 [k]).
         """
         samples = self._by_client[OWN][cohort]
         known = (samples > 0) & ~np.isnan(clients["own_right_after"])
-        columns = {}
+        columns: dict[str, float] = {}
         for when in ("before", "after"):
             right = clients[f"own_right_{when}"][known]
-            columns[f"own_accuracy_{when}"] = over_clients(right, samples[known]).mean
+            columns |= _accuracies(f"own_accuracy_{when}", over_clients(right, samples[known]))
         return columns
 
     def arrays(self, tallies: Mapping[str, Tally]) -> dict[str, np.ndarray]:
@@ -187,19 +187,24 @@ class Measures:
 
 
 def _spread(name: str, found: Mapping[str, OverClients]) -> dict[str, float]:
-    accuracy = found["accuracy"]
-    percentiles = {}
-    for q, value in zip(PERCENTILES, accuracy.percentiles, strict=True):
-        percentiles[f"{name}_accuracy_p{q}"] = value
-    return percentiles | {
-        f"{name}_accuracy": accuracy.mean,
-        f"{name}_accuracy_pooled": accuracy.pooled,
-        f"{name}_accuracy_deviation": accuracy.variance**0.5,
-        f"{name}_accuracy_worst_tenth": accuracy.worst,
-        f"{name}_accuracy_best_tenth": accuracy.best,
-        f"{name}_accuracy_worst_client": accuracy.lowest,
+    return _accuracies(f"{name}_accuracy", found["accuracy"]) | {
         f"{name}_loss": found["loss"].mean,
         f"{name}_loss_pooled": found["loss"].pooled,
+    }
+
+
+def _accuracies(name: str, over: OverClients) -> dict[str, float]:
+    """Both means and the spread, under `name` and names that begin with it."""
+    percentiles = {}
+    for q, value in zip(PERCENTILES, over.percentiles, strict=True):
+        percentiles[f"{name}_p{q}"] = value
+    return percentiles | {
+        name: over.mean,
+        f"{name}_pooled": over.pooled,
+        f"{name}_deviation": over.variance**0.5,
+        f"{name}_worst_tenth": over.worst,
+        f"{name}_best_tenth": over.best,
+        f"{name}_worst_client": over.lowest,
     }
 
 

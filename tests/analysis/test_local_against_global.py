@@ -236,6 +236,16 @@ def test_the_drawing_command_prints_and_draws_it_and_refuses_more_than_one_run(
     assert (code, "expected one run; got 2" in heard) == (2, True)
 
 
+def test_show_tells_what_was_measured_of_the_last_round(run, command):
+    [found] = comparisons(measured(run).findings)
+    code, said, _ = command("show", str(run.path))
+    assert code == 0
+    said = " ".join(said.split())
+    local = number(found.mean(found.local, "lambda_max"))
+    assert f"local against global λ_max of the clients' models {local}" in said
+    assert f"inconsistency {number(found.inconsistency.value)} (round 2)" in said
+
+
 def test_a_table_of_runs_has_columns_of_it_beside_the_accuracy(run, command):
     [found] = comparisons(measured(run).findings)
     columns = "final,lambda_max_local,lambda_max_global,flatness_gap,inconsistency"

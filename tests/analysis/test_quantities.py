@@ -86,6 +86,8 @@ def test_an_unknown_name_suggests_and_a_measure_says_what_measures_it(run, opene
         series(opened("avg-1"), "unseen_accuracy")
     with pytest.raises(BadInput, match="train_loss: .*runs with evaluation.train_every measure"):
         series(opened("avg-1"), "train_loss")
+    with pytest.raises(BadInput, match="lambda_max_local: .*`mpifl curvature` draws it"):
+        series(run, "lambda_max_local")
 
 
 def test_show_tells_the_last_value_of_each(run):
@@ -96,6 +98,8 @@ def test_show_tells_the_last_value_of_each(run):
         "training samples",
         "own test sets, spread",
         "a client's own model",
+        "before its training, spread",
+        "after its training, spread",
         "unseen clients, spread",
         "gaps",
     ]

@@ -65,6 +65,7 @@ def test_what_is_held_out_of_a_client_depends_on_no_other_client():
     [
         (HoldOut(clients=1.0), "at least one client that trains; got all 2 held out"),
         (HoldOut(clients=(0, 1)), "at least one client that trains; got all 2 held out"),
+        (HoldOut(clients=(1,), unseen="share"), "holdout.ratio above 0 with share; got 0"),
         (HoldOut(clients=(0, 7)), "numbers below 2, the number of clients; got 7"),
     ],
 )

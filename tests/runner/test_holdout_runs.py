@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import mpifl
+from mpifl.cli import main
 from mpifl.data import packed
 from mpifl.data.dataset import Split, assemble
 from mpifl.options import BadInput
@@ -46,6 +50,16 @@ def test_clients_that_are_held_out_never_train(tmp_path):
     assert run.trains.sum() == 8
     assert (run.clients["participated"].sum(0) > 0).tolist() == run.trains.tolist()
     assert np.nansum(run.clients["weight"], axis=1) == pytest.approx(1)
+
+
+def test_a_plan_says_what_is_held_out_and_what_its_test_costs(tmp_path):
+    run = ran(tmp_path, rounds=1, evaluation={"every": 10, "batch": 50})
+    own = run.evaluations["own_samples_by_client"]
+    planned = CliRunner().invoke(main, ["plan", str(run.path), "--no-timing"])
+    said = re.search(r"Held out: .*? more\)", " ".join(planned.output.split()))[0]
+    assert f"{own[run.trains].sum()} samples of {(own[run.trains] > 0).sum()} of the 8" in said
+    assert f"2 clients that never train, tested on {own[~run.trains].sum()} samples" in said
+    assert f"every 10 rounds ({-(-own.sum() // 50)} batches more)" in said
 
 
 def test_own_test_sets_and_training_samples_are_the_whole_partition(tmp_path):
@@ -174,8 +188,15 @@ def test_clients_own_models_are_tested_on_their_own_test_sets_before_and_after(t
     for when in ("before", "after"):
         right = run.clients[f"own_right_{when}"]
         assert (np.isnan(right) == ~took_part).all()
-        means = np.nanmean(right / samples, axis=1)
-        assert run.rounds[f"own_accuracy_{when}"] == pytest.approx(means, rel=1e-6)
+        shares = right / samples
+        name = f"own_accuracy_{when}"
+        assert run.rounds[name] == pytest.approx(np.nanmean(shares, axis=1), rel=1e-6)
+        pooled = np.nansum(right, axis=1) / (samples * took_part).sum(axis=1)
+        assert run.rounds[f"{name}_pooled"] == pytest.approx(pooled, rel=1e-6)
+        worst = np.nanmin(shares, axis=1)
+        assert run.rounds[f"{name}_worst_client"] == pytest.approx(worst, rel=1e-6)
+        deviation = np.nanstd(shares, axis=1)
+        assert run.rounds[f"{name}_deviation"] == pytest.approx(deviation, rel=1e-6)
     assert (run.rounds["own_accuracy_after"] > run.rounds["own_accuracy_before"]).all()
 
 

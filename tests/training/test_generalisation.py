@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,9 @@ from mpifl.training.generalisation import (
     recalls,
     skewed_accuracy,
 )
+from mpifl.training.measures import Measures
+from mpifl.training.tallies import OWN as OWN_SETS
+from mpifl.training.tallies import TRAIN
 
 TRAINING = ([8, 3, 4, 1], [8, 4, 4, 1])
 OWN = ([1, 1, 0, 0], [2, 1, 1, 0])
@@ -30,6 +35,37 @@ def test_means_over_clients_and_over_samples_are_told_apart():
     assert [one.pooled for one in found] == pytest.approx([16 / 17, 0.5, 1 / 3])
     assert [one.variance for one in found] == pytest.approx([0.01171875, 1 / 6, 0.01])
     assert [one.clients for one in found] == [4, 3, 2]
+
+
+def test_gaps_are_over_the_clients_that_have_both_and_of_either_mean():
+    participants = np.arange(4)
+    right = {TRAIN: [*TRAINING[0], 0, 0], OWN_SETS: [*OWN[0], *UNSEEN[0]]}
+    samples = {TRAIN: [*TRAINING[1], 0, 0], OWN_SETS: [*OWN[1], *UNSEEN[1]]}
+    sets = []
+    tallies = {}
+    for name in (TRAIN, OWN_SETS):
+        n = np.array(samples[name])
+        sets.append(
+            SimpleNamespace(name=name, samples_by_client=n, samples_by_class=n, samples_by_domain=n)
+        )
+        counted = np.array(right[name])
+        tallies[name] = SimpleNamespace(right_by_client=counted, losses=n - counted)
+    found = Measures(sets, participants, np.ones((6, 2), int)).columns(tallies)
+    assert found["out_of_sample_gap"] == pytest.approx(0.416667, abs=1e-6)
+    assert found["out_of_sample_gap_pooled"] == pytest.approx(0.4375)
+    assert found["participation_gap"] == pytest.approx(0.1)
+    assert found["participation_gap_pooled"] == pytest.approx(0.166667, abs=1e-6)
+    # The losses are 1 for each wrong sample: the same gaps, of which more is worse as well.
+    assert found["out_of_sample_gap_loss"] == pytest.approx(0.416667, abs=1e-6)
+    assert found["participation_gap_loss_pooled"] == pytest.approx(0.166667, abs=1e-6)
+
+
+def test_domains_of_unlike_sizes_weigh_the_same_in_the_mean_and_by_size_in_the_pooled_one():
+    sizes = np.array([2048, 2344, 1670, 3929])
+    found = over_clients(np.array([0.80, 0.75, 0.95, 0.60]) * sizes, sizes)
+    assert found.mean == pytest.approx(0.775)
+    assert found.pooled == pytest.approx(0.734691, abs=1e-6)
+    assert found.lowest == pytest.approx(0.60)
 
 
 def test_worst_and_best_tenth_of_23_clients_are_two_clients_each():
@@ -74,6 +110,8 @@ def test_calibration_error_of_seven_samples(bins, error):
     confidence = np.array([0.95, 0.92, 0.6, 0.6, 0.55, 1 / 3, 1])
     right = np.array([1, 0, 1, 0, 1, 0, 1])
     places = np.clip(np.ceil(confidence * bins), 1, bins).astype(int) - 1
+    if bins == 15:
+        assert (places + 1).tolist() == [15, 14, 9, 9, 9, 5, 15]
     found = calibration_error(
         np.bincount(places, minlength=bins),
         np.bincount(places, right, bins),

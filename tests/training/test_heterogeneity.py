@@ -90,6 +90,7 @@ def test_groups_are_there_in_turn_each_for_as_many_rounds():
 def test_speeds_are_fixed_and_slow_clients_do_fewer_epochs():
     assert [Heterogeneity(speed=0.5).reach(client, 100, 0) for client in (2, 0)] == [95, 100]
     assert Heterogeneity(speed=0.5).reach(2, 20, 0) == 19
+    assert Heterogeneity(speed=0.5).reach(2, 10**6, 0) / 10**6 == pytest.approx(0.951409, abs=2e-6)
     assert Heterogeneity(speed=5.0).reach(2, 1, 0) == 1
 
 

@@ -65,7 +65,7 @@ _EXPLAINED = (
     "λ_max. Distance: of the clients' models to their mean, root mean square. Gain of averaging: "
     "loss of the mean model - mean loss, on all data; below 0, averaging helps. Barrier: the "
     "highest rise of the loss on the way to the global model, with buffers interpolated. "
-    "Sharpness and barrier are lower bounds."
+    "Sharpness and barrier are lower bounds. Errors below a tenth of a number are left out."
 )
 
 

@@ -10,7 +10,14 @@ import numpy as np
 from mpifl.analysis.figures.panels import Panel, Trace
 from mpifl.analysis.runs.groups import Group
 from mpifl.analysis.runs.left_out import domain_accuracy
-from mpifl.analysis.runs.quantities import MADE, SHORT, column_of, measures, needed_for
+from mpifl.analysis.runs.quantities import (
+    MADE,
+    OF_HESSIAN,
+    SHORT,
+    column_of,
+    measures,
+    needed_for,
+)
 from mpifl.options import BadInput, similar, suggestion
 from mpifl.store import Run
 from mpifl.store.evaluations import NAMES
@@ -113,6 +120,11 @@ def _column(run: Run, quantity: str) -> np.ndarray:
 
 def _known(run: Run, name: str) -> np.ndarray:
     """A column of numbers; NaN where the run does not know."""
+    if name in OF_HESSIAN:
+        raise BadInput(
+            f"{run.path}: {name}: expected a quantity of the run itself; got one that `mpifl "
+            "hessian` measures; allowed: `mpifl curvature` draws it, `mpifl table` has it"
+        )
     if name not in run.rounds or run.rounds[name].dtype.kind not in "fi":
         measured = needed_for(name) if name in measures() else ""
         why = f"; runs with {measured} measure it" if measured else ""

@@ -35,12 +35,14 @@ def lines(run: Run) -> Iterator[tuple[str, str]]:
         },
         "calibration error": {"test_calibration_error": "last"},
         "training samples": {"train_accuracy": "last"},
-        "own test sets, spread": _over_clients("own"),
+        "own test sets, spread": _over_clients("own_accuracy"),
         "a client's own model": {
             "own_accuracy_before": "before its training",
             "own_accuracy_after": "after",
         },
-        "unseen clients, spread": _over_clients("unseen"),
+        "before its training, spread": _over_clients("own_accuracy_before"),
+        "after its training, spread": _over_clients("own_accuracy_after"),
+        "unseen clients, spread": _over_clients("unseen_accuracy"),
         "gaps": {
             "participation_gap_pooled": "participation, pooled",
             "out_of_sample_gap": "out of sample",
@@ -58,7 +60,7 @@ def lines(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _over_clients(name: str) -> dict[str, str]:
-    return {f"{name}_accuracy{end}": what for end, what in _SPREAD.items()}
+    return {f"{name}{end}": what for end, what in _SPREAD.items()}
 
 
 def _last(run: Run, column: str) -> float:

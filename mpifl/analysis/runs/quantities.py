@@ -24,21 +24,34 @@ ALSO = {
 MADE = ("bytes", "seconds", "training_loss", "training_accuracy")
 """computed from columns: bytes (both ways) and seconds since the start; means over clients"""
 
-_OVER_CLIENTS = (
-    "accuracy",
-    "accuracy_pooled",
-    "accuracy_deviation",
-    "accuracy_p5",
-    "accuracy_p25",
-    "accuracy_p50",
-    "accuracy_p75",
-    "accuracy_p95",
-    "accuracy_worst_client",
-    "accuracy_worst_tenth",
-    "accuracy_best_tenth",
-    "loss",
-    "loss_pooled",
+_ENDS = (
+    "",
+    "_pooled",
+    "_deviation",
+    "_p5",
+    "_p25",
+    "_p50",
+    "_p75",
+    "_p95",
+    "_worst_client",
+    "_worst_tenth",
+    "_best_tenth",
 )
+"""of the names of an accuracy over clients"""
+
+_OVER_CLIENTS = (*(f"accuracy{end}" for end in _ENDS), "loss", "loss_pooled")
+
+OF_HESSIAN = (
+    "lambda_max",
+    "H_T",
+    "H_N",
+    "H_D",
+    "lambda_max_local",
+    "lambda_max_global",
+    "flatness_gap",
+    "inconsistency",
+)
+"""what `mpifl hessian` measures: columns of tables, and no columns of /rounds"""
 
 MEASURES = {
     "the test set": (
@@ -68,8 +81,8 @@ MEASURES = {
     ),
     "clients' own test sets": (
         *(f"own_{name}" for name in _OVER_CLIENTS),
-        "own_accuracy_before",
-        "own_accuracy_after",
+        *(f"own_accuracy_before{end}" for end in _ENDS),
+        *(f"own_accuracy_after{end}" for end in _ENDS),
     ),
     "clients that never train": tuple(f"unseen_{name}" for name in _OVER_CLIENTS),
     "gaps between clients": (
@@ -95,7 +108,8 @@ training         train_accuracy, train_loss, generalisation_gap, generalisation_
                  (samples that train); training_accuracy, training_loss (as clients train)
 own test sets    own_accuracy (mean over clients), own_accuracy_pooled (over samples),
                  _deviation, _p5, _p25, _p50, _p75, _p95, _worst_client, _worst_tenth,
-                 _best_tenth; own_accuracy_before, _after (training); own_loss, _pooled
+                 _best_tenth; own_accuracy_before, _after (training), with the same ends;
+                 own_loss, _pooled
 unseen clients   unseen_accuracy, unseen_loss ...: the same of clients that never train
 clients' labels  skewed_accuracy, _worst_tenth, _worst_client: the test set with the classes
                  as frequent as a client has them

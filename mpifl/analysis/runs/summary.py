@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpifl.analysis.runs import left_out
+from mpifl.analysis.runs import curvature_shown, left_out
 from mpifl.analysis.runs.quantities import GENERALISATION
 from mpifl.config import renamed, toml
 from mpifl.options import BadInput
@@ -181,7 +181,7 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield what, f"last {percent(known[np.isfinite(known)][-1])}"
     yield from _by_domain(run)
     yield from _skewed(run)
-    yield from _fine_tuned(run)
+    yield from _measured(run)
     if "failed" in run.clients:
         failed = (run.clients["failed"] > 0) & (run.clients["failed"] != _LATE)
         replies = plural(int(failed.sum()), "reply", "replies")
@@ -234,15 +234,19 @@ def _skewed(run: Run) -> Iterator[tuple[str, str]]:
     yield "as clients see it", f"last {last}, worst tenth {percent(worst[np.isfinite(worst)][-1])}"
 
 
-def _fine_tuned(run: Run) -> Iterator[tuple[str, str]]:
-    """What `mpifl finetune` has found for the clients that trained: on their own test sets, or else
-    with their own classes.
-    """
+def _measured(run: Run) -> Iterator[tuple[str, str]]:
+    """What `mpifl finetune` and `mpifl hessian` have found."""
     try:
-        found = Findings.open(run).found
+        findings = Findings.open(run)
     except BadInput:  # `mpifl hessian` and `finetune` say what is wrong with the file
         return
-    for path, finding in found.items():
+    yield from _fine_tuned(findings)
+    yield from curvature_shown.lines(findings)
+
+
+def _fine_tuned(findings: Findings) -> Iterator[tuple[str, str]]:
+    """For the clients that trained: on their own test sets, or else with their own classes."""
+    for path, finding in findings.found.items():
         name, round, *rest = path.split("/")
         if rest != ["global", "fine_tuning"]:
             continue
