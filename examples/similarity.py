@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from mpifl import register
-from mpifl.data.partition import Partition
+from mpifl.data.partition import Known, Partition
 from mpifl.data.partition.base import even
 from mpifl.options import options
 
@@ -22,13 +22,8 @@ class Similarity(Partition):
     s: Annotated[float, Ge(0), Le(100)] = 10.0
     """similarity of the clients, in percent"""
 
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
+        labels = known.labels
         dealt, rest = np.split(random.permutation(len(labels)), [round(len(labels) * self.s / 100)])
         rest = rest[np.argsort(labels[rest], kind="stable")]
         owners = np.empty(len(labels), np.int64)

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from mpifl import config
+from mpifl.data.partition import Known
 from mpifl.losses import LOSSES
 from mpifl.models.resnet56 import ResNet56
 from mpifl.plan.report import plan
@@ -186,7 +187,7 @@ def partition_named(setting: schema.Config) -> str:
 def test_a_setting_fits_its_data(folder):
     setting = resolved(folder / "base.toml")
     shape, classes, each = IMAGES[Path(setting.data.path).stem]
-    parts = build.partition(setting, np.repeat(np.arange(classes), each), None)
+    parts = build.partition(setting, Known(np.repeat(np.arange(classes), each)))
     assert len(parts) == setting.clients and sum(map(len, parts)) == classes * each
     module = build.network(setting, shape, classes, torch.device("cpu")).module.eval()
     with torch.inference_mode():

@@ -16,6 +16,7 @@ from mpifl.data import packed
 from mpifl.data.dataset import Dataset, chosen, refuse_beyond
 from mpifl.data.holdout import Held, HoldOut
 from mpifl.data.left_out import is_left_out, numbers
+from mpifl.data.partition import Known
 from mpifl.data.partition.iid import Iid
 from mpifl.runner import build, schema
 from mpifl.training.algorithm import LocalRound
@@ -142,7 +143,7 @@ def dry_run(config: schema.Config, device: torch.device | str = "cpu") -> DryRun
     else:
         whole = build.load_data(config.data, config.seed, config.holdout.domains)
         data = _labels(whole)
-    held = build.divided(config, data.labels, data.domains, data.clients)
+    held = build.divided(config, Known(data.labels, data.domains, data.clients))
     parts = held.training
     trained = _trial_samples(parts.sizes[held.participants], config.local.batch)
     tested = min(config.evaluation.batch, data.test)

@@ -19,7 +19,7 @@ from mpifl.data.batches import Samples
 from mpifl.data.dataset import Dataset, Split, limited, stratified
 from mpifl.data.holdout import Held, hold_out
 from mpifl.data.left_out import leave_out
-from mpifl.data.partition import FromRun, Parts, counts
+from mpifl.data.partition import FromRun, Known, Parts, counts
 from mpifl.data.partition.natural import Natural
 from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
@@ -55,32 +55,16 @@ def load_data(data: Data, seed: int, left_out: Sequence[str | int] = ()) -> Data
     return replace(dataset, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
-def partition(
-    config: Config,
-    labels: np.ndarray,
-    domains: np.ndarray | None,
-    stored: np.ndarray | None = None,
-) -> Parts:
-    """Each client's training samples: a function of the config and of what the data say of them.
-
-    `labels`, `domains` and `stored`, the clients that the data name, are int64 [n].
-    """
+def partition(config: Config, known: Known) -> Parts:
+    """Each client's training samples: a function of the config and of what the data say."""
     random = seeds.generator(config.seed, "partition")
-    return config.partition.split(labels, domains, config.clients, random, stored)
+    return config.partition.split(known, config.clients, random)
 
 
-def divided(
-    config: Config,
-    labels: np.ndarray,
-    domains: np.ndarray | None,
-    stored: np.ndarray | None = None,
-) -> Held:
-    """Each client's samples, divided into those that train and those that are held out.
-
-    Arguments are those of `partition`.
-    """
-    _refuse_clients_without_other_domains(config, stored)
-    return hold_out(config.holdout, partition(config, labels, domains, stored), config.seed)
+def divided(config: Config, known: Known) -> Held:
+    """Each client's samples, divided into those that train and those that are held out."""
+    _refuse_clients_without_other_domains(config, known.clients)
+    return hold_out(config.holdout, partition(config, known), config.seed)
 
 
 def network(config: Config, shape: tuple[int, int, int], classes: int, device: torch.device) -> Net:
@@ -117,7 +101,7 @@ def experiment(
     """
     _refuse_partition_of_other_data(config, dataset)
     train = dataset.train
-    held = divided(config, train.labels, train.domains, train.clients)
+    held = divided(config, Known(train.labels, train.domains, train.clients))
     _refuse_empty_clients(held)
     net = network(config, dataset.shape, len(dataset.classes), device)
     load_start(config, net)

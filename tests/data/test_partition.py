@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mpifl.data.partition import PARTITIONS, counts
+from mpifl.data.partition import PARTITIONS, Known, counts
 from mpifl.data.partition import parts as module
 from mpifl.data.partition.base import even, lognormal
 from mpifl.data.partition.dirichlet import cut
@@ -38,7 +38,8 @@ CASES = {
 
 
 def split(name, labels=LABELS, clients=CLIENTS, seed=1, domains=DOMAINS, **options):
-    return PARTITIONS[name](**options).split(labels, domains, clients, generator(seed, "partition"))
+    known = Known(labels, domains)
+    return PARTITIONS[name](**options).split(known, clients, generator(seed, "partition"))
 
 
 def sizes(parts):
@@ -345,7 +346,7 @@ def test_a_run_of_other_clients_or_data_is_refused(monkeypatch, parts, clients, 
 def natural(clients, stored):
     labels = np.zeros(6, dtype=np.int64)
     random = generator(1, "partition")
-    return PARTITIONS["natural"]().split(labels, None, clients, random, stored)
+    return PARTITIONS["natural"]().split(Known(labels, clients=stored), clients, random)
 
 
 def test_natural_clients_are_those_of_the_data_counted_without_those_that_have_no_samples():

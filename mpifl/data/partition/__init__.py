@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpifl.data.partition.base import Partition
+from mpifl.data.partition.base import Known, Partition
 from mpifl.data.partition.classes import Classes
 from mpifl.data.partition.dirichlet import Dirichlet
 from mpifl.data.partition.iid import Domains, Iid, Quantity
@@ -16,4 +16,4 @@ PARTITIONS: dict[str, type[Partition]] = {
     for kind in (Iid, Dirichlet, DirichletClients, Classes, Domains, Natural, Quantity, FromRun)
 }
 
-__all__ = ["PARTITIONS", "FromRun", "Partition", "Parts", "counts"]
+__all__ = ["PARTITIONS", "FromRun", "Known", "Partition", "Parts", "counts"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -15,38 +15,36 @@ Concentration = Annotated[float, Ge(1e-6), Le(1e12)]
 """a Dirichlet parameter; beyond these limits float64's draws are one-hot, or all equal"""
 
 
+class Known(NamedTuple):
+    """What the data say of the training samples."""
+
+    labels: np.ndarray
+    """int64 [n]"""
+    domains: np.ndarray | None = None
+    """int64 [n]; None where the data have no domains"""
+    clients: np.ndarray | None = None
+    """int64 [n]: whose each sample is; None where the data do not say"""
+
+
 class Partition(ABC):
     """A way to distribute the training samples to clients; its fields are its options."""
 
     name: ClassVar[str]
 
-    def split(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-        stored: np.ndarray | None = None,
-    ) -> Parts:
-        """Each client's samples: disjoint, ascending int64 indices into `labels` (int64 [n]).
+    def split(self, known: Known, clients: int, random: np.random.Generator) -> Parts:
+        """Each client's samples: disjoint, ascending int64 indices of training samples.
 
-        `domains` is int64 [n] or None; so is `stored`, the client that the data set itself names
-        for each sample. Raises BadInput if no such split exists, or a bounded search finds none.
+        Raises BadInput if no such split exists, or a bounded search finds none.
         """
-        if clients > len(labels):
+        samples = len(known.labels)
+        if clients > samples:
             raise self.refused(
-                f"a sample for each of {clients} clients", f"{len(labels)} samples", "lower clients"
+                f"a sample for each of {clients} clients", f"{samples} samples", "lower clients"
             )
-        return group(self.owners(labels, domains, clients, random), clients)
+        return group(self.owners(known, clients, random), clients)
 
     @abstractmethod
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
         """int64 [n]: the client of each sample, -1 for none."""
 
     def refused(self, expected: str, got: str, remedy: str) -> BadInput:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mpifl.data.partition.base import Partition, by_class, even
+from mpifl.data.partition.base import Known, Partition, by_class, even
 from mpifl.options import Count, options
 
 
@@ -26,13 +26,8 @@ class Classes(Partition):
     """`fedln`: all classes have the same number of owners, so sizes are even. `niid`: client i owns
     class i modulo their number, and others drawn at random, so sizes differ."""
 
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
+        labels = known.labels
         order, sizes = by_class(labels, random)
         if self.per_client > len(sizes):
             raise self.refused(

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpifl.data.partition.base import Concentration, Partition, by_class
+from mpifl.data.partition.base import Concentration, Known, Partition, by_class
 from mpifl.options import Count, NonNegativeInt, options
 
 
@@ -38,13 +38,8 @@ class Dirichlet(Partition):
     tries: Count = 1000
     """How often to draw before giving up."""
 
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
+        labels = known.labels
         order, sizes = by_class(labels, random)
         shares = self.shares(sizes, clients, random)
         owners = np.empty(len(labels), dtype=np.int64)

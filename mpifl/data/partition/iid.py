@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mpifl.data.partition.base import Partition, by_class, even, lognormal
+from mpifl.data.partition.base import Known, Partition, by_class, even, lognormal
 from mpifl.options import NonNegative, options
 
 
@@ -19,13 +19,8 @@ class Iid(Partition):
     stratified: bool = False
     """Whether each client gets the same number of each class, to within one sample."""
 
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
+        labels = known.labels
         order = by_class(labels, random)[0] if self.stratified else random.permutation(len(labels))
         owners = np.empty(len(labels), dtype=np.int64)
         # Samples are dealt like cards, one class after the other: sizes too differ by at most one.
@@ -42,14 +37,8 @@ class Quantity(Partition):
     sigma: NonNegative = 0.3
     """Standard deviation of the logarithm of a client's size."""
 
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
-        sizes = lognormal(len(labels), clients, self.sigma, random)
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
+        sizes = lognormal(len(known.labels), clients, self.sigma, random)
         return random.permutation(np.repeat(np.arange(clients), sizes))
 
 
@@ -64,16 +53,10 @@ class Domains(Partition):
     each, every further client goes to the domain with the most samples per client (as FedIIR).
     """
 
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
-        if domains is None:
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
+        if known.domains is None:
             raise self.refused("data with domains", "data without", "choose another partition")
-        order, sizes = by_class(domains, random)
+        order, sizes = by_class(known.domains, random)
         if clients < len(sizes):
             raise self.refused(
                 f"a client for each of {len(sizes)} domains", f"{clients} clients", "raise clients"
@@ -82,7 +65,7 @@ class Domains(Partition):
         if (sizes < here).any():
             found = f"{here[sizes < here][0]} clients for the {sizes[sizes < here][0]} of a domain"
             raise self.refused("a sample for each client", found, "lower clients")
-        owners = np.empty(len(labels), dtype=np.int64)
+        owners = np.empty(len(known.labels), dtype=np.int64)
         ranks = [np.repeat(np.arange(m), even(n, m)) for n, m in zip(sizes, here, strict=True)]
         if self.deal == "turn":
             first = np.arange(len(sizes))

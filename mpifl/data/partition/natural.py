@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpifl.data.partition.base import Partition
-from mpifl.data.partition.parts import Parts, group
+from mpifl.data.partition.base import Known, Partition
 from mpifl.options import options
 
 
@@ -21,34 +20,18 @@ class Natural(Partition):
 
     name: ClassVar[str] = "natural"
 
-    def split(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-        stored: np.ndarray | None = None,
-    ) -> Parts:
-        if stored is None:
-            return super().split(labels, domains, clients, random)
-        present, owners = np.unique(stored, return_inverse=True)
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
+        if known.clients is None:
+            raise self.refused(
+                "data that name the client of each sample",
+                "data without clients",
+                "pack them with clients (`mpifl data arrays`), or choose another partition",
+            )
+        present, owners = np.unique(known.clients, return_inverse=True)
         if len(present) != clients:
             raise self.refused(
                 f"clients = {len(present)}, as many as have training samples in the data",
                 f"{clients}",
                 f"set clients = {len(present)}",
             )
-        return group(owners, clients)
-
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
-        raise self.refused(
-            "data that name the client of each sample",
-            "data without clients",
-            "pack them with clients (`mpifl data arrays`), or choose another partition",
-        )
+        return owners

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mpifl.data.partition.base import Concentration, Partition, by_class, lognormal
+from mpifl.data.partition.base import Concentration, Known, Partition, by_class, lognormal
 from mpifl.options import Count, NonNegative, options
 
 BLOCK = 4096
@@ -40,13 +40,8 @@ class DirichletClients(Partition):
     draws: Count = 2_000_000
     """The most draws of `exact`."""
 
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
+        labels = known.labels
         order, pool = by_class(labels, random)
         sizes = lognormal(len(labels), clients, self.sigma, random)
         prior = random.dirichlet(np.full(len(pool), self.alpha), size=clients)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpifl.config import expanded
-from mpifl.data.partition.base import Partition
+from mpifl.data.partition.base import Known, Partition
 from mpifl.options import options
 
 
@@ -20,13 +20,7 @@ class FromRun(Partition):
     path: str
     """The folder of the run, or its results file; may contain ~ and $VARIABLES."""
 
-    def owners(
-        self,
-        labels: np.ndarray,
-        domains: np.ndarray | None,
-        clients: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
+    def owners(self, known: Known, clients: int, random: np.random.Generator) -> np.ndarray:
         from mpifl.store import Run  # only this partition reads runs
 
         run = Run.open(expanded(self.path, "partition.path"))
@@ -39,9 +33,10 @@ class FromRun(Partition):
         if len(np.unique(indices)) != len(indices) or (len(indices) and indices.min() < 0):
             found = f"repeated or negative indices in {self.path}"
             raise self.refused("each sample at most once", found, "name another run")
-        if len(indices) and indices.max() >= len(labels):
+        samples = len(known.labels)
+        if len(indices) and indices.max() >= samples:
             found = f"sample {indices.max()} in {self.path}"
-            raise self.refused(f"samples below {len(labels)}", found, "use the data of that run")
-        owners = np.full(len(labels), -1, dtype=np.int64)
+            raise self.refused(f"samples below {samples}", found, "use the data of that run")
+        owners = np.full(samples, -1, dtype=np.int64)
         owners[indices] = np.repeat(np.arange(clients), np.diff(offsets))
         return owners
