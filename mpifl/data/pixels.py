@@ -91,7 +91,7 @@ def read_picture(file: Path | BytesIO, path: Path, size: int, channels: int = RG
             image = _rgb(opened)
         if channels == GREY:
             image = image.convert("L")
-        return Picture(_square(image, size or None), mode)
+        return Picture(square(image, size) if size else _channels_first(image), mode)
     except UnidentifiedImageError as error:
         reason = "a file that is damaged, or no image of a kind that Pillow reads"
         raise UnreadableImage(path, reason) from error
@@ -171,10 +171,11 @@ def _tag(file: Image.Image, number: int, default: int) -> int:
     return value[0] if isinstance(value, tuple) else value
 
 
-def _square(image: Image.Image, size: int | None) -> np.ndarray:
-    """uint8 [c, size, size], or with size None the whole image."""
-    if size is None:
-        return _channels_first(image)
+def square(image: Image.Image, size: int) -> np.ndarray:
+    """The centre of an image whose shorter side is resized to `size`: uint8 [c, size, size].
+
+    Raises BadInput for one that is too long for its width.
+    """
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     if width * height > _MOST_PIXELS:

@@ -46,6 +46,11 @@ def column(where: str, values: np.ndarray, length: int) -> np.ndarray:
     """
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
+    if values.ndim == 2 and len(values) == length:
+        raise BadInput(
+            f"{where}: expected one value for each image, [{length}]; got several, "
+            f"{kind(values)}: mpifl trains on one label an image"
+        )
     if values.shape != (length,):
         raise BadInput(
             f"{where}: expected one value for each of {length} images, [{length}]; got "

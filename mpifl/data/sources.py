@@ -11,6 +11,7 @@ from pathlib import Path
 from mpifl.data import arrays, digits, hugging_face, images, leaf, synthetic
 from mpifl.data.dataset import Dataset
 from mpifl.data.published import PUBLISHED
+from mpifl.data.published_files import PUBLISHED_FILES
 from mpifl.options import BadInput
 
 
@@ -77,10 +78,39 @@ SUMMARIES = {
     "svhn": (
         "10 digits of house numbers, 73,257 + 26,032 colour images of 32 x 32 (Netzer et al., 2011)"
     ),
+    "kmnist": (
+        "10 cursive Japanese characters, 60,000 + 10,000 grey images of 28 x 28 (Clanuwat et al., "
+        "2018)"
+    ),
+    "emnist-byclass": (
+        "62 handwritten digits and letters, 697,932 + 116,323 grey images of 28 x 28 (Cohen et "
+        "al., 2017)"
+    ),
+    "emnist-bymerge": "the same with 47 classes: letters of one shape are merged",
+    "emnist-balanced": "47 of these classes, 112,800 + 18,800 images, as many of each",
+    "emnist-letters": "26 letters, capital and small merged, 124,800 + 20,800 images",
+    "emnist-digits": "10 digits, 240,000 + 40,000 images",
+    "emnist-mnist": "10 digits, 60,000 + 10,000 images",
+    "stl10": "10 classes, 5,000 + 8,000 colour images of 96 x 96 (Coates et al., 2011)",
+    "flowers102": (
+        "102 flowers, 1,020 + 6,149 photographs (Nilsback and Zisserman, 2008); the validation "
+        "part is left out"
+    ),
+    "pets": "37 breeds, 3,680 + 3,669 photographs (Parkhi et al., 2012)",
+    "dtd": (
+        "47 textures, 1,880 + 1,880 photographs (Cimpoi et al., 2014); the validation part is left "
+        "out"
+    ),
+    "aircraft": "100 aircraft, 6,667 + 3,333 photographs (Maji et al., 2013)",
+    "food101": "101 dishes, 75,750 + 25,250 photographs (Bossard et al., 2014)",
+    "gtsrb": "43 traffic signs, 26,640 + 12,630 photographs (Stallkamp et al., 2012)",
 }
 
 SOURCES: dict[str, Source] = {
-    **{published.name: Source(SUMMARIES[published.name], published) for published in PUBLISHED},
+    **{
+        published.name: Source(SUMMARIES[published.name], published)
+        for published in (*PUBLISHED, *PUBLISHED_FILES)
+    },
     "images": Source(
         "a folder of image files: Tiny-ImageNet, ImageNet-200, PACS or your own", images.load
     ),

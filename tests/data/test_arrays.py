@@ -109,6 +109,24 @@ def test_a_validation_part_is_the_test_only_if_asked_for_and_told_otherwise(path
     assert len(load(path, test="val").test) == 4
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_file_of_medmnist_is_packed(tmp_path, capsys, channels):
+    images = PIXELS[..., 0] if channels == 1 else PIXELS
+    arrays = {}
+    for part, rows in (("train", slice(12)), ("val", slice(12, 16)), ("test", slice(16, 24))):
+        arrays[f"{part}_images"] = images[rows]
+        arrays[f"{part}_labels"] = LABELS[rows, None].astype(np.uint8)
+    path = tmp_path / "somemnist_64.npz"
+    np.savez_compressed(path, **arrays)
+    pack_source("arrays", tmp_path / "m.h5", path, False, [])
+    dataset = packed.read(tmp_path / "m.h5")
+    assert (dataset.name, dataset.shape) == ("somemnist_64", (channels, 8, 8))
+    assert dataset.classes == ("0", "1", "2")
+    np.testing.assert_array_equal(dataset.train.images, FIRST[:12, :channels])
+    np.testing.assert_array_equal(dataset.test.labels, LABELS[16:])
+    assert f"passed over val of {path}" in capsys.readouterr().err
+
+
 def test_a_share_of_each_class_is_held_out(path):
     saved(path, images=PIXELS, labels=LABELS)
     dataset = load(path, held_out=0.25, seed=3)
@@ -235,6 +253,16 @@ def not_finite(path):
     parts(path, images)
 
 
+def several_labels(path):
+    # As in MedMNIST's ChestMNIST.
+    parts(path, labels=np.eye(24, dtype=np.int64)[:, :14])
+
+
+def volumes(path):
+    # As in MedMNIST's sets of three dimensions.
+    parts(path, np.repeat(PIXELS[..., :1], 8, axis=3))
+
+
 def twice(path):
     saved(path, images=PIXELS, x=PIXELS, labels=LABELS)
 
@@ -255,7 +283,11 @@ def twice(path):
         (lambda path: parts(path, PIXELS - 1.0), "values of 0 to 1; got .* in image 0; which"),
         (lambda path: parts(path, PIXELS * 2j), "train_images: expected numbers; got complex128"),
         (lambda path: parts(path, labels=LABELS + 0.5), "train_labels: expected integers or str"),
-        (lambda path: parts(path, labels=np.eye(24)), r"one value for each of 18 images, \[18\]"),
+        (
+            several_labels,
+            r"labels: expected one value for each image, \[18\]; got several, int64 \[",
+        ),
+        (volumes, r"1 to 4 channels on .* axis; got uint8 \[18, 8, 8, 8\]; say which by --option"),
         (
             lambda path: saved(path, images=PIXELS, labels=LABELS[:9]),
             r"labels: .*; got int64 \[9\]",
