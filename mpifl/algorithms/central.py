@@ -1,4 +1,4 @@
-"""Central training, the upper end of a table: one client has the training samples of all.
+"""Central training, a reference for a table: one client has the training samples of all.
 
 It is no federated algorithm: y <- the local training on the union of the samples of all clients
 that may train. Its momentum stays from round to round. A round has the budget of the round that the

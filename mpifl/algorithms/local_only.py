@@ -1,4 +1,4 @@
-"""Training without a federation, the lower end of a table: each client has its own samples only.
+"""Training without a federation, a reference for a table: each client has its own samples only.
 
 A client begins at the initial weights and trains on from its own model whenever it is in a cohort;
 nothing is sent. What is tested is each client's own model: on the whole test set, on its own test

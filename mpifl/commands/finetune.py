@@ -1,4 +1,4 @@
-"""`mpifl finetune`: each client trains a run's stored model on, for itself (FedAvg + FT)."""
+"""`mpifl finetune`: fine-tune a run's stored model on each client's own samples (FedAvg + FT)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mpifl.commands.arguments import DATA_PATH, HELP, PLUGINS_OF_RUN, UNFINISHED
 from mpifl.commands.process import imports_for_ranks
 
 
-@click.command(context_settings=HELP, short_help="Let each client train a stored model on.")
+@click.command(context_settings=HELP, short_help="Fine-tune a stored model on each client's own samples.")
 @click.argument("run")
 @click.option(
     "--rounds",

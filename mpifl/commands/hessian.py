@@ -28,7 +28,7 @@ QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gau
 @click.option(
     "--local-against-global",
     is_flag=True,
-    help="Compare the clients' models stored at these rounds with the global one: see below.",
+    help="Compare the clients' models stored at these rounds with the global one: see above.",
 )
 @click.option(
     "--follow",

@@ -44,8 +44,9 @@ from mpifl.commands.process import one_line_errors
     default="",
     metavar="NAME,...",
     help="Which columns to show [default: what the runs have]; names as `mpifl curves --help` "
-    "lists them, final, best, lambda_max, H_T, H_N, H_D, and after --local-against-global "
-    "lambda_max_local, lambda_max_global, flatness_gap, inconsistency.",
+    "lists them, final, best, lambda_max, H_T, H_N, H_D; with --paired also mean (of the --last) "
+    "and last; after --local-against-global lambda_max_local, lambda_max_global, flatness_gap, "
+    "inconsistency.",
 )
 @click.option(
     "--against",

@@ -59,7 +59,8 @@ def _print_all(word: str) -> None:
     if not meant and not tables and not options:
         raise BadInput(
             f"explain: expected a section, an option or a name; got {word!r}"
-            f"{similar(word, _known_words())}; `mpifl explain` lists them"
+            f"{similar(word, _known_words())}; `mpifl explain` lists them, "
+            "and `mpifl curves --help` what is measured"
         )
     for topic in meant:
         _print_topic(topic)

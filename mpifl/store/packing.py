@@ -88,7 +88,7 @@ def _check_target(run: Run, out: Path, force: bool) -> None:
     if out.exists() and not force:
         raise BadInput(
             f"{out}: expected a new file; got one that exists; choose another, "
-            "or force its replacement"
+            "or replace it with --force (force=True)"
         )
 
 

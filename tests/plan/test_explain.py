@@ -86,7 +86,7 @@ def test_a_word_that_means_nothing_is_refused_with_a_suggestion():
     assert result.exit_code == 2
     assert result.output == (
         "mpifl: explain: expected a section, an option or a name; got 'momentun'; did you mean "
-        "momentum?; `mpifl explain` lists them\n"
+        "momentum?; `mpifl explain` lists them, and `mpifl curves --help` what is measured\n"
     )
 
 

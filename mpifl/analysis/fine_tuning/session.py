@@ -101,7 +101,7 @@ def _report(findings: Findings, name: str, rounds: list[int]) -> None:
     """Print what fine-tuning is worth: for clients that trained, and for those that never did."""
     for round in rounds:
         finding = findings.found[f"{name}/round_{round:06d}/{QUANTITY}"]
-        made = table("clients", "test", "before", "after", "worst 10 %", "after", "worse", texts=2)
+        made = table("clients", "test", "before", "after", "worst tenth", "after", "worse", texts=2)
         for words, of in (("train", finding["trains"] > 0), ("unseen", finding["trains"] == 0)):
             for row in _rows(finding, of):
                 made.add_row(words, *row)

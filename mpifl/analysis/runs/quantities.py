@@ -111,7 +111,7 @@ own test sets    own_accuracy (mean over clients), own_accuracy_pooled (over sam
                  _best_tenth; own_accuracy_before, _after (training), with the same ends;
                  own_loss, _pooled
 unseen clients   unseen_accuracy, unseen_loss ...: the same of clients that never train
-clients' labels  skewed_accuracy, _worst_tenth, _worst_client: the test set with the classes
+own classes      skewed_accuracy, _worst_tenth, _worst_client: the test set with the classes
                  as frequent as a client has them
 gaps             participation_gap, out_of_sample_gap; of each also _pooled, _loss,
                  _loss_pooled
