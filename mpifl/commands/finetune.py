@@ -11,7 +11,9 @@ from mpifl.commands.arguments import DATA_PATH, HELP, PLUGINS_OF_RUN, UNFINISHED
 from mpifl.commands.process import imports_for_ranks
 
 
-@click.command(context_settings=HELP, short_help="Fine-tune a stored model on each client's own samples.")
+@click.command(
+    context_settings=HELP, short_help="Fine-tune a stored model on each client's samples."
+)
 @click.argument("run")
 @click.option(
     "--rounds",

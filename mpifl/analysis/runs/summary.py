@@ -231,7 +231,8 @@ def _skewed(run: Run) -> Iterator[tuple[str, str]]:
         return
     worst = run.rounds["skewed_accuracy_worst_tenth"]
     last = percent(known[np.isfinite(known)][-1])
-    yield "test set, own classes", f"last {last}, worst tenth {percent(worst[np.isfinite(worst)][-1])}"
+    last_worst = percent(worst[np.isfinite(worst)][-1])
+    yield "test set, own classes", f"last {last}, worst tenth {last_worst}"
 
 
 def _measured(run: Run) -> Iterator[tuple[str, str]]:
