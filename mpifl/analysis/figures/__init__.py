@@ -25,7 +25,7 @@ def check_installed(suffixes: Iterable[str]) -> None:
         files = " and ".join(suffix for missing in needed.values() for suffix in missing)
         raise BadInput(
             f"figures: expected {' and '.join(sorted(needed))}, to draw {files}; got none; "
-            "install it by `pip install 'mpifl[analysis]'`; .csv needs nothing"
+            "`pip install 'mpifl[analysis]'`; .csv needs nothing"
         )
 
 
