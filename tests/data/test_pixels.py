@@ -79,6 +79,7 @@ def test_grey_values_are_scaled_from_the_file_s_range(tmp_path, name):
     pixels = read_pixels(path, 2)
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, [GREY] * 3)
+    np.testing.assert_array_equal(read_pixels(path, 2, channels=1), [GREY])
 
 
 RGB = Image.new("RGB", (2, 2), (250, 30, 40))
@@ -109,6 +110,8 @@ def test_colours_of_every_mode_become_rgb_without_alpha(tmp_path, name):
     path = tmp_path / f"colour.{suffix}"
     (image or lab()).save(path)
     np.testing.assert_allclose(read_pixels(path, 2)[:, 0, 0], (250, 30, 40), atol=8)
+    luma = 0.299 * 250 + 0.587 * 30 + 0.114 * 40
+    np.testing.assert_allclose(read_pixels(path, 2, channels=1), [[[luma] * 2] * 2], atol=8)
 
 
 def png_chunk(name, content):

@@ -181,6 +181,23 @@ def test_sets_of_image_files_become_squares(tmp_path, name):
     assert len(dataset.classes) == (43 if name == "gtsrb" else 2)
 
 
+def test_flowers_are_those_of_the_training_and_the_test_part_alone(tmp_path, monkeypatch):
+    io = pytest.importorskip("scipy.io", reason="needs scipy, by which torchvision reads labels")
+    # Made files have other checksums than the published ones.
+    monkeypatch.setattr(vision.datasets().Flowers102, "_check_integrity", lambda self: True)
+    folder = tmp_path / "flowers-102"
+    for number, name in enumerate("abab", start=1):
+        paint(folder / "jpg" / f"image_{number:05d}.jpg", name)
+    io.savemat(folder / "imagelabels.mat", {"labels": [[1, 102, 1, 102]]})
+    parts = {"trnid": [[1, 2]], "valid": [[3, 3]], "tstid": [[4, 3]]}
+    io.savemat(folder / "setid.mat", parts)
+    dataset = SOURCES["flowers102"].load(tmp_path, size=8)
+    assert (len(dataset.classes), dataset.classes[-1]) == (102, "102")
+    assert dataset.train.labels.tolist() == [0, 101]
+    assert dataset.test.labels.tolist() == [101, 0]
+    assert dataset.test.images.mean(axis=(2, 3)).argmax(axis=1).tolist() == [1, 0]
+
+
 def test_an_image_that_cannot_be_read_is_named_by_its_number(tmp_path):
     dtd(tmp_path).write_bytes(b"rubbish")
     with pytest.raises(BadInput, match=r"data.dtd: expected an image; got: cannot .*\(number 1 of"):
