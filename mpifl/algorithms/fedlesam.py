@@ -41,6 +41,10 @@ class FedLesam(Algorithm):
     rule: Annotated[Algorithm, Named(RULES, "fedavg")] = FedAvg()
     """how clients and server update otherwise"""
 
+    @property
+    def needs_sgd(self) -> bool:
+        return self.rule.needs_sgd
+
     def init_server(self, w: Tensor) -> Vectors:
         own = {"last": w.clone()} if self.last == "round" else {}
         return self.rule.init_server(w) | own

@@ -12,6 +12,8 @@ The paper's alpha was not to be had.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -59,6 +61,8 @@ class FedMoSwa(Algorithm):
     """how far the server's control goes towards the cohort's mean"""
     first: bool = False
     """whether it goes all the way after round 1, as in the code"""
+
+    needs_sgd: ClassVar[bool] = True
 
     def init_server(self, w: Tensor) -> Vectors:
         return {"c": torch.zeros_like(w)}

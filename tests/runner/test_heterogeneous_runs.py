@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -62,6 +64,16 @@ def test_show_says_what_became_of_the_clients(tmp_path):
     assert "too late and left out" in shown
     assert "nobody in" in shown
     assert "left out   " not in shown  # that line is about clients that diverged
+
+
+def test_show_of_a_run_in_which_nobody_ever_took_part(tmp_path):
+    nobody = {"availability": {"name": "random", "probability": 0.0}}
+    run = ran(tmp_path, rounds=2, holdout={}, heterogeneity=nobody)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = CliRunner().invoke(main, ["show", str(run.path)], env={"COLUMNS": "200"}).output
+    assert "on average 0 of 10 there, nobody in 2 rounds" in shown
+    assert "nan" not in shown
 
 
 def test_plan_says_how_many_clients_there_will_be(tmp_path):

@@ -95,6 +95,11 @@ def test_nothing_of_adamw_changes_a_run_with_sgd():
         (adamw(algorithm="fednova"), "local.optimizer: expected sgd, since FedNova takes w - y"),
         (adamw(algorithm="feddc"), "local.optimizer: expected sgd, since FedDC takes w - y"),
         (adamw(algorithm="fedcm"), "local.optimizer: expected sgd, since FedCM takes w - y"),
+        (adamw(algorithm="fedmoswa"), "local.optimizer: expected sgd, since FedMoSwa takes w - y"),
+        (
+            adamw(algorithm={"name": "fedlesam", "rule": "scaffold"}),
+            "local.optimizer: expected sgd, since FedLesam takes w - y",
+        ),
         ({"local": {"optimizer": "adamw"}}, "local.momentum: expected 0 with adamw"),
     ],
 )

@@ -197,10 +197,11 @@ def _differences(run: Run) -> Iterator[str]:
     there = run.rounds["clients_there"]
     trains = int(run.trains.sum())
     yield f"on average {there.mean():.3g} of {trains} there"
-    if "steps" in run.clients:  # not where nobody ever took part
+    if "steps" in run.clients:
         steps = run.clients["steps"]
-        low, high = np.nanmin(steps), np.nanmax(steps)
-        yield f"{low:,.0f} to {high:,.0f} steps a round, mean {np.nanmean(steps):.3g}"
+        steps = steps[np.isfinite(steps)]
+        if steps.size:  # not where nobody ever took part
+            yield f"{steps.min():,.0f} to {steps.max():,.0f} steps a round, mean {steps.mean():.3g}"
     if "failed" in run.clients:
         late = int((run.clients["failed"] == _LATE).sum())
         if late:
