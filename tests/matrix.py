@@ -53,6 +53,8 @@ FACTORS: dict[str, dict[str, Any]] = {
             "mixup(ce)",
             "stochdepth(ce, keep=0.5)",
             "ce + gmt",
+            "mixup(rs) + ntd + decorr + uv",
+            "ce + rcl",
             "mixup(ce) + man",
             "mixup(stochdepth(fedlc + man, keep=0.5) + gradaug(n=1)) + moon",
         )
@@ -70,6 +72,7 @@ MODELS_OF = {
     "fedalign": RESIDUAL,
     "gradaug": RESIDUAL,
     "stochdepth": RESIDUAL,
+    "rcl": RESIDUAL,
     "blocks": RESIDUAL,
 }
 """which models a loss with this word in it can have"""

@@ -4,6 +4,7 @@ They know nothing of MPI, files, devices or config.
 """
 
 from mpifl.losses.cross_entropy import CrossEntropy
+from mpifl.losses.decorr import Decorr
 from mpifl.losses.fedalign import FedAlign
 from mpifl.losses.fedlc import FedLC
 from mpifl.losses.gmt import Gmt
@@ -12,8 +13,12 @@ from mpifl.losses.loss import Loss
 from mpifl.losses.man import Man
 from mpifl.losses.mixup import Mixup
 from mpifl.losses.moon import Moon
+from mpifl.losses.ntd import Ntd
 from mpifl.losses.prox import Prox
+from mpifl.losses.rcl import Rcl
+from mpifl.losses.rs import Rs
 from mpifl.losses.stochdepth import StochDepth
+from mpifl.losses.uv import Uv
 
 LOSSES: dict[str, type[Loss]] = {
     "ce": CrossEntropy,
@@ -24,6 +29,11 @@ LOSSES: dict[str, type[Loss]] = {
     "moon": Moon,
     "prox": Prox,
     "gmt": Gmt,
+    "ntd": Ntd,
+    "decorr": Decorr,
+    "uv": Uv,
+    "rs": Rs,
+    "rcl": Rcl,
     "mixup": Mixup,
     "stochdepth": StochDepth,
 }

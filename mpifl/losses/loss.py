@@ -33,7 +33,7 @@ class Loss(ABC):
 
     @property
     def regulariser(self) -> bool:
-        """Whether it looks at no label. Then a term that looks at labels must be added to it."""
+        """Whether it teaches the classifier no label. Then a term that does must be added to it."""
         return False
 
     def check(self, network: Network) -> None:  # noqa: B027 (most losses fit every network)

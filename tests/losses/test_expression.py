@@ -158,7 +158,7 @@ MISTAKES = {
     "ce + man(zeta=1, zeta=2)": "which gives an option twice",
     "ce + man(**{'zeta': 1})": "which unpacks options",
     "stochdepth(ce, keep=0.0)": "stochdepth.keep: expected greater than 0; got 0.0",
-    "man": "expected a term that looks at the labels, one of ce, fedlc; got 'man'",
+    "man": "expected a term that looks at the labels, one of ce, fedlc, rs; got 'man'",
     "mixup(man + prox) + gradaug": "expected a term that looks at the labels, one of ce, fedlc",
     "(" * 500 + "ce" + ")" * 500: "local.loss: expected terms",
     "+".join(["ce"] * 20000): "local.loss: expected terms",
