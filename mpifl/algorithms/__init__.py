@@ -6,6 +6,7 @@
 from mpifl.algorithms.central import Central
 from mpifl.algorithms.fedacg import FedAcg
 from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.fedbabu import FedBabu
 from mpifl.algorithms.fedbn import FedBN
 from mpifl.algorithms.fedcm import FedCM
 from mpifl.algorithms.feddc import FedDC
@@ -16,7 +17,9 @@ from mpifl.algorithms.fedgmt import FedGmt
 from mpifl.algorithms.fedlesam import FedLesam
 from mpifl.algorithms.fednova import FedNova
 from mpifl.algorithms.fedopt import SERVER_OPTIMIZERS
+from mpifl.algorithms.fedper import FedPer
 from mpifl.algorithms.fedprox import FedProx
+from mpifl.algorithms.fedrep import FedRep
 from mpifl.algorithms.fedsmoo import FedSmoo
 from mpifl.algorithms.fedspeed import FedSpeed
 from mpifl.algorithms.fedswa import FedMoSwa, FedSwa
@@ -35,6 +38,9 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "fedspeed": FedSpeed,
     "fednova": FedNova,
     "fedbn": FedBN,
+    "fedper": FedPer,
+    "fedrep": FedRep,
+    "fedbabu": FedBabu,
     "central": Central,
     "local": LocalOnly,
     "fedcm": FedCM,

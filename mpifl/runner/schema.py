@@ -375,12 +375,13 @@ def _check_gradient(config: Config) -> None:
 def _check_momentum(config: Config) -> None:
     """Refuse momentum that the algorithm cannot have, and Nesterov's without any."""
     local = config.local
-    persists = local.momentum and local.momentum_state == "persist"
+    has_memory = local.momentum or isinstance(local.optimizer, AdamW)
+    persists = has_memory and local.momentum_state == "persist"
     if config.algorithm.fresh_momentum and persists:
         name = type(config.algorithm).__name__
         raise BadInput(
-            f"local.momentum_state: expected reset, since {name} weighs the gradients of one round "
-            "only; got persist"
+            f"local.momentum_state: expected reset, since momentum of {name} must begin at zero in "
+            "each round; got persist"
         )
     if isinstance(local.optimizer, AdamW):
         _check_adamw(config)

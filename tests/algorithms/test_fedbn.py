@@ -10,8 +10,9 @@ from quadratics import Quadratics, distance, moments
 
 import mpifl
 from mpifl.algorithms.fedavg import FedAvg
-from mpifl.algorithms.fedbn import FedBN, OwnPart
+from mpifl.algorithms.fedbn import FedBN
 from mpifl.algorithms.local_only import LocalOnly
+from mpifl.algorithms.own_part import OwnPart
 from mpifl.analysis.models.reload import reload_run
 from mpifl.options import BadInput
 from mpifl.training.local import Local

@@ -67,7 +67,7 @@ REFUSED = {
     "a server optimizer where there is none": (
         {"algorithm": {"name": "feddyn", "server_optimizer": "adam"}},
         "algorithm.server_optimizer: expected an option of feddyn; got one of fedavg, fedprox, "
-        "scaffold, fednova, fedbn, fedcm; allowed: alpha, quadratic",
+        "scaffold, fednova, fedbn, fedper, fedrep, fedbabu, fedcm; allowed: alpha, quadratic",
     ),
     "norms behind nonlinearities where they stand before attention": (
         {"model": {"name": "vit", "norm_after_activation": True}},
@@ -76,8 +76,8 @@ REFUSED = {
     ),
     "fednova with momentum of earlier rounds": (
         {"algorithm": "fednova", "local": {"momentum": 0.9, "momentum_state": "persist"}},
-        "local.momentum_state: expected reset, since FedNova weighs the gradients of one "
-        "round only; got persist",
+        "local.momentum_state: expected reset, since momentum of FedNova must begin at zero "
+        "in each round; got persist",
     ),
     "gradaug at no resolution": (
         {"model": "resnet20", "local": {"loss": "ce + gradaug(resolutions=())"}},
