@@ -3,25 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from mpifl.options import BadInput, similar
 from mpifl.plan.reference import SECTION, Option, Topic, topics
 from mpifl.terminal import say, say_paragraph, say_table, table
 
-_OPTIMIZER = "algorithm.server_optimizer"
+
+class Choice(NamedTuple):
+    """How something that papers name is had here."""
+
+    config: tuple[str, ...]
+    """the options, as a config has them at its top"""
+    words: tuple[str, ...]
+    """what explains them"""
+
+
+def _optimizer(text: str, name: str) -> Choice:
+    option = "algorithm.server_optimizer"
+    return Choice((f"{option} = {text}",), (f"{option}.{name}",))
+
+
+def _loss(text: str, name: str) -> Choice:
+    return Choice((f'local.loss = "{text}"',), (f"local.loss.{name}",))
+
+
+def _with_sam(rule: str, rho: float, name: str) -> Choice:
+    sam = f'local.gradient = {{ name = "sam", rho = {rho} }}'
+    return Choice((f"algorithm = {rule}", sam), (f"algorithm.{name}", "local.gradient.sam"))
+
+
 PAPERS_NAMES = {
-    "fedavgm": (_OPTIMIZER, '{ name = "sgd", momentum = 0.9 }'),
-    "fedadagrad": (_OPTIMIZER, '"adagrad"'),
-    "fedadam": (_OPTIMIZER, '"adam"'),
-    "fedyogi": (_OPTIMIZER, '"yogi"'),
-    "fedsam": ("local.gradient", '"sam"'),
-    "fedasam": ("local.gradient", '"asam"'),
-    "batchnorm": ("model.norm", '"batch"'),
-    "groupnorm": ("model.norm", '"group"'),
-    "fedln": ("model.norm", '"layer"'),
-    "fedfn": ("model.feature_norm", "true"),
+    "fedavgm": _optimizer('{ name = "sgd", momentum = 0.9 }', "sgd"),
+    "fedadagrad": _optimizer('"adagrad"', "adagrad"),
+    "fedadam": _optimizer('"adam"', "adam"),
+    "fedyogi": _optimizer('"yogi"', "yogi"),
+    "fedsam": Choice(('local.gradient = "sam"',), ("local.gradient.sam",)),
+    "fedasam": Choice(('local.gradient = "asam"',), ("local.gradient.asam",)),
+    "mofedsam": _with_sam('{ name = "fedcm", alpha = 0.1 }', 0.1, "fedcm"),
+    "fedgamma": _with_sam('"scaffold"', 0.01, "scaffold"),
+    "fednsam": _with_sam('{ name = "fedacg", lam = 0.85, mu = 0.0 }', 0.05, "fedacg"),
+    "fedlesam-s": Choice(
+        ('algorithm = { name = "fedlesam", rho = 0.5, rule = "scaffold" }',),
+        ("algorithm.fedlesam", "scaffold"),
+    ),
+    "fedlesam-d": Choice(
+        ('algorithm = { name = "fedlesam", rule = { name = "feddyn", alpha = 0.1 } }',),
+        ("algorithm.fedlesam", "feddyn"),
+    ),
+    "fedntd": _loss("ce + ntd", "ntd"),
+    "fedlmd": _loss("ce + ntd(leave_out='frequent')", "ntd"),
+    "feddecorr": _loss("ce + decorr", "decorr"),
+    "feduv": _loss("ce + uv", "uv"),
+    "fedrs": _loss("rs", "rs"),
+    "fedrcl": Choice(('model = "resnet18"', 'local.loss = "ce + rcl"'), ("local.loss.rcl",)),
+    "batchnorm": Choice(('model.norm = "batch"',), ("model.norm",)),
+    "groupnorm": Choice(('model.norm = "group"',), ("model.norm",)),
+    "fedln": Choice(('model.norm = "layer"',), ("model.norm",)),
+    "fedfn": Choice(("model.feature_norm = true",), ("model.feature_norm",)),
 }
-"""what papers call a choice: the option that makes it here, and its value"""
+"""what papers call a choice, in small letters"""
 
 
 def explain(words: Sequence[str]) -> None:
@@ -48,11 +89,23 @@ def _print_overview() -> None:
 
 
 def _print_all(word: str) -> None:
+    """Print what a paper's name stands for, or all that the word may mean."""
+    choice = PAPERS_NAMES.get(word.lower())
+    if choice is None:
+        _print_meanings(word)
+        return
+    if len(choice.config) == 1:
+        say(f"{word}, in a config: {choice.config[0]}\n")
+    else:
+        say("\n".join([f"{word}, in a config:", *choice.config, ""]))
+    for explained in choice.words:
+        _print_meanings(explained)
+
+
+def _print_meanings(word: str) -> None:
     """Print every section, option and name that the word may mean."""
-    if word.lower() in PAPERS_NAMES:
-        option, value = PAPERS_NAMES[word.lower()]
-        say(f"{word}, in a config: {option} = {value}\n")
-        word = _chosen(option, value)
+    if word.lower() in _known_words():
+        word = word.lower()
     meant = [topic for topic in topics() if topic.is_called(word)]
     tables = {path: named for path, named in _by_path().items() if _is_called(path, word)}
     options = _options_called(word)

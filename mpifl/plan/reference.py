@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
-from mpifl.options import adapter, description
+from mpifl.options import Named, adapter, description
 from mpifl.runner.schema import TABLES, Config
 from mpifl.schedules import SCHEDULES
 
@@ -101,7 +101,8 @@ def _groups(kind: Any) -> dict[str, type]:
     """The options of a group that are groups themselves, without those chosen by name."""
     groups: dict[str, Any] = {}
     for name, field in kind.__pydantic_fields__.items():
-        if is_dataclass(field.annotation) and not inspect.isabstract(field.annotation):
+        is_chosen = any(isinstance(part, Named) for part in field.metadata)
+        if is_dataclass(field.annotation) and not is_chosen:
             groups[name] = field.annotation
     return groups
 

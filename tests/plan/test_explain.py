@@ -67,9 +67,23 @@ def test_an_option_is_found_wherever_it_is():
 
 @pytest.mark.parametrize("name", PAPERS_NAMES)
 def test_what_papers_call_a_choice_is_found_and_can_be_pasted_into_a_config(name):
-    first, *_ = explained(name.upper()).splitlines()
-    config = tomllib.loads(first.partition("in a config: ")[2])
-    assert resolve(config)
+    printed, *_ = explained(name.upper()).split("\n\n")
+    before, _, config = printed.partition(" in a config:")
+    assert before == f"{name.upper()},"
+    assert resolve(tomllib.loads(config))
+
+
+@pytest.mark.parametrize("name", PAPERS_NAMES)
+def test_all_that_makes_it_is_explained(name):
+    printed = explained(name)
+    for word in PAPERS_NAMES[name].words:
+        path, _, last = word.rpartition(".")
+        begins = (f'{path} = "{last}"', f'algorithm = "{word}"', f"options called {word}")
+        assert any(begin in printed for begin in begins)
+
+
+def test_a_name_may_be_written_as_its_paper_writes_it():
+    assert explained("FedRep") == explained("fedrep")
 
 
 def test_a_method_is_printed_with_its_paper():
