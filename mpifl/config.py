@@ -57,6 +57,9 @@ ADDED = {
 Such runs can be resumed with that value.
 """
 
+LOSS_OPTIONS_ADDED = {"moon": "first='none'"}
+"""The same of the options of losses, which runs store as text with all of them."""
+
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 _UNSET = "the default"
 _MOST_BYTES = 1 << 16
@@ -383,6 +386,42 @@ def first_name(path: str) -> str:
     for old, new in reversed(RENAMED.items()):
         path = _replaced(path, new, old)
     return path
+
+
+def of_run(text: str, where: str) -> dict:
+    """The raw config that a run has stored as TOML `text`, as today's config of what it did.
+
+    Raises BadInput that begins with `where`.
+    """
+    raw = parse(text, where)
+    local = raw.get("local")
+    if isinstance(local, dict) and isinstance(local.get("loss"), str):
+        raw["local"] = {**local, "loss": loss_today(local["loss"])}
+    return raw
+
+
+def loss_today(text: str) -> str:
+    """The loss that a run has stored, with the options that older runs lack.
+
+    >>> loss_today("ce(smoothing=0.0) + moon(mu=1.0, tau=0.5)")
+    "ce(smoothing=0.0) + moon(mu=1.0, tau=0.5, first='none')"
+    """
+    for name, option in LOSS_OPTIONS_ADDED.items():
+        added = option.partition("=")[0]
+        lacking = rf"\b{name}\((?![^()]*\b{added}=)([^()]+)\)"
+        text = re.sub(lacking, rf"{name}(\1, {option})", text)
+    return text
+
+
+def first_loss(text: str) -> str:
+    """The text that an older run has for a loss of today, if that is one which there was.
+
+    >>> first_loss("ce(smoothing=0.0) + moon(mu=1.0, tau=0.5, first='none')")
+    'ce(smoothing=0.0) + moon(mu=1.0, tau=0.5)'
+    """
+    for option in LOSS_OPTIONS_ADDED.values():
+        text = text.replace(f", {option}", "")
+    return text
 
 
 def _replaced(path: str, old: str, new: str) -> str:

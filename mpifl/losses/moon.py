@@ -6,21 +6,28 @@ It draws the projection towards the sent model's and away from the client's prev
 
 z, z_sent, z_prev are projections of the same images: by the model in training, by the model that
 was sent, and by the client's own model of its last round. The latter two are frozen and in
-evaluation mode. In a client's first round there is no previous model, and the term is the constant
-mu log 2.
+evaluation mode.
+
+A client's first round has no previous model. With `first = "initial"` it is then the model with
+which the run began, as FedAlign's code means it (where the tensors are those of the server, which
+the first average overwrites); in round 1, where that is the sent model, the term is the constant
+mu log 2. With `first = "none"` it is this constant in every client's first round, as in mpifl up to
+0.1. MOON's own code takes a random model for each client from round 2 on, which is not offered: it
+would be a network for each client that no paper describes. With all clients in each round all
+three are the same.
 """
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mpifl.losses.loss import Loss
-from mpifl.losses.step import Step
+from mpifl.losses.step import ClientRound, Step
 from mpifl.net import Weights
 from mpifl.options import NonNegative, Positive, options
 
@@ -33,6 +40,8 @@ class Moon(Loss):
     """strength"""
     tau: Positive = 0.5
     """temperature"""
+    first: Literal["initial", "none"] = "initial"
+    """the previous model in a client's first round: the run's initial one, or none"""
 
     needs: ClassVar[frozenset[str]] = frozenset({"projection", "previous"})
     regulariser: ClassVar[bool] = True
@@ -40,11 +49,18 @@ class Moon(Loss):
     def __call__(self, step: Step) -> Tensor:
         if self.mu == 0:
             return step.x.new_zeros(())
-        if step.context.previous is None:
+        previous_model = self._previous(step.context)
+        if previous_model is None:
             return step.x.new_tensor(self.mu * math.log(2))
         sent = self._similarity(step, "sent", step.context.sent)
-        previous = self._similarity(step, "previous", step.context.previous)
+        previous = self._similarity(step, "previous", previous_model)
         return self.mu * functional.softplus((previous - sent) / self.tau).mean()
+
+    def _previous(self, context: ClientRound) -> Weights | None:
+        """The model to move away from; None where the term is a constant."""
+        if context.previous is None and self.first == "initial" and context.round > 1:
+            return context.initial
+        return context.previous
 
     def _similarity(self, step: Step, name: str, model: Weights) -> Tensor:
         """cos(z, z of `model`) of each sample [B]; the net keeps the frozen model under `name`."""

@@ -29,6 +29,8 @@ class ClientRound:
     """the model that the client was sent"""
     previous: Weights | None = None
     """the client's own model after its last round; None before its first, or if no loss needs it"""
+    initial: Weights | None = None
+    """before the client's first round, if a loss needs `previous`: the run's initial model"""
     rounds: int = 1
     """of the whole run"""
     vectors: Mapping[str, Tensor] = field(default_factory=dict)

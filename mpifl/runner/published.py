@@ -49,7 +49,7 @@ def changes(config: str, data_source: str = "") -> list[Change]:
     numbers; where none has, with what `published.overridden` says of the user's own. The list is
     empty for the experiment itself. Raises BadInput for a text that is no config.
     """
-    raw = configs.parse(config, "config")
+    raw = configs.of_run(config, "config")
     published = raw.get("published", {})
     if not configs.quotes_numbers(raw):
         return []

@@ -204,7 +204,7 @@ def raw(path: str, assignments: Sequence[str]) -> dict:
         allow(named)
         return plugins.load_named(named)
     run = Run.open(path)
-    changed = configs.override(configs.parse(run.config, path), assignments)
+    changed = configs.override(configs.of_run(run.config, path), assignments)
     own = configs.override({}, assignments)  # the user's own words
     allow(own)
     if "plugins" in own:

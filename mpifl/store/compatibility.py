@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from mpifl.config import ADDED, first_name, flat, name_today, parse
+from mpifl.config import ADDED, first_loss, first_name, flat, name_today, parse
 from mpifl.options import BadInput
 
 _MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy", "plugins"}
@@ -70,6 +70,8 @@ def _binding(config: str, free: Collection[str] = ()) -> dict[str, Any]:
     binding = {}
     for key, value in flat(parse(config, "the config of a run")).items():
         name = name_today(key)
+        if name == "local.loss" and isinstance(value, str):
+            value = first_loss(value)
         if name == _START and value and free:
             value = "weights"
         is_as_before = name in ADDED and value == ADDED[name]

@@ -262,6 +262,7 @@ class Clients:
             counts=np.bincount(labels, minlength=self.classes),
             sent=begin,
             previous=state.previous if state.has_played else None,
+            initial=None if state.has_played else state.previous,
             rounds=self.rounds,
             vectors=sent.algorithm,
             done=done,

@@ -88,7 +88,8 @@ def test_a_written_loss_is_not_shortened():
 
 def test_a_rendered_loss_reads_as_it_was_written():
     got = render(read("mixup(ce) + moon(tau=1)"), LOSSES)
-    assert got == "mixup(ce(smoothing=0.0), gamma=0.1) + moon(mu=1.0, tau=1.0)"
+    expected = "mixup(ce(smoothing=0.0), gamma=0.1) + moon(mu=1.0, tau=1.0, first='initial')"
+    assert got == expected
 
 
 def test_a_wrapper_takes_a_whole_sum():

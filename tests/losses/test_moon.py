@@ -1,6 +1,7 @@
 """MOON: its value and range, what is frozen, and which model is a client's previous one."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -82,6 +83,36 @@ def test_in_a_clients_first_round_it_is_that_constant_without_a_pass():
     assert step.passes == []
 
 
+def test_by_default_it_moves_away_from_the_initial_model_in_a_clients_first_round():
+    net = build()
+    sent, initial = other(net, 1), other(net, 2)
+    first = tiny.step(net, sent=sent, initial=initial)
+    later = tiny.step(net, sent=sent, previous=initial)
+    got, expected = (tiny.taken(net, Moon(mu=MU), step) for step in (first, later))
+    assert torch.equal(got.value, expected.value)
+    assert torch.equal(got.gradient, expected.gradient)
+    assert got.gradient.any()
+    none = tiny.step(net, sent=sent, initial=initial)
+    assert Moon(mu=MU, first="none")(none).item() == pytest.approx(MU * math.log(2), rel=1e-14)
+    assert none.passes == []
+
+
+def test_in_round_1_where_all_have_the_initial_model_no_pass_is_made():
+    net = build()
+    step = tiny.step(net, initial=other(net, 2))
+    step.context = replace(step.context, round=1)
+    assert Moon(mu=MU)(step).item() == pytest.approx(MU * math.log(2), rel=1e-14)
+    assert step.passes == []
+
+
+def test_cosines_give_the_value_of_an_independent_program(monkeypatch):
+    cosines = {"sent": torch.tensor([0.8]), "previous": torch.tensor([0.2])}
+    monkeypatch.setattr(Moon, "_similarity", lambda self, step, name, model: cosines[name])
+    net = build()
+    value = Moon()(tiny.step(net, previous=other(net, 1)))
+    assert value.item() == pytest.approx(0.26328247, abs=5e-8)
+
+
 def test_the_frozen_models_get_no_gradient_and_stay_in_evaluation():
     net = build()
     sent, previous = other(net, 1), other(net, 2)
@@ -117,7 +148,8 @@ class Listening:
             c = step.context
             # its place is used again
             previous = c.previous and tuple(vector.clone() for vector in c.previous)
-            self.heard.append((c.client, c.round, c.sent, previous))
+            initial = c.initial and tuple(vector.clone() for vector in c.initial)
+            self.heard.append((c.client, c.round, c.sent, previous, initial))
         return self.loss(step)
 
 
@@ -140,16 +172,39 @@ def test_a_clients_previous_model_is_its_own_last_one_however_long_it_stayed_awa
         def round_finished(self, progress, last):
             trained.append(dict(zip(progress.cohort.tolist(), progress.models, strict=True)))
 
+    start = x.clients.net.weights.clone(), x.clients.net.buffers.clone()
     run(x, Communicator(), [Models()])
     away = set()
-    for client, round, sent, previous in x.clients.loss.heard:
+    late_starts = 0
+    for client, round, sent, previous, initial in x.clients.loss.heard:
         rounds = [r for r in range(1, round) if client in trained[r - 1]]
         if not rounds:
             assert previous is None
+            assert torch.equal(initial[0], start[0])
+            assert torch.equal(initial[1], start[1])
+            late_starts += round > 1
             continue
+        assert initial is None
         away.add(round - rounds[-1])
         w, buffers = trained[rounds[-1] - 1][client]
         assert torch.equal(previous[0], w)
         assert torch.equal(previous[1], buffers)
         assert not torch.equal(previous[0], sent[0])
     assert max(away) > 1  # somebody did stay away
+    assert late_starts > 0
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_the_models_of_first_rounds_change_runs_with_a_part_of_the_clients_only(fraction):
+    runs = []
+    for text in ("ce + moon", "ce + moon(first='none')"):
+        raw = {
+            "rounds": 3,
+            "clients": 4,
+            "participation": {"fraction": fraction},
+            "model": {"name": "lenet", "projection": 4},
+            "data": {"options": {"shape": [3, 12, 12]}},
+            "local": {"loss": text},
+        }
+        runs.append(tiny.digests(raw))
+    assert (runs[0] == runs[1]) == (fraction == 1.0)

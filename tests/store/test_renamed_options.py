@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mpifl.config import of_run
 from mpifl.options import BadInput
 from mpifl.store import Run, Store, checkpoint, compatibility
 
@@ -36,6 +37,29 @@ def test_a_text_with_the_old_name_is_the_same_as_one_with_the_new(old, new):
     assert compatibility.digest(changed) != DIGEST_BEFORE
     with pytest.raises(BadInput, match="algorithm.server_optimizer.momentum: expected 0.5"):
         compatibility.check_same("run", old, changed)
+
+
+BEFORE_MOON = 'local.loss = "ce(smoothing=0.0) + moon(mu=1.0, tau=0.5)"'
+MOON_DIGEST_BEFORE = "79160af7d478ecdced174efef766748843f685e4e8af1d345465214991d84e3a"
+"""of BEFORE_MOON, made before `moon` had the option `first`"""
+
+
+def moon(first):
+    return BEFORE_MOON.replace("0.5)", f"0.5, first='{first}')")
+
+
+def test_moon_of_before_is_the_moon_that_has_no_model_at_first():
+    compatibility.check_same("run", BEFORE_MOON, moon("none"))
+    for text in (BEFORE_MOON, moon("none")):
+        assert compatibility.digest(text) == MOON_DIGEST_BEFORE
+    assert of_run(BEFORE_MOON, "run") == of_run(moon("none"), "run")
+
+
+def test_moon_of_before_is_not_resumed_with_the_initial_model():
+    assert compatibility.digest(moon("initial")) != MOON_DIGEST_BEFORE
+    assert of_run(moon("initial"), "run") != of_run(BEFORE_MOON, "run")
+    with pytest.raises(BadInput, match=r"local.loss: expected .*tau=0.5\)'.*first='initial'"):
+        compatibility.check_same("run", BEFORE_MOON, moon("initial"))
 
 
 def test_a_run_begun_with_the_old_name_is_resumed_twice_with_the_new(tmp_path, create, add_round):

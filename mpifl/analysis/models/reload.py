@@ -80,7 +80,7 @@ def reload_run(
     Raises BadInput where a plugin is missing, where this version cannot read the config or builds
     another network, and where the data are not those of the run.
     """
-    raw = load_stored(run, config.parse(run.config, str(run.path)), plugins)
+    raw = load_stored(run, config.of_run(run.config, str(run.path)), plugins)
     allow_remembered(raw)
     if data_path:
         raw = config.merge(raw, {"data": {"path": data_path}})

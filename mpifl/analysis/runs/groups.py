@@ -9,7 +9,7 @@ from typing import Any
 
 from mpifl.analysis.runs.labels import Options, distinct, label
 from mpifl.analysis.runs.left_out import name_of
-from mpifl.config import ADDED, name_today, toml
+from mpifl.config import ADDED, loss_today, name_today, toml
 from mpifl.options import BadInput, suggestion
 from mpifl.store import Run
 from mpifl.terminal import printable
@@ -159,6 +159,8 @@ def _method(run: Run, by: Sequence[str]) -> Options:
     known = options(run)
     for name, value in ADDED.items():  # runs of before an option was added had its default
         known.setdefault(name, tuple(value) if isinstance(value, list) else value)
+    if "local.loss" in known:
+        known["local.loss"] = loss_today(str(known["local.loss"]))
     for key in by:
         if key not in known:
             raise BadInput(f"by: {key}: unknown option in {run.path}{suggestion(key, known)}")
