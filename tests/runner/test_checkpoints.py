@@ -43,7 +43,11 @@ def in_the_matrix(factor: str, value: str) -> dict:
 
 
 RUNS = {name: case for name, case in CASES.items() if "rounds" not in case}
-RUNS |= {name: {"algorithm": algorithm} for name, algorithm in FACTORS["algorithm"].items()}
+RUNS |= {
+    name: {"algorithm": algorithm}
+    for name, algorithm in FACTORS["algorithm"].items()
+    if name not in CASES
+}
 RUNS |= {
     value: in_the_matrix(factor, value)
     for factor in ("loss", "gradient", "norm")
