@@ -10,6 +10,7 @@ epochs of fine-tuning before tests.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -26,6 +27,8 @@ class FedBabu(Algorithm):
 
     server_optimizer: Optimizer = Sgd()
     """how the server moves the body towards its mean"""
+
+    treats_apart: ClassVar[Literal["classifier"]] = "classifier"
 
     def placed(self, coordinates: Coordinates) -> Algorithm:
         return FrozenPart(coordinates.classifier, self.server_optimizer)

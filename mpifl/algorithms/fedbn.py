@@ -8,7 +8,7 @@ equal weights (`objective = "uniform"`). There is no model for a client or domai
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from mpifl.algorithms.own_part import OwnPart, PartlyOwn
 from mpifl.net import Coordinates
@@ -20,7 +20,7 @@ from mpifl.training.algorithm import Algorithm
 class FedBN(PartlyOwn):
     """FedAvg in which scales, shifts and statistics of norms stay with each client."""
 
-    needs_norms: ClassVar[bool] = True
+    treats_apart: ClassVar[Literal["norms"]] = "norms"
 
     def placed(self, coordinates: Coordinates) -> Algorithm:
         return OwnPart(coordinates.norms, self.server_optimizer)

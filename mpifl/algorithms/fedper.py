@@ -8,6 +8,8 @@ was not found; the rule is that of PFLlib.
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 from mpifl.algorithms.own_part import OwnPart, PartlyOwn
 from mpifl.net import Coordinates
 from mpifl.options import options
@@ -17,6 +19,8 @@ from mpifl.training.algorithm import Algorithm
 @options
 class FedPer(PartlyOwn):
     """FedAvg in which the classifier stays with each client."""
+
+    treats_apart: ClassVar[Literal["classifier"]] = "classifier"
 
     def placed(self, coordinates: Coordinates) -> Algorithm:
         return OwnPart(coordinates.classifier, self.server_optimizer)

@@ -9,7 +9,7 @@ which has one epoch of the classifier by default.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from mpifl.algorithms.own_part import OwnPart, PartlyOwn
 from mpifl.net import Coordinates
@@ -27,6 +27,7 @@ class FedRep(PartlyOwn):
     """
 
     fresh_momentum: ClassVar[bool] = True
+    treats_apart: ClassVar[Literal["classifier"]] = "classifier"
 
     def placed(self, coordinates: Coordinates) -> Algorithm:
         return OwnPart(

@@ -27,6 +27,7 @@ class Decorr(Loss):
     beta: NonNegative = 0.1
     """strength, for the batch size that the run has"""
 
+    needs: ClassVar[frozenset[str]] = frozenset({"features"})
     regulariser: ClassVar[bool] = True
 
     def __call__(self, step: Step) -> Tensor:

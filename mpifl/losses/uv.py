@@ -33,6 +33,7 @@ class Uv(Loss):
     mu: NonNegative = 0.5
     """strength of U, the uniformity of the features"""
 
+    needs: ClassVar[frozenset[str]] = frozenset({"features"})
     regulariser: ClassVar[bool] = True
 
     def __call__(self, step: Step) -> Tensor:

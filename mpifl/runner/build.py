@@ -138,6 +138,13 @@ def states_folder(config: Config) -> Path | None:
     return expanded(text, "runtime.states_folder")
 
 
+_PARTS = {
+    "norms": 'norms that have a scale and shift, such as model.norm = "batch"',
+    "classifier": "a classifier that trains, which is the linear layer that makes the logits",
+}
+"""what an algorithm treats apart, in words"""
+
+
 def _clients(
     config: Config, dataset: Dataset, parts: Parts, net: Net, samples_device: torch.device
 ) -> Clients:
@@ -149,10 +156,11 @@ def _clients(
             f"got {config.model.name} with a network whose logits come from no linear layer"
         )
     loss.check(net.module)
-    if config.algorithm.needs_norms and not net.coordinates.norms.any():
+    apart = config.algorithm.treats_apart
+    if apart and not getattr(net.coordinates, apart).any():
         raise BadInput(
-            f"algorithm: {type(config.algorithm).__name__} needs a model with norms that have a "
-            f'scale and shift, such as model.norm = "batch"; got {config.model.name} without'
+            f"algorithm: {type(config.algorithm).__name__} needs a model with {_PARTS[apart]}; "
+            f"got {config.model.name} without"
         )
     buffers = "local" if config.algorithm.personal else config.buffers
     return Clients(

@@ -404,17 +404,17 @@ def _check_pool(config: Config) -> None:
             )
 
 
-def _check_norms(config: Config) -> None:
-    """Refuse clients and domains that never train, of whose norms an algorithm has none."""
-    holdout = config.holdout
-    if not config.algorithm.needs_norms:
+def _check_own_parts(config: Config) -> None:
+    """Refuse clients and domains that never train, which have no part of their own to be tested."""
+    holdout, algorithm = config.holdout, config.algorithm
+    if not algorithm.personal or not algorithm.treats_apart:
         return
     for name, value in (("clients", holdout.clients), ("domains", holdout.domains)):
         if value:
             shown = list(value) if isinstance(value, tuple) else value
             raise BadInput(
-                f"holdout.{name}: expected none with {type(config.algorithm).__name__}, which has "
-                f"no norms for what never trains; got {shown}"
+                f"holdout.{name}: expected none with {type(algorithm).__name__}, which has "
+                f"no {algorithm.treats_apart} for what never trains; got {shown}"
             )
 
 
@@ -459,6 +459,6 @@ _CHECKS = (
     _check_momentum,
     _check_init,
     _check_pool,
-    _check_norms,
+    _check_own_parts,
     _check_data,
 )

@@ -124,8 +124,8 @@ class Algorithm(ABC):
     """whether a client's own model is tested on those test samples only that are of the domains it
     trains on, where the data have domains
     """
-    needs_norms: ClassVar[bool] = False
-    """whether it is for networks with norms only"""
+    treats_apart: ClassVar[Literal["", "norms", "classifier"]] = ""
+    """the coordinates that `placed` takes; networks that have none of them are refused"""
     communicates: ClassVar[bool] = True
     """whether a real federation would send what is sent here"""
 

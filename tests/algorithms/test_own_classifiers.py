@@ -130,5 +130,18 @@ def test_in_a_network_the_classifier_is_kept_or_frozen_and_the_body_trains(name)
 
 def test_fedrep_refuses_momentum_of_earlier_rounds():
     local = {"momentum": 0.9, "momentum_state": "persist"}
-    with pytest.raises(BadInput, match="expected reset, since FedRep"):
+    with pytest.raises(BadInput, match="expected reset, since momentum of FedRep"):
         tiny.experiment({"algorithm": "fedrep", "local": local})
+
+
+@pytest.mark.parametrize("name", ["fedper", "fedrep", "fedbabu"])
+def test_a_network_whose_classifier_does_not_train_is_refused(name):
+    model = {"name": "cnn", "trainable": ["convolutions.*"]}
+    with pytest.raises(BadInput, match="needs a model with a classifier that trains.*got cnn"):
+        tiny.experiment({"algorithm": name, "model": model})
+
+
+@pytest.mark.parametrize("name", ["fedper", "fedrep"])
+def test_clients_that_never_train_have_no_classifier_and_are_refused(name):
+    with pytest.raises(BadInput, match="no classifier for what never trains; got 0.4"):
+        tiny.experiment({"algorithm": name, "holdout": {"clients": 0.4}})
