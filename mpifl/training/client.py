@@ -26,7 +26,6 @@ from mpifl.training.batchnorm import BufferPolicy
 from mpifl.training.gradients import Oracle
 from mpifl.training.local import Local, Trained, train
 from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors, check_vectors
-from mpifl.training.optimizers import AdamW
 
 
 class Column(IntEnum):
@@ -157,9 +156,6 @@ class Clients:
         initial = Model(w.clone(), self.net.buffers.cpu().clone())
         persists = self.local.momentum_state == "persist"
         keeps_momentum = self.local.momentum and persists
-        moments: Vectors = {}
-        if persists and isinstance(self.local.optimizer, AdamW):
-            moments = self.local.optimizer.initial(w)
         keeps_previous = "previous" in self.loss.needs
         keeps_latest = "all" in self.means
         keeps_buffers = self.buffers.policy == "local" and len(self.net.buffers) > 0
@@ -169,7 +165,7 @@ class Clients:
             previous=initial if keeps_previous else None,
             latest=w.clone() if keeps_latest else None,
             buffers=initial.buffers.clone() if keeps_buffers else None,
-            moments=moments,
+            moments=self.local.optimizer.initial(w) if persists else {},
         )
 
     def play(

@@ -10,6 +10,7 @@ With local.weight_decay = 0 it is Adam.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated
 
 import torch
@@ -23,13 +24,20 @@ Decay = Annotated[float, Ge(0), Lt(1)]
 
 
 @options
-class Optimizer:
+class Optimizer(ABC):
     """What `local.optimizer` may be."""
+
+    @abstractmethod
+    def initial(self, w: Tensor) -> Vectors:
+        """The moments before the first step."""
 
 
 @options
 class Sgd(Optimizer):
     """Stochastic gradient descent, with `local.momentum`."""
+
+    def initial(self, w: Tensor) -> Vectors:
+        return {}
 
 
 @options

@@ -119,7 +119,10 @@ def test_an_option_that_is_unknown_to_a_table_is_suggested_with_its_section(comm
 def test_status_is_for_one_run(command):
     code, _, heard = command("show", "avg-1", "man-1", "--status")
     assert code == 2
-    assert heard == "mpifl: command line: expected one run with --config or --status; got 2\n"
+    assert (
+        heard
+        == "mpifl: command line: expected one run with --config, --status or --plugin-text; got 2\n"
+    )
 
 
 def test_an_age_is_told_in_its_largest_unit():
