@@ -158,9 +158,14 @@ def test_the_curve_fits_its_width_in_any_encoding(make, accuracies, encoding):
 
 
 def test_the_summary_says_what_differs_from_the_defaults_and_the_config_marks_it(make):
-    stored = schema.text(schema.resolve({"rounds": 2, "local": {"lr": 0.5}}))
+    raw = {"rounds": 2, "local": {"lr": 0.5}, "init": "runs/first@2", "objective": "uniform"}
+    stored = schema.text(schema.resolve(raw))
     run = make([0.5], config=stored)
     assert "lr=0.5" in shown(run)
+    lines = [line.split() for line in shown(run).splitlines()]
+    assert ["init", "runs/first@2"] in lines
+    assert ["objective", "uniform"] in lines
+    assert "buffers" not in shown(run)
     assert "momentum" not in shown(run)
     assert "(options that are not shown have their defaults: --config)" in shown(run)
     whole = shown(run, config=True)

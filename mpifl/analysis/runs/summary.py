@@ -34,6 +34,8 @@ _TABLES = (
     "heterogeneity",
     "evaluation",
 )
+_SINGLE = ("init", "init_head", "objective", "buffers", "divergence")
+"""options of the config that stand in no table"""
 _SLURM_SHOWN = (
     "SLURM_JOB_ID",
     "SLURM_JOB_PARTITION",
@@ -140,6 +142,9 @@ def _configured(stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
             line = _line(shown)
             if line:
                 yield key, line[1:-1] if line.startswith("(") else line
+    for key in _SINGLE:
+        if stored.get(key):
+            yield key, str(stored[key])
     if "loss" in stored.get("local", {}):
         yield "loss", str(stored["local"]["loss"])
 
