@@ -39,6 +39,19 @@ def test_names_rounds_of_evaluation_and_devices_do_not_tell_methods_apart(runs):
     assert len(group([runs[0], other])) == 1
 
 
+def test_moon_of_before_is_grouped_with_the_moon_that_has_no_model_at_first(runs):
+    def with_loss(run, moon):
+        config = run.config.replace('"ce(smoothing=0.0)"', f'"ce(smoothing=0.0) + {moon}"')
+        assert config != run.config
+        return replace(run, attrs={**run.attrs, "config": config})
+
+    before = with_loss(runs[0], "moon(mu=1.0, tau=0.5)")
+    none = with_loss(runs[2], "moon(mu=1.0, tau=0.5, first='none')")
+    initial = with_loss(runs[2], "moon(mu=1.0, tau=0.5, first='initial')")
+    assert len(group([before, none])) == 1
+    assert len(group([before, initial])) == 2
+
+
 FEDDYN = {
     "algorithm.name": "feddyn",
     "algorithm.alpha": 0.1,
