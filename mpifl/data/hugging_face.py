@@ -83,7 +83,11 @@ def load(
     else:
         train_samples, test_samples = parts[train], parts[test]
         origin = f"the part {test}"
-    source = f"Hugging Face {root}, {columns}; images {pictures.conversion}; test images: {origin}"
+    resized = f", shorter side resized to {size} (bicubic) and centre cropped" if size else ""
+    source = (
+        f"Hugging Face {root}, {columns}; images {pictures.conversion}{resized}; "
+        f"test images: {origin}"
+    )
     return assembled(name or root.stem, root, train_samples, test_samples, classes, source)
 
 

@@ -165,7 +165,9 @@ def test_images_of_several_sizes_need_one_size(tmp_path):
     root = parquet(tmp_path / "s", train=table(images), test=table())
     with pytest.raises(BadInput, match="one size; got 8 x 8 in row 0 of train and 8 x 6 in row"):
         load(root)
-    assert load(root, size=4).shape == (3, 4, 4)
+    dataset = load(root, size=4)
+    assert dataset.shape == (3, 4, 4)
+    assert "shorter side resized to 4 (bicubic) and centre cropped" in dataset.source
 
 
 def test_rows_that_cannot_be_read_are_named_or_left_out_with_their_values(tmp_path, capsys):
