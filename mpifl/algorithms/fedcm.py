@@ -35,10 +35,10 @@ class FedCM(Algorithm):
         return self.alpha < 1
 
     def init_server(self, w: Tensor) -> Vectors:
-        return {"v": torch.zeros_like(w), **self.server_optimizer.init(w)}
+        return {"gradient": torch.zeros_like(w), **self.server_optimizer.init(w)}
 
     def send(self, w: Tensor, server: Vectors) -> Vectors:
-        return {"w": w, "v": server["v"]}
+        return {"w": w, "v": server["gradient"]}
 
     def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         w, v = sent["w"], sent["v"]
@@ -54,4 +54,4 @@ class FedCM(Algorithm):
         self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
         w, server = self.server_optimizer(w, mean["w"], server)
-        return w, {**server, "v": mean["v"]}
+        return w, {**server, "gradient": mean["v"]}

@@ -16,7 +16,7 @@ from mpifl.algorithms.fedexp import FedExP
 from mpifl.algorithms.fedgloss import FedGloss
 from mpifl.algorithms.fedgmt import FedGmt
 from mpifl.algorithms.fedlesam import FedLesam
-from mpifl.algorithms.fedopt import Sgd
+from mpifl.algorithms.fedopt import Adagrad, Adam, Sgd, Yogi
 from mpifl.algorithms.fedprox import FedProx
 from mpifl.algorithms.fedsmoo import FedSmoo
 from mpifl.algorithms.fedspeed import FedSpeed
@@ -41,6 +41,13 @@ EQUAL = {
     "fedspeed without radius": (FedSpeed(alpha=0.3, rho=0.0), FedDyn(alpha=0.3)),
     "fedspeed without its second gradient": (FedSpeed(alpha=0.3, mix=0.0), FedDyn(alpha=0.3)),
     "fedcm with the client's gradient alone": (FedCM(alpha=1.0), FedAvg()),
+    **{
+        f"fedcm with the client's gradient alone, {type(step).__name__} on the server": (
+            FedCM(alpha=1.0, server_optimizer=step),
+            FedAvg(server_optimizer=step),
+        )
+        for step in (Adagrad(), Adam(), Yogi(), Sgd(momentum=0.5))
+    },
     "fedexp with its step at most 1": (FedExP(cap=1.0), FedAvg()),
     "fedacg without momentum": (FedAcg(lam=0.0, mu=0.1), FedProx(mu=0.1)),
     "fedsmoo without radius": (FedSmoo(alpha=0.3, rho=0.0), FedDyn(alpha=0.3)),
