@@ -105,6 +105,12 @@ def test_show_tells_the_last_value_of_each(run):
     ]
     last = run.rounds["own_accuracy_p25"][np.isfinite(run.rounds["own_accuracy_p25"])][-1]
     assert f"25th {100 * last:.2f} %" in found["own test sets, spread"]
+    samples = run.evaluations["own_samples_by_client"]
+    own = samples[run.trains]
+    shares = run.evaluations["own_right_by_client"][-1][run.trains] / own
+    counted = f"of {(own > 0).sum()} clients; the worst has {own[np.nanargmin(shares)]} sample"
+    assert counted in found["own test sets, spread"]
+    assert f"of {(~run.trains).sum()} client" in found["unseen clients, spread"]
     assert "top 5" in found["by class"] and "out of sample" in found["gaps"]
     assert dict(lines(replace(run, rounds={"round": np.arange(2)}))) == {}
 

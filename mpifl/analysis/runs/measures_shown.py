@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mpifl.store import Run
-from mpifl.terminal import percent
+from mpifl.terminal import percent, plural
 
 _SPREAD = {
     "_pooled": "pooled",
@@ -55,8 +55,24 @@ def lines(run: Run) -> Iterator[tuple[str, str]]:
             value = _last(run, column)
             if not math.isnan(value):
                 words.append(f"{what} {percent(value)}")
+        if words and "own_right_by_client" in run.evaluations:
+            if title == "own test sets, spread":
+                words.append(_counted(run, run.trains))
+            elif title == "unseen clients, spread":
+                words.append(_counted(run, ~run.trains))
         if words:
             yield title, ", ".join(words)
+
+
+def _counted(run: Run, of: np.ndarray) -> str:
+    """How many of the clients `of` (bool [C]) have samples, and how many the worst one has."""
+    samples = run.evaluations["own_samples_by_client"]
+    right = run.evaluations["own_right_by_client"]
+    last = right[(right >= 0).any(axis=1)][-1]
+    tested = np.flatnonzero(of & (samples > 0))
+    worst = tested[np.argmin(last[tested] / samples[tested])]
+    clients = plural(len(tested), "client")
+    return f"of {clients}; the worst has {plural(int(samples[worst]), 'sample')}"
 
 
 def _over_clients(name: str) -> dict[str, str]:
