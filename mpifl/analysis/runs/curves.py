@@ -128,7 +128,9 @@ def _known(run: Run, name: str) -> np.ndarray:
     if name not in run.rounds or run.rounds[name].dtype.kind not in "fi":
         measured = needed_for(name) if name in measures() else ""
         why = f"; runs with {measured} measure it" if measured else ""
-        meant = similar(name, [*quantities(run), *measures()]) or ";"
+        meant = ";"
+        if name not in measures():
+            meant = similar(name, [*quantities(run), *measures()]) or ";"
         allowed = ", ".join(quantities(run))
         raise BadInput(f"{run.path}: {name}: unknown quantity{why}{meant} allowed: {allowed}")
     column = run.rounds[name]
