@@ -1,14 +1,17 @@
 """Every measure of generalisation is reached by its name: in curves, tables, show, --help."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from mpifl.analysis.runs.curves import series
 from mpifl.analysis.runs.measures_shown import lines
 from mpifl.analysis.runs.quantities import MEASURES, column_of, measures
+from mpifl.analysis.runs.summary import show
 from mpifl.cli import main
 from mpifl.options import BadInput
 from mpifl.store import Run
@@ -113,6 +116,17 @@ def test_show_tells_the_last_value_of_each(run):
     assert f"of {(~run.trains).sum()} client" in found["unseen clients, spread"]
     assert "top 5" in found["by class"] and "out of sample" in found["gaps"]
     assert dict(lines(replace(run, rounds={"round": np.arange(2)}))) == {}
+
+
+def test_show_tells_how_much_of_a_clients_labels_the_test_set_covers(run):
+    def said(mass: float) -> str:
+        rounds = {**run.rounds, "skewed_mass": np.full(len(run.rounds["round"]), mass)}
+        stream = io.StringIO()
+        show(replace(run, rounds=rounds), Console(file=stream, width=200))
+        return stream.getvalue()
+
+    assert "at least 80.00 % of a client's labels" in said(0.8)
+    assert "of a client's labels" not in said(1.0)
 
 
 def test_a_table_has_any_measure_as_a_column(command, run, tmp_path):

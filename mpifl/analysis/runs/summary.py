@@ -238,7 +238,11 @@ def _skewed(run: Run) -> Iterator[tuple[str, str]]:
     worst = run.rounds["skewed_accuracy_worst_tenth"]
     last = percent(known[np.isfinite(known)][-1])
     last_worst = percent(worst[np.isfinite(worst)][-1])
-    yield "test set, own classes", f"last {last}, worst tenth {last_worst}"
+    words = f"last {last}, worst tenth {last_worst}"
+    mass = float(np.nanmin(run.rounds.get("skewed_mass", np.ones(1))))
+    if mass < 1 - 1e-9:  # the test set lacks classes that clients have
+        words += f"; it has the classes of at least {percent(mass)} of a client's labels"
+    yield "test set, own classes", words
 
 
 def _measured(run: Run) -> Iterator[tuple[str, str]]:
