@@ -122,6 +122,12 @@ def test_a_run_whose_clients_share_no_model_is_refused(tmp_path):
         FineTuner(RunOnRanks(run, Communicator()), 1, Settings())
 
 
+def test_a_wrong_value_is_named_as_one_of_the_command(stopped):
+    refused = invoke("finetune", str(stopped.path), "--epochs", "0")
+    assert refused.exit_code == 2
+    assert "finetune.epochs: expected greater than or equal to 1; got 0" in refused.output
+
+
 def test_the_command_keeps_counts_shows_them_again_and_refuses_other_settings(stopped):
     path = str(stopped.path)
     first = invoke("finetune", path, "--epochs", "1", "--rounds", "all")

@@ -9,7 +9,7 @@ import numpy as np
 from mpifl.analysis.fine_tuning.tuning import FineTuner, Settings
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.analysis.models.stored import select_rounds
-from mpifl.options import adapter
+from mpifl.options import adapter, validated
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner.exit_codes import DONE, on_all_ranks
 from mpifl.store import Run, sha256
@@ -30,7 +30,7 @@ def _session(communicator: Communicator, path: str, options: dict[str, Any]) -> 
     run = communicator.agree(lambda: Run.open(path))
     rounds = communicator.agree(lambda: select_rounds(run, options["rounds"]))
     given = {name: options[name] for name in ("epochs", "lr", "part", "changes")}
-    settings = communicator.agree(lambda: Settings(**given))
+    settings = communicator.agree(lambda: validated(Settings, given, "finetune"))
     on_ranks = RunOnRanks(
         run,
         communicator,
