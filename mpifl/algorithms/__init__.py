@@ -15,6 +15,7 @@ from mpifl.algorithms.fedexp import FedExP
 from mpifl.algorithms.fedgloss import FedGloss
 from mpifl.algorithms.fedgmt import FedGmt
 from mpifl.algorithms.fedlesam import FedLesam
+from mpifl.algorithms.fedmoswa import FedMoSwa
 from mpifl.algorithms.fednova import FedNova
 from mpifl.algorithms.fedopt import SERVER_OPTIMIZERS
 from mpifl.algorithms.fedper import FedPer
@@ -22,7 +23,7 @@ from mpifl.algorithms.fedprox import FedProx
 from mpifl.algorithms.fedrep import FedRep
 from mpifl.algorithms.fedsmoo import FedSmoo
 from mpifl.algorithms.fedspeed import FedSpeed
-from mpifl.algorithms.fedswa import FedMoSwa, FedSwa
+from mpifl.algorithms.fedswa import FedSwa
 from mpifl.algorithms.local_only import LocalOnly
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.training.algorithm import Algorithm

@@ -3,15 +3,16 @@
     D = mean_S y_c - w;   w <- w + lr_g D
     lr_g = max(1, mean_S ||y_c - w||^2 / (2 (||D||^2 + eps)))
 
-Tested is the mean of the last two models, with `evaluation.models = ["average"]`; after round 1 the
-model itself. As in the authors' code, eps follows the square of the clients' learning rate; there
-it is also multiplied by the number of clients of the round.
+Tested is the mean of the last two models, with `evaluation.models = ["average"]`; after the first
+round the model itself. As in the authors' code, eps follows the square of the clients' learning
+rate; there it is also multiplied by the number of clients of the round.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from mpifl.options import NonNegative, options
@@ -31,7 +32,7 @@ class FedExP(Algorithm):
     has_average: ClassVar[bool] = True
 
     def init_server(self, w: Tensor) -> Vectors:
-        return {"last": w.clone()}
+        return {"last": w.clone(), "has_last": torch.zeros_like(w[:1])}
 
     def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         w = sent["w"]
@@ -48,7 +49,8 @@ class FedExP(Algorithm):
         if self.cap:
             step = step.clamp_max(self.cap)
         after = mean["w"] if step == 1 else w + step * change
-        return after, {"last": after if of.round == 1 else w}
+        last = w if server["has_last"] else after
+        return after, {"last": last, "has_last": torch.ones_like(server["has_last"])}
 
     def average(self, w: Tensor, server: Vectors) -> Tensor:
         return (w + server["last"]) / 2

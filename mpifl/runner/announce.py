@@ -51,6 +51,9 @@ def announce(
         f"({trained(net)}), {dataset.name} ({len(dataset.train):,} training, "
         f"{len(dataset.test):,} test samples)"
     )
+    message = f"a message is {size(net.weights.nbytes)}"
+    if not config.algorithm.communicates:
+        message = "nothing is sent"
     if dataset.left_out:
         others = len(dataset.validation or ())
         say(
@@ -59,8 +62,7 @@ def announce(
         )
     say(
         f"{len(sizes)} clients of {sizes.min()} to {sizes.max()} samples and {classes.min()} to "
-        f"{classes.max()} of {len(dataset.classes)} classes{never}; "
-        f"a message is {size(net.weights.nbytes)}"
+        f"{classes.max()} of {len(dataset.classes)} classes{never}; {message}"
     )
     if config.init:
         first = digest(net.weights, net.buffers, net.frozen)

@@ -139,7 +139,7 @@ def states_folder(config: Config) -> Path | None:
 
 
 _PARTS = {
-    "norms": 'norms that have a scale and shift, such as model.norm = "batch"',
+    "norms": 'norms whose scale and shift train, such as model.norm = "batch"',
     "classifier": "a classifier that trains, which is the linear layer that makes the logits",
 }
 """what an algorithm treats apart, in words"""

@@ -327,6 +327,11 @@ def _check_evaluation(config: Config) -> None:
             "evaluation.where: expected server, where evaluation.models are tested; got shared"
         )
     evaluation = config.evaluation
+    if evaluation.models and not config.algorithm.communicates:
+        raise BadInput(
+            f"evaluation.models: expected none, since {type(config.algorithm).__name__} sends no "
+            f"model to clients; got {list(evaluation.models)}"
+        )
     _check_average(config)
     if evaluation.train_every % evaluation.every:
         raise BadInput(

@@ -23,11 +23,13 @@ from mpifl.algorithms.fedexp import FedExP
 from mpifl.algorithms.fedgloss import FedGloss
 from mpifl.algorithms.fedgmt import FedGmt
 from mpifl.algorithms.fedlesam import FedLesam
+from mpifl.algorithms.fedmoswa import FedMoSwa
 from mpifl.algorithms.fedsmoo import FedSmoo
 from mpifl.algorithms.fedspeed import FedSpeed
-from mpifl.algorithms.fedswa import FedMoSwa, FedSwa
+from mpifl.algorithms.fedswa import FedSwa
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.schedules import Exponential
+from mpifl.training.algorithm import ServerRound
 from mpifl.training.gradients import Sam
 
 SAM = replace(LOCAL, gradient=Sam(rho=0.1))
@@ -112,3 +114,16 @@ def test_feddyn_with_momentum_of_earlier_rounds_converges(alpha, away):
     optimum = torch.tensor([-1 / 3, 1 / 2], dtype=torch.float64)
     distance = float((moments(x)[-1].w - optimum).norm())
     assert distance == pytest.approx(away, rel=0.1)
+
+
+@pytest.mark.parametrize("algorithm", [FedExP(), FedMoSwa(first=True)])
+def test_what_is_special_in_the_first_round_waits_for_a_round_with_clients(algorithm):
+    w = torch.tensor([1.0, 2.0])
+    mean = {"w": w + 1, "c": w + 2, "squares": torch.ones(1)}
+    server = algorithm.init_server(w)
+    late = ServerRound(round=3, rounds=9, lr=0.1, first_lr=0.1, replies=1, share=1.0)
+    after, server = algorithm.server(w, server, mean, late)
+    if isinstance(algorithm, FedExP):
+        assert torch.equal(algorithm.average(after, server), after)
+    else:
+        assert torch.equal(server["c"], mean["c"])

@@ -122,6 +122,11 @@ def test_a_run_whose_clients_share_no_model_is_refused(tmp_path):
         FineTuner(RunOnRanks(run, Communicator()), 1, Settings())
 
 
+def test_weights_that_do_not_stay_finite_are_refused(on_ranks):
+    with pytest.raises(BadInput, match="expected weights that stay finite; got .* smaller --lr"):
+        FineTuner(on_ranks, 2, Settings(lr=1e30)).tune()
+
+
 def test_a_wrong_value_is_named_as_one_of_the_command(stopped):
     refused = invoke("finetune", str(stopped.path), "--epochs", "0")
     assert refused.exit_code == 2

@@ -12,6 +12,7 @@ from mpifl.analysis.runs import left_out
 from mpifl.analysis.runs.comparison import compare
 from mpifl.analysis.runs.curves import series
 from mpifl.analysis.runs.groups import group
+from mpifl.analysis.runs.paired import Pairing, compare_paired
 from mpifl.analysis.runs.table_formats import markdown
 from mpifl.options import BadInput
 
@@ -99,6 +100,11 @@ def test_a_seed_that_lacks_a_domain_has_no_mean(runs):
     assert row.figures["final_accuracy"][2:] == (1, 2)
     assert row.figures["final_accuracy:domain 1"].n == 2
     assert row.figures["final_accuracy:domain 2"].n == 1
+
+
+def test_runs_of_several_left_out_domains_are_no_pairs(runs):
+    with pytest.raises(BadInput, match="expected runs that leave the same domain out"):
+        compare_paired(group(list(runs.values())), Pairing())
 
 
 def test_without_the_table_each_left_out_domain_is_a_method_of_its_own(runs):

@@ -121,11 +121,19 @@ class FineTuner:
         right, `own_before` and `own_after`; how many of the `test_samples`, `test_after` (and
         `test_before`, one number); the test accuracy with its own classes, `skewed_before` and
         `skewed_after`. `trains` is 1 for clients that trained in the run. `advance` is told of each
-        client.
+        client. Raises BadInput on all ranks where a client's weights do not stay finite.
         """
         communicator = self._on_ranks.communicator
         clients = len(self.held.training)
-        names = ("steps", "own_before", "own_after", "test_after", "skewed_before", "skewed_after")
+        names = (
+            "steps",
+            "own_before",
+            "own_after",
+            "test_after",
+            "skewed_before",
+            "skewed_after",
+            "diverged",
+        )
         found = {name: np.zeros(clients) for name in names}
         before = self._counts(self.start, self._test)
         chosen = np.setdiff1d(np.arange(clients), self.skipped)
@@ -134,6 +142,7 @@ class FineTuner:
                 found[name][client] = value
             advance(1)
         found = {name: communicator.everywhere(values) for name, values in found.items()}
+        _refuse_divergence(np.flatnonzero(found.pop("diverged")))
         left_out = self.skipped
         for name, values in found.items():
             if name != "steps":
@@ -157,6 +166,7 @@ class FineTuner:
         model = Model(played.model.weights.clone(), played.model.buffers.clone())
         after = self._counts(model, self._test)
         found["steps"] = played.row[Column.STEPS]
+        found["diverged"] = float(not model.weights.isfinite().all())
         found["own_after"] = self._right(model, own)
         found["test_after"] = float(after.right)
         found["skewed_before"] = self._as_seen_by(client, before)
@@ -208,6 +218,14 @@ def _local(of_run: Local, settings: Settings, factor: float) -> Local:
         momentum_state="reset",
     )
     return validated(Local, override(adapter(Local).dump_python(once), settings.changes), "local")
+
+
+def _refuse_divergence(clients: np.ndarray) -> None:
+    if len(clients):
+        raise BadInput(
+            f"finetune: expected weights that stay finite; got others for {len(clients)} clients "
+            f"(client {clients[0]} first); try a smaller --lr"
+        )
 
 
 def _divided(run: Run, holdout: HoldOut) -> Held:

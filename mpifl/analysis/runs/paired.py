@@ -73,6 +73,7 @@ def compare_paired(groups: Sequence[Group], how: Pairing) -> PairedTable:
     """The table of all groups but the baseline. Raises BadInput where runs cannot be paired."""
     for group in groups:
         refuse_repeated_seeds(group)
+    _refuse_other_domains(groups)
     baseline = _baseline(groups, how.baseline)
     others = [group for group in groups if group is not baseline]
     if not others:
@@ -125,6 +126,18 @@ def _baseline(groups: Sequence[Group], name: str) -> Group:
 
 def _is_at(run: Run, path: str) -> bool:
     return Path(path).resolve() in (run.path.resolve(), run.file.resolve())
+
+
+def _refuse_other_domains(groups: Sequence[Group]) -> None:
+    """Raise BadInput where runs leave different domains out: these are no pairs."""
+    domains = {}
+    for group in groups:
+        domains.update(dict.fromkeys(group.left_out))
+    if len(domains) > 1:
+        raise BadInput(
+            "paired: expected runs that leave the same domain out; got runs that leave out "
+            f"{', '.join(domains)}; name the runs of one domain at a time"
+        )
 
 
 def _figures(how: Pairing) -> Callable[[Run], dict[str, float]]:
