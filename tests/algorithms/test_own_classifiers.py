@@ -70,7 +70,7 @@ def test_fedrep_with_its_own_part_solved_ends_at_the_best_shared_weights():
     best = torch.linalg.solve(left, right)
     ends = []
     for steps in (1, 5):
-        x = q.experiment(in_turn(1, own_epochs=60), Local(steps=steps, batch=100, lr=0.2), 150)
+        x = q.experiment(in_turn(1, own_epochs=20), Local(steps=steps, batch=100, lr=0.4), 70)
         ends.append(moments(x)[-1])
     assert distance(ends[0].w[shared], best) < 1e-9
     assert distance(ends[1].w[shared], best) > 1e-3

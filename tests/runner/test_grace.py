@@ -56,6 +56,7 @@ def slow_tests(monkeypatch):
     def rows_slowly(self, *more):
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
+            time.sleep(0.01)
             self.alive()
         return rows(self, *more)
 
@@ -77,6 +78,7 @@ def signal_in_test(monkeypatch):
                 signal.raise_signal(signal.SIGUSR1)
                 until = time.monotonic() + FOREVER
                 while time.monotonic() < until:
+                    time.sleep(0.01)
                     self.alive()
             return rows(self, *more)
 
@@ -100,7 +102,8 @@ def assert_same(resumed: mpifl.Run, whole: mpifl.Run) -> None:
 
 def rounds_played(tmp_path, grace: float, **evaluation) -> int:
     """Of a run that is stopped after the second round, and then resumed as if it had not been."""
-    config = {**CONFIG, "evaluation": evaluation, "runtime": {"grace_seconds": grace}}
+    config = {**CONFIG, "rounds": 4, "evaluation": evaluation}
+    config["runtime"] = {"grace_seconds": grace}
     out = tmp_path / "run"
     stopped = mpifl.run(config, out=out, callbacks=[StopAfterTwoRounds()], quiet=True)
     assert stopped.status == "stopped"
