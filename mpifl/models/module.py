@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -55,12 +57,26 @@ class Module(Architecture):
         factory = self._factory()
         channels, *size = shape
         known = {"classes": classes, "channels": channels, "size": tuple(size)}
-        inner = factory(**{**_accepted(factory, known), **self.options})
+        inner = self._called(factory, known)
         if not isinstance(inner, nn.Module):
             raise BadInput(
                 f"model.factory: expected {self.factory} to return an nn.Module; got {inner!r}"
             )
         return adapted(inner, shape, classes)
+
+    def _called(self, factory: Callable[..., Any], known: dict[str, Any]) -> Any:
+        """What the factory returns. Raises BadInput, with the place, for what it raises."""
+        try:
+            return factory(**{**_accepted(factory, known), **self.options})
+        except (BadInput, MemoryError):
+            raise
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise BadInput(
+                f"model.factory: expected {self.factory} to make a network from its options and "
+                f"those of {known} that it takes; got {type(error).__name__}: {error} "
+                f"({Path(last.filename).name}, line {last.lineno})"
+            ) from error
 
     def _factory(self) -> Callable[..., Any]:
         place, _, name = self.factory.partition(":")

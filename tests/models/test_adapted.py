@@ -238,6 +238,10 @@ def wrong(classes):
     return "no module"
 
 
+def failing(size):
+    return nn.Linear(size * size, CLASSES)
+
+
 @pytest.mark.parametrize(
     "factory, message",
     [
@@ -245,6 +249,7 @@ def wrong(classes):
         ("no_such_module:build", "expected a module that Python can import; got 'no_such_module'"),
         (f"{__name__}:nothing", "expected a function or class in .*; got 'nothing'"),
         (f"{__name__}:wrong", "to return an nn.Module; got 'no module'"),
+        (f"{__name__}:failing", r"got TypeError: can't multiply .* \(test_adapted.py, line \d+\)"),
     ],
 )
 def test_what_is_no_factory_is_refused_in_one_line(factory, message):
