@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from mpifl.algorithms.fedopt import Optimizer, Sgd
+from mpifl.algorithms.fedavg import FedAvg
+from mpifl.algorithms.fedopt import ServerOptimizer, Sgd
 from mpifl.net import Coordinates
 from mpifl.options import options
 from mpifl.training.algorithm import Algorithm, ServerRound, Train
@@ -19,11 +20,8 @@ from mpifl.training.messages import Vectors
 
 
 @options
-class PartlyOwn(Algorithm):
+class PartlyOwn(FedAvg):
     """An algorithm whose part is known once it is `placed`; until then it is FedAvg."""
-
-    server_optimizer: Optimizer = Sgd()
-    """how the server moves the shared weights towards their mean"""
 
     personal: ClassVar[bool] = True
     tests_own_domains: ClassVar[bool] = True
@@ -32,27 +30,39 @@ class PartlyOwn(Algorithm):
     def placed(self, coordinates: Coordinates) -> Algorithm:
         """The algorithm for a network with these coordinates."""
 
+
+@dataclass(frozen=True, eq=False)
+class SharedPart(Algorithm):
+    """A server that averages all weights but the coordinates `apart` (bool [d]).
+
+    Its own coordinates there stay the initial ones.
+    """
+
+    apart: Tensor
+    server_optimizer: ServerOptimizer = Sgd()
+
     def init_server(self, w: Tensor) -> Vectors:
         return self.server_optimizer.init(w)
-
-    def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
-        return {"w": train(sent["w"]).y}, own
 
     def server(
         self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
     ) -> tuple[Tensor, Vectors]:
-        return self.server_optimizer(w, mean["w"], server)
+        moved, server = self.server_optimizer(w, mean["w"], server)
+        # a mean of equal numbers may differ from them in the last bit
+        return moved.where(~self.apart_beside(w), w), server
+
+    def apart_beside(self, w: Tensor) -> Tensor:
+        """`apart`, where `w` is."""
+        return self.apart.to(w.device)
 
 
 @dataclass(frozen=True, eq=False)
-class OwnPart(Algorithm):
-    """FedAvg in which the coordinates `mine` (bool [d]) of the weights stay with each client.
+class OwnPart(SharedPart):
+    """FedAvg in which the coordinates `apart` of the weights stay with each client.
 
-    A client that has not trained has the initial ones; the server's stay these for ever.
+    A client that has not trained has the initial ones.
     """
 
-    mine: Tensor
-    server_optimizer: Optimizer = Sgd()
     in_turn: bool = False
     """whether a client trains its own part first, and then the shared one, not both together"""
     own_epochs: int = 0
@@ -63,13 +73,10 @@ class OwnPart(Algorithm):
 
     @property
     def kept(self) -> int:
-        return int(self.mine.sum())
-
-    def init_server(self, w: Tensor) -> Vectors:
-        return self.server_optimizer.init(w)
+        return int(self.apart.sum())
 
     def init_client(self, w: Tensor) -> Vectors:
-        if not self.mine.any():
+        if not self.apart.any():
             return {}
         return {"own": self._part(w)}
 
@@ -78,26 +85,19 @@ class OwnPart(Algorithm):
         y = self._trained(self.model(w, own), train)
         if not own:
             return {"w": y}, own
-        shared = y.where(~self._mine_beside(w), w)
+        shared = y.where(~self.apart_beside(w), w)
         return {"w": shared}, {"own": self._part(y)}
 
     def model(self, w: Tensor, own: Vectors) -> Tensor:
         if not own:
             return w
         model = w.clone()
-        model[..., self._mine_beside(w)] = own["own"]
+        model[..., self.apart_beside(w)] = own["own"]
         return model
-
-    def server(
-        self, w: Tensor, server: Vectors, mean: Vectors, of: ServerRound
-    ) -> tuple[Tensor, Vectors]:
-        moved, server = self.server_optimizer(w, mean["w"], server)
-        # a mean of equal numbers may differ from them in the last bit
-        return moved.where(~self._mine_beside(w), w), server
 
     def _trained(self, y: Tensor, train: Train) -> Tensor:
         """Where the client's training from `y` ends."""
-        mine = self._mine_beside(y)
+        mine = self.apart_beside(y)
         if not self.in_turn or not mine.any():
             return train(y).y
         y = train(y, moving=mine, epochs=self.own_epochs).y
@@ -106,7 +106,4 @@ class OwnPart(Algorithm):
         return train(y, moving=~mine).y
 
     def _part(self, w: Tensor) -> Tensor:
-        return w[..., self._mine_beside(w)].clone()
-
-    def _mine_beside(self, w: Tensor) -> Tensor:
-        return self.mine.to(w.device)
+        return w[..., self.apart_beside(w)].clone()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from runner.test_holdout_runs import pack, ran
+from runner.test_holdout_runs import OPPOSITE, pack, ran, ran_with_opposite_labels
 
 from mpifl.analysis.fine_tuning.tuning import FineTuner, Settings
 from mpifl.analysis.models.on_ranks import RunOnRanks
@@ -70,21 +70,13 @@ def test_only_the_part_that_was_named_moves(on_ranks, part):
 
 
 def test_of_clients_with_opposite_labels_each_is_right_after_fine_tuning_and_none_before(tmp_path):
-    n = 40
-    one = [kind % 2 for kind in range(n)]
-    data = pack(tmp_path / "two.h5", one + [1 - label for label in one], [0] * n + [1] * n)
-    run = ran(
-        tmp_path,
-        data=data,
-        clients=2,
-        partition={"name": "natural"},
-        holdout={"ratio": 3, "clients": [1]},
-        local={"lr": 0.5, "epochs": 20},
-    )
+    run = ran_with_opposite_labels(tmp_path)
     found = FineTuner(RunOnRanks(run, Communicator()), 4, Settings(epochs=40)).tune()
     assert found["own_before"].tolist() == [10, 0]
     assert found["own_after"].tolist() == [10, 10]
-    assert found["test_after"].tolist() == [n, n]  # right for the client, wrong for the other
+    assert (
+        found["test_after"].tolist() == [OPPOSITE] * 2
+    )  # right for the client, wrong for the other
 
 
 def test_the_learning_rate_is_that_of_the_round_and_other_options_may_change(tmp_path):

@@ -54,6 +54,7 @@ def make(tmp_path):
             row = {"bytes_up": 1_500_000, "seconds_train": 2.0 * t}
             if accuracy is not None:
                 row |= {"test_accuracy": accuracy, "sha256": digest or sha256(WEIGHTS + t)}
+                row["test_accuracy_average"] = accuracy / 2
             store.append(t, row, {}, [0])
             if t in saved:
                 store.weights(t, WEIGHTS + t)
@@ -80,6 +81,7 @@ def shown(run: Run, width: int = 80, config: bool = False, **options) -> str:
         "fixed (fraction=0.5)",
         "3 of 4",
         "best 75.00 % (round 2), last 50.00 % (round 3)",
+        "the server's second model 25.00 %",
         "min 1, median 3, max 6",
         "min 1, median 1, max 2 of 2",
         "mean 1.5 MB a round, 4.5 MB in all",

@@ -105,13 +105,16 @@ def test_columns_are_what_the_stored_counts_say(tmp_path):
     assert np.isnan(run.rounds["train_accuracy"][[0, 2]]).all()
 
 
-def test_of_two_clients_with_opposite_labels_the_one_that_trains_is_learned_and_the_other_is_not(
-    tmp_path,
-):
-    n = 40
-    one = [kind % 2 for kind in range(n)]
-    data = pack(tmp_path / "two.h5", one + [1 - label for label in one], [0] * n + [1] * n)
-    run = ran(
+OPPOSITE = 40
+"""samples of each of two clients with opposite labels"""
+
+
+def ran_with_opposite_labels(tmp_path):
+    """A run of two clients, of which the second never trains and calls each class the other."""
+    one = [kind % 2 for kind in range(OPPOSITE)]
+    labels = one + [1 - label for label in one]
+    data = pack(tmp_path / "two.h5", labels, [0] * OPPOSITE + [1] * OPPOSITE)
+    return ran(
         tmp_path,
         data=data,
         clients=2,
@@ -119,6 +122,12 @@ def test_of_two_clients_with_opposite_labels_the_one_that_trains_is_learned_and_
         holdout={"ratio": 3, "clients": [1]},
         local={"lr": 0.5, "epochs": 20},
     )
+
+
+def test_of_two_clients_with_opposite_labels_the_one_that_trains_is_learned_and_the_other_is_not(
+    tmp_path,
+):
+    run = ran_with_opposite_labels(tmp_path)
     assert run.rounds["own_accuracy"][-1] == 1
     assert run.rounds["unseen_accuracy"][-1] == 0
     assert run.rounds["participation_gap"][-1] == 1

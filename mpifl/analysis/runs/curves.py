@@ -9,7 +9,7 @@ import numpy as np
 
 from mpifl.analysis.figures.panels import Panel, Trace
 from mpifl.analysis.runs.groups import Group
-from mpifl.analysis.runs.left_out import domain_accuracy
+from mpifl.analysis.runs.left_out import accuracy_by, domain_accuracy
 from mpifl.analysis.runs.quantities import (
     MADE,
     OF_HESSIAN,
@@ -176,17 +176,7 @@ def class_accuracy(run: Run, name: str = "test") -> tuple[np.ndarray, np.ndarray
 
     NaN for classes without samples. Raises BadInput where the run has not counted it.
     """
-    array = f"{name}_right_by_class"
-    if array not in run.evaluations:
-        raise BadInput(
-            f"{run.path}: expected {array} in /evaluations; got none: it was not evaluated yet, "
-            "or by an older mpifl"
-        )
-    right = run.evaluations[array].astype("f8")
-    is_counted = (right >= 0).all(1)
-    samples = run.evaluations[f"{name}_samples_by_class"]
-    accuracy = np.where(samples > 0, right / np.maximum(samples, 1), np.nan)
-    return run.evaluations["round"][is_counted], accuracy[is_counted]
+    return accuracy_by(run, name, "class", "it was not evaluated yet, or by an older mpifl")
 
 
 def _over_clients(run: Run, name: str) -> np.ndarray:

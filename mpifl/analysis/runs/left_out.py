@@ -53,15 +53,21 @@ def domain_accuracy(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
 
     NaN for domains without samples. Raises BadInput where the run has not counted it.
     """
-    array = f"{name}_right_by_domain"
+    why = "the data have no domains, or the set was not evaluated"
+    return accuracy_by(run, name, "domain", why)
+
+
+def accuracy_by(run: Run, name: str, kind: str, why: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rounds [E], and accuracy of each class or domain (`kind`) on a set, from its counts.
+
+    NaN where there are no samples. Raises BadInput, with `why`, where the run has no such counts.
+    """
+    array = f"{name}_right_by_{kind}"
     if array not in run.evaluations:
-        raise BadInput(
-            f"{run.path}: expected {array} in /evaluations; got none: the data have no domains, or "
-            "the set was not evaluated"
-        )
+        raise BadInput(f"{run.path}: expected {array} in /evaluations; got none: {why}")
     right = run.evaluations[array].astype("f8")
     is_counted = (right >= 0).all(1)
-    samples = run.evaluations[f"{name}_samples_by_domain"]
+    samples = run.evaluations[f"{name}_samples_by_{kind}"]
     accuracy = np.where(samples > 0, right / np.maximum(samples, 1), np.nan)
     return run.evaluations["round"][is_counted], accuracy[is_counted]
 

@@ -33,6 +33,11 @@ def lines(run: Run) -> Iterator[tuple[str, str]]:
             "test_accuracy_worst_class": "worst class",
             "test_accuracy_top5": "top 5",
         },
+        "other models": {
+            "test_accuracy_cohort": "mean of the cohort's models",
+            "test_accuracy_all": "mean of all clients' latest",
+            "test_accuracy_average": "the server's second model",
+        },
         "calibration error": {"test_calibration_error": "last"},
         "training samples": {"train_accuracy": "last"},
         "own test sets, spread": _over_clients("own_accuracy"),
