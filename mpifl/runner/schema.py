@@ -1,5 +1,6 @@
-"""What a config may say: its sections with every option and default, the config, and what does not
-go together.
+"""What a config may say: its sections with every option and default, and the config itself.
+
+What does not go together is in `combinations.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-import torch
 from annotated_types import Ge, Le
 
 from mpifl import config as configs
@@ -24,7 +24,7 @@ from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse as parse_loss
 from mpifl.losses.expression import render
-from mpifl.models import ADAPTED, MODELS, Architecture
+from mpifl.models import MODELS, Architecture
 from mpifl.models.cnn import Cnn
 from mpifl.models.module import allow
 from mpifl.options import (
@@ -35,21 +35,17 @@ from mpifl.options import (
     NonNegative,
     NonNegativeInt,
     adapter,
-    option_names,
     options,
     tables,
     validated,
 )
-from mpifl.runner import plugins
+from mpifl.runner import combinations, plugins
 from mpifl.runner.factories import allow_remembered
 from mpifl.store import Run
 from mpifl.training.algorithm import Algorithm
-from mpifl.training.averages import NoAverage
 from mpifl.training.evaluate import Evaluation
-from mpifl.training.gradients import Plain
 from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.local import Local
-from mpifl.training.optimizers import AdamW
 from mpifl.training.sampling import Participation
 
 GENERATED = ("digits", "synthetic")
@@ -225,8 +221,10 @@ def resolve(raw: dict[str, Any] | Config) -> Config:
     else:
         plugins.use(raw.plugins)
     config = validated(Config, raw)
-    for check in _CHECKS:
-        check(config)
+    _check_name(config)
+    _check_named(config)
+    combinations.check(config)
+    _check_data(config)
     return config
 
 
@@ -243,7 +241,7 @@ def json_schema() -> dict[str, Any]:
     return adapter(Config).json_schema()
 
 
-# --- what does not go together ------------------------------------------------------------------
+# --- what one option may not say -----------------------------------------------------------------
 
 
 def _check_name(config: Config) -> None:
@@ -266,183 +264,6 @@ def _check_named(config: Config) -> None:
             )
 
 
-def _check_participation(config: Config) -> None:
-    participants = config.holdout.participants(config.clients, config.seed)
-    config.participation.cohort(config.seed, 1, len(participants))
-
-
-def _check_heterogeneity(config: Config) -> None:
-    local = config.local
-    config.heterogeneity.check(config.clients, local.epochs, local.steps)
-
-
-def _check_loss(config: Config) -> None:
-    """Refuse a loss that needs what the model lacks, or has not switched on."""
-    loss, model = config.local.loss, config.model
-    needs = parse_loss(loss, LOSSES).needs
-    of_algorithm = {name for name in needs if name.startswith("sent.")}
-    missing = needs - of_algorithm - model.capabilities - {"previous"}
-    if not missing:
-        return
-    if missing <= set(option_names(type(model))):
-        [name] = missing
-        raise BadInput(
-            f"model.{name}: expected more than 0, such as 256, for {loss!r} needs a {name} head; "
-            "got 0"
-        )
-    able = []
-    for name, kind in MODELS.items():
-        if name not in ADAPTED and missing <= kind().capabilities.union(option_names(kind)):
-            able.append(name)
-    raise BadInput(
-        f"local.loss: {loss!r} needs a model with {', '.join(sorted(missing))}; "
-        f"got {model.name}; allowed: {', '.join(able) or 'none'}"
-    )
-
-
-def _check_what_is_sent(config: Config) -> None:
-    """Refuse a loss that reads a vector that the algorithm does not send."""
-    algorithm = config.algorithm
-    needs = parse_loss(config.local.loss, LOSSES).needs
-    sent = _sent_by(algorithm)
-    for need in sorted(needs):
-        if need.startswith("sent.") and need not in sent:
-            able = [name for name, kind in ALGORITHMS.items() if need in _sent_by(kind())]
-            raise BadInput(
-                f"local.loss: {config.local.loss!r} expected an algorithm that sends "
-                f"{need.removeprefix('sent.')}; got {type(algorithm).__name__}; "
-                f"allowed: {', '.join(able) or 'none'}"
-            )
-
-
-def _sent_by(algorithm: Algorithm) -> set[str]:
-    """The vectors that it sends, as losses name them."""
-    w = torch.zeros(1)
-    return {f"sent.{name}" for name in algorithm.send(w, algorithm.init_server(w))}
-
-
-def _check_evaluation(config: Config) -> None:
-    if config.evaluation.models and config.evaluation.where == "shared":
-        raise BadInput(
-            "evaluation.where: expected server, where evaluation.models are tested; got shared"
-        )
-    evaluation = config.evaluation
-    if evaluation.models and not config.algorithm.communicates:
-        raise BadInput(
-            f"evaluation.models: expected none, since {type(config.algorithm).__name__} sends no "
-            f"model to clients; got {list(evaluation.models)}"
-        )
-    _check_average(config)
-    if evaluation.train_every % evaluation.every:
-        raise BadInput(
-            "evaluation.train_every: expected a multiple of evaluation.every = "
-            f"{evaluation.every}; got {evaluation.train_every}"
-        )
-    if evaluation.train_samples and not evaluation.train_every:
-        raise BadInput(
-            "evaluation.train_samples: expected evaluation.train_every above 0 with it; got 0"
-        )
-
-
-def _check_average(config: Config) -> None:
-    """Refuse a test of a second model that the server lacks, or a second model without its test."""
-    evaluation = config.evaluation
-    has_average = not isinstance(evaluation.average, NoAverage)
-    name = type(config.algorithm).__name__
-    if has_average and config.algorithm.has_average:
-        raise BadInput(
-            f"evaluation.average: expected none, since {name} has a second model of its own; got "
-            f"{type(evaluation.average).__name__.lower()}"
-        )
-    if has_average and "average" not in evaluation.models:
-        raise BadInput(
-            'evaluation.average: expected evaluation.models = ["average"] with it; got '
-            f"{list(evaluation.models)}"
-        )
-    if "average" in evaluation.models and not (has_average or config.algorithm.has_average):
-        able = [name for name, kind in ALGORITHMS.items() if kind.has_average]
-        raise BadInput(
-            "evaluation.models: expected for average a server with a second model; got "
-            f"{name}; allowed: evaluation.average = ema or swa, or algorithm = {' or '.join(able)}"
-        )
-
-
-def _check_gradient(config: Config) -> None:
-    """Refuse a gradient beside an algorithm's own."""
-    if config.algorithm.gradient is not None and not isinstance(config.local.gradient, Plain):
-        name = type(config.algorithm).__name__
-        got = type(config.local.gradient).__name__.lower()
-        raise BadInput(
-            f"local.gradient: expected plain, since {name} brings its own gradient; got {got}"
-        )
-
-
-def _check_momentum(config: Config) -> None:
-    """Refuse momentum that the algorithm cannot have, and Nesterov's without any."""
-    local = config.local
-    has_memory = local.momentum or isinstance(local.optimizer, AdamW)
-    persists = has_memory and local.momentum_state == "persist"
-    if config.algorithm.fresh_momentum and persists:
-        name = type(config.algorithm).__name__
-        raise BadInput(
-            f"local.momentum_state: expected reset, since momentum of {name} must begin at zero in "
-            "each round; got persist"
-        )
-    if isinstance(local.optimizer, AdamW):
-        _check_adamw(config)
-    if local.nesterov and not local.momentum:
-        raise BadInput("local.nesterov: expected a local.momentum above 0 with it; got 0.0")
-
-
-def _check_pool(config: Config) -> None:
-    """Refuse what asks for clients' models, where one client trains on the samples of all."""
-    if config.algorithm.pool is None:
-        return
-    for option, value in (
-        ("evaluation.clients", config.evaluation.clients),
-        ("results.clients_every", config.results.clients_every),
-    ):
-        if value:
-            raise BadInput(
-                f'{option}: expected none with algorithm.name = "central", where clients have no '
-                f"models of their own; got {str(value).lower()}"
-            )
-
-
-def _check_own_parts(config: Config) -> None:
-    """Refuse clients and domains that never train, which have no part of their own to be tested."""
-    holdout, algorithm = config.holdout, config.algorithm
-    if not algorithm.personal or not algorithm.treats_apart:
-        return
-    for name, value in (("clients", holdout.clients), ("domains", holdout.domains)):
-        if value:
-            shown = list(value) if isinstance(value, tuple) else value
-            raise BadInput(
-                f"holdout.{name}: expected none with {type(algorithm).__name__}, which has "
-                f"no {algorithm.treats_apart} for what never trains; got {shown}"
-            )
-
-
-def _check_adamw(config: Config) -> None:
-    """Refuse what holds for steps of SGD only."""
-    if config.algorithm.needs_sgd:
-        name = type(config.algorithm).__name__
-        raise BadInput(
-            f"local.optimizer: expected sgd, since {name} takes w - y for a sum of gradients; got "
-            "adamw"
-        )
-    if config.local.momentum:
-        raise BadInput(
-            "local.momentum: expected 0 with adamw, which has its own (beta1); got "
-            f"{config.local.momentum}"
-        )
-
-
-def _check_init(config: Config) -> None:
-    if config.init_head == "fresh" and not config.init:
-        raise BadInput("init_head: expected init with it, the weights to start from; got none")
-
-
 def _check_data(config: Config) -> None:
     need_no_file = (*GENERATED, *plugins.names_in(SOURCES))
     if not config.data.path and config.data.name not in need_no_file:
@@ -450,20 +271,3 @@ def _check_data(config: Config) -> None:
             "data.path: expected a file packed by `mpifl data NAME --out FILE`, or data.name one "
             f"of {', '.join(need_no_file)}; got no path and the name {config.data.name!r}"
         )
-
-
-_CHECKS = (
-    _check_name,
-    _check_named,
-    _check_participation,
-    _check_heterogeneity,
-    _check_loss,
-    _check_what_is_sent,
-    _check_evaluation,
-    _check_gradient,
-    _check_momentum,
-    _check_init,
-    _check_pool,
-    _check_own_parts,
-    _check_data,
-)
