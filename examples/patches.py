@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from mpifl import register
 from mpifl.models import Model, Output
+from mpifl.models.layers import Conv
 from mpifl.models.network import Network
 from mpifl.models.output import HiddenLayers, Recorder
 from mpifl.options import Count, options
@@ -22,9 +23,9 @@ class Patches(Model):
     def build(self, shape: tuple[int, int, int], classes: int) -> Network:
         self.check_size(shape, self.size)
         patches = (shape[1] // self.size) * (shape[2] // self.size)
-        embed = nn.Conv2d(shape[0], self.width, self.size, self.size)
+        embed = Conv(shape[0], self.width, self.size, self.size)
         net = PatchNet()
-        net.embed = nn.Sequential(embed, self.make_norm(self.width))
+        net.embed = nn.Sequential(embed, self.make_norm(self.width, embed))
         net.classify = nn.Linear(patches * self.width, classes)
         return net
 

@@ -60,7 +60,9 @@ FACTORS: dict[str, dict[str, Any]] = {
         )
     },
     "gradient": {name: name for name in GRADIENTS},
-    "norm": {name: {"norm": name} for name in ("batch", "group", "layer", "scale", "none")}
+    "norm": {
+        name: {"norm": name} for name in ("batch", "group", "layer", "scale", "weight", "none")
+    }
     | {"fedfn": {"norm": "none", "feature_norm": True}},
     "model": {name: name for name in SMALL},
 }

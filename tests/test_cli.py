@@ -104,8 +104,8 @@ OPTIONS = {
     "data.train_limit=5000": "data.train: expected 1 to 1438 samples",
     "model.classes=100": "model.classes: expected 10, as many as the data has; got 100",
     "model.norm=bach": (
-        "model.norm: expected 'batch', 'group', 'layer', 'scale', 'l2', 'shift' or "
-        "'none'; got 'bach'"
+        "model.norm: expected 'batch', 'group', 'layer', 'scale', 'l2', 'shift', "
+        "'weight' or 'none'; got 'bach'"
     ),
     "model=resnet65": "model.name: unknown name 'resnet65'; did you mean resnet56? allowed: ",
     "model.name=3": "model.name: unknown name 3; allowed: ",

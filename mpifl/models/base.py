@@ -56,8 +56,9 @@ class Model(Architecture):
     """The options of mpifl's own networks, which can be normed in any way."""
 
     norm: NormKind = "none"
-    """batch, group, layer (over channels, height and width), none; or a part of layer: shift (each
-    sample to mean 0), scale (to mean square 1), l2 (to norm 1)"""
+    """batch, group, layer (over channels, height and width), none; a part of layer: shift (each
+    sample to mean 0), scale (to mean square 1), l2 (to norm 1); or weight: no norm, but the weights
+    of the layer that would be normed are standardised in each pass (FedWon)"""
     groups: Count = 2
     """groups of norm = "group"; must divide the channels of every normalised layer"""
     norm_affine: bool = True
@@ -66,9 +67,13 @@ class Model(Architecture):
     """whether the q features that enter the classifier are scaled to norm sqrt(q); or instead l2
     (to norm 1), shift (to mean 0), layer (to mean 0, then to norm sqrt(q))"""
 
-    def make_norm(self, channels: int) -> nn.Module:
-        """The norm of these options for tensors [B, channels, ...]."""
-        return norm(self.norm, channels, groups=self.groups, affine=self.norm_affine)
+    def make_norm(self, channels: int, layer: nn.Module | None = None) -> nn.Module:
+        """The norm of these options for tensors [B, channels, ...].
+
+        With norm = "weight" it standardises the weights of `layer` instead, which is the layer that
+        makes these tensors, or the one that takes them in where norms come before layers.
+        """
+        return norm(self.norm, channels, layer, groups=self.groups, affine=self.norm_affine)
 
     def check_size(self, shape: Shape, minimum: int) -> None:
         """Raise `BadInput` unless height and width are at least `minimum` pixels."""

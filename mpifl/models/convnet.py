@@ -14,6 +14,9 @@ from mpifl.models.layers import Conv, Linear, NoNorm
 from mpifl.models.network import Network
 from mpifl.models.output import HiddenLayers, Keep, Output, Recorder
 
+MakeNorm = Callable[[int, nn.Module], nn.Module]
+"""the norm of a layer with so many outputs"""
+
 
 class Convolution(NamedTuple):
     """A convolution of a plain network and whether a 2x2 max-pool follows it."""
@@ -84,14 +87,15 @@ def side(pixels: int, layers: Sequence[Convolution], same: bool) -> int:
 
 def dense_layers(
     widths: Sequence[int],
-    make_norm: Callable[[int], nn.Module],
+    make_norm: MakeNorm,
     *,
     after: bool = False,
     bias: bool = True,
 ) -> list[Hidden]:
     """Hidden linear layers from widths[0] inputs to widths[-1] outputs."""
     pairs = zip(widths[:-1], widths[1:], strict=True)
-    return [Hidden(Linear(a, b, bias), make_norm(b), after=after) for a, b in pairs]
+    layers = [Linear(a, b, bias) for a, b in pairs]
+    return [Hidden(layer, make_norm(layer.out_features, layer), after=after) for layer in layers]
 
 
 def convnet(
@@ -117,10 +121,11 @@ def convnet(
     for layer in layers:
         padding = layer.kernel // 2 if same else 0
         conv = Conv(channels, layer.channels, layer.kernel, padding=padding, bias=bias)
-        stack.append(Hidden(conv, options.make_norm(layer.channels), after=after, pool=layer.pool))
+        norm = options.make_norm(layer.channels, conv)
+        stack.append(Hidden(conv, norm, after=after, pool=layer.pool))
         channels = layer.channels
     height, width = (side(pixels, layers, same) for pixels in size)
-    make_norm = options.make_norm if norm_dense else lambda channels: NoNorm()
+    make_norm = options.make_norm if norm_dense else lambda channels, layer: NoNorm()
     hidden = dense_layers((channels * height * width, *dense), make_norm, after=after, bias=bias)
     head = Head(
         dense[-1], classes, projection=options.projection, normalise=options.feature_norm, bias=bias

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mpifl.models.standardise import standardised
 from mpifl.options import BadInput
 
-NormKind = Literal["batch", "group", "layer", "scale", "l2", "shift", "none"]
+NormKind = Literal["batch", "group", "layer", "scale", "l2", "shift", "weight", "none"]
 FeatureNorm = bool | Literal["l2", "shift", "layer"]
 
 
@@ -44,16 +45,25 @@ def _first(tensor: Tensor | None, channels: int) -> Tensor | None:
 class Conv(nn.Conv2d):
     """A convolution; with `out_channels` given, its first outputs from the first inputs."""
 
+    standardised: bool = False
+    """whether a pass uses `standardised` weights, which `weight` itself is not"""
+
     def forward(self, x: Tensor, out_channels: int | None = None) -> Tensor:
-        if out_channels is None:
-            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
-        weight = self.weight[:out_channels, : x.shape[1]]
-        bias = _first(self.bias, out_channels)
+        weight: Tensor = self.weight
+        bias: Tensor | None = self.bias
+        if out_channels is not None:
+            weight = weight[:out_channels, : x.shape[1]]
+            bias = _first(bias, out_channels)
+        if self.standardised:
+            weight = standardised(weight)
         return F.conv2d(x, weight, bias, self.stride, self.padding)
 
 
 class Linear(nn.Linear):
     """A linear layer; a narrower input uses the first columns of the weights."""
+
+    standardised: bool = False
+    """whether a pass uses `standardised` weights, which `weight` itself is not"""
 
     def forward(self, x: Tensor, out_features: int | None = None) -> Tensor:
         weight: Tensor = self.weight
@@ -63,6 +73,8 @@ class Linear(nn.Linear):
             bias = _first(bias, out_features)
         if x.shape[-1] != self.in_features:
             weight = weight[:, : x.shape[-1]]
+        if self.standardised:
+            weight = standardised(weight)
         return F.linear(x, weight, bias)
 
 
@@ -181,6 +193,20 @@ class SampleNorm(_Affine):
         return weight * x + bias
 
 
+class WeightNorm(SampleNorm):
+    """What is left of a norm where a layer's weights are standardised instead: the affine map."""
+
+    def __init__(self, channels: int, layer: nn.Module | None, affine: bool = True) -> None:
+        if not isinstance(layer, (Conv, Linear)):
+            got = "none" if layer is None else type(layer).__name__
+            raise BadInput(
+                "model.norm: expected for weight a network that says whose weights each norm is "
+                f"about, a Conv or Linear of mpifl.models.layers; got {got}"
+            )
+        super().__init__(channels, nn.Identity(), affine)
+        layer.standardised = True
+
+
 class NoNorm(nn.Module):
     """The identity, where another model would normalise."""
 
@@ -192,12 +218,24 @@ SAMPLE_NORMS = {"scale": scaled, "l2": unit, "shift": shifted}
 """FedLN's (arXiv 2308.09565) parts of layer normalisation, which is `shift`, then `scale`"""
 
 
-def norm(kind: NormKind, channels: int, *, groups: int = 2, affine: bool = True) -> nn.Module:
-    """The norm of that `kind` for tensors [B, channels, ...]; called as `norm(x, sub=False)`."""
+def norm(
+    kind: NormKind,
+    channels: int,
+    layer: nn.Module | None = None,
+    *,
+    groups: int = 2,
+    affine: bool = True,
+) -> nn.Module:
+    """The norm of that `kind` for tensors [B, channels, ...]; called as `norm(x, sub=False)`.
+
+    `weight` makes `layer` use standardised weights.
+    """
     if kind == "batch":
         return BatchNorm(channels, affine)
     if kind == "none":
         return NoNorm()
+    if kind == "weight":
+        return WeightNorm(channels, layer, affine)
     if kind in SAMPLE_NORMS:
         return SampleNorm(channels, SAMPLE_NORMS[kind], affine)
     groups = 1 if kind == "layer" else groups

@@ -17,7 +17,8 @@ from mpifl.models.layers import Conv, NoNorm, rounded
 from mpifl.models.network import Network
 from mpifl.models.output import HiddenLayers, Keep, Output, Recorder
 
-MakeNorm = Callable[[int], nn.Module]
+MakeNorm = Callable[[int, nn.Module], nn.Module]
+"""the norm of a layer with so many outputs"""
 
 
 class ConvSpec(NamedTuple):
@@ -38,6 +39,10 @@ def bottleneck(planes: int, stride: int) -> tuple[ConvSpec, ...]:
     return ConvSpec(planes, 1), ConvSpec(planes, 3, stride), ConvSpec(4 * planes, 1)
 
 
+def _no_norm(channels: int, layer: nn.Module) -> nn.Module:
+    return NoNorm()
+
+
 class Unit(nn.Module):
     """A convolution with its norm and ReLU, in two halves: a residual sum may come between them.
 
@@ -45,11 +50,11 @@ class Unit(nn.Module):
     channels only and leaves the running statistics alone.
     """
 
-    def __init__(self, inputs: int, spec: ConvSpec, norm: nn.Module, after: bool) -> None:
+    def __init__(self, inputs: int, spec: ConvSpec, make_norm: MakeNorm, after: bool) -> None:
         super().__init__()
         channels, kernel, stride = spec
         self.conv = Conv(inputs, channels, kernel, stride, kernel // 2, bias=False)
-        self.norm = norm
+        self.norm = make_norm(channels, self.conv)
         self.after = after
 
     def linear(self, x: Tensor, width: float | None) -> Tensor:
@@ -78,15 +83,16 @@ class Block(nn.Module):
         units = []
         source = inputs
         for spec in specs:
-            units.append(Unit(source, spec, make_norm(spec.channels), after))
+            units.append(Unit(source, spec, make_norm, after))
             source = spec.channels
         self.units = cast(Sequence[Unit], nn.ModuleList(units))
         self.shortcut: Unit | None = None
         if stride > 1 or inputs != outputs:
             # If norms come after ReLUs, the last unit's norm is applied to the sum, so the shortcut
             # has none, as in FedLN.
-            norm = NoNorm() if after else make_norm(outputs)
-            self.shortcut = Unit(inputs, ConvSpec(outputs, 1, stride), norm, after)
+            if after:
+                make_norm = _no_norm
+            self.shortcut = Unit(inputs, ConvSpec(outputs, 1, stride), make_norm, after)
 
     def forward(self, x: Tensor, width: float | None, gate: float, recorder: Recorder) -> Tensor:
         *inner, last = self.units
@@ -123,7 +129,7 @@ class ResNet(Network):
         super().__init__()
         make_norm = options.make_norm
         after = options.norm_after_activation
-        self.stem = Unit(inputs, stem, make_norm(stem.channels), after)
+        self.stem = Unit(inputs, stem, make_norm, after)
         self.pool = pool
         self.cells = cells
         stages = []

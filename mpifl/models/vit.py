@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mpifl.models.base import Model, Shape
 from mpifl.models.head import Head
-from mpifl.models.layers import Conv, Linear, NormKind
+from mpifl.models.layers import Conv, Linear, NoNorm, NormKind
 from mpifl.models.network import Network
 from mpifl.models.output import HiddenLayers, Keep, Output, Recorder
 from mpifl.options import BadInput, Count, options
@@ -60,10 +60,12 @@ class Encoder(nn.Module):
         super().__init__()
         dim = options.dim
         inner = options.expansion * options.dim
-        self.norm1 = TokenNorm(options.make_norm(dim))
-        self.attention = Attention(dim, options.heads)
-        self.norm2 = TokenNorm(options.make_norm(dim))
-        self.up = Linear(dim, inner)
+        attention = Attention(dim, options.heads)
+        up = Linear(dim, inner)
+        self.norm1 = TokenNorm(options.make_norm(dim, attention.qkv))
+        self.attention = attention
+        self.norm2 = TokenNorm(options.make_norm(dim, up))
+        self.up = up
         self.down = Linear(inner, dim)
 
     def forward(self, x: Tensor, recorder: Recorder) -> Tensor:
@@ -83,7 +85,8 @@ class Transformer(Network):
         self.positions = nn.Parameter(torch.empty(1, (height // patch) * (width // patch), dim))
         nn.init.trunc_normal_(self.positions, std=0.02)
         self.encoders = nn.ModuleList(Encoder(options) for _ in range(options.depth))
-        self.norm = TokenNorm(options.make_norm(dim))
+        last = NoNorm() if options.norm == "weight" else options.make_norm(dim)
+        self.norm = TokenNorm(last)
         self.head = Head(dim, classes, normalise=options.feature_norm)
 
     @property

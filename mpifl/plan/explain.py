@@ -60,6 +60,7 @@ PAPERS_NAMES = {
     "batchnorm": Choice(('model.norm = "batch"',), ("model.norm",)),
     "groupnorm": Choice(('model.norm = "group"',), ("model.norm",)),
     "fedln": Choice(('model.norm = "layer"',), ("model.norm",)),
+    "fedwon": Choice(('model.norm = "weight"',), ("model.norm",)),
     "fedfn": Choice(("model.feature_norm = true",), ("model.feature_norm",)),
 }
 """what papers call a choice, in small letters"""

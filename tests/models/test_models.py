@@ -11,7 +11,7 @@ from mpifl.net import Net
 from mpifl.options import BadInput
 
 SMALL = {"tiny_cnn": (3, 8, 8), "resnet18": (3, 8, 8), "resnet56": (3, 4, 4), "resnet20": (3, 4, 4)}
-NORMS = ["batch", "group", "layer", "scale", "l2", "shift", "none"]
+NORMS = ["batch", "group", "layer", "scale", "l2", "shift", "weight", "none"]
 names = pytest.mark.parametrize("name", sorted(OWN))
 
 

@@ -7,7 +7,7 @@ from mpifl.models import MODELS
 from mpifl.models.layers import untracked
 from mpifl.vision import torchvision
 
-NORMS = ["batch", "group", "layer", "none"]
+NORMS = ["batch", "group", "layer", "weight", "none"]
 
 
 def build(name="resnet20", size=(3, 8, 8), classes=5, **options):
