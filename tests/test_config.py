@@ -110,7 +110,7 @@ MISTAKES = {
     "model = 3": r"model: expected a name, or a table with a name; got 3",
     "[model]\nname = 'resnet65'": r"model.name: unknown name 'resnet65'; did you mean resnet56\?",
     "[model]\nname = 'cnn'\nnorm = 'bach'": (
-        r"model.norm: expected 'batch', 'group', .* 'shift' or 'none'; got 'bach'"
+        r"model.norm: expected 'batch', 'group', .* 'weight' or 'none'; got 'bach'"
     ),
     "[partition]\nname = 'dirichlet'\nalpha = 0.0": (
         r"partition.alpha: expected greater than .*; got 0.0"
