@@ -44,9 +44,10 @@ def name(page: Path) -> str:
 
 
 def blocks(page: Path) -> list[Block]:
-    """The blocks of a page, from top to bottom."""
+    """The blocks of a page, from top to bottom, without the generator's directives, `{NAME}`."""
     text = page.read_text(encoding="utf-8")
-    return [_block(page, text, found) for found in _FENCE.finditer(text)]
+    found = [_block(page, text, fence) for fence in _FENCE.finditer(text)]
+    return [block for block in found if not block.language.startswith("{")]
 
 
 def _block(page: Path, text: str, found: re.Match[str]) -> Block:
