@@ -50,11 +50,17 @@ ADDED = {
     "holdout.ratio": 0,
     "holdout.unseen": "all",
     "partition.deal": "turn",
+    "participation.draw": "sample",
     "plugins": [],
 }
 """Dotted name of an option that older runs lack -> the value that means what those did.
 
-Such runs can be resumed with that value.
+Such runs can be resumed with that value. `added` has them for a run.
+"""
+
+MOST_PERMUTED = 10_000
+"""Up to so many clients, `participation.draw` makes no difference: cohorts are those of runs that
+lack the option.
 """
 
 LOSS_OPTIONS_ADDED = {"moon": "first='none'"}
@@ -388,12 +394,27 @@ def first_name(path: str) -> str:
     return path
 
 
+def added(clients: object) -> dict[str, Any]:
+    """ADDED as it holds for a run of so many clients (0 or no number: as for few).
+
+    >>> added(100)["participation.draw"], added(1_000_000)["participation.draw"]
+    ('sample', 'permutation')
+    """
+    if isinstance(clients, int) and clients > MOST_PERMUTED:
+        return ADDED | {"participation.draw": "permutation"}
+    return ADDED
+
+
 def of_run(text: str, where: str) -> dict:
     """The raw config that a run has stored as TOML `text`, as today's config of what it did.
 
     Raises BadInput that begins with `where`.
     """
     raw = parse(text, where)
+    participation = raw.get("participation")
+    if isinstance(participation, dict):
+        drawn = added(raw.get("clients"))["participation.draw"]
+        raw["participation"] = {"draw": drawn, **participation}
     local = raw.get("local")
     if isinstance(local, dict) and isinstance(local.get("loss"), str):
         raw["local"] = {**local, "loss": loss_today(local["loss"])}

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from mpifl.config import ADDED, first_loss, first_name, flat, name_today, parse
+from mpifl.config import added, first_loss, first_name, flat, name_today, parse
 from mpifl.options import BadInput
 
 _MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy", "plugins"}
@@ -49,9 +49,10 @@ def check_same(where: str, old: str, new: str, free_sources: bool = True) -> Non
     free = _SOURCES if free_sources else set()
     before = _binding(old, free)
     after = _binding(new, free)
+    as_before = added(before.get("clients"))
     for key in dict.fromkeys((*before, *after)):
-        was = before.get(key, _ABSENT)
-        now = after.get(key, _ABSENT)
+        was = before.get(key, as_before.get(key, _ABSENT))
+        now = after.get(key, as_before.get(key, _ABSENT))
         if key == "rounds" and type(was) is type(now) is int:
             if now < was:
                 raise BadInput(
@@ -67,14 +68,16 @@ def check_same(where: str, old: str, new: str, free_sources: bool = True) -> Non
 
 def _binding(config: str, free: Collection[str] = ()) -> dict[str, Any]:
     """The options that may not change, by today's name; those of `free` may."""
+    options = flat(parse(config, "the config of a run"))
+    as_before = added(options.get("clients"))
     binding = {}
-    for key, value in flat(parse(config, "the config of a run")).items():
+    for key, value in options.items():
         name = name_today(key)
         if name == "local.loss" and isinstance(value, str):
             value = first_loss(value)
         if name == _START and value and free:
             value = "weights"
-        is_as_before = name in ADDED and value == ADDED[name]
+        is_as_before = name in as_before and value == as_before[name]
         if name not in free and not _may_change(name) and not is_as_before:
             binding[name] = value
     return binding

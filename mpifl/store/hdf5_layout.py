@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ import h5py
 import numpy as np
 
 from mpifl import __version__
+from mpifl.config import toml
+from mpifl.options import BadInput
 from mpifl.store import checksum, plugin_texts
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes, write_attributes
@@ -43,7 +46,11 @@ _NO_COORDINATES = "This is a netCDF dimension but not a netCDF variable. %10d"
 _TEXT = h5py.string_dtype()
 
 MANY = 10_000
-"""Up to so many clients, /clients holds arrays (rounds, clients); beyond, values of cohorts."""
+"""With more clients, what /partition says of each is compressed."""
+LARGEST_BY_ROUND = 200_000
+"""values; arrays (rounds, clients) of /clients that will have no more are stored as they are"""
+FULL_ENOUGH = 0.25
+"""part of larger arrays (rounds, clients) that must be filled; with less, cohorts are stored"""
 
 
 class Entry(NamedTuple):
@@ -235,16 +242,35 @@ def _add_rounds(file: h5py.File, rounds: Mapping[str, np.ndarray]) -> None:
 
 
 def _add_clients(file: h5py.File, results: Results) -> None:
-    """Arrays (rounds, clients) up to MANY clients; with more, the cohorts' values in turn.
-
-    Of many clients, few take part in a round.
-    """
+    """Arrays (rounds, clients), or the cohorts' values in turn where these are mostly empty."""
     group = file.create_group("clients")
     _add_scale(group, "round", results.rounds["round"])
-    if results.clients.clients <= MANY:
+    if _is_by_round(results):
         _add_clients_by_round(group, results)
     else:
         _add_cohorts(group, results.clients)
+
+
+def _is_by_round(results: Results) -> bool:
+    """Whether /clients has arrays (rounds, clients).
+
+    The number of rounds is that of the whole run, so that the layout does not change during it.
+    """
+    cohorts = results.clients
+    rounds = max(cohorts.rounds, _planned_rounds(str(results.attributes["config"])))
+    if rounds * cohorts.clients <= LARGEST_BY_ROUND:
+        return True
+    return len(cohorts.ids) >= FULL_ENOUGH * cohorts.rounds * cohorts.clients > 0
+
+
+@lru_cache(maxsize=8)
+def _planned_rounds(config: str) -> int:
+    """How many rounds the TOML text of a run plans; 0 where it does not say."""
+    try:
+        rounds = toml(config, "the config of a run").get("rounds")
+    except BadInput:  # results are kept also where their config cannot be read
+        return 0
+    return rounds if isinstance(rounds, int) else 0
 
 
 def _add_clients_by_round(group: h5py.Group, results: Results) -> None:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from mpifl import seeds
+from mpifl.config import MOST_PERMUTED
 from mpifl.options import BadInput, Share, options
 
 _REDRAWS = 1000
@@ -50,6 +51,10 @@ class Participation:
     """
     fraction: Share = 1.0
     """share of the clients that take part in a round"""
+    draw: Literal["sample", "permutation"] = "sample"
+    """how a cohort of more than 10,000 clients is drawn: sample, in time of the cohort; or
+    permutation, in time of all clients, as mpifl 0.1 did; of fewer clients both draw the same
+    """
 
     def cohort(self, seed: int, round: int, clients: int, of: int = 0) -> np.ndarray:
         """The sorted ids (int64) of the clients that take part in `round`.
@@ -59,15 +64,22 @@ class Participation:
         the fraction picks nobody though all are there.
         """
         random = seeds.generator(seed, "cohort", round)
+        whole = of or clients
+        samples = self.draw == "sample" and whole > MOST_PERMUTED
         if self.kind == "fixed":
-            size = self.largest_cohort(of or clients)
+            size = self.largest_cohort(whole)
             if size == 0:
                 raise self._nobody(clients)
+            if samples:
+                return _sample(random, clients, size)
             return np.sort(random.permutation(clients)[:size]).astype(np.int64)
         for _ in range(_REDRAWS):
-            chosen = np.flatnonzero(random.random(clients) < self.fraction)
+            if samples:
+                chosen = _each_with(random, clients, self.fraction)
+            else:
+                chosen = np.flatnonzero(random.random(clients) < self.fraction).astype(np.int64)
             if chosen.size or clients < of:
-                return chosen.astype(np.int64)
+                return chosen
         raise self._nobody(clients)
 
     def largest_cohort(self, clients: int) -> int:
@@ -81,6 +93,26 @@ class Participation:
             f"participation.fraction: expected to pick at least one of {clients} clients; got "
             f"{self.fraction}, which picks nobody; allowed: {1 / clients:.3g} and more"
         )
+
+
+def _sample(random: np.random.Generator, clients: int, size: int) -> np.ndarray:
+    """int64, sorted: `size` of the clients, or all if they are fewer."""
+    size = min(size, clients)
+    return np.sort(random.choice(clients, size, replace=False, shuffle=False)).astype(np.int64)
+
+
+def _each_with(random: np.random.Generator, clients: int, probability: float) -> np.ndarray:
+    """int64, sorted: each of the clients with this probability, by the gaps between those drawn."""
+    at_once = int(clients * probability + 6 * (clients * probability) ** 0.5) + 8
+    last = -1
+    found = []
+    while last < clients:
+        gaps = np.minimum(random.geometric(probability, at_once), clients + 1)
+        drawn = last + np.cumsum(gaps)
+        found.append(drawn)
+        last = int(drawn[-1])
+    chosen = np.concatenate(found)
+    return chosen[chosen < clients].astype(np.int64)
 
 
 def costs(steps: np.ndarray) -> np.ndarray:

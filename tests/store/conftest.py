@@ -18,10 +18,13 @@ PARTITION = Partition(
 )
 
 
-@pytest.fixture(params=[CLIENTS, CLIENTS - 1], ids=["few clients", "many clients"])
+@pytest.fixture(params=[True, False], ids=["by round", "cohorts"])
 def create(request, monkeypatch):
-    """create(folder, **changed) -> Store; once with few clients, once with what counts as many."""
-    monkeypatch.setattr(hdf5_layout, "MANY", request.param)
+    """create(folder, **changed) -> Store; once with each layout of /clients."""
+    if not request.param:
+        monkeypatch.setattr(hdf5_layout, "MANY", CLIENTS - 1)
+        monkeypatch.setattr(hdf5_layout, "LARGEST_BY_ROUND", 0)
+        monkeypatch.setattr(hdf5_layout, "FULL_ENOUGH", 2.0)
 
     def create(folder: Path, **changed) -> Store:
         given = {

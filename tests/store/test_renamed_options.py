@@ -62,6 +62,24 @@ def test_moon_of_before_is_not_resumed_with_the_initial_model():
         compatibility.check_same("run", BEFORE_MOON, moon("initial"))
 
 
+def drawn(clients, draw=""):
+    text = f'clients = {clients}\n[participation]\nkind = "fixed"\nfraction = 0.1\n'
+    return text + f'draw = "{draw}"\n' if draw else text
+
+
+def test_a_run_of_many_clients_keeps_the_draw_of_cohorts_of_before():
+    few = drawn(10_000)
+    assert of_run(few, "run")["participation"]["draw"] == "sample"
+    compatibility.check_same("run", few, drawn(10_000, "sample"))
+    assert compatibility.digest(few) == compatibility.digest(drawn(10_000, "sample"))
+    many = drawn(10_001)
+    assert of_run(many, "run")["participation"]["draw"] == "permutation"
+    compatibility.check_same("run", many, drawn(10_001, "permutation"))
+    assert compatibility.digest(many) == compatibility.digest(drawn(10_001, "permutation"))
+    with pytest.raises(BadInput, match="participation.draw: expected 'permutation'.*got 'sample'"):
+        compatibility.check_same("run", many, drawn(10_001, "sample"))
+
+
 def test_a_run_begun_with_the_old_name_is_resumed_twice_with_the_new(tmp_path, create, add_round):
     store = create(tmp_path / "run", config=OLD)
     for round in (1, 2):

@@ -31,7 +31,33 @@ def test_what_was_not_reported_yet_is_left_out():
     assert list(cohorts.up_to(1)) == ["participated", "loss"]
 
 
-@pytest.mark.parametrize("create", [10_000], indirect=True, ids=["many clients"])
+@pytest.mark.parametrize("create", [True], indirect=True, ids=[""])
+@pytest.mark.parametrize(
+    ("clients", "rounds", "each", "by_round"),
+    [
+        (100, 2000, 10, True),  # small
+        (100, 2001, 10, False),
+        (400, 2000, 100, True),  # full
+        (400, 2000, 99, False),
+        (10_001, 10, 5000, True),
+    ],
+)
+def test_arrays_that_are_large_and_mostly_empty_are_stored_as_cohorts(
+    tmp_path, create, clients, rounds, each, by_round
+):
+    partition = (np.arange(clients), np.arange(clients + 1), np.ones((clients, 1), "i8"))
+    config = f"rounds = {rounds}"
+    store = create(tmp_path / "run", clients=clients, partition=partition, config=config)
+    store.append(1, {}, {"loss": np.arange(each)}, np.arange(each))
+    store.close()
+    with h5py.File(tmp_path / "run" / "results.h5") as file:
+        assert file["clients/loss"].shape == ((1, clients) if by_round else (each,))
+    read = Run.open(tmp_path / "run").clients
+    np.testing.assert_array_equal(read["loss"][0, :each], np.arange(each, dtype="f4"))
+    assert read["participated"].sum() == each
+
+
+@pytest.mark.parametrize("create", [True], indirect=True, ids=[""])
 def test_a_million_clients_cost_what_their_cohorts_do(tmp_path, create):
     indices, offsets, counts = (
         np.arange(MILLION),

@@ -26,6 +26,48 @@ def test_bernoulli_participation_varies_around_its_mean_and_never_picks_nobody()
     )
 
 
+MANY = 20_000
+FIXED = Participation(fraction=0.01)
+LARGE = Participation(fraction=0.2)
+CHANCE = Participation(kind="bernoulli", fraction=0.3)
+
+
+@pytest.mark.parametrize("draw", ["sample", "permutation"])
+def test_up_to_ten_thousand_clients_cohorts_are_those_of_version_0_1(draw):
+    few = Participation(fraction=0.3, draw=draw)
+    assert few.cohort(5, 2, 12).tolist() == [1, 3, 9]
+    chance = Participation(kind="bernoulli", fraction=0.3, draw=draw)
+    assert chance.cohort(5, 2, 12).tolist() == [2, 4, 5, 8]
+    most = Participation(fraction=0.0003, draw=draw)
+    assert most.cohort(5, 2, 10_000).tolist() == [2652, 7512, 9534]
+    more = most.cohort(5, 2, 10_001).tolist()
+    assert (more == [2652, 7513, 9535]) == (draw == "permutation")
+
+
+@pytest.mark.parametrize("of", [FIXED, LARGE, CHANCE], ids=str)
+def test_a_sample_of_many_clients_takes_each_equally_often(of):
+    rounds = 60
+    met = np.zeros(MANY)
+    for round in range(rounds):
+        cohort = of.cohort(3, round, MANY)
+        assert (np.diff(cohort) > 0).all() and cohort.dtype == np.int64
+        if of.kind == "fixed":
+            assert len(cohort) == of.fraction * MANY
+        met[cohort] += 1
+    expected = of.fraction * rounds
+    deviation = (expected * (1 - of.fraction)) ** 0.5
+    assert abs(met.mean() - expected) < 5 * deviation / MANY**0.5
+    assert met.std() == pytest.approx(deviation, rel=0.05)
+    for part in np.split(met, 8):
+        assert abs(part.mean() - expected) < 5 * deviation / len(part) ** 0.5
+
+
+def test_of_many_clients_a_draw_may_be_of_all_or_of_those_that_are_there():
+    everybody = Participation(kind="bernoulli").cohort(1, 1, MANY)
+    assert everybody.tolist() == list(range(MANY))
+    assert len(Participation(fraction=0.5).cohort(1, 1, 30, of=MANY)) == 30
+
+
 def test_the_cohort_depends_on_seed_and_round_only():
     some = Participation(fraction=0.3)
     assert some.cohort(1, 5, 40).tolist() == some.cohort(1, 5, 40).tolist()

@@ -9,7 +9,7 @@ from typing import Any
 
 from mpifl.analysis.runs.labels import Options, distinct, label
 from mpifl.analysis.runs.left_out import name_of
-from mpifl.config import ADDED, loss_today, name_today, toml
+from mpifl.config import added, loss_today, name_today, toml
 from mpifl.options import BadInput, suggestion
 from mpifl.store import Run
 from mpifl.terminal import printable
@@ -157,7 +157,9 @@ def _labels(methods: Sequence[Options], names: list[str]) -> list[str]:
 def _method(run: Run, by: Sequence[str]) -> Options:
     """The options that tell groups apart."""
     known = options(run)
-    for name, value in ADDED.items():  # runs of before an option was added had its default
+    for name, value in added(
+        known.get("clients")
+    ).items():  # runs of before an option was added had its default
         known.setdefault(name, tuple(value) if isinstance(value, list) else value)
     if "local.loss" in known:
         known["local.loss"] = loss_today(str(known["local.loss"]))
