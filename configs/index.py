@@ -1,4 +1,4 @@
-"""Write the tables of configs/README.md: every run of a paper, with the paper's numbers for it.
+"""Write the tables of configs/README.md: methods, sweeps, and the runs of papers with numbers.
 
 Type `python configs/index.py` after a config was added or changed.
 """
@@ -6,6 +6,7 @@ Type `python configs/index.py` after a config was added or changed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 from mpifl import config
@@ -63,8 +64,52 @@ def remarks(numbers: dict[str, float], note: str) -> str:
     return "; ".join(part for part in (listed, note) if part)
 
 
+def methods() -> list[Path]:
+    """The configs of the methods that are combinations of options."""
+    return sorted(path for path in (HERE / "methods").glob("*.toml") if path.name != "base.toml")
+
+
+def sweeps() -> list[Path]:
+    """The sweep files: those with a base."""
+    found = (*HERE.glob("*.toml"), *HERE.glob("*/*.toml"))
+    return sorted(path for path in found if "base" in config.read(path))
+
+
+def comment(path: Path) -> str:
+    """The comment with which a file begins, as one line."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("# ") for line in takewhile(_is_comment, lines))
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("# ")
+
+
+def methods_listed() -> Iterator[str]:
+    """The methods, their papers and options, as lines of Markdown."""
+    yield from ("", "### methods", "", "Each runs at once, on the digits of the demo.", "")
+    yield from ("| method | paper | options |", "|---|---|---|")
+    for path in methods():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        own = [line for line in lines if not line.startswith(("#", "extends", "name"))]
+        options = "<br>".join(f"`{line}`" for line in own)
+        yield f"| [{path.stem}]({path.relative_to(HERE)}) | {comment(path)} | {options} |"
+
+
+def sweeps_listed() -> Iterator[str]:
+    """The sweeps and what they are, as lines of Markdown."""
+    yield from ("", "### sweeps", "", "`mpifl sweep FILE` lists the runs of each.", "")
+    yield from ("| sweep | what it is |", "|---|---|")
+    for path in sweeps():
+        place = path.relative_to(HERE)
+        sentence, _, _ = comment(path).partition(". ")
+        yield f"| [{place}]({place}) | {sentence.removesuffix('.')}. |"
+
+
 def listing() -> Iterator[str]:
-    """All folders and their runs, as lines of Markdown."""
+    """Methods, sweeps, all folders and their runs, as lines of Markdown."""
+    yield from methods_listed()
+    yield from sweeps_listed()
     for folder in folders():
         first_line = (folder / "base.toml").read_text(encoding="utf-8").partition("\n")[0]
         summary = first_line.removeprefix("# ")

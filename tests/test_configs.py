@@ -19,14 +19,16 @@ from mpifl import config
 from mpifl.data.partition import Known
 from mpifl.losses import LOSSES
 from mpifl.models.resnet56 import ResNet56
+from mpifl.plan.explain import PAPERS_NAMES
 from mpifl.plan.report import plan
 from mpifl.runner import build, schema
+from mpifl.sweep import grid
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 INDEX = runpy.run_path(str(CONFIGS / "index.py"))
 
-SWEEPS = {CONFIGS / "grid.toml", CONFIGS / "held-out-sweep.toml", CONFIGS / "left-out-sweep.toml"}
-FILES = sorted(set(CONFIGS.rglob("*.toml")) - SWEEPS)
+SWEEPS = INDEX["sweeps"]()
+FILES = sorted(set(CONFIGS.rglob("*.toml")) - set(SWEEPS))
 FOLDERS = INDEX["folders"]()
 RUNS = [path for folder in FOLDERS for path in INDEX["runs"](folder)]
 
@@ -72,6 +74,12 @@ UNKNOWN = {
     for partition in ("dir0.1", "iid")
     for method in ("fedavg", "moon", "mixup", "gradaug-n2")
 } | {"fedln/cifar10-1class-10clients/fedavg", "fedln/cifar10-1class-10clients/fedfn"}
+UNKNOWN |= {
+    f"man/{data}-{partition}/{method}"
+    for data in ("cifar100", "tinyimagenet")
+    for partition in ("dir0.3", "dir0.6", "iid")
+    for method in ("fedasam", "fedasam-man")
+}
 """runs of the papers of which no number is known"""
 
 METHODS = {
@@ -83,6 +91,7 @@ METHODS = {
     "gradaug": ("FedAvg", "Plain", {"ce", "gradaug"}),
     "fedalign": ("FedAvg", "Plain", {"ce", "fedalign"}),
     "fedsam": ("FedAvg", "Sam", {"ce"}),
+    "fedasam": ("FedAvg", "Asam", {"ce"}),
     "feddyn": ("FedDyn", "Plain", {"ce"}),
     "feddc": ("FedDC", "Plain", {"ce"}),
     "fedspeed": ("FedSpeed", "Plain", {"ce"}),
@@ -112,7 +121,25 @@ def test_a_config_resolves_and_its_text_gives_it_again(path):
     assert schema.text(schema.resolve(config.parse(schema.text(once), "text"))) == schema.text(once)
 
 
-@pytest.mark.parametrize("name", ["demo", "debug"])
+@pytest.mark.parametrize("path", SWEEPS, ids=of)
+def test_a_sweep_has_runs_that_resolve(path):
+    runs = grid.read(path)
+    assert len({run.name for run in runs}) == len(runs) > 1
+    for run in (runs[0], runs[-1]):
+        schema.resolve(schema.raw(run.base, run.assignments))
+
+
+def test_every_papers_name_is_a_config_with_the_options_that_explain_says():
+    base = config.read(CONFIGS / "methods" / "base.toml")
+    expected = {}
+    for name, choice in PAPERS_NAMES.items():
+        own = config.parse("\n".join([*choice.config, f'name = "{name}"']), name)
+        expected[name] = schema.text(schema.resolve(config.lay_over(base, own)))
+    found = {path.stem: schema.text(resolved(path)) for path in INDEX["methods"]()}
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ["demo", "debug", "methods/fedrcl", "methods/fedasam-swa"])
 def test_what_needs_no_data_can_be_planned(name, capsys):
     plan(str(CONFIGS / f"{name}.toml"), [], timing=False)
     assert "clients" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""FedGMT (Lee et al. 2025): clients learn from the running mean of the server's models, too.
+"""FedGMT (Li et al. 2025): clients learn from the running mean of the server's models, too.
 
     f_c(y) + <y, l_c>/beta + gamma tau^2 KL(teacher || y);   e <- a e + (1 - a) w
 

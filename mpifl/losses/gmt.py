@@ -1,4 +1,4 @@
-"""FedGMT's term (Lee et al. 2025): the server's averaged model teaches the client.
+"""FedGMT's term (Li et al. 2025): the server's averaged model teaches the client.
 
     gamma tau^2 mean_i KL(softmax(z_e / tau) || softmax(z_y / tau))
 

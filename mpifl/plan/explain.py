@@ -40,6 +40,15 @@ PAPERS_NAMES = {
     "fedyogi": _optimizer('"yogi"', "yogi"),
     "fedsam": Choice(('local.gradient = "sam"',), ("local.gradient.sam",)),
     "fedasam": Choice(('local.gradient = "asam"',), ("local.gradient.asam",)),
+    "fedasam-swa": Choice(
+        (
+            'local.gradient = { name = "asam", rho = 0.7 }',
+            'local.schedule = "cyclic"',
+            'evaluation.average = "swa"',
+            'evaluation.models = ["average"]',
+        ),
+        ("local.gradient.asam", "evaluation.average.swa", "local.schedule.cyclic"),
+    ),
     "mofedsam": _with_sam('{ name = "fedcm", alpha = 0.1 }', 0.1, "fedcm"),
     "fedgamma": _with_sam('"scaffold"', 0.01, "scaffold"),
     "fednsam": _with_sam('{ name = "fedacg", lam = 0.85, mu = 0.0 }', 0.05, "fedacg"),
