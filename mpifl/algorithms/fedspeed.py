@@ -7,7 +7,7 @@ With alpha = 1/lambda and the dual l_c = -lambda ghat_c this is FedDyn with the 
 The server too is FedDyn's, as in the authors' code. The paper's server averages y_c + l_c over the
 cohort, which does not converge if some clients do not take part.
 
-The code of MAN (Yashwanth et al. 2024), which made its tables for FedSpeed, never clears a gradient:
+MAN (Yashwanth et al. 2024) made its tables for FedSpeed with code that never clears a gradient:
 from a client's second step on it perturbs along g(y) plus what the step before left there, that is
 its clipped gradient with the linear term. `stale_ascent` does the same.
 """
