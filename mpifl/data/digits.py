@@ -8,6 +8,7 @@ their order are those of `optdigits.tes`, and so of `sklearn.datasets.load_digit
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def load(
     """
     if not 0 < held_out < 1:
         raise BadInput(f"data.digits: expected 0 < held_out < 1; got {held_out}")
-    rows = np.loadtxt(FILE, delimiter=",", dtype=np.uint8)
+    rows = _rows()
     pixels = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8)
     every = Split(pixels.reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64))
     random = generator(seed, "held-out digits")
@@ -40,3 +41,9 @@ def load(
     # Stored in runs, and compared between them: runs of version 0.1.0 have these words.
     source = f"scikit-learn's digits, {held_out:g} held out with seed {seed}"
     return assemble("digits", every.take(train), every.take(test), classes, source)
+
+
+@cache
+def _rows() -> np.ndarray:
+    """The file's rows, [1797, 65], not to be changed: read once for all runs of a process."""
+    return np.loadtxt(FILE, delimiter=",", dtype=np.uint8)

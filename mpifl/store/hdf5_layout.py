@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+from h5py import h5d, h5ds
 
 from mpifl import __version__
 from mpifl.config import toml
@@ -364,8 +365,7 @@ def _add(
     if compressed:
         chunks = (min(1 << 12, len(array)), *array.shape[1:])
         filters = {"chunks": chunks, "compression": 1, "shuffle": True}
-    dataset = group.create_dataset(name, array.shape, dtype, **filters)
-    dataset[...] = array
+    dataset = group.create_dataset(name, array.shape, dtype, data=array, **filters)
     describe(dataset, name)
     for axis, scale in enumerate(scales):
-        dataset.dims[axis].attach_scale(group[scale])
+        h5ds.attach_scale(dataset.id, h5d.open(group.id, scale.encode()), axis)
