@@ -63,8 +63,8 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
-    """once(name, make) -> a folder filled by `make(folder)`: by one of pytest-xdist's workers, for
-    all of them.
+    """once(name, make) -> a folder made and filled by `make(folder)`: by one of pytest-xdist's
+    workers, for all of them. Tests that change it take a copy.
     """
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
@@ -74,7 +74,8 @@ def once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
         with open(shared / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
-                make(folder)
+                make(shared / f"{name}.unfinished")
+                (shared / f"{name}.unfinished").rename(folder)
         return folder
 
     return once

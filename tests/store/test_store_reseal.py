@@ -1,6 +1,7 @@
 """Files are read-only; what is edited all the same is named, and accepted by `reseal`."""
 
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from damage import cut, overwrite
+from store.stored import PATH, add_findings, add_round, create
 
 from mpifl.cli import main
 from mpifl.options import BadInput
@@ -17,20 +19,20 @@ from mpifl.store import Run, pack, readable
 from mpifl.store.measurements import Finding, Findings
 from mpifl.store.reseal import reseal
 
-PATH = "exact/round_000004/global"
 
-
-@pytest.fixture
-def folder(create, add_round, tmp_path) -> Path:
+def make(folder: Path) -> None:
     """A run of four rounds, with findings."""
-    store = create(tmp_path / "run")
+    store = create(folder)
     for round in (2, 4):
         add_round(store, round, save=True)
     store.close()
-    findings = Findings.open(store.folder)
-    findings.add(f"{PATH}/eigenvalues", Finding({"values": np.ones(3)}, {"weights_sha256": "ab"}))
-    findings.add_vectors(f"{PATH}/diagonal", {"diagonal": np.ones(3)}, {"weights_sha256": "ab"})
-    return store.folder
+    add_findings(folder)
+
+
+@pytest.fixture
+def folder(once, tmp_path) -> Path:
+    shutil.copytree(once("run-with-findings", make), tmp_path / "run")
+    return tmp_path / "run"
 
 
 def touch(file: Path, **attributes) -> None:
@@ -54,9 +56,7 @@ def test_every_hdf5_file_is_written_read_only_with_the_read_bits_of_the_umask(fo
         assert stat.S_IMODE(file.stat().st_mode) == 0o444 & ~umask
 
 
-def test_a_read_only_run_is_replaced_added_to_packed_again_and_removed(
-    folder, create, add_round, tmp_path
-):
+def test_a_read_only_run_is_replaced_added_to_packed_again_and_removed(folder, tmp_path):
     findings = Findings.open(folder)
     findings.add(f"{PATH}/trace", Finding({"trace": np.ones(())}, {"weights_sha256": "ab"}))
     pack(folder, tmp_path / "x.h5")
@@ -120,7 +120,9 @@ def test_a_file_of_another_program_is_called_so(tmp_path):
             read(tmp_path / "x.h5")
 
 
-def test_reseal_accepts_edited_files_and_marks_them(folder):
+def test_reseal_accepts_edited_files_and_marks_them(run):
+    folder = run
+    add_findings(folder)
     touch(folder / "results.h5", mine="a note")
     touch(folder / "models" / "round_000004.h5")
     touch(folder / "hessian.h5")
@@ -170,7 +172,7 @@ def test_an_edited_file_with_a_damaged_part_is_refused(folder):
         reseal(folder)
 
 
-def test_notes_are_kept_beside_the_run_shown_and_packed(folder, tmp_path, create):
+def test_notes_are_kept_beside_the_run_shown_and_packed(folder, tmp_path):
     before = {file: file.read_bytes() for file in hdf5_files(folder)}
     for text in ("first", "second: größer"):
         assert CliRunner().invoke(main, ["note", str(folder), text]).exit_code == 0

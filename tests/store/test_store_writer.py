@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store.conftest import LAYOUT, PARTITION
+from store.stored import LAYOUT, PARTITION
 
 from mpifl.options import BadInput
 from mpifl.store import Refused, Run, Store, Superseded, pack
