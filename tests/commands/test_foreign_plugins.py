@@ -4,6 +4,7 @@ needs no model works, and the rest runs with the plugin that the user gives.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,18 +49,24 @@ class Mine(Loss):
 """
 
 
+def train(folder: Path) -> None:
+    """`run`, trained with a mine.py that is gone, and what its user's mpifl has noted of it."""
+    folder.mkdir()
+    with contextlib.chdir(folder):
+        Path("mine.py").write_text(PLUGIN.format(marker="trained"), encoding="utf-8")
+        Path("config.toml").write_text(CONFIG, encoding="utf-8")
+        done = command("run", "config.toml", "--out", "run", state=folder / "theirs")
+        assert done.exit_code == 0, done.output
+        Path("mine.py").unlink()
+        Path("config.toml").unlink()
+        Path("trained").unlink()
+
+
 @pytest.fixture(autouse=True)
-def folder(elsewhere, monkeypatch) -> Iterator[Path]:
+def folder(once, elsewhere, monkeypatch) -> Iterator[Path]:
     """The working directory, with `run`: trained with mine.py, which is gone, by another user."""
     monkeypatch.setattr(plugins, "_loaded", {})
-    monkeypatch.setenv("XDG_STATE_HOME", str(elsewhere / "theirs"))
-    Path("mine.py").write_text(PLUGIN.format(marker="trained"), encoding="utf-8")
-    Path("config.toml").write_text(CONFIG, encoding="utf-8")
-    done = command("run", "config.toml", "--out", "run")
-    assert done.exit_code == 0, done.output
-    Path("mine.py").unlink()
-    Path("config.toml").unlink()
-    Path("trained").unlink()
+    shutil.copytree(once("foreign-run", train), elsewhere, dirs_exist_ok=True)
     become_another_user(monkeypatch, elsewhere)
     yield elsewhere
     plugins.use(())
@@ -72,8 +79,11 @@ def become_another_user(monkeypatch, folder: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "ours"))
 
 
-def command(*words: str) -> Result:
-    return CliRunner().invoke(main, list(words), env={"COLUMNS": "200"})
+def command(*words: str, state: Path | None = None) -> Result:
+    environment = {"COLUMNS": "200"}
+    if state is not None:
+        environment["XDG_STATE_HOME"] = str(state)
+    return CliRunner().invoke(main, list(words), env=environment)
 
 
 def line_of(result: Result) -> str:

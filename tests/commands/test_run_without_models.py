@@ -20,11 +20,17 @@ results = { weights_every = 2, clients_every = 2 }
 """
 
 
+def train(folder: Path) -> None:
+    folder.mkdir()
+    config = folder / "config.toml"
+    config.write_text(CONFIG)
+    assert command("run", str(config), "--out", str(folder / "whole")).exit_code == 0
+
+
 @pytest.fixture
-def copied(elsewhere) -> Path:
+def copied(once, elsewhere) -> Path:
     """A folder with the results.h5 of a run, and nothing else."""
-    Path("config.toml").write_text(CONFIG)
-    assert command("run", "config.toml", "--out", "whole").exit_code == 0
+    shutil.copytree(once("run-with-models", train), elsewhere, dirs_exist_ok=True)
     Path("copied").mkdir()
     shutil.copy("whole/results.h5", "copied/results.h5")
     return Path("copied")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -24,13 +25,20 @@ algorithm = "scaffold"
 """
 
 
+def train(folder: Path) -> None:
+    """A run of two rounds, and one of four."""
+    folder.mkdir()
+    with contextlib.chdir(folder):
+        Path("config.toml").write_text(CONFIG)
+        assert run("whole", "rounds=4").exit_code == 0
+        assert run("out").exit_code == 0
+        Path("out/results.h5").chmod(0o644)
+
+
 @pytest.fixture
-def folder(elsewhere) -> Path:
+def folder(once, elsewhere) -> Path:
     """The working directory, with a run of two rounds, and one of four."""
-    (elsewhere / "config.toml").write_text(CONFIG)
-    assert run("whole", "rounds=4").exit_code == 0
-    assert run("out").exit_code == 0
-    Path("out/results.h5").chmod(0o644)
+    shutil.copytree(once("two-and-four-rounds", train), elsewhere, dirs_exist_ok=True)
     return elsewhere
 
 

@@ -39,15 +39,17 @@ class Fails(CrossEntropy):
         return super().__call__(step) * (float("nan") if fails else 1.0)
 
 
-@pytest.fixture
-def ran(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
     """The run, and all that it printed."""
-    monkeypatch.setitem(LOSSES, "fails", Fails)
-    (tmp_path / "config.toml").write_text(tomli_w.dumps(CONFIG))
-    command = ["run", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
-    done = CliRunner().invoke(main, command)
+    folder = tmp_path_factory.mktemp("failing")
+    (folder / "config.toml").write_text(tomli_w.dumps(CONFIG))
+    command = ["run", str(folder / "config.toml"), "--out", str(folder / "run")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LOSSES, "fails", Fails)
+        done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
-    return mpifl.open(tmp_path / "run"), done.output
+    return mpifl.open(folder / "run"), done.output
 
 
 def test_each_one_is_told_with_its_round_and_reason(ran):
