@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mpifl.data.batches import Augmentation, Samples
+from mpifl.data.augmentation import Augmentation
+from mpifl.data.batches import Samples
 from mpifl.data.partition import Parts
 from mpifl.losses.step import Step
 from mpifl.models.network import Network

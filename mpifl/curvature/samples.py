@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpifl.data.batches import Augmentation, Samples
+from mpifl.data.augmentation import Augmentation
+from mpifl.data.batches import Samples
 from mpifl.seeds import generator
 
 
@@ -70,7 +71,7 @@ class Fresh:
         random = generator(self.seed, self.purpose, self.passes)
         self.passes += 1
         order = random.permutation(self.indices)[: self.batch * self.batches]
-        draws = self.augmentation.draw(len(order), random)
+        draws = self.augmentation.draw(len(order), random, self.samples.size)
         device = self.samples.labels.device
         for start in range(self.share * self.batch, len(order), self.shares * self.batch):
             chosen = torch.from_numpy(order[start : start + self.batch]).to(device)

@@ -9,60 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mpifl.options import Fraction, NonNegativeInt, options
+from mpifl.data.augmentation import Augmentation
 
 # samples prepared at once: few kernel calls, and a chunk of CIFAR images takes only 12 MB
 _CHUNK = 1024
-
-
-@options
-class Augmentation:
-    """Random changes of training images, drawn for each sample. The default is none."""
-
-    crop: NonNegativeInt = 0
-    """pixels of padding on each side before a random crop back to the image's size"""
-    padding: Literal["black", "mean"] = "black"
-    """its colour: black; or the mean of each channel, as if images were padded after normalising
-    (the FedDyn family)
-    """
-    crop_probability: Fraction = 1.0
-    """share of the samples that are cropped at random; the others are not moved"""
-    flip: Fraction = 0.0
-    """probability of a left-right flip"""
-
-    @property
-    def is_nothing(self) -> bool:
-        """Whether images stay unchanged."""
-        return not self.crop and not self.flip
-
-    def draw(self, n: int, random: np.random.Generator) -> np.ndarray | None:
-        """Offsets and flips, int64 `[n, 3]` (row, column, flipped); None if nothing changes."""
-        if self.is_nothing:
-            return None
-        draws = np.empty((n, 3), dtype=np.int64)
-        cropped = random.random(n) < self.crop_probability
-        offsets = random.integers(2 * self.crop + 1, size=(n, 2))
-        draws[:, :2] = np.where(cropped[:, None], offsets, self.crop)
-        draws[:, 2] = random.random(n) < self.flip
-        return draws
-
-    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Images `[n, c, h, w]`, padded with 0, cropped and flipped as in `draws [n, 3]`."""
-        n, _, height, width = images.shape
-        padded = torch.nn.functional.pad(images, [self.crop] * 4)
-        rows = draws[:, 0, None] + torch.arange(height, device=images.device)
-        columns = torch.arange(width, device=images.device).expand(n, -1)
-        columns = torch.where(draws[:, 2, None].bool(), width - 1 - columns, columns)
-        columns = columns + draws[:, 1, None]
-        samples = torch.arange(n, device=images.device)[:, None, None]
-        picked = padded.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]]
-        return picked.permute(0, 3, 1, 2)
 
 
 class Samples:
@@ -91,6 +46,11 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.images.shape[2], self.images.shape[3]
+
     def pick(
         self, indices: Tensor, augmentation: Augmentation | None = None, draws: Tensor | None = None
     ) -> Tensor:
@@ -101,7 +61,7 @@ class Samples:
         images = self.images[indices]
         if augmentation is None or draws is None:
             return self._normalised(images)
-        if augmentation.padding == "mean":  # which is 0 once images are normalised
+        if augmentation.pads_after_normalising:
             images = augmentation.apply(self._normalised(images), draws)
             return images.clone(memory_format=torch.contiguous_format)
         return self._normalised(augmentation.apply(images, draws))
@@ -122,7 +82,7 @@ def deal(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches `(x, y)` of the given `lengths`, which take the samples of `order` in turn.
 
-    `draws` [len(order), 3] are those of the augmentation, None without one.
+    `draws` [len(order), ...] are those of the augmentation, None without one.
     """
     device = samples.labels.device
     indices = torch.from_numpy(order).to(device)

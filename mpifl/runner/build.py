@@ -27,6 +27,7 @@ from mpifl.losses.expression import parse as parse_loss
 from mpifl.models.frozen import freeze
 from mpifl.net import Net
 from mpifl.options import BadInput
+from mpifl.runner.crop_size import check_crop_size
 from mpifl.runner.schema import Config, Data
 from mpifl.runner.start import load_start
 from mpifl.store import Run
@@ -104,6 +105,7 @@ def experiment(
     held = divided(config, Known(train.labels, train.domains, train.clients))
     _refuse_empty_clients(held)
     net = network(config, dataset.shape, len(dataset.classes), device)
+    check_crop_size(config, dataset.shape, net)
     load_start(config, net)
     clients = _clients(
         config, dataset, held.training, net, device if trains else torch.device("cpu")

@@ -31,6 +31,15 @@ def _check_participation(config: Config) -> None:
     config.participation.cohort(config.seed, 1, len(participants))
 
 
+def _check_crops(config: Config) -> None:
+    augment = config.data.augment
+    if augment.area < 1 and augment.crop:
+        raise BadInput(
+            "data.augment.crop: expected 0 with data.augment.area, whose crops are of images "
+            f"without padding; got {augment.crop}"
+        )
+
+
 def _check_heterogeneity(config: Config) -> None:
     local = config.local
     config.heterogeneity.check(config.clients, local.epochs, local.steps)
@@ -205,6 +214,7 @@ def _check_init(config: Config) -> None:
 
 _CHECKS = (
     _check_participation,
+    _check_crops,
     _check_heterogeneity,
     _check_loss,
     _check_what_is_sent,

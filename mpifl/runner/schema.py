@@ -16,7 +16,7 @@ from annotated_types import Ge, Le
 from mpifl import config as configs
 from mpifl.algorithms import ALGORITHMS
 from mpifl.algorithms.fedavg import FedAvg
-from mpifl.data.batches import Augmentation
+from mpifl.data.augmentation import Augmentation
 from mpifl.data.holdout import HoldOut
 from mpifl.data.partition import PARTITIONS, Partition
 from mpifl.data.partition.dirichlet import Dirichlet

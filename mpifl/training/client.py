@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from mpifl import seeds
-from mpifl.data.batches import Augmentation, Samples, deal, sequence
+from mpifl.data.augmentation import Augmentation
+from mpifl.data.batches import Samples, deal, sequence
 from mpifl.data.partition import Parts, counts
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import ClientRound
@@ -239,7 +240,7 @@ class Clients:
         draws = None
         if not self.augmentation.is_nothing:  # making a stream would take a tenth of a tiny step
             random = seeds.generator(self.seed, "augment", *stream)
-            draws = self.augmentation.draw(len(order), random)
+            draws = self.augmentation.draw(len(order), random, self.samples.size)
         for minibatch in deal(self.samples, order, lengths, self.augmentation, draws):
             alive()
             yield minibatch

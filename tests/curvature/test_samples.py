@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mpifl.curvature import Fixed, Fresh
-from mpifl.data.batches import Augmentation, Samples
+from mpifl.data.augmentation import Augmentation
+from mpifl.data.batches import Samples
 
 
 def samples() -> Samples:

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from mpifl import seeds
-from mpifl.data.batches import Augmentation, Samples, deal, sequence
+from mpifl.data.augmentation import Augmentation
+from mpifl.data.batches import Samples, deal, sequence
 
 
 def samples(n=50, shape=(3, 8, 8)):
@@ -71,7 +72,7 @@ def test_a_channel_of_deviation_0_is_centred_and_not_divided(augmentation):
 def test_chunks_do_not_change_batches(monkeypatch):
     some, augmentation = samples(), Augmentation(crop=2, flip=0.5)
     order, lengths = sequence(np.arange(50), 8, 3, None, False, stream())
-    draws = augmentation.draw(len(order), seeds.generator(1, "augment", 0, 1))
+    draws = augmentation.draw(len(order), seeds.generator(1, "augment", 0, 1), (8, 8))
     whole = list(deal(some, order, lengths, augmentation, draws))
     monkeypatch.setattr("mpifl.data.batches._CHUNK", 11)
     parts = list(deal(some, order, lengths, augmentation, draws))
@@ -83,7 +84,7 @@ def test_chunks_do_not_change_batches(monkeypatch):
 
 def test_crop_and_flip_equal_the_plain_per_sample_ones():
     some, augmentation = samples(20), Augmentation(crop=2, flip=0.5)
-    draws = augmentation.draw(20, seeds.generator(1, "augment", 0, 1))
+    draws = augmentation.draw(20, seeds.generator(1, "augment", 0, 1), (8, 8))
     got = augmentation.apply(some.images, torch.from_numpy(draws))
     for image, (row, column, flipped), result in zip(some.images, draws, got, strict=True):
         padded = torch.nn.functional.pad(image, [2] * 4)
@@ -97,7 +98,7 @@ def test_crop_and_flip_equal_the_plain_per_sample_ones():
 @pytest.mark.parametrize(("padding", "colour"), [("black", -0.4 / 0.2), ("mean", 0.0)])
 def test_padding_is_black_or_of_the_mean_colour_and_changes_nothing_else(padding, colour):
     some, augmentation = samples(20), Augmentation(crop=3, flip=0.5, padding=padding)
-    draws = augmentation.draw(20, seeds.generator(1, "augment", 0, 1))
+    draws = augmentation.draw(20, seeds.generator(1, "augment", 0, 1), (8, 8))
     got = some.pick(torch.arange(20), augmentation, torch.from_numpy(draws))
     for image, (row, column, flipped), result in zip(
         some.pick(torch.arange(20)), draws, got, strict=True
@@ -109,13 +110,13 @@ def test_padding_is_black_or_of_the_mean_colour_and_changes_nothing_else(padding
 
 def test_uncropped_samples_keep_their_place():
     augmentation = Augmentation(crop=3, crop_probability=0.5)
-    draws = augmentation.draw(4000, seeds.generator(1, "augment", 0, 1))
+    draws = augmentation.draw(4000, seeds.generator(1, "augment", 0, 1), (8, 8))
     still = (draws[:, :2] == 3).all(1).mean()
     assert 0.47 < still - 0.5 / 49 < 0.53
 
 
 def test_no_augmentation_draws_nothing():
-    assert Augmentation().draw(5, None) is None
+    assert Augmentation().draw(5, None, (8, 8)) is None
 
 
 @pytest.mark.parametrize("augmented", [False, True])
@@ -126,6 +127,6 @@ def test_one_channel_batches_have_plain_strides_whatever_the_source(augmented, a
     images = images[:, None] if ambiguous else images.reshape(9, 1, 8, 8).copy()
     one = Samples(images, np.arange(9), (0.0,), (1.0,))
     augmentation = Augmentation(flip=1.0, padding=padding) if augmented else Augmentation()
-    draws = augmentation.draw(9, seeds.generator(1, "augment", 0, 1))
+    draws = augmentation.draw(9, seeds.generator(1, "augment", 0, 1), (8, 8))
     draws = None if draws is None else torch.from_numpy(draws)
     assert one.pick(torch.arange(9), augmentation, draws).stride() == (64, 64, 8, 1)

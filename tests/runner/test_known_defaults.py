@@ -14,7 +14,7 @@ from mpifl.runner import differences, known_defaults, published, schema
 
 EXPERIMENTS = []
 for path in sorted(published.CONFIGS.rglob("*.toml")):
-    if "[grid]" not in path.read_text(encoding="utf-8"):
+    if "base" not in configs.read(path):  # else it is a sweep
         EXPERIMENTS.append(path)
 
 

@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from mpifl.curvature import Fixed, Fresh
-from mpifl.data.batches import Augmentation, Samples
+from mpifl.data.augmentation import Augmentation
+from mpifl.data.batches import Samples
 from mpifl.data.dataset import stratified
 from mpifl.options import Count, Fraction, NonNegativeInt, Positive, options
 from mpifl.seeds import generator
