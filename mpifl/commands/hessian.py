@@ -130,7 +130,7 @@ def hessian(run: str, **options: Any) -> None:
 
     Results are written to RUN/hessian.h5 one by one. After a stop, the same command continues. No
     other file of the run is changed. `mpifl table` and `curvature` show the results;
-    analysis/README.md reads them in Python. Exit codes: 0 done, 1 an unforeseen error, 2 bad input.
+    docs/curvature.md reads them in Python. Exit codes: 0 done, 1 an unforeseen error, 2 bad input.
     """
     with imports_for_ranks():
         from mpifl.analysis.hessian import session

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *(REPOSITORY / folder / "README.md" for folder in ("analysis", "configs", "jobs")),
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
 """all pages whose blocks are tested"""
 
 LANGUAGES = ("bash", "python", "toml", "text")

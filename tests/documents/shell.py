@@ -85,7 +85,7 @@ class Shell:
             size, streams, _, _ = socket.recv_fds(client, 8, 3)
             message = client.recv(int.from_bytes(size, "little"), socket.MSG_WAITALL)
             words, folder, environment = json.loads(message)
-            with _in_place(folder, environment, streams):
+            with _in_place(folder, environment, streams), _paths(folder, environment):
                 code = _mpifl(words)
             client.sendall(str(code).encode())
 
@@ -111,6 +111,21 @@ def _in_place(folder: str, environment: dict[str, str], streams: list[int]) -> I
             sys.stdin = stdin
             os.environ.clear()
             os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _paths(folder: str, environment: dict[str, str]) -> Iterator[None]:
+    """Import from PYTHONPATH until the end of the block, and forget what came from the folder."""
+    before = list(sys.path)
+    named = environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [os.path.join(folder, path) for path in named if path]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+        for name, module in list(sys.modules.items()):
+            if (getattr(module, "__file__", None) or "").startswith(f"{folder}{os.sep}"):
+                del sys.modules[name]
 
 
 def _mpifl(words: list[str]) -> int:

@@ -60,6 +60,7 @@ def _read_toml(block: Block, desk: Path) -> None:
     assert len(experiment.clients) == config.clients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_blocks_of_a_page_run_from_top_to_bottom(page, desk, shell):
     known: dict = {"__name__": "__main__"}

@@ -157,9 +157,11 @@ def test_a_mistake_in_a_sweep_is_one_line(tmp_path, text, line):
     assert "\n" not in str(mistake.value)
 
 
-def test_the_sweep_that_comes_with_mpifl_is_that_of_the_readme_and_can_be_run():
+def test_the_sweep_that_comes_with_mpifl_is_that_of_the_documents_and_can_be_run():
     repository = Path(__file__).parents[2]
-    assert "mpifl sweep configs/grid.toml " in (repository / "README.md").read_text("utf-8")
+    assert "mpifl sweep configs/grid.toml " in (repository / "docs" / "commands.md").read_text(
+        "utf-8"
+    )
     made = grid.read(repository / "configs" / "grid.toml")
     assert [run.name for run in made][:3] == [
         "fedavg_alpha=0.1_seed=1",
