@@ -1,4 +1,4 @@
-"""Links between the pages and to files lead somewhere. The site's build checks those within docs/."""
+"""Links between the pages, and to files, lead somewhere (the site's build looks into docs/ too)."""
 
 from __future__ import annotations
 
