@@ -149,6 +149,11 @@ class Net:
         self._twins[name] = (twin, model)
         return twin
 
+    @property
+    def twins(self) -> list[Net]:
+        """The frozen copies that `twin` has made."""
+        return [twin for twin, _ in self._twins.values()]
+
     def take_gradient(self, loss: Tensor) -> Tensor:
         """The gradient [d] of `loss`: the net's gradient vector; the next call overwrites it."""
         self.gradient.zero_()

@@ -376,6 +376,20 @@ def size(number: float) -> str:
     return f"{number:.1f} {unit}"
 
 
+def operations(number: float) -> str:
+    """Floating-point operations for people.
+
+    >>> operations(3.83e6), operations(361e6), operations(2.6e14)
+    ('3.83 MFLOP', '361 MFLOP', '260 TFLOP')
+    """
+    units = ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"]
+    unit = units.pop(0)
+    while number >= 999.5 and units:
+        number /= 1000
+        unit = units.pop(0)
+    return f"{number:.3g} {unit}"
+
+
 def duration(seconds: float) -> str:
     """Seconds for people.
 

@@ -7,6 +7,7 @@ clients. Images stay uint8 until a batch needs them.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 
@@ -65,6 +66,16 @@ class Samples:
             images = augmentation.apply(self._normalised(images), draws)
             return images.clone(memory_format=torch.contiguous_format)
         return self._normalised(augmentation.apply(images, draws))
+
+    def taken(self, indices: np.ndarray, device: torch.device) -> Samples:
+        """The samples at `indices` (int64) alone, on `device`."""
+        chosen = torch.from_numpy(indices).to(self.labels.device)
+        few = copy.copy(self)
+        few.images = self.images[chosen].to(device)
+        few.labels = self.labels[chosen].to(device)
+        few._mean = self._mean.to(device)
+        few._std = self._std.to(device)
+        return few
 
     def _normalised(self, images: Tensor) -> Tensor:
         # The format is named because strides of one-channel images are ambiguous, and convolutions

@@ -44,6 +44,10 @@ class GradAug(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"width"})
     regulariser: ClassVar[bool] = True
 
+    @property
+    def varies(self) -> bool:
+        return self.mu > 0
+
     def __call__(self, step: Step) -> Tensor:
         if self.mu == 0:
             return step.x.new_zeros(())

@@ -36,6 +36,11 @@ class Loss(ABC):
         """Whether it teaches the classifier no label. Then a term that does must be added to it."""
         return False
 
+    @property
+    def varies(self) -> bool:
+        """Whether its draws change which operations a step takes, and of which shapes."""
+        return False
+
     def check(self, network: Network) -> None:  # noqa: B027 (most losses fit every network)
         """Raise BadInput if the options do not fit a network, which has all that is in `needs`."""
 
@@ -70,6 +75,10 @@ class Wrapper(Loss):
     def regulariser(self) -> bool:
         return self.loss.regulariser
 
+    @property
+    def varies(self) -> bool:
+        return self.loss.varies
+
     def check(self, network: Network) -> None:
         self.loss.check(network)
 
@@ -94,6 +103,10 @@ class Sum(Loss):
     @property
     def regulariser(self) -> bool:
         return all(term.regulariser for term in self.terms)
+
+    @property
+    def varies(self) -> bool:
+        return any(term.varies for term in self.terms)
 
     def check(self, network: Network) -> None:
         for term in self.terms:

@@ -29,6 +29,10 @@ class StochDepth(Wrapper):
 
     own_needs: ClassVar[frozenset[str]] = frozenset({"gates"})
 
+    @property
+    def varies(self) -> bool:
+        return self.keep < 1 or self.loss.varies
+
     def __call__(self, step: Step) -> Tensor:
         if self.keep == 1:
             return self.loss(step)

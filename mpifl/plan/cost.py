@@ -12,6 +12,7 @@ from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
 from mpifl.training import tallies
 from mpifl.training.client import Column
+from mpifl.training.flops import Flops
 from mpifl.training.optimizers import AdamW
 from mpifl.training.sampling import assign, costs
 from mpifl.training.timetable import Turn
@@ -129,11 +130,23 @@ class Load:
     """clients of that worker"""
 
 
+def operations(planned: DryRun, flops: Flops) -> float:
+    """Floating-point operations of a round's training: the mean over a few of the run's cohorts."""
+    work = planned.clients.work()
+    counts = [flops.of_round(work, turn.cohort, turn.steps) for turn in _turns(planned)]
+    return float(np.mean(counts))
+
+
+def _turns(planned: DryRun) -> list[Turn]:
+    """A few of the run's rounds."""
+    rounds = planned.config.rounds
+    chosen = np.unique(np.linspace(1, rounds, _COHORTS).astype(int))
+    return [planned.timetable.turn(round) for round in chosen.tolist()]
+
+
 def loads(planned: DryRun, ranks: list[int]) -> list[Load]:
     """The work of a round for each number of ranks."""
-    config = planned.config
-    rounds = np.unique(np.linspace(1, config.rounds, _COHORTS).astype(int)).tolist()
-    turns = [planned.timetable.turn(round) for round in rounds]
+    turns = _turns(planned)
     size = float(np.mean([len(turn.cohort) for turn in turns]))
     steps = float(np.mean([turn.steps.sum() for turn in turns]))
     found = []

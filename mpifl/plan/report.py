@@ -21,6 +21,7 @@ from mpifl.runner.published import changes
 from mpifl.terminal import (
     duration,
     facts,
+    operations,
     percent,
     plural,
     say,
@@ -29,6 +30,8 @@ from mpifl.terminal import (
     size,
     table,
 )
+from mpifl.training import flops
+from mpifl.training.flops import Flops
 
 _MOST_ROWS = 40  # with more clients, the table shows quantiles
 _QUANTILES = {"least": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "most": 100}
@@ -59,7 +62,9 @@ def plan(
     loads = cost.loads(planned, [ranks] if ranks else _ranks(planned))
     _options(config, every_option)
     _partition(planned)
+    counted = flops.count(planned.trial.clients)
     _messages(planned, loads[0])
+    _operations(planned, counted, loads[0])
     rows = list(_memory_of_a_rank(planned, measured, ranks or _RANKS_OF_A_NODE, process, peak))
     _memory(planned, rows, measured is not None, ranks or _RANKS_OF_A_NODE, loads[0].cohort)
     _rounds(planned, measured, loads)
@@ -280,6 +285,31 @@ def _messages(planned: DryRun, load: cost.Load) -> None:
     made.add_row("a client remembers", remembered)
     made.add_row("on disk", f"{size(written)} of weights, of {_counted(rounds_kept, 'round')}")
     say_table(f"messages of a round of {_mean(load.cohort)} clients", made)
+
+
+def _operations(planned: DryRun, counted: Flops, load: cost.Load) -> None:
+    """Print what training computes and holds."""
+    mean = f", mean over {counted.draws} draws" if counted.draws > 1 else ""
+    passes = counted.step / counted.batch / counted.forward if counted.forward else 0.0
+    of_round = cost.operations(planned, counted)
+    trained_numbers = len(planned.clients.net.weights)
+    made = facts()
+    made.add_row("a forward pass", f"{operations(counted.forward)} a sample")
+    made.add_row(
+        "a training step",
+        f"{operations(counted.step)} on {_counted(counted.batch, 'sample')}{mean}: {passes:.3g} "
+        "forward passes a sample",
+    )
+    made.add_row(
+        "a round",
+        f"{operations(of_round)} of training; "
+        f"{operations(of_round * planned.config.rounds)} in {planned.config.rounds:,} rounds",
+    )
+    made.add_row(
+        "a client holds",
+        f"{counted.held:,} numbers in training, of which {trained_numbers:,} train",
+    )
+    say_table(f"operations of a round of {_mean(load.cohort)} clients", made)
 
 
 def _names(vectors: Iterable[str]) -> str:

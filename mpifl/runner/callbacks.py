@@ -13,6 +13,7 @@ from mpifl.terminal import duration, percent, say, size
 from mpifl.training.callback import Callback
 from mpifl.training.client import COLUMNS, Column, Failure
 from mpifl.training.experiment import Experiment
+from mpifl.training.flops import Flops
 from mpifl.training.measures import Measures
 from mpifl.training.progress import Progress
 
@@ -25,10 +26,14 @@ class StoreWriter(Callback):
     """Writes each round into the run's folder."""
 
     def __init__(
-        self, store: Store, experiment: Experiment, weights_rounds: Container[int]
+        self,
+        store: Store,
+        experiment: Experiment,
+        weights_rounds: Container[int],
+        flops: Flops | None = None,
     ) -> None:
         """`weights_rounds`: whose weights are stored, beside the last round and those that keep
-        their clients' models.
+        their clients' models. With `flops` each row says what its training took.
         """
         self._store = store
         self._measures = Measures(
@@ -38,6 +43,8 @@ class StoreWriter(Callback):
             experiment.domain_names,
         )
         self._weights_rounds = weights_rounds
+        self._flops = flops
+        self._work = experiment.clients.work()
 
     def round_finished(self, progress: Progress, last: bool) -> None:
         if last or progress.models or progress.round in self._weights_rounds:
@@ -47,6 +54,8 @@ class StoreWriter(Callback):
         if columns["failed"].any():
             clients["failed"] = columns["failed"]
         row = _row(progress) | self._measures.columns(progress.tallies)
+        if self._flops is not None:
+            row["flops"] = self._flops.of_round(self._work, progress.cohort, columns["steps"])
         if not np.isnan(columns["test_accuracy"]).all():
             clients["test_accuracy"] = columns["test_accuracy"]
             row["test_accuracy_clients"] = float(np.nanmean(columns["test_accuracy"]))

@@ -20,7 +20,7 @@ from mpifl.runner.opening import Opened, Target, open_folder, refuse_contradicti
 from mpifl.runner.provenance import place
 from mpifl.runner.ranks import choose_device, shared_data
 from mpifl.store import Superseded
-from mpifl.training import rounds
+from mpifl.training import flops, rounds
 from mpifl.training.callback import Callback
 from mpifl.training.evaluate import lacks_test
 from mpifl.training.experiment import Experiment
@@ -142,7 +142,10 @@ def _train(
     if store is not None:
         start.reached = experiment.evaluation.reached(store.rounds)
         start.is_tested = not lacks_test(store.rounds, start.progress.round)
-        told.append(StoreWriter(store, experiment, results.weights_rounds(config.rounds)))
+        counted = flops.count(experiment.clients)
+        store.describe(counted.attributes(len(experiment.clients.net.weights)))
+        kept = results.weights_rounds(config.rounds)
+        told.append(StoreWriter(store, experiment, kept, counted))
         if not quiet:
             told.append(ConsoleLogger(config.rounds))
         told.extend(callbacks)

@@ -53,6 +53,7 @@ _LONG_NAMES = {
     "bytes_up": "bytes sent from the clients to the server",
     "bytes_down": "bytes sent from the server to the clients",
     "bytes_mpi": "bytes of the buffers that the server's Bcast and Reduce moved",
+    "flops": "floating-point operations of the clients' training, a multiply-add is two",
     "lr": "local learning rate of the round",
     "seconds": "duration",
     "seconds_train": "training of the clients; in rounds, of the busiest worker",

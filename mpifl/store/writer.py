@@ -213,6 +213,11 @@ class Store:
         self._append_counts(round, counts)
         self._commit_if_due()
 
+    def describe(self, attributes: Attributes) -> None:
+        """Add attributes to the run, with the next commit; those that it has stay."""
+        self._check()
+        self._attributes = {**attributes, **self._attributes}
+
     def has_weights(self, round: int) -> bool:
         """Whether the weights of a round are stored."""
         return round in self._models

@@ -12,6 +12,7 @@ from damage import cut
 
 from mpifl.analysis.flatness.comparison import Averaging, Cell, LocalAgainstGlobal
 from mpifl.analysis.runs.comparison import compare
+from mpifl.analysis.runs.curves import series
 from mpifl.analysis.runs.groups import Group, group
 from mpifl.analysis.runs.outcomes import outcome
 from mpifl.analysis.runs.published import published
@@ -42,6 +43,23 @@ def test_an_outcome_is_read_off_the_curve(groups):
     assert (figures["bytes"], figures["bytes_to_target"]) == (sent.sum(), sent[:2].sum())
     assert figures["seconds_to_target"] == pytest.approx(run.rounds["seconds"][:2].sum())
     assert math.isnan(outcome(run, target=0.61)["rounds_to_target"])
+
+
+def test_flops_to_a_target_are_a_column_where_runs_have_stored_them(groups):
+    run = groups[0].runs[0]
+    spent = run.rounds["flops"]
+    figures = outcome(run, target=0.5)
+    assert (figures["flops"], figures["flops_to_target"]) == (spent.sum(), spent[:2].sum())
+    assert spent[0] > 0
+    older = []
+    for of in groups:
+        rounds = [{k: v for k, v in r.rounds.items() if k != "flops"} for r in of.runs]
+        runs = [replace(r, rounds=kept) for r, kept in zip(of.runs, rounds, strict=True)]
+        older.append(Group(of.label, runs))
+    assert "FLOP to 50 %" in markdown(compare(groups, target=0.5))
+    assert "FLOP" not in markdown(compare(older, target=0.5))
+    with pytest.raises(BadInput, match="flops: unknown quantity; runs of mpifl 0.2 and later"):
+        series(older[0].runs[0], "flops")
 
 
 def test_a_table_has_means_deviations_and_the_difference_to_the_paper(groups):

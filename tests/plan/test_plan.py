@@ -24,7 +24,7 @@ from mpifl.plan.profile import Profile, Resident, SavedForBackward, measure
 from mpifl.runner import build, schema
 from mpifl.seeds import generator
 from mpifl.terminal import size
-from mpifl.training import rounds
+from mpifl.training import flops, rounds
 from mpifl.training.callback import Callback
 from mpifl.training.client import COLUMNS
 
@@ -135,12 +135,15 @@ def test_a_packed_file_is_planned_from_its_labels_as_it_would_be_run(tmp_path, l
     )
 
 
-def test_saved_weights_are_as_many_as_a_run_stores(elsewhere, path):
+def test_saved_weights_and_flops_are_as_many_as_a_run_stores(elsewhere, path):
     planned = dry_run(config_of("results.weights_every=2", "results.clients_every=4"))
     invoke("run", path, "results.weights_every=2", "results.clients_every=4", "--out", "run")
     from mpifl.store import Run
 
     run = Run.open(elsewhere / "run")
+    counted = flops.count(planned.trial.clients)
+    assert cost.operations(planned, counted) == pytest.approx(run.rounds["flops"].mean())
+    assert run.attrs["flops_sample"] == counted.sample > 2 * run.attrs["flops_forward"]
     kept, written = cost.stored(planned)
     # 3 and 4 are what the clients of 4 and 5 were sent
     assert run.saved_rounds == [2, 3, 4, 5] and kept == 4

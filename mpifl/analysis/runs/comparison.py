@@ -214,6 +214,8 @@ def _columns(target: float | None, summed: Sequence[Mapping[str, Summary]]) -> I
         to = f"{100 * target:g}"
         yield Column("rounds_to_target", f"rounds to {to} %", rf"rounds to {to}\,\%", 1, 1)
         for key in REACHED[1:]:
+            if not any(of[key.removesuffix("_to_target")].n for of in summed):
+                continue  # runs of before 0.2 stored no FLOPs
             spent = [of[key].mean for of in summed if of[key].n]
             factor, name = unit(key, max(spent, default=0))
             yield Column(key, f"{name} to {to} %", rf"{name} to {to}\,\%", factor, 1)

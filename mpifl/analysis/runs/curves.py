@@ -1,4 +1,4 @@
-"""Quantities of a run by round, and curves of a group over rounds, bytes or seconds."""
+"""Quantities of a run by round, and curves of a group over rounds, FLOPs, bytes or seconds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mpifl.analysis.runs.quantities import (
     MADE,
     OF_HESSIAN,
     SHORT,
+    SINCE,
     column_of,
     measures,
     needed_for,
@@ -26,12 +27,21 @@ from mpifl.terminal import say
 TITLES = {
     "accuracy": "test accuracy",
     "loss": "test loss",
+    "flops": "training",
     "bytes": "sent up and down",
     "seconds": "time",
 }
 """on axes; other quantities keep their names"""
 
 UNITS = {
+    "flops": (
+        (1e18, "EFLOP"),
+        (1e15, "PFLOP"),
+        (1e12, "TFLOP"),
+        (1e9, "GFLOP"),
+        (1e6, "MFLOP"),
+        (1, "FLOP"),
+    ),
     "bytes": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes")),
     "seconds": ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")),
 }
@@ -111,8 +121,8 @@ def _column(run: Run, quantity: str) -> np.ndarray:
         return _of_domain(run, of_domain[1] or "", of_domain[2])
     if quantity == "bytes":
         return np.cumsum(_known(run, "bytes_up") + _known(run, "bytes_down"))
-    if quantity == "seconds":
-        return np.cumsum(_known(run, "seconds"))
+    if quantity in ("flops", "seconds"):
+        return np.cumsum(_known(run, quantity))
     if quantity in MADE:
         return _over_clients(run, quantity.removeprefix("training_"))
     return _known(run, quantity)
@@ -128,8 +138,10 @@ def _known(run: Run, name: str) -> np.ndarray:
     if name not in run.rounds or run.rounds[name].dtype.kind not in "fi":
         measured = needed_for(name) if name in measures() else ""
         why = f"; runs with {measured} measure it" if measured else ""
+        if name in SINCE:
+            why = f"; runs of mpifl {SINCE[name]} and later store it"
         meant = ";"
-        if name not in measures():
+        if name not in measures() and name not in SINCE:
             meant = similar(name, [*quantities(run), *measures()]) or ";"
         allowed = ", ".join(quantities(run))
         raise BadInput(f"{run.path}: {name}: unknown quantity{why}{meant} allowed: {allowed}")

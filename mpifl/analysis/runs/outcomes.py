@@ -14,7 +14,7 @@ from mpifl.analysis.runs.quantities import GENERALISATION
 from mpifl.options import BadInput
 from mpifl.store import Run
 
-REACHED = ("rounds_to_target", "bytes_to_target", "seconds_to_target")
+REACHED = ("rounds_to_target", "flops_to_target", "bytes_to_target", "seconds_to_target")
 """up to the first evaluation at or above the target; NaN where it was not reached"""
 
 
@@ -39,9 +39,9 @@ def outcome(
     """The numbers of one run, by name.
 
     final_accuracy and final_loss (means of the `last` evaluations), last_accuracy, best_accuracy,
-    best_round, rounds, bytes (up and down), seconds; `quantities` where the run has them (means of
-    the `last` evaluations that have); for a run that leaves domains out those of left_out.py; with
-    a `target` (0..1) also REACHED. Accuracies are fractions.
+    best_round, rounds, flops, bytes (up and down), seconds; `quantities` where the run has them
+    (means of the `last` evaluations that have); for a run that leaves domains out those of
+    left_out.py; with a `target` (0..1) also REACHED. Accuracies are fractions.
 
     Raises BadInput for a run without evaluations.
     """
@@ -54,6 +54,7 @@ def outcome(
         "best_round": int(rounds[best]),
         "final_loss": float(series(run, "loss")[1][-last:].mean()),
         "rounds": int(run.rounds["round"][-1]),
+        "flops": _until(run, "flops"),
         "bytes": _until(run, "bytes"),
         "seconds": _until(run, "seconds"),
     }
@@ -69,6 +70,7 @@ def outcome(
     round = int(rounds[above[0]])
     return figures | {
         "rounds_to_target": float(round),
+        "flops_to_target": _until(run, "flops", round),
         "bytes_to_target": _until(run, "bytes", round),
         "seconds_to_target": _until(run, "seconds", round),
     }

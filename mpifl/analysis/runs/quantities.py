@@ -21,8 +21,8 @@ ALSO = {
 }
 """what else columns of /rounds are called"""
 
-MADE = ("bytes", "seconds", "training_loss", "training_accuracy")
-"""computed from columns: bytes (both ways) and seconds since the start; means over clients"""
+MADE = ("flops", "bytes", "seconds", "training_loss", "training_accuracy")
+"""computed from columns: flops, bytes (both ways), seconds since the start; means over clients"""
 
 _ENDS = (
     "",
@@ -115,7 +115,7 @@ own classes      skewed_accuracy, _worst_tenth, _worst_client: the test set with
                  as frequent as a client has them
 gaps             participation_gap, out_of_sample_gap; of each also _pooled, _loss,
                  _loss_pooled
-cost             bytes, seconds, and every other column of /rounds
+cost             flops (of training), bytes, seconds, and every other column of /rounds
 """
 """the names, for --help; a name that begins with _ goes on the one before"""
 
@@ -133,6 +133,9 @@ NEEDS = {
     "own_accuracy_after": "[holdout] and evaluation.clients",
 }
 """the options with which a run measures a quantity, or those that begin with these words"""
+
+SINCE = {"flops": "0.2"}
+"""the version of mpifl that began to store a quantity"""
 
 GENERALISATION = {
     "generalisation_gap": "gap to training",

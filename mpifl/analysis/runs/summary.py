@@ -15,7 +15,7 @@ from mpifl.runner import known_defaults
 from mpifl.store import OTHERS_TESTED, Run, notes, sha256
 from mpifl.store.measurements import Findings
 from mpifl.store.run_folder import MODELS
-from mpifl.terminal import Table, facts, percent, plural, size, styled
+from mpifl.terminal import Table, facts, operations, percent, plural, size, styled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -284,7 +284,22 @@ def _partition(run: Run) -> Iterator[tuple[str, str]]:
     yield "classes per client", f"{_spread(classes)} of {run.label_counts.shape[1]}"
 
 
+def _training(run: Run) -> Iterator[tuple[str, str]]:
+    """What a step takes and holds; nothing for runs of before 0.2."""
+    known = run.attrs
+    if "flops_sample" not in known:
+        return
+    step = known["flops_once"] + known["flops_sample"] * known["flops_batch"]
+    words = f"{operations(step)} a step of {plural(known['flops_batch'], 'sample')}"
+    if known["flops_draws"] > 1:
+        words += f" (mean over {known['flops_draws']} draws)"
+    yield "training", f"{words}, {operations(known['flops_forward'])} a sample of the test"
+    trained = known["parameters_trained"]
+    yield "numbers held", f"{known['parameters_held']:,} by a client, of which {trained:,} train"
+
+
 def _costs(run: Run) -> Iterator[tuple[str, str]]:
+    yield from _training(run)
     for name, column in run.rounds.items():
         title = name.replace("_", " ")
         if name.startswith("seconds") and np.isfinite(column).any():
@@ -294,6 +309,10 @@ def _costs(run: Run) -> Iterator[tuple[str, str]]:
         elif name.startswith("bytes") and (column >= 0).any():
             known = column[column >= 0]
             yield title, f"mean {size(known.mean())} a round, {size(known.sum())} in all"
+        elif name == "flops" and np.isfinite(column).any():
+            known = column[np.isfinite(column)]
+            in_all = operations(known.sum())
+            yield "training took", f"mean {operations(known.mean())} a round, {in_all} in all"
 
 
 def _plugins(run: Run) -> Iterator[tuple[str, str]]:
