@@ -20,7 +20,7 @@ from mpifl.commands.process import imports_for_ranks
 
 
 @click.command(context_settings=HELP)
-@click.argument("run")
+@click.argument("runs", nargs=-1, required=True)
 @click.option(
     "--round",
     "rounds",
@@ -51,7 +51,9 @@ from mpifl.commands.process import imports_for_ranks
 )
 @click.option("--points", type=int, default=41, show_default=True, help="How many along a line.")
 @click.option(
-    "--side", type=int, default=21, show_default=True, help="How many along each side of a plane."
+    "--side",
+    type=int,
+    help="How many along each side of a plane [default: 21; with --scale unit 41].",
 )
 @click.option(
     "--span",
@@ -59,6 +61,13 @@ from mpifl.commands.process import imports_for_ranks
     default=1.0,
     show_default=True,
     help="How far to go, in units of the directions.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["rise", "unit"]),
+    default="rise",
+    show_default=True,
+    help="Of eigenvectors: 1 is where the quadratic term alone is 1, or a step of length 1.",
 )
 @click.option(
     "--samples",
@@ -89,7 +98,7 @@ from mpifl.commands.process import imports_for_ranks
     help="Files to write: OUT.png, OUT.html, OUT.npz.",
 )
 def landscape(
-    run: str,
+    runs: tuple[str, ...],
     along: str,
     dims: str,
     data_path: str,
@@ -98,20 +107,25 @@ def landscape(
     out: Path,
     **options: Any,
 ) -> None:
-    """Draw the loss around a model of RUN and on the way to others.
+    """Draw the loss around a model of each of RUNS and on the way to others.
 
-    RUN is a folder, a results.h5 or a packed file.
+    RUNS are folders, results.h5 or packed files.
 
     \b
     mpifl landscape runs/demo                       random directions and top eigenvectors
     mpifl landscape runs/demo --along clients       the clients' plane, and lines to their models
     mpifl landscape runs/a --along "" --to runs/b   is there a barrier between two runs' models?
     mpirun -n 4 mpifl landscape runs/demo           the points shared out over four ranks
+    mpifl landscape runs/a runs/b --along eigen --scale unit   which of two models is sharper?
 
     random: each filter of the direction has the norm of the model's own filter, so that models can
     be compared. eigen: at a coordinate of 1, the quadratic term alone would have raised the loss by
-    1. clients and --to: 0 is the model, 1 the other; BatchNorm's statistics are interpolated like
-    the weights. Losses are means over fixed samples in evaluation mode.
+    1, so that all models look alike near 0; with --scale unit a coordinate of 1 is a step of length
+    1, so that a sharper model has steeper walls (FedAlign's figure 1). clients and --to: 0 is the
+    model, 1 the other; BatchNorm's statistics are interpolated like the weights. Losses are means
+    over fixed samples in evaluation mode.
+
+    Of several RUNS, lines of one kind share a panel, and planes of one kind a scale of loss.
 
     OUT.png is a picture, OUT.html a page to turn the planes around, OUT.npz has the numbers.
     """
@@ -120,4 +134,4 @@ def landscape(
         from mpifl.analysis.landscape.plan import LandscapeOptions
 
     chosen = LandscapeOptions(along=split(along), dims=[int(dim) for dim in split(dims)], **options)
-    sys.exit(session.main(run, chosen, out, data_path, plugins, unfinished))
+    sys.exit(session.main(runs, chosen, out, data_path, plugins, unfinished))

@@ -4,20 +4,33 @@ not.
 
 import re
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from analysis.small import make
+from quadratics import Point
 
 from mpifl.analysis.figures.plotly_figures import THEME
-from mpifl.analysis.landscape.compute import Landscape, coordinates_along
-from mpifl.analysis.landscape.directions import Direction, client_plane, direction_to, normalised
+from mpifl.analysis.landscape import compute
+from mpifl.analysis.landscape.compute import Landscape, compute_landscape, coordinates_along
+from mpifl.analysis.landscape.directions import (
+    Direction,
+    client_plane,
+    direction_to,
+    eigen_directions,
+    normalised,
+)
 from mpifl.analysis.landscape.matplotlib_figures import figure
+from mpifl.analysis.landscape.panels import loss_scales, name_in_panel, together
 from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
 from mpifl.analysis.landscape.plotly_figures import page, page_figure
 from mpifl.analysis.models.on_ranks import RunOnRanks
-from mpifl.curvature import Fixed
+from mpifl.analysis.models.stored import StoredModel
+from mpifl.curvature import Fixed, Objective
+from mpifl.net import Net
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
 from mpifl.store import Run
@@ -66,6 +79,39 @@ def test_along_an_eigenvector_the_quadratic_rises_by_one_at_one(on_ranks):
     for line in lines:
         below, _, here, _, above = line.loss
         assert (above + below - 2 * here) / 1e-8 == pytest.approx(2.0, rel=0.01)
+
+
+class Valley(Objective):
+    """x'Ax / 2 with A = diag(1, 4, 0.5), and no accuracy."""
+
+    def loss(self, x, y):
+        return (torch.tensor([1, 4, 0.5]) * self.net.module.w**2).sum() / 2
+
+    def score(self, w):
+        with self.at(w):
+            return self.loss(None, None).item(), 0.0
+
+
+def test_along_unit_eigenvectors_a_quadratic_rises_by_half_its_eigenvalues(monkeypatch):
+    """As FedAlign's code draws them: 41 x 41 points of [-1, 1]^2."""
+    monkeypatch.setattr(compute, "Objective", Valley)
+    net = Net(Point(torch.zeros(3, dtype=torch.float64)))
+    data = [(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64))]
+    on_ranks = SimpleNamespace(
+        net=net,
+        communicator=COMMUNICATOR,
+        vector=torch.from_numpy,
+        objective=lambda model, data: Valley(net, data),
+        reloaded=SimpleNamespace(forward={}),
+    )
+    model = StoredModel(1, None, np.zeros(3), np.zeros(0))
+    directions = eigen_directions(on_ranks, model, 2, data, "unit")
+    side = LandscapeOptions(along=["eigen"], scale="unit").points_of_side
+    plane = compute_landscape(on_ranks, model, directions, data, side)
+    rise = plane.loss - plane.loss[20, 20]
+    assert rise.shape == (41, 41)
+    assert [rise[40, 20], rise[20, 40], rise[40, 40]] == pytest.approx([2, 0.5, 2.5])
+    assert plane.axes[0] == "eigenvector 1 (λ = 4), length 1"
 
 
 def test_random_directions_have_the_filters_norms(on_ranks):
@@ -212,6 +258,41 @@ def test_the_command_writes_a_picture_a_page_and_the_numbers(run, command, tmp_p
         assert numbers["2_loss"].shape == (3, 3)
 
 
+def test_the_command_draws_several_runs_at_one_scale(run, command, tmp_path):
+    shutil.copytree(run.path, tmp_path / "other")
+    few = ("--dims", "2", "--side", "3", "--samples", "30", "-o", "land")
+    which = ("--along", "eigen", "--scale", "unit")
+    code, _, heard = command("landscape", str(run.path), "other", *which, *few)
+    assert (code, heard) == (0, "")
+    with np.load(tmp_path / "land.npz") as numbers:
+        titles = [str(numbers[f"{number}_title"]) for number in range(2)]
+        scales = [str(numbers[f"{number}_scale"]) for number in range(2)]
+        assert numbers["0_loss"].tolist() == numbers["1_loss"].tolist()
+    assert titles == ["run", "other"]
+    assert scales == ["unit", "unit"]
+    assert '"text":"other"' in (tmp_path / "land.html").read_text()
+
+
+def test_lines_of_several_runs_share_a_panel_and_planes_have_one_scale_of_loss_a_kind():
+    steps = np.arange(9.0).reshape(3, 3)
+    low = replace(plane_of(1 + steps), kind="eigen", title="low")
+    high = replace(plane_of(32 + steps), kind="eigen", title="high")
+    other = replace(plane_of(5 + steps), kind="random")
+    lines = [replace(line_between(range(7), name), title=name) for name in ("low", "high")]
+    panels = together([[[lines[0]], [low]], [[lines[1]], [high]]])
+    assert panels == [lines, [low], [high]]
+    assert [name_in_panel(line, lines) for line in lines] == ["low, low", "high, high"]
+    panels.append([other])
+    scales = loss_scales(panels)
+    surfaces = [page_figure(panel, scales=scales)["data"][0] for panel in panels[1:]]
+    ends = [(surface["cmin"], surface["cmax"]) for surface in surfaces]
+    assert ends[0] == ends[1] == pytest.approx((0, np.log10(40)))  # logarithms of the loss
+    assert ends[2] == pytest.approx((5, 13))
+    planes = figure(panels).axes[1:4]
+    levels = [axes.collections[0].levels.tolist() for axes in planes]
+    assert levels[0] == levels[1] != levels[2]
+
+
 MISTAKES = {
     "no clients": (
         ["--round", "1", "--along", "clients"],
@@ -229,6 +310,11 @@ MISTAKES = {
     ),
     "all rounds": (["--round", "all"], "--round: expected one round; got 2"),
     "few points": (["--points", "2"], "--points: expected at least 3; got 2"),
+    "scale of nothing": (
+        ["--along", "random", "--scale", "unit"],
+        "--scale unit: expected --along",
+    ),
+    "other runs of several": (["nowhere", "--to", "nowhere"], "--to: expected with one RUN; got 2"),
     "no place": (
         ["--dims", "1", "--points", "3", "-o", "/proc/none/land"],
         "/proc/none.*: expected a place to write",

@@ -32,6 +32,10 @@ class Landscape:
     accuracy: np.ndarray
     marks: Marks
     """models that lie in it"""
+    kind: str = ""
+    """random, eigen, clients or to: landscapes of one kind, of several runs, are compared"""
+    scale: str = ""
+    """what a coordinate of 1 is (`Scale`)"""
 
     @property
     def barrier(self) -> float:
@@ -80,6 +84,7 @@ def compute_landscape(
     points: int,
     marks: Marks | None = None,
     on_point: Callable[[], None] = lambda: None,
+    kind: str = "",
 ) -> Landscape:
     """Loss and accuracy around a model, at `points` along each of one or two directions.
 
@@ -105,5 +110,12 @@ def compute_landscape(
     if marks is None:
         marks = {model.label: (0.0,) * len(names)}
     return Landscape(
-        model.label, names, coordinates, loss.reshape(shape), accuracy.reshape(shape), marks
+        model.label,
+        names,
+        coordinates,
+        loss.reshape(shape),
+        accuracy.reshape(shape),
+        marks,
+        kind,
+        directions[0].scale,
     )

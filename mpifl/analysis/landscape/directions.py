@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ from mpifl.curvature import Curvature, Fixed, lanczos
 from mpifl.net import Entry
 from mpifl.options import BadInput
 from mpifl.seeds import generator
+
+Scale = Literal["model", "filters", "rise", "unit"]
+"""what a coordinate of 1 is: another model; a step whose filters have the norms of the model's; the
+step at which the quadratic term is 1; or a step of length 1"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +39,8 @@ class Direction:
     low: float = -1.0
     high: float = 1.0
     """coordinates of the two ends"""
+    scale: Scale = "model"
+    """what a coordinate of 1 is"""
 
     def within(self, low: float, high: float) -> Direction:
         """The same direction with other ends."""
@@ -53,7 +60,8 @@ def random_directions(
     for number in range(k):
         draws = generator(seed, "landscape", number).standard_normal(len(weights), np.float32)
         vector = normalised(on_ranks.vector(draws), weights, on_ranks.net.layout)
-        directions.append(Direction(f"random {number + 1}", vector, no_change))
+        name = f"random {number + 1}"
+        directions.append(Direction(name, vector, no_change, scale="filters"))
     return directions
 
 
@@ -78,12 +86,13 @@ def eigen_directions(
     model: StoredModel,
     k: int,
     data: Fixed,
-    rise: float = 1.0,
+    scale: Scale = "rise",
     seed: int = 0,
 ) -> list[Direction]:
-    """The top k eigenvectors, scaled so that the quadratic term alone is `rise` at 1.
+    """The top k eigenvectors: with scale "rise" as long as makes the quadratic term 1 at 1.
 
-    `data` is this rank's share of the samples.
+    With scale "unit" their length is 1 (Mendieta et al. 2022, fig. 1), so that a sharper model has
+    a steeper landscape. `data` is this rank's share of the samples.
     """
     weights = on_ranks.vector(model.weights)
     no_change = torch.zeros_like(on_ranks.vector(model.buffers))
@@ -92,9 +101,13 @@ def eigen_directions(
     top = lanczos(H, k, seed=seed).top
     directions = []
     for number, (value, vector) in enumerate(zip(top.values.tolist(), top.vectors, strict=True), 1):
-        length = (2 * rise / max(abs(value), 1e-12)) ** 0.5
+        length = 1.0
         name = f"eigenvector {number} (λ = {value:.4g})"
-        directions.append(Direction(name, length * vector, no_change))
+        if scale == "rise":
+            length = (2 / max(abs(value), 1e-12)) ** 0.5
+        else:
+            name = f"{name}, length 1"
+        directions.append(Direction(name, length * vector, no_change, scale=scale))
     return directions
 
 
@@ -135,7 +148,7 @@ def client_plane(
     for number in range(2):
         mix = torch.from_numpy(mixes[:, number] / lengths[number]).to(steps)
         name = f"clients' direction {number + 1}"
-        directions.append(Direction(name, mix @ steps, mix @ moved, -reach, reach))
+        directions.append(Direction(name, mix @ steps, mix @ moved, -reach, reach, "unit"))
     marks: dict[str, tuple[float, ...]] = {model.label: (0.0, 0.0)}
     for client, row in zip(clients, coordinates.tolist(), strict=True):
         marks[client.label] = tuple(row)

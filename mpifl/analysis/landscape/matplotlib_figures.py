@@ -15,11 +15,12 @@ from mpifl.analysis.figures.matplotlib_figures import styled
 from mpifl.analysis.figures.panels import COLOURS
 from mpifl.analysis.landscape.compute import Landscape
 from mpifl.analysis.landscape.panels import (
+    LossScale,
     Panel,
-    ceiling,
-    contour_levels,
+    drawn_loss,
     is_logarithmic,
     is_plane,
+    loss_scales,
     marked,
     most_accuracy,
     name_in_panel,
@@ -29,6 +30,9 @@ from mpifl.analysis.landscape.panels import (
     title_of_panel,
     x_label,
 )
+
+_LONG_NAME = 36
+"""characters of a name in a legend, of which two do not fit beside each other"""
 
 _HALO = withStroke(linewidth=1.2, foreground="white")
 """around names, which also stand on dark colours"""
@@ -41,9 +45,10 @@ def figure(panels: Sequence[Panel], across: int = 2, title: str = "") -> Figure:
     rows = math.ceil(len(panels) / across)
     made = Figure((3.6 * across, 2.9 * rows), layout="constrained")
     places = made.subplots(rows, across, squeeze=False).ravel()
+    scales = loss_scales(panels)
     for axes, panel in zip(places, panels, strict=False):
         if is_plane(panel):
-            _draw_plane(axes, panel[0])
+            _draw_plane(axes, panel[0], scales[panel[0].kind])
         else:
             _draw_lines(axes, panel)
         if title:
@@ -74,13 +79,15 @@ def _draw_lines(axes: Axes, panel: Panel) -> None:
     axes.set(xlabel=x_label(panel), ylabel="loss (solid)", title=title_of_panel(panel))
     right.set(ylabel="accuracy, % (dotted)", ylim=(0, most_accuracy(panel)))
     if len(panel) > 1:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=7, ncols=2)
+        longest = max(len(name_in_panel(line, panel)) for line in panel)
+        columns = 1 if longest > _LONG_NAME else 2
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=7, ncols=columns)
 
 
-def _draw_plane(axes: Axes, plane: Landscape) -> None:
+def _draw_plane(axes: Axes, plane: Landscape, scale: LossScale) -> None:
     x, y = plane.coordinates
-    loss = np.clip(np.nan_to_num(plane.loss, nan=np.inf), None, ceiling(plane.loss)).T
-    levels = contour_levels(loss)
+    loss = drawn_loss(plane.loss, scale.highest).T
+    levels = scale.levels
     norm = LogNorm() if is_logarithmic(levels) else None
     filled = axes.contourf(x, y, loss, levels, cmap="viridis", norm=norm)
     axes.contour(x, y, loss, levels, colors="white", linewidths=0.3, alpha=0.6)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -22,9 +23,26 @@ def is_plane(panel: Panel) -> bool:
     return len(panel[0].axes) == 2
 
 
+def together(panels_of_runs: Sequence[Sequence[Panel]]) -> list[Panel]:
+    """The panels of several runs, kind by kind: lines from the models in one panel, planes apart.
+
+    All runs have the same kinds of panels, in the same order.
+    """
+    merged: list[Panel] = []
+    for panels in zip(*panels_of_runs, strict=True):
+        if is_plane(panels[0]) or panels[0][0].kind == "clients":
+            merged.extend(panels)
+        else:
+            merged.append([line for panel in panels for line in panel])
+    return merged
+
+
 def name_in_panel(line: Landscape, panel: Panel) -> str:
-    """What sets a line apart from the others of its panel."""
-    return line.title if _shared_axis(panel) == line.axes[0] else line.axes[0]
+    """What sets a line apart from the others of its panel: its model, its direction, or both."""
+    [axis] = line.axes
+    if _shared_axis(panel) == axis:
+        return line.title
+    return axis if title_of_panel(panel) else f"{line.title}, {axis}"
 
 
 def short_name(name: str) -> str:
@@ -74,6 +92,34 @@ def most_accuracy(panel: Panel) -> float:
     """Where the axis of accuracies ends, in percent."""
     best = 100 * max(float(np.nanmax(line.accuracy)) for line in panel)
     return min(100.0, 1.2 * best + 1)
+
+
+class LossScale(NamedTuple):
+    """The scale of loss of planes: those of one kind share it, so that runs can be compared."""
+
+    highest: float
+    """the highest loss that is drawn"""
+    levels: np.ndarray
+    """of contours and colours"""
+
+
+def loss_scales(panels: Iterable[Panel]) -> dict[str, LossScale]:
+    """The scale of each kind of plane."""
+    by_kind: dict[str, list[np.ndarray]] = {}
+    for panel in panels:
+        if is_plane(panel):
+            by_kind.setdefault(panel[0].kind, []).append(panel[0].loss.ravel())
+    return {kind: _loss_scale(np.concatenate(losses)) for kind, losses in by_kind.items()}
+
+
+def _loss_scale(loss: np.ndarray) -> LossScale:
+    highest = ceiling(loss)
+    return LossScale(highest, contour_levels(drawn_loss(loss, highest)))
+
+
+def drawn_loss(loss: np.ndarray, highest: float) -> np.ndarray:
+    """The loss as it is drawn: at most `highest`, also where it is not finite."""
+    return np.clip(np.nan_to_num(loss, nan=np.inf), None, highest)
 
 
 def ceiling(loss: np.ndarray) -> float:

@@ -6,12 +6,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from mpifl.analysis.hessian.protocols import Exact
 from mpifl.analysis.landscape.compute import Landscape, Marks, compute_landscape
 from mpifl.analysis.landscape.directions import (
     Direction,
+    Scale,
     client_plane,
     direction_to,
     eigen_directions,
@@ -25,6 +26,8 @@ from mpifl.options import BadInput
 from mpifl.store import Run
 
 _BATCH = 250
+_SIDE = 21
+_SIDE_OF_UNIT = 41
 _KINDS = ("random", "eigen", "clients")
 
 
@@ -35,6 +38,8 @@ class Grid(NamedTuple):
     marks: Marks
     points: int
     """along each direction"""
+    kind: str
+    """random, eigen, clients or to"""
     to_model: bool = False
     """whether another model is at 1"""
 
@@ -49,11 +54,20 @@ class LandscapeOptions:
     to: Sequence[str] = ()
     dims: Sequence[int] = (1, 2)
     points: int = 41
-    side: int = 21
+    side: int | None = None
+    """by default 21; of eigenvectors of length 1, as in FedAlign's code, 41"""
     span: float = 1.0
+    scale: str = "rise"
     samples: int = 1000
     split: str = "train"
     seed: int = 0
+
+    @property
+    def points_of_side(self) -> int:
+        """How many points a plane has along each side."""
+        if self.side is not None:
+            return self.side
+        return _SIDE_OF_UNIT if self.scale == "unit" else _SIDE
 
 
 class LandscapePlan:
@@ -93,7 +107,8 @@ class LandscapePlan:
         """About how long it will take, from a line of three points."""
         ranks = self.on_ranks.communicator.size
         start = time.perf_counter()
-        self._compute(Grid([self.panels[0][0].directions[0]], {}, 3))
+        first = self.panels[0][0]
+        self._compute(first._replace(directions=first.directions[:1], marks={}, points=3))
         points_each = math.ceil(3 / ranks)
         seconds_a_point = (time.perf_counter() - start) / points_each
         return self.on_ranks.communicator.bcast(seconds_a_point * self.size / ranks)
@@ -123,6 +138,7 @@ class LandscapePlan:
             grid.points,
             grid.marks,
             on_point,
+            grid.kind,
         )
 
     def _plan(self) -> Iterator[list[Grid]]:
@@ -145,26 +161,31 @@ class LandscapePlan:
         if kind == "random":
             directions = random_directions(self.on_ranks, self.model, 2, options.seed)
         else:
+            scale = cast(Scale, options.scale)
             directions = eigen_directions(
-                self.on_ranks, self.model, 2, self._share, seed=options.seed
+                self.on_ranks, self.model, 2, self._share, scale, options.seed
             )
         directions = [direction.within(-options.span, options.span) for direction in directions]
-        lines = [Grid([direction], {label: (0.0,)}, options.points) for direction in directions]
-        return lines, Grid(directions, {label: (0.0, 0.0)}, options.side)
+        lines = []
+        for direction in directions:
+            lines.append(Grid([direction], {label: (0.0,)}, options.points, kind))
+        return lines, Grid(directions, {label: (0.0, 0.0)}, options.points_of_side, kind)
 
     def _to_clients(self) -> tuple[list[Grid], Grid]:
         """Lines to the clients' models, and the plane in which they lie most apart."""
         directions, marks = client_plane(self.on_ranks, self.model, self._clients)
-        lines = [self._line_to(client, f"to {client.label}") for client in self._clients]
-        return lines, Grid(directions, marks, self.options.side)
+        lines = []
+        for client in self._clients:
+            lines.append(self._line_to(client, f"to {client.label}", "clients"))
+        return lines, Grid(directions, marks, self.options.points_of_side, "clients")
 
     def _to_runs(self) -> Iterator[list[Grid]]:
         """Lines to other runs' last models; for two of them, also the plane of all three."""
         runs = [self._open(path) for path in self.options.to]
         lines = []
-        for run, run_name in zip(runs, _names(runs), strict=True):
+        for run, run_name in zip(runs, names_of(runs), strict=True):
             last = StoredModel(run.saved_rounds[-1], None, *run.weights())
-            lines.append(self._line_to(last, f"to {run_name} (round {last.round})"))
+            lines.append(self._line_to(last, f"to {run_name} (round {last.round})", "to"))
         if 1 in self.options.dims:
             yield lines
         if 2 in self.options.dims and len(lines) == 2:
@@ -174,12 +195,12 @@ class LandscapePlan:
                 directions[0].name: (1.0, 0.0),
                 directions[1].name: (0.0, 1.0),
             }
-            yield [Grid(directions, marks, self.options.side)]
+            yield [Grid(directions, marks, self.options.points_of_side, "to")]
 
-    def _line_to(self, other: StoredModel, name: str) -> Grid:
+    def _line_to(self, other: StoredModel, name: str, kind: str) -> Grid:
         direction = direction_to(self.on_ranks, self.model, other, name)
         marks = {self.model.label: (0.0,), name: (1.0,)}
-        return Grid([direction], marks, self.options.points, to_model=True)
+        return Grid([direction], marks, self.options.points, kind, to_model=True)
 
     def _open(self, path: str) -> Run:
         """The run at `path`; raises BadInput where it has no stored weights, or other data."""
@@ -193,7 +214,7 @@ class LandscapePlan:
         return other
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def names_of(runs: Sequence[Run]) -> list[str]:
     """The names of the runs' folders; their paths, where two have the same name."""
     names = [run.path.resolve().name for run in runs]
     if len(set(names)) == len(names):
@@ -214,8 +235,15 @@ def _check(options: LandscapeOptions) -> None:
         raise BadInput("--dims: expected 1, or a second --to for a plane; got 2 with one other run")
     if len(options.to) > 2:
         raise BadInput(f"--to: expected at most two other runs; got {len(options.to)}")
-    for name, least in (("points", 3), ("side", 3), ("samples", 0)):
-        value = getattr(options, name)
+    if options.scale == "unit" and "eigen" not in options.along:
+        got = ", ".join(options.along) or "none"
+        raise BadInput(f"--scale unit: expected --along with eigen, which it is about; got {got}")
+    counts = (
+        ("points", options.points, 3),
+        ("side", options.points_of_side, 3),
+        ("samples", options.samples, 0),
+    )
+    for name, value, least in counts:
         if value < least:
             raise BadInput(f"--{name}: expected at least {least}; got {value}")
     if options.span <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,12 @@ from mpifl.analysis.figures.plotly_figures import (
 from mpifl.analysis.figures.plotly_page import document, grid
 from mpifl.analysis.landscape.compute import Landscape
 from mpifl.analysis.landscape.panels import (
+    LossScale,
     Panel,
-    ceiling,
-    contour_levels,
+    drawn_loss,
     is_logarithmic,
     is_plane,
+    loss_scales,
     marked,
     most_accuracy,
     name_in_panel,
@@ -43,40 +44,54 @@ _CAMERA = {"eye": {"x": 1.55, "y": 1.55, "z": 1.15}, "center": {"x": 0, "y": 0, 
 """so that the whole box and its axes' names are seen on a narrow screen too"""
 
 
-def page(panels: Sequence[Panel], title: str) -> str:
+def page(panels: Sequence[Panel], title: str, titled: bool = False) -> str:
     """One HTML page that loads nothing from elsewhere: planes to turn, lines to hover over.
 
-    The `title` above stands in place of the panels' own titles.
+    The `title` above stands in place of the panels' own titles, unless these are `titled`.
     """
-    figures = [page_figure(panel, titled=not title) for panel in panels]
+    scales = loss_scales(panels)
+    figures = [page_figure(panel, titled or not title, scales) for panel in panels]
     return document(title, grid(figures, wide=True))
 
 
-def page_figure(panel: Panel, titled: bool = True) -> Figure:
-    """A panel as plotly draws it: a plane as a surface, lines as lines."""
-    made = _plane_figure(panel[0]) if is_plane(panel) else _lines_figure(panel)
+def page_figure(
+    panel: Panel, titled: bool = True, scales: Mapping[str, LossScale] | None = None
+) -> Figure:
+    """A panel as plotly draws it: a plane as a surface, lines as lines.
+
+    `scales`: of each kind of plane; by default the panel's own.
+    """
+    if is_plane(panel):
+        scales = scales or loss_scales([panel])
+        made = _plane_figure(panel[0], scales[panel[0].kind])
+    else:
+        made = _lines_figure(panel)
     if titled:
         made["layout"]["title"] = title_of(title_of_panel(panel))
     return made
 
 
-def _plane_figure(plane: Landscape) -> Figure:
-    loss = np.minimum(plane.loss, ceiling(plane.loss)).T
-    lifted = 0.05 * float(np.ptp(loss))  # else the surface hides half of a mark
-    heights = [_loss_near(plane, place) + lifted for place in plane.marks.values()]
+def _plane_figure(plane: Landscape, scale: LossScale) -> Figure:
+    loss = drawn_loss(plane.loss, scale.highest).T
+    lowest = float(scale.levels[0])
+    lifted = 0.05 * (scale.highest - lowest)  # else the surface hides half of a mark
+    heights = []
+    for place in plane.marks.values():
+        heights.append(_loss_near(plane, place, scale.highest) + lifted)
     scene = {
         "xaxis": _scene_axis(plane.axes[0]),
         "yaxis": _scene_axis(plane.axes[1]),
-        "zaxis": _scene_axis(""),
+        "zaxis": {**_scene_axis(""), "range": [lowest, scale.highest + 2 * lifted]},
         "annotations": list(_names_in_scene(plane, heights)),
         "camera": _CAMERA,
         "domain": {"y": [0.17, 1]},
     }
     layout = {**THEME, "margin": {"l": 0, "r": 0, "t": 30, "b": 0}, "scene": scene}
-    return {"data": [_surface(plane, loss), _models_in_scene(plane, heights)], "layout": layout}
+    data = [_surface(plane, loss, scale.levels), _models_in_scene(plane, heights)]
+    return {"data": data, "layout": layout}
 
 
-def _surface(plane: Landscape, loss: np.ndarray) -> dict[str, Any]:
+def _surface(plane: Landscape, loss: np.ndarray, levels: np.ndarray) -> dict[str, Any]:
     """The plane's `loss` [m, n] as a surface, as high as it is to be drawn."""
     x, y = (np.round(values, 6).tolist() for values in plane.coordinates)
     texts = []
@@ -91,7 +106,7 @@ def _surface(plane: Landscape, loss: np.ndarray) -> dict[str, Any]:
         "hovertemplate": "%{customdata}<extra></extra>",
         "colorscale": "Viridis",
         "contours": {"z": {"show": True, "color": "#777777", "project": {"z": True}}},
-        **_colours(loss),
+        **_colours(loss, levels),
     }
 
 
@@ -100,7 +115,8 @@ def _models_in_scene(plane: Landscape, heights: Sequence[float]) -> dict[str, An
     places = list(plane.marks.values())
     texts = []
     for name, place in plane.marks.items():
-        texts.append(f"<b>{escaped(name)}</b><br>loss {written(_loss_near(plane, place))}")
+        loss = _loss_near(plane, place, np.inf)
+        texts.append(f"<b>{escaped(name)}</b><br>loss {written(loss)}")
     return {
         "type": "scatter3d",
         "mode": "markers",
@@ -129,9 +145,9 @@ def _hover_of_plane(plane: Landscape, column: int, row: int) -> str:
     return "<br>".join(lines)
 
 
-def _colours(loss: np.ndarray) -> dict[str, Any]:
+def _colours(loss: np.ndarray, levels: np.ndarray) -> dict[str, Any]:
     """Colours of a surface by its loss, or by its logarithm, as in the picture; a bar below it."""
-    levels = contour_levels(loss)
+    ends = levels[[0, -1]]
     ticks = round_ticks(levels)
     bar = {
         "title": {"text": "loss", "side": "top"},
@@ -144,10 +160,13 @@ def _colours(loss: np.ndarray) -> dict[str, Any]:
         "ticktext": [f"{tick:g}" for tick in ticks],
     }
     if not is_logarithmic(levels):
-        return {"colorbar": {**bar, "tickvals": ticks.tolist()}}
-    colours = np.log10(loss)
+        low, high = ends.tolist()
+        return {"cmin": low, "cmax": high, "colorbar": {**bar, "tickvals": ticks.tolist()}}
+    low, high = np.log10(ends).tolist()
     return {
-        "surfacecolor": colours.tolist(),
+        "surfacecolor": np.log10(loss).tolist(),
+        "cmin": low,
+        "cmax": high,
         "colorbar": {**bar, "tickvals": np.log10(ticks).tolist()},
     }
 
@@ -184,12 +203,12 @@ def _names_in_scene(plane: Landscape, heights: Sequence[float]) -> Iterator[dict
         }
 
 
-def _loss_near(plane: Landscape, place: tuple[float, ...]) -> float:
-    """The loss at the nearest point of the grid."""
+def _loss_near(plane: Landscape, place: tuple[float, ...], highest: float) -> float:
+    """The loss at the nearest point of the grid, or `highest`."""
     nearest = []
     for coordinates, value in zip(plane.coordinates, place, strict=True):
         nearest.append(int(np.abs(coordinates - value).argmin()))
-    return float(min(plane.loss[tuple(nearest)], ceiling(plane.loss)))
+    return float(min(plane.loss[tuple(nearest)], highest))
 
 
 def _lines_figure(panel: Panel) -> Figure:

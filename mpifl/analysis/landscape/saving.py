@@ -18,11 +18,16 @@ from mpifl.analysis.landscape.plotly_figures import page
 from mpifl.options import BadInput
 
 
-def save(panels: Sequence[Sequence[Landscape]], out: Path, title: str) -> None:
-    """Write OUT.png, OUT.html and OUT.npz. Raises BadInput where they cannot be written."""
+def save(
+    panels: Sequence[Sequence[Landscape]], out: Path, title: str, titled: bool = False
+) -> None:
+    """Write OUT.png, OUT.html and OUT.npz. Raises BadInput where they cannot be written.
+
+    The `title` stands in place of the panels' own titles, unless these are `titled`.
+    """
     files: dict[str, bytes | memoryview] = {
-        "png": rendered(figure(panels, title=title), "png"),
-        "html": page(panels, title).encode(),
+        "png": rendered(figure(panels, title="" if titled else title), "png"),
+        "html": page(panels, title, titled).encode(),
         "npz": _numbers(panels),
     }
     try:
@@ -40,6 +45,8 @@ def _numbers(panels: Sequence[Sequence[Landscape]]) -> memoryview:
     for number, landscape in enumerate(chain.from_iterable(panels)):
         arrays[f"{number}_title"] = landscape.title
         arrays[f"{number}_axes"] = landscape.axes
+        arrays[f"{number}_kind"] = landscape.kind
+        arrays[f"{number}_scale"] = landscape.scale
         arrays[f"{number}_loss"] = landscape.loss
         arrays[f"{number}_accuracy"] = landscape.accuracy
         for axis, coordinates in enumerate(landscape.coordinates):

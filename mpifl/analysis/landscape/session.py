@@ -1,13 +1,16 @@
-"""One `mpifl landscape`, on all ranks of the job: from a run's path to pictures."""
+"""One `mpifl landscape`, on all ranks of the job: from runs' paths to pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mpifl.analysis.figures import check_installed
-from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
+from mpifl.analysis.landscape.panels import Panel, together
+from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan, names_of
 from mpifl.analysis.models.on_ranks import RunOnRanks
+from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner.exit_codes import DONE, on_all_ranks
 from mpifl.store import Run
@@ -18,22 +21,24 @@ _ROUNDING = 1e-6
 
 
 def main(
-    path: str,
+    paths: Sequence[str],
     options: LandscapeOptions,
     out: Path,
     data_path: str,
     plugins: Sequence[Path],
     unfinished: bool,
 ) -> int:
-    """Draw the landscapes of the run at `path` into OUT.png, .html and .npz; the exit code."""
+    """Draw the landscapes of the runs at `paths` into OUT.png, .html and .npz; the exit code."""
     return on_all_ranks(
-        lambda communicator: _draw(communicator, path, options, out, data_path, plugins, unfinished)
+        lambda communicator: _draw(
+            communicator, paths, options, out, data_path, plugins, unfinished
+        )
     )
 
 
 def _draw(
     communicator: Communicator,
-    path: str,
+    paths: Sequence[str],
     options: LandscapeOptions,
     out: Path,
     data_path: str,
@@ -41,32 +46,67 @@ def _draw(
     unfinished: bool,
 ) -> int:
     communicator.agree(lambda: check_installed(["png", "html"]))
-    run = communicator.agree(lambda: Run.open(path))
-    on_ranks = RunOnRanks(
-        run, communicator, data_path=data_path, plugins=plugins, unfinished=unfinished
-    )
-    plan = LandscapePlan(on_ranks, options)
-    title = f"{path}: {plan.model.label}"
-    seconds = plan.seconds()
-    if communicator.is_server:
-        count = sum(len(panel) for panel in plan.panels)
-        say(
-            f"{title}, {plural(count, 'landscape')} of {plural(plan.size, 'point')}, "
-            f"about {seconds:.0f} s, {plural(communicator.size, 'rank')}"
+    communicator.agree(lambda: _check(paths, options))
+    runs = communicator.agree(lambda: [Run.open(path) for path in paths])
+    plans = []
+    for run in runs:
+        on_ranks = RunOnRanks(
+            run, communicator, data_path=data_path, plugins=plugins, unfinished=unfinished
         )
-    panels = plan.compute()
+        plans.append(LandscapePlan(on_ranks, options))
+    for path, plan in zip(paths, plans, strict=True):
+        _announce(path, plan)
+    several = len(plans) > 1
+    panels: Sequence[Panel]
+    if several:
+        panels = _beside_each_other(plans, names_of(runs))
+        title = ", ".join(paths)
+    else:
+        panels = plans[0].compute()
+        title = f"{paths[0]}: {plans[0].model.label}"
 
     def save() -> None:
         if communicator.is_server:
             from mpifl.analysis.landscape.saving import save
 
-            save(panels, out, title)
+            save(panels, out, title, titled=several)
 
     communicator.agree(save)
-    if communicator.is_server:
-        for name, barrier in plan.barriers(panels).items():
+    if communicator.is_server and not several:
+        for name, barrier in plans[0].barriers(panels).items():
             say(f"barrier {name}: {_in_words(barrier)}")
     return DONE
+
+
+def _check(paths: Sequence[str], options: LandscapeOptions) -> None:
+    if len(paths) > 1 and options.to:
+        raise BadInput(f"--to: expected with one RUN; got {len(paths)}")
+
+
+def _announce(path: str, plan: LandscapePlan) -> None:
+    """Print what will be computed, and how long that takes. All ranks call it."""
+    seconds = plan.seconds()
+    communicator = plan.on_ranks.communicator
+    if communicator.is_server:
+        count = sum(len(panel) for panel in plan.panels)
+        say(
+            f"{path}: {plan.model.label}, {plural(count, 'landscape')} of "
+            f"{plural(plan.size, 'point')}, about {seconds:.0f} s, "
+            f"{plural(communicator.size, 'rank')}"
+        )
+
+
+def _beside_each_other(plans: Sequence[LandscapePlan], names: Sequence[str]) -> list[Panel]:
+    """The panels of several runs, with the runs' names for titles; with the models', if unlike."""
+    one_label = len({plan.model.label for plan in plans}) == 1
+    panels_of_runs = []
+    for name, plan in zip(names, plans, strict=True):
+        title = name if one_label else f"{name}: {plan.model.label}"
+        panels: list[Panel] = []
+        for panel in plan.compute():
+            panels.append([replace(landscape, title=title) for landscape in panel])
+        panels_of_runs.append(panels)
+    return together(panels_of_runs)
 
 
 def _in_words(barrier: float) -> str:
