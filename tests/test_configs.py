@@ -22,6 +22,7 @@ from mpifl.models.resnet56 import ResNet56
 from mpifl.plan.explain import PAPERS_NAMES
 from mpifl.plan.report import plan
 from mpifl.runner import build, schema
+from mpifl.runner.plugins import load_named
 from mpifl.sweep import grid
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -108,7 +109,7 @@ def of(path: Path) -> str:
 
 @cache
 def resolved(path: Path) -> schema.Config:
-    return schema.resolve(config.read(path))
+    return schema.resolve(load_named(config.read(path)))
 
 
 def published(path: Path) -> dict[str, dict[str, float]]:
@@ -126,7 +127,7 @@ def test_a_sweep_has_runs_that_resolve(path):
     runs = grid.read(path)
     assert len({run.name for run in runs}) == len(runs) > 1
     for run in (runs[0], runs[-1]):
-        schema.resolve(schema.raw(run.base, run.assignments))
+        schema.resolve(load_named(schema.raw(run.base, run.assignments)))
 
 
 def test_every_papers_name_is_a_config_with_the_options_that_explain_says():
