@@ -20,6 +20,7 @@ from mpifl.commands.landscape import landscape
 from mpifl.commands.note import note
 from mpifl.commands.pack import pack
 from mpifl.commands.plan import plan
+from mpifl.commands.report import report
 from mpifl.commands.reseal import reseal
 from mpifl.commands.run import run
 from mpifl.commands.schema import schema
@@ -56,7 +57,16 @@ def main() -> None:
 main.add_section("Run", run, sweep)
 main.add_section("Before a run", configs, explain, plan, schema)
 main.add_section(
-    "After a run", show, table, curves, features, finetune, hessian, curvature, landscape
+    "After a run",
+    show,
+    report,
+    table,
+    curves,
+    features,
+    finetune,
+    hessian,
+    curvature,
+    landscape,
 )
 main.add_section("A run's files", note, pack, reseal)
 main.add_section("Data", data)

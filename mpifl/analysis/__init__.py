@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from mpifl.lazy import exports
 
 if TYPE_CHECKING:
-    from mpifl.analysis.clients.drift import agreement, drift
+    from mpifl.analysis.clients.agreement import agreement
+    from mpifl.analysis.clients.drift import drift
     from mpifl.analysis.clients.features import features, subset
     from mpifl.analysis.figures.matplotlib_figures import figure
     from mpifl.analysis.figures.panels import Panel, Trace
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from mpifl.analysis.hessian.metrics import GLOBAL, disagreements, metrics
     from mpifl.analysis.hessian.panels import curvature_panels
     from mpifl.analysis.hessian.protocols import Exact, FedAlign
-    from mpifl.analysis.landscape.compute import Landscape
     from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
+    from mpifl.analysis.landscape.values import Landscape
     from mpifl.analysis.models.on_ranks import RunOnRanks
     from mpifl.analysis.models.reload import ReloadedRun, reload_run
     from mpifl.analysis.models.stored import StoredModel
@@ -88,7 +89,7 @@ _HOMES = {
     "FedAlign": "mpifl.analysis.hessian.protocols",
     "Findings": "mpifl.store.measurements",
     "Group": "mpifl.analysis.runs.groups",
-    "Landscape": "mpifl.analysis.landscape.compute",
+    "Landscape": "mpifl.analysis.landscape.values",
     "LandscapeOptions": "mpifl.analysis.landscape.plan",
     "LandscapePlan": "mpifl.analysis.landscape.plan",
     "Measurement": "mpifl.analysis.hessian.measurement",
@@ -98,7 +99,7 @@ _HOMES = {
     "RunOnRanks": "mpifl.analysis.models.on_ranks",
     "StoredModel": "mpifl.analysis.models.stored",
     "Trace": "mpifl.analysis.figures.panels",
-    "agreement": "mpifl.analysis.clients.drift",
+    "agreement": "mpifl.analysis.clients.agreement",
     "compare": "mpifl.analysis.runs.comparison",
     "compare_paired": "mpifl.analysis.runs.paired",
     "curvature_panels": "mpifl.analysis.hessian.panels",

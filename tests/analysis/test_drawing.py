@@ -7,7 +7,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from mpifl.analysis.clients.drift import agreement, drift
+from mpifl.analysis.clients.agreement import agreement
+from mpifl.analysis.clients.drift import drift
 from mpifl.analysis.clients.features import features, subset
 from mpifl.analysis.clients.panels import drift_panels, feature_panels
 from mpifl.analysis.clients.saving import draw

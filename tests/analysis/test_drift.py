@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mpifl.analysis.clients.drift import DIMENSIONS, agreement, drift, slices
+from mpifl.analysis.clients.agreement import agreement
+from mpifl.analysis.clients.drift import DIMENSIONS, drift, slices
 from mpifl.analysis.models.reload import reload_run
 from mpifl.options import BadInput
 

@@ -15,7 +15,7 @@ from quadratics import Point
 
 from mpifl.analysis.figures.plotly_figures import THEME
 from mpifl.analysis.landscape import compute
-from mpifl.analysis.landscape.compute import Landscape, compute_landscape, coordinates_along
+from mpifl.analysis.landscape.compute import compute_landscape, coordinates_along
 from mpifl.analysis.landscape.directions import (
     Direction,
     client_plane,
@@ -27,6 +27,7 @@ from mpifl.analysis.landscape.matplotlib_figures import figure
 from mpifl.analysis.landscape.panels import loss_scales, name_in_panel, together
 from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan
 from mpifl.analysis.landscape.plotly_figures import page, page_figure
+from mpifl.analysis.landscape.values import Landscape
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.analysis.models.stored import StoredModel
 from mpifl.curvature import Fixed, Objective

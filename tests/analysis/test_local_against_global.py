@@ -25,7 +25,7 @@ from mpifl.analysis.flatness.panels import local_global_panels
 from mpifl.analysis.hessian.measurement import Measurement
 from mpifl.analysis.hessian.metrics import metrics, scalars
 from mpifl.analysis.hessian.protocols import Exact
-from mpifl.analysis.landscape.compute import barrier_between
+from mpifl.analysis.landscape.values import barrier_between
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.analysis.runs.table_formats import number
 from mpifl.curvature import Curvature, dense

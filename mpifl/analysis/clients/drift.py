@@ -148,16 +148,3 @@ def _padded(array: np.ndarray, name: str, places: int) -> np.ndarray:
     for axis, length in zip(DIMENSIONS[name][1:], array.shape, strict=True):
         widths.append((0, places - length if axis in ("place", "other") else 0))
     return np.pad(array, widths, constant_values=-1 if name == "client" else np.nan)
-
-
-def agreement(cosine: np.ndarray) -> np.ndarray:
-    """The mean cosine over pairs of different clients; NaN where there is no pair.
-
-    [R] of `cosine` [R, k, k], or [R, L] of [R, k, k, L].
-    """
-    different = ~np.eye(cosine.shape[1], dtype=bool)
-    values = cosine[:, different]
-    known = np.isfinite(values)
-    total = np.where(known, values, 0).sum(1)
-    mean = np.full(total.shape, np.nan)
-    return np.divide(total, known.sum(1), out=mean, where=known.any(1))

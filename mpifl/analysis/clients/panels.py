@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mpifl.analysis.clients.drift import agreement
+from mpifl.analysis.clients.agreement import agreement
 from mpifl.analysis.figures.panels import Panel, Trace
 from mpifl.analysis.hessian.metrics import GLOBAL
 from mpifl.options import BadInput

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from mpifl.analysis.clients.panels import Arrays, drift_panels, feature_panels
 from mpifl.analysis.clients.selection import Selection
+from mpifl.analysis.clients.stored import keep_features
 from mpifl.analysis.figures.panels import PICTURES, Panel
 from mpifl.analysis.figures.saving import save, save_cosines
 from mpifl.analysis.hessian.metrics import GLOBAL
 from mpifl.analysis.runs.curves import run_name
 from mpifl.analysis.runs.groups import Group
+from mpifl.store import Run
 
 
 @dataclass
@@ -35,12 +37,19 @@ def draw(groups: Sequence[Group], selection: Selection, parts: Sequence[str]) ->
     if "features" in parts:
         found: dict[str, list[Arrays]] = {}
         for group in groups:
-            found[group.label] = [selection.features(run) for run in group.runs]
+            found[group.label] = [_kept_features(selection, run) for run in group.runs]
         drawn.figures["features"] = _named(feature_panels(found), groups)
         if all(_have_clients(runs) for runs in found.values()):
             of_clients = feature_panels(found, clients=True)
             drawn.figures["features-clients"] = _named(of_clients, groups)
     return drawn
+
+
+def _kept_features(selection: Selection, run: Run) -> Arrays:
+    """The features of a run, which are kept beside it too."""
+    found = selection.features(run)
+    keep_features(run, found, {"on": selection.on, "samples": selection.samples})
+    return found
 
 
 def _named(panels: Sequence[Panel], groups: Sequence[Group]) -> list[Panel]:

@@ -149,12 +149,18 @@ def _whole(places: np.ndarray) -> dict[str, Any]:
 
 
 def _diagonal(panel: Panel) -> dict[str, Any]:
-    """The line y = x between the limits of the panel."""
+    """The line y = x between the limits of the panel, or between the ends of what it shows."""
+    ends = list(panel.limits)
+    if not np.isfinite(ends).all():
+        shown = [np.concatenate([trace.x, trace.values.ravel()]) for trace in panel.traces]
+        values = np.concatenate(shown)
+        values = values[np.isfinite(values)]
+        ends = [float(values.min()), float(values.max())] if len(values) else []
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": list(panel.limits),
-        "y": list(panel.limits),
+        "x": ends,
+        "y": ends,
         "line": {"color": _LINE, "dash": "dot", "width": 1},
         "hoverinfo": "skip",
     }

@@ -9,7 +9,7 @@ import numpy as np
 from mpifl.analysis.flatness.cohort import Cohort
 from mpifl.analysis.flatness.names import AVERAGING, COHORT
 from mpifl.analysis.hessian.measurement import Measurement, Report, silent
-from mpifl.analysis.landscape.compute import barrier_between
+from mpifl.analysis.landscape.values import barrier_between
 from mpifl.analysis.models.stored import StoredModel
 from mpifl.store import sha256
 from mpifl.store.measurements import Finding

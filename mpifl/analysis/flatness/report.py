@@ -88,11 +88,11 @@ def _derived(found: Sequence[LocalAgainstGlobal]) -> Table:
     for one in found:
         made.add_row(
             str(one.round),
-            _estimate(one.gap("lambda_max")),
-            _estimate(one.gap("trace")),
-            _estimate(one.gap("sharpness")),
-            _estimate(one.inconsistency),
-            _estimate(one.curvature_inconsistency),
+            estimate(one.gap("lambda_max")),
+            estimate(one.gap("trace")),
+            estimate(one.gap("sharpness")),
+            estimate(one.inconsistency),
+            estimate(one.curvature_inconsistency),
             f"{one.distance:.3g}",
             f"{one.averaging_gain:.3g}",
             _barrier(one.barrier),
@@ -114,7 +114,7 @@ def _warnings(found: Sequence[LocalAgainstGlobal]) -> Iterator[str]:
                 )
 
 
-def _estimate(found: Estimate) -> str:
+def estimate(found: Estimate) -> str:
     """A number, with its error where that is more than a tenth of it."""
     if 10 * found.error <= abs(found.value):
         return f"{found.value:.3g}"

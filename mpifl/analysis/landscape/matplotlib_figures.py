@@ -13,7 +13,6 @@ from matplotlib.patheffects import withStroke
 
 from mpifl.analysis.figures.matplotlib_figures import styled
 from mpifl.analysis.figures.panels import COLOURS
-from mpifl.analysis.landscape.compute import Landscape
 from mpifl.analysis.landscape.panels import (
     LossScale,
     Panel,
@@ -30,6 +29,7 @@ from mpifl.analysis.landscape.panels import (
     title_of_panel,
     x_label,
 )
+from mpifl.analysis.landscape.values import Landscape
 
 _LONG_NAME = 36
 """characters of a name in a legend, of which two do not fit beside each other"""

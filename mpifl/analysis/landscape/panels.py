@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.ticker import LogLocator, MaxNLocator
 
-from mpifl.analysis.landscape.compute import Landscape
+from mpifl.analysis.landscape.values import Landscape
 
 Panel = Sequence[Landscape]
 """lines that share their axes, or one plane"""
@@ -146,6 +145,8 @@ def is_logarithmic(levels: np.ndarray) -> bool:
 
 def round_ticks(levels: np.ndarray) -> np.ndarray:
     """Round numbers within the levels, for the bar of colours."""
+    from matplotlib.ticker import LogLocator, MaxNLocator  # takes half a second
+
     low = levels[0]
     high = levels[-1]
     if low > 0 and high > 10 * low:

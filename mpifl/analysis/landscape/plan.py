@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from mpifl.analysis.hessian.protocols import Exact
-from mpifl.analysis.landscape.compute import Landscape, Marks, compute_landscape
+from mpifl.analysis.landscape.compute import compute_landscape
 from mpifl.analysis.landscape.directions import (
     Direction,
     Scale,
@@ -18,12 +18,14 @@ from mpifl.analysis.landscape.directions import (
     eigen_directions,
     random_directions,
 )
+from mpifl.analysis.landscape.values import Landscape, Marks
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.analysis.models.stored import StoredModel, select_rounds
 from mpifl.analysis.runs.groups import data_of
 from mpifl.curvature import Fixed
 from mpifl.options import BadInput
 from mpifl.store import Run
+from mpifl.store.measurements import Facts
 
 _BATCH = 250
 _SIDE = 21
@@ -68,6 +70,19 @@ class LandscapeOptions:
         if self.side is not None:
             return self.side
         return _SIDE_OF_UNIT if self.scale == "unit" else _SIDE
+
+    @property
+    def settings(self) -> Facts:
+        """What the numbers depend on, to keep with them."""
+        return {
+            "samples": self.samples,
+            "split": self.split,
+            "seed": self.seed,
+            "span": self.span,
+            "scale": self.scale,
+            "along": ",".join(self.along),
+            "to": ",".join(self.to),
+        }
 
 
 class LandscapePlan:

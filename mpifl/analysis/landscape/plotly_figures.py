@@ -21,7 +21,6 @@ from mpifl.analysis.figures.plotly_figures import (
     written,
 )
 from mpifl.analysis.figures.plotly_page import document, grid
-from mpifl.analysis.landscape.compute import Landscape
 from mpifl.analysis.landscape.panels import (
     LossScale,
     Panel,
@@ -38,6 +37,7 @@ from mpifl.analysis.landscape.panels import (
     title_of_panel,
     x_label,
 )
+from mpifl.analysis.landscape.values import Landscape
 from mpifl.terminal import percent
 
 _CAMERA = {"eye": {"x": 1.55, "y": 1.55, "z": 1.15}, "center": {"x": 0, "y": 0, "z": -0.27}}

@@ -12,9 +12,9 @@ import numpy as np
 
 from mpifl.analysis.figures.matplotlib_figures import rendered
 from mpifl.analysis.files import write
-from mpifl.analysis.landscape.compute import Landscape
 from mpifl.analysis.landscape.matplotlib_figures import figure
 from mpifl.analysis.landscape.plotly_figures import page
+from mpifl.analysis.landscape.values import Landscape
 from mpifl.options import BadInput
 
 

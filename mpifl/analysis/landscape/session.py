@@ -9,6 +9,7 @@ from pathlib import Path
 from mpifl.analysis.figures import check_installed
 from mpifl.analysis.landscape.panels import Panel, together
 from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan, names_of
+from mpifl.analysis.landscape.stored import keep_landscapes
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
@@ -57,12 +58,13 @@ def _draw(
     for path, plan in zip(paths, plans, strict=True):
         _announce(path, plan)
     several = len(plans) > 1
+    computed = [plan.compute() for plan in plans]
     panels: Sequence[Panel]
     if several:
-        panels = _beside_each_other(plans, names_of(runs))
+        panels = _beside_each_other(plans, computed, names_of(runs))
         title = ", ".join(paths)
     else:
-        panels = plans[0].compute()
+        panels = computed[0]
         title = f"{paths[0]}: {plans[0].model.label}"
 
     def save() -> None:
@@ -70,6 +72,8 @@ def _draw(
             from mpifl.analysis.landscape.saving import save
 
             save(panels, out, title, titled=several)
+            for run, plan, found in zip(runs, plans, computed, strict=True):
+                keep_landscapes(run, plan.model.round, found, options.settings)
 
     communicator.agree(save)
     if communicator.is_server and not several:
@@ -96,14 +100,16 @@ def _announce(path: str, plan: LandscapePlan) -> None:
         )
 
 
-def _beside_each_other(plans: Sequence[LandscapePlan], names: Sequence[str]) -> list[Panel]:
+def _beside_each_other(
+    plans: Sequence[LandscapePlan], computed: Sequence[Sequence[Panel]], names: Sequence[str]
+) -> list[Panel]:
     """The panels of several runs, with the runs' names for titles; with the models', if unlike."""
     one_label = len({plan.model.label for plan in plans}) == 1
     panels_of_runs = []
-    for name, plan in zip(names, plans, strict=True):
+    for name, plan, of_run in zip(names, plans, computed, strict=True):
         title = name if one_label else f"{name}: {plan.model.label}"
         panels: list[Panel] = []
-        for panel in plan.compute():
+        for panel in of_run:
             panels.append([replace(landscape, title=title) for landscape in panel])
         panels_of_runs.append(panels)
     return together(panels_of_runs)

@@ -171,7 +171,7 @@ def _method(run: Run, by: Sequence[str]) -> Options:
     if by:
         method = {key: known[key] for key in by}
     else:
-        method = {key: value for key, value in known.items() if not _is_no_method(key)}
+        method = {key: value for key, value in known.items() if not is_no_method(key)}
     if run.resumed_otherwise:  # no repeat of a run that was never stopped
         method["resumed"] = run.resumed_otherwise
     if _has_schedules_of_0_1(run):
@@ -202,7 +202,8 @@ def _has_schedules_of_0_1(run: Run) -> bool:
     return resuming.schedules_of_0_1(run, config)
 
 
-def _is_no_method(key: str) -> bool:
+def is_no_method(key: str) -> bool:
+    """Whether an option does not change how a model is trained."""
     return any(key == other or key.startswith(f"{other}.") for other in _NO_METHOD)
 
 

@@ -51,6 +51,17 @@ def holds_runs(path: str) -> bool:
     return not (folder / RESULTS).exists() and any(folder.glob(f"*/{RESULTS}"))
 
 
+def with_folders(paths: Iterable[str]) -> list[str]:
+    """The paths, with the runs of a folder of runs in its place, in the order of their names."""
+    found = []
+    for path in paths:
+        if holds_runs(path):
+            found += [str(results.parent) for results in sorted(Path(path).glob(f"*/{RESULTS}"))]
+        else:
+            found.append(path)
+    return found
+
+
 def list_runs(paths: Sequence[str]) -> None:
     """Print a line for each run. Raises BadInput if there is none."""
     runs = only_runs(paths)

@@ -13,8 +13,13 @@ from mpifl.analysis.runs.table_formats import NOTHING, aligned, number, signed, 
 
 def markdown(table: PairedTable) -> str:
     """A table with the notes below, aligned in plain text too."""
+    return aligned(text_rows(table), table.notes)
+
+
+def text_rows(table: PairedTable) -> list[list[str]]:
+    """The table as text: the heads of its columns, the baseline, then a row for each method."""
     heads = ["method", "seeds", *(column.title for column in table.columns)]
-    return aligned([heads, *_cells(table)], table.notes)
+    return [heads, *_cells(table)]
 
 
 def latex(table: PairedTable) -> str:

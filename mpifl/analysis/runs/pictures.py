@@ -252,12 +252,14 @@ def partition_pictures(groups: Sequence[Group]) -> list[Picture]:
     return maps
 
 
-def partition_map(counts: np.ndarray, title: str = "partition") -> HeatMap:
+def partition_map(
+    counts: np.ndarray, title: str = "partition", most_cells: int = _MOST_CELLS
+) -> HeatMap:
     """How many samples of each class each client has, from counts [C, K].
 
-    With very many clients, a row is the mean of neighbours in the order of their numbers.
+    With more than `most_cells`, a row is the mean of neighbours in the order of their numbers.
     """
-    rows, firsts = _rows(counts)
+    rows, firsts = _rows(counts, most_cells)
     together = int(firsts[1]) if len(firsts) > 1 and firsts[1] > 1 else 1
     texts = []
     for first, row in zip(firsts, rows, strict=True):
@@ -275,10 +277,10 @@ def partition_map(counts: np.ndarray, title: str = "partition") -> HeatMap:
     )
 
 
-def _rows(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rows(counts: np.ndarray, most_cells: int) -> tuple[np.ndarray, np.ndarray]:
     """Counts [r, K], of as many rows as can be drawn, and the first client [r] of each."""
     clients, classes = counts.shape
-    most = max(1, _MOST_CELLS // classes)
+    most = max(1, most_cells // classes)
     together = -(-clients // most)
     if together == 1:
         return counts, np.arange(clients)

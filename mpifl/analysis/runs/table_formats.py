@@ -22,10 +22,15 @@ def markdown(table: Comparison) -> str:
 
     Its columns are aligned in plain text too.
     """
-    cells = [["method", "runs", *_heads(table, latex=False)]]
+    return aligned(text_rows(table), table.notes)
+
+
+def text_rows(table: Comparison) -> list[list[str]]:
+    """The table as text: the heads of its columns, then a row for each method."""
+    found = [["method", "runs", *_heads(table, latex=False)]]
     for row in table.rows:
-        cells.append([row.label, str(row.runs), *_cells(table, row)])
-    return aligned(cells, table.notes)
+        found.append([row.label, str(row.runs), *_cells(table, row)])
+    return found
 
 
 def aligned(rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
