@@ -94,15 +94,28 @@ class Chromium:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
+    def wait_for(self, expression: str) -> None:
+        """Wait until an expression of JavaScript is true; fails after a minute."""
+        self.value(
+            "new Promise((done, fail) => {"
+            f" const look = () => {{ if ({expression}) done(); else setTimeout(look, 20); }};"
+            f" setTimeout(() => fail('not true: ' + {json.dumps(expression)}), {1000 * _SECONDS});"
+            " look(); })"
+        )
+
     def open(self, url: str, width: int, height: int = 900, dark: bool = False) -> None:
         """Show a page in a window of this size, in the colours that its reader prefers."""
         self.resize(width, height)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.prefer(dark)
         self._is_loaded = False
         self.call("Page.navigate", url=url)
         while not self._is_loaded:
             self._note(self._next())
+
+    def prefer(self, dark: bool) -> None:
+        """Let the reader's system be dark or light."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def resize(self, width: int, height: int = 900) -> None:
         """Give the window another size."""
@@ -146,9 +159,9 @@ class Chromium:
         match event.get("method"):
             case "Runtime.exceptionThrown":
                 self.problems.append(json.dumps(about["exceptionDetails"]))
-            case "Runtime.consoleAPICalled" if about["type"] in ("error", "warning", "assert"):
+            case "Runtime.consoleAPICalled" if about["type"] in ("error", "assert"):
                 self.problems.append(json.dumps(about["args"]))
-            case "Log.entryAdded" if about["entry"]["level"] in ("error", "warning"):
+            case "Log.entryAdded" if about["entry"]["level"] == "error":
                 self.problems.append(json.dumps(about["entry"]))
             case "Page.loadEventFired":
                 self._is_loaded = True

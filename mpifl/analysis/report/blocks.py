@@ -74,10 +74,11 @@ def chart(figure: Figure, title: str, caption: str) -> str:
         kind = "map"
     elif layout.get("showlegend"):
         kind = "tall"
+    height = f' style="height:{layout["height"]}px"' if "height" in layout else ""
     name = escape(printable(f"{title}. {caption}"), quote=True)
     return (
         f'<figure class="{kind}"><h3>{text(title)}</h3>'
-        f'<div class="plot" role="img" aria-label="{name}"{focus}></div>'
+        f'<div class="plot" role="img" aria-label="{name}"{focus}{height}></div>'
         f'<script type="application/json">{_json(drawn)}</script>'
         f"<figcaption>{text(caption)}</figcaption></figure>"
     )

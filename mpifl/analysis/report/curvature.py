@@ -66,7 +66,7 @@ def local_against_global(compared: Compared) -> Section:
     """A row for each run that was compared, and figures of the first run of the first groups."""
     section = Section("local-global", "Local against global")
     rows = []
-    drawn = []
+    drawn: list[str] = []
     for group in compared.groups:
         first = True
         for run in group.runs:

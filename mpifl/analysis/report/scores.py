@@ -123,10 +123,11 @@ def _paired(compared: Compared) -> str:
     """Differences to the first method over shared seeds; "" where there are no two of them."""
     first, *others = compared.groups
     seeds = {run.seed for run in first.runs}
-    if not others or all(len(seeds & {run.seed for run in group.runs}) < 2 for group in others):
+    paired = [group for group in others if len(seeds & {run.seed for run in group.runs}) > 1]
+    if not paired:
         return ""
     try:
-        made = compare_paired(compared.groups, Pairing(first.runs[0].path))
+        made = compare_paired([first, *paired], Pairing())
         heads, *rows = paired_formats.text_rows(made)
     except BadInput as problem:
         return blocks.paragraph(f"No paired differences: {problem}")
