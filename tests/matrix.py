@@ -139,7 +139,7 @@ def raw(choice: Choice) -> dict:
     return {
         "clients": 2,
         "participation": {"fraction": 1.0},
-        "data": {"options": {"train": 13, "test": 4}},
+        "data": {"options": {"train": 7, "test": 4}},
         "model": model,
         "algorithm": values.get("algorithm", {"name": algorithm}),
         "local": {"lr": 0.01, "batch": 3, "clip": 10.0, **local},

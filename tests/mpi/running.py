@@ -162,12 +162,18 @@ def wait_for_rounds(out: Path, rounds: int, process: subprocess.Popen) -> None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
-    """Look until `condition` holds; an error when it never does."""
+    """Look until `condition` holds; an error when it never does.
+
+    Looking may take a while: most of the time is left to the ranks.
+    """
     deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        ended = time.monotonic()
+        if ended > deadline:
             raise TimeoutError(f"not within {seconds} s")
-        time.sleep(0.02)
+        time.sleep(max(0.02, min(4 * (ended - began), 0.2)))
+        began = time.monotonic()
 
 
 def done(out: Path) -> int:
