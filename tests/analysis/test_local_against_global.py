@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,8 +106,20 @@ def measured(run: Run, **options) -> Measurement:
     return measurement
 
 
-def test_every_cell_is_that_of_the_models_dense_hessian_on_these_samples(run):
-    measurement = measured(run)
+@pytest.fixture
+def surveyed(once, tmp_path) -> Run:
+    """A copy of the tiny run and of what `measured` finds of it, which then does nothing again."""
+
+    def survey(folder: Path) -> None:
+        shutil.copytree(once("tiny-run", make), folder)
+        measured(Run.open(folder))
+
+    shutil.copytree(once("surveyed-run", survey), tmp_path / "run")
+    return Run.open(tmp_path / "run")
+
+
+def test_every_cell_is_that_of_the_models_dense_hessian_on_these_samples(surveyed):
+    measurement = measured(surveyed)
     [found] = comparisons(measurement.findings)
     cohort = cohort_of(measurement.on_ranks, 2, Exact(samples=0))
     assert found.clients == [0, 1, 2]
@@ -127,11 +140,11 @@ def test_every_cell_is_that_of_the_models_dense_hessian_on_these_samples(run):
     assert abs(found.trace_difference.value) < 4 * found.trace_difference.error
 
 
-def test_the_mean_of_the_clients_models_is_fedavgs_global_model(run):
-    measurement = measured(run)
+def test_the_mean_of_the_clients_models_is_fedavgs_global_model(surveyed):
+    measurement = measured(surveyed)
     [found] = comparisons(measurement.findings)
-    ids, weights, _ = run.client_weights(2)
-    w, _ = run.weights(2)
+    ids, weights, _ = surveyed.client_weights(2)
+    w, _ = surveyed.weights(2)
     far = np.linalg.norm(weights.astype("f8") - w, axis=1)
     assert ids.tolist() == found.clients
     assert found.averaging.distance == pytest.approx(far, rel=1e-5)
@@ -140,8 +153,8 @@ def test_the_mean_of_the_clients_models_is_fedavgs_global_model(run):
     assert (found.averaging.barrier >= 0).all()
 
 
-def test_measured_twice_nothing_is_done_again_and_other_findings_do_not_see_it(run):
-    measurement = measured(run)
+def test_measured_twice_nothing_is_done_again_and_other_findings_do_not_see_it(surveyed):
+    measurement = measured(surveyed)
     cohort = cohort_of(measurement.on_ranks, 2, Exact(samples=0))
     assert measurement.tasks(cohort.cells()) == []
     said = []
@@ -196,8 +209,8 @@ def test_what_does_not_go_with_it_is_one_line(run, command, words):
     assert heard.count("\n") == 1
 
 
-def test_the_picture_has_a_point_for_each_client_and_a_line_where_both_are_equal(run):
-    [found] = comparisons(measured(run).findings)
+def test_the_picture_has_a_point_for_each_client_and_a_line_where_both_are_equal(surveyed):
+    [found] = comparisons(measured(surveyed).findings)
     top, trace, sharp = local_global_panels([found], "tiny")
     assert [panel.y_title for panel in (top, trace, sharp)] == ["λ_max", "trace H_T", "sharpness"]
     on_all, received, whole = top.traces
@@ -212,8 +225,8 @@ def test_the_picture_has_a_point_for_each_client_and_a_line_where_both_are_equal
     assert len(figure([top]).axes[0].lines) == 4
 
 
-def test_several_rounds_are_also_drawn_as_means_over_clients(run):
-    [found] = comparisons(measured(run).findings)
+def test_several_rounds_are_also_drawn_as_means_over_clients(surveyed):
+    [found] = comparisons(measured(surveyed).findings)
     panels = local_global_panels([replace(found, round=1), found], "tiny")
     assert len(panels) == 6
     assert [trace.x.tolist() for trace in panels[0].traces] == [[1, 2]] * 4
@@ -236,9 +249,9 @@ def test_the_drawing_command_prints_and_draws_it_and_refuses_more_than_one_run(
     assert (code, "expected one run; got 2" in heard) == (2, True)
 
 
-def test_show_tells_what_was_measured_of_the_last_round(run, command):
-    [found] = comparisons(measured(run).findings)
-    code, said, _ = command("show", str(run.path))
+def test_show_tells_what_was_measured_of_the_last_round(surveyed, command):
+    [found] = comparisons(measured(surveyed).findings)
+    code, said, _ = command("show", str(surveyed.path))
     assert code == 0
     said = " ".join(said.split())
     local = number(found.mean(found.local, "lambda_max"))
@@ -246,10 +259,10 @@ def test_show_tells_what_was_measured_of_the_last_round(run, command):
     assert f"inconsistency {number(found.inconsistency.value)} (round 2)" in said
 
 
-def test_a_table_of_runs_has_columns_of_it_beside_the_accuracy(run, command):
-    [found] = comparisons(measured(run).findings)
+def test_a_table_of_runs_has_columns_of_it_beside_the_accuracy(surveyed, command):
+    [found] = comparisons(measured(surveyed).findings)
     columns = "final,lambda_max_local,lambda_max_global,flatness_gap,inconsistency"
-    code, said, _ = command("table", str(run.path), "--columns", columns)
+    code, said, _ = command("table", str(surveyed.path), "--columns", columns)
     assert code == 0
     row = said.splitlines()[2]
     for value in (

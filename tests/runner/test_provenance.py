@@ -34,9 +34,13 @@ def type_(words: list[str], folder: Path, **environment: str) -> None:
 @pytest.mark.parametrize(
     "command", [[sys.executable, "-m", "mpifl"], [str(Path(sys.prefix) / "bin" / "mpifl")]]
 )
-def test_the_stored_command_runs_again_when_it_is_pasted_into_a_shell(tmp_path, command):
+def test_a_run_in_a_job_keeps_no_secret_and_its_stored_command_runs_again_in_a_shell(
+    tmp_path, command
+):
     (tmp_path / "config.toml").write_text('name = "x"\n')
-    type_([*command, "run", "config.toml", *QUICK, "--out", "first run"], tmp_path)
+    job = {"SLURM_JWT": TOKEN, "SLURM_JOB_ID": "7", "SLURM_JOB_PARTITION": "gpu"}
+    type_([*command, "run", "config.toml", *QUICK, "--out", "first run"], tmp_path, **job)
+    assert_keeps_what_matters_and_no_secret(tmp_path / "first run")
     first = Run.open(tmp_path / "first run")
     assert shlex.split(first.provenance["command"])[-2:] == ["--out", "first run"]
     (tmp_path / "first run").rename(tmp_path / "kept")
@@ -46,16 +50,7 @@ def test_the_stored_command_runs_again_when_it_is_pasted_into_a_shell(tmp_path, 
     assert second.rounds["sha256"].tolist() == first.rounds["sha256"].tolist()
 
 
-def test_a_run_in_a_job_keeps_what_matters_and_no_secret_in_any_of_its_files(tmp_path):
-    (tmp_path / "config.toml").write_text('name = "x"\n')
-    type_(
-        [sys.executable, "-m", "mpifl", "run", "config.toml", *QUICK],
-        tmp_path,
-        SLURM_JWT=TOKEN,
-        SLURM_JOB_ID="7",
-        SLURM_JOB_PARTITION="gpu",
-    )
-    folder = tmp_path / "runs" / "x"
+def assert_keeps_what_matters_and_no_secret(folder: Path) -> None:
     provenance = Run.open(folder).provenance
     slurm = {name: provenance[name] for name in provenance if name.startswith("SLURM_")}
     assert slurm == {"SLURM_JOB_ID": "7", "SLURM_JOB_PARTITION": "gpu"}
