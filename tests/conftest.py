@@ -4,6 +4,7 @@ working tree.
 
 import fcntl
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable
@@ -74,8 +75,10 @@ def once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
         with open(shared / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
-                make(shared / f"{name}.unfinished")
-                (shared / f"{name}.unfinished").rename(folder)
+                unfinished = shared / f"{name}.unfinished"
+                shutil.rmtree(unfinished, ignore_errors=True)  # of one that failed
+                make(unfinished)
+                unfinished.rename(folder)
         return folder
 
     return once
