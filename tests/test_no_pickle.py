@@ -73,11 +73,12 @@ def dangers(source: str) -> Iterator[str]:
             yield f"{node.arg}="
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_no_source_loads_a_pickle_or_runs_text(path):
-    is_one = str(path.relative_to(REPOSITORY)) == RUNS_PLUGINS
-    expected = ["compile", "exec"] if is_one else []
-    assert list(dangers(path.read_text(encoding="utf-8"))) == expected
+def test_no_source_loads_a_pickle_or_runs_text_but_one():
+    found = {}
+    for path in FILES:
+        if dangers_in_it := list(dangers(path.read_text(encoding="utf-8"))):
+            found[str(path.relative_to(REPOSITORY))] = dangers_in_it
+    assert found == {RUNS_PLUGINS: ["compile", "exec"]}
 
 
 @pytest.mark.parametrize(
