@@ -26,6 +26,11 @@ QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gau
     help="Also the clients' models stored at these rounds; then H_N and H_D.",
 )
 @click.option(
+    "--average",
+    is_flag=True,
+    help="Also the average of the server's models (EMA, SWA) stored at these rounds.",
+)
+@click.option(
     "--local-against-global",
     is_flag=True,
     help="Compare the clients' models stored at these rounds with the global one: see above.",
@@ -109,6 +114,7 @@ def hessian(run: str, **options: Any) -> None:
     mpifl hessian runs/demo                          the last global model
     mpifl hessian runs/demo --rounds all --clients   every stored model, and how clients differ
     mpirun -n 4 mpifl hessian runs/demo --clients    the samples shared out over four ranks
+    mpifl hessian runs/demo --average                the global model, and the EMA or SWA of all
     mpifl hessian runs/demo --clients --protocol fedalign
     mpifl hessian runs/demo --rounds all --follow &  beside `mpirun ... mpifl run`, even before it
     mpifl hessian runs/demo --local-against-global   is flat for the clients flat for all?

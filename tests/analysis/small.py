@@ -30,9 +30,9 @@ batch = 10
 """
 
 
-def make(folder: Path) -> None:
+def make(folder: Path, *overrides: str) -> None:
     """Run CONFIG into `folder`."""
     config = folder.with_suffix(".toml")
     config.write_text(CONFIG, encoding="utf-8")
-    done = CliRunner().invoke(main, ["run", str(config), "--out", str(folder)])
+    done = CliRunner().invoke(main, ["run", str(config), *overrides, "--out", str(folder)])
     assert done.exit_code == 0, done.output

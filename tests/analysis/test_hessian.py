@@ -15,7 +15,7 @@ from store.test_store_measurements import no_room
 
 from mpifl.analysis.hessian import report
 from mpifl.analysis.hessian.measurement import Measurement
-from mpifl.analysis.hessian.metrics import GLOBAL, disagreements, metrics, scalars
+from mpifl.analysis.hessian.metrics import AVERAGE, GLOBAL, disagreements, metrics, scalars
 from mpifl.analysis.hessian.noise import probes_needed
 from mpifl.analysis.hessian.protocols import Exact, FedAlign
 from mpifl.analysis.models.on_ranks import RunOnRanks
@@ -87,6 +87,23 @@ def test_every_number_is_that_of_the_dense_hessians(run):
         < 3 * found.H_D_error
     )
     assert set(scalars(measurement.findings)) == {"lambda_max", "H_T", "H_N", "H_D"}
+
+
+def test_the_average_of_the_servers_models_is_measured_beside_the_global_one(command, tmp_path):
+    folder = tmp_path / "averaged"
+    make(folder, 'evaluation.models=["average"]', "evaluation.average={name='ema', decay=0.5}")
+    arguments = ("--samples", "0", "--quantities", "eigenvalues", "--precision", "float64")
+    code, said, _ = command("hessian", str(folder), "--average", *arguments)
+    run = Run.open(folder)
+    rows = metrics(Findings.open(run))
+    assert [row.client for row in rows] == [GLOBAL, AVERAGE]
+    precise = on_ranks(run, precision="float64")
+    model = precise.models([2], average=True)[1]
+    assert model.weights.tolist() == run.average(2).tolist() != run.weights(2)[0].tolist()
+    objective = precise.objective(model, Fixed(precise.samples("train"), np.arange(90), 100))
+    H = dense(Curvature(objective, precise.vector(model.weights)))
+    assert rows[1].lambda_max == pytest.approx(torch.linalg.eigvalsh(H)[-1].item(), rel=1e-3)
+    assert (code, "round 2 average" in said) == (0, True)
 
 
 def test_all_quantities_agree_with_each_other(run):
@@ -254,6 +271,7 @@ MISTAKES = {
         ["RUN", "--rounds", "1", "--clients"],
         "clients' models; got round 1 without; allowed: rounds 2",
     ),
+    "no average": (["RUN", "--average"], r'evaluation.models = \["average"\]'),
     "no such quantity": (
         ["RUN", "--quantities", "trace"],
         "--quantities: expected some of objective, eigenvalues",

@@ -11,8 +11,11 @@ from mpifl.store.measurements import Finding, Findings
 
 GLOBAL = -1
 """in the place of a client: the global model"""
+AVERAGE = -2
+"""in the place of a client: the average of the server's models"""
 
-_ONE_MODEL = re.compile(r"global|client_\d+")
+_OF_SERVER = {"global": GLOBAL, "average": AVERAGE}
+_ONE_MODEL = re.compile(r"global|average|client_\d+")
 """in a path: a model on the samples that the protocol chooses for it"""
 
 
@@ -21,7 +24,7 @@ class Metrics(NamedTuple):
 
     round: int
     client: int
-    """or GLOBAL"""
+    """or GLOBAL, or AVERAGE"""
     loss: float
     accuracy: float
     lambda_max: float
@@ -54,14 +57,24 @@ class Disagreements(NamedTuple):
 
 
 def metrics(findings: Findings, measurement: str = "exact") -> list[Metrics]:
-    """A row for each model that was measured, by round, the global model first."""
+    """A row for each model that was measured, by round: global model, average, clients."""
     models: dict[tuple[int, int], dict[str, Finding]] = {}
     for path, finding in findings.under(measurement).items():
         round, model, quantity = _parts(path)
         if _ONE_MODEL.fullmatch(model):
-            client = GLOBAL if model == "global" else int(model.removeprefix("client_"))
+            client = _OF_SERVER.get(model)
+            if client is None:
+                client = int(model.removeprefix("client_"))
             models.setdefault((round, client), {})[quantity] = finding
-    return [_metrics(round, client, models[round, client]) for round, client in sorted(models)]
+    ordered = sorted(models, key=_place)
+    return [_metrics(round, client, models[round, client]) for round, client in ordered]
+
+
+def _place(row: tuple[int, int]) -> tuple[int, int, int]:
+    """What rows of (round, client) are sorted by."""
+    round, client = row
+    order = {GLOBAL: 0, AVERAGE: 1}
+    return round, order.get(client, 2), client
 
 
 def disagreements(findings: Findings, measurement: str = "exact") -> list[Disagreements]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from mpifl.analysis.hessian.measurement import Cost, Measurement, Report, Task, silent
-from mpifl.analysis.hessian.metrics import GLOBAL, Metrics, disagreements, metrics
+from mpifl.analysis.hessian.metrics import AVERAGE, GLOBAL, Metrics, disagreements, metrics
 from mpifl.analysis.hessian.noise import cosine_in_words
 from mpifl.store.measurements import Finding
 from mpifl.terminal import percent, plural, progress_bar, say, say_table, table
@@ -28,6 +28,8 @@ _SHOWN = {
     "mean_loss": "mean_loss_error",
 }
 """arrays of a finding whose first number is printed, and the array of its error"""
+
+_OF_SERVER = {GLOBAL: "global", AVERAGE: "average"}
 
 _NEAR_ZERO = 0.01
 """a share of the largest eigenvalue: below it, rounding hides an eigenvalue's sign"""
@@ -135,7 +137,7 @@ def written(measurement: Measurement) -> None:
 
 def _cells(row: Metrics) -> Iterator[str]:
     yield str(row.round)
-    yield "global" if row.client == GLOBAL else f"client {row.client}"
+    yield _OF_SERVER.get(row.client, f"client {row.client}")
     yield _cell(row.loss)
     yield "" if math.isnan(row.accuracy) else percent(row.accuracy)
     for figure in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mpifl.analysis.flatness.averaging import measure_averaging
@@ -14,7 +14,7 @@ from mpifl.analysis.hessian.follow import follow
 from mpifl.analysis.hessian.measurement import Measurement
 from mpifl.analysis.hessian.protocols import PROTOCOLS, Exact, Protocol
 from mpifl.analysis.models.on_ranks import RunOnRanks
-from mpifl.analysis.models.stored import StoredModel, has_clients, select_rounds
+from mpifl.analysis.models.stored import StoredModel, has_average, has_clients, select_rounds
 from mpifl.config import override, parse
 from mpifl.options import BadInput, validated
 from mpifl.parallel.communicator import Communicator
@@ -70,6 +70,12 @@ class HessianSession:
                 f"{run.path}: expected a run with results.clients_every=N, "
                 "which stores its clients' models; got one without"
             )
+        models = parse(run.config, str(run.path))["evaluation"]["models"]
+        if self.options["average"] and "average" not in models:
+            raise BadInput(
+                f'{run.path}: expected a run with evaluation.models = ["average"], '
+                f"which stores the average of the server's models; got {models}"
+            )
 
     def measure(self, run: Run, rounds: Sequence[int]) -> None:
         """Measure what is not known yet of these stored rounds."""
@@ -82,9 +88,10 @@ class HessianSession:
             for round in rounds:
                 if has_clients(run, round):
                     cohorts.append(cohort_of(on_ranks, round, self.protocol))
-        if self.options["clients"] or not self.options["local_against_global"]:
-            with_clients = self.options["clients"] and self._any_clients(run, rounds)
-            models = on_ranks.models(rounds, with_clients)
+        if self._each_model:
+            with_clients = self.options["clients"] and self._any(has_clients, run, rounds)
+            with_average = self.options["average"] and self._any(has_average, run, rounds)
+            models = on_ranks.models(rounds, with_clients, with_average)
         tasks = measurement.tasks(models, self._quantities)
         for cohort in cohorts:
             tasks += measurement.tasks(cohort.cells())
@@ -99,7 +106,7 @@ class HessianSession:
         measurement = self.measurement
         if measurement is None or not self.communicator.is_server:
             return
-        if self.options["clients"] or not self.options["local_against_global"]:
+        if self._each_model:
             report.conclusion(measurement)
         else:
             report.written(measurement)
@@ -126,14 +133,20 @@ class HessianSession:
         )
         return self.measurement
 
-    def _any_clients(self, run: Run, rounds: Sequence[int]) -> bool:
-        """Whether to look for clients' models.
+    @property
+    def _each_model(self) -> bool:
+        """Whether models are measured each by itself, on the samples of the protocol."""
+        wanted = self.options["clients"] or self.options["average"]
+        return wanted or not self.options["local_against_global"]
 
-        While a run goes on, rounds without them may come first.
+    def _any(self, stores: Callable[[Run, int], bool], run: Run, rounds: Sequence[int]) -> bool:
+        """Whether to look for what a round `stores`.
+
+        While a run goes on, rounds without it may come first.
         """
         if not self.options["follow"]:
             return True
-        return any(has_clients(run, round) for round in rounds)
+        return any(stores(run, round) for round in rounds)
 
 
 def _check(options: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mpifl.analysis.models.reload import ReloadedRun, reload_run
-from mpifl.analysis.models.stored import StoredModel, has_clients
+from mpifl.analysis.models.stored import StoredModel, has_average, has_clients
 from mpifl.curvature import Objective
 from mpifl.curvature.objective import Data
 from mpifl.data.batches import Samples
@@ -69,12 +69,16 @@ class RunOnRanks:
         renewed.reloaded = dataclasses.replace(self.reloaded, run=run)
         return renewed
 
-    def models(self, rounds: Sequence[int], clients: bool = False) -> list[StoredModel]:
-        """The global models of `rounds`; with `clients` also theirs, where a round stores them.
+    def models(
+        self, rounds: Sequence[int], clients: bool = False, average: bool = False
+    ) -> list[StoredModel]:
+        """The global models of `rounds`.
 
-        Raises BadInput where a global model is not stored, or no round has its clients'.
+        With `average` also the averages of the server's models, with the server's buffers, and with
+        `clients` also the clients' models, where a round stores them. Raises BadInput where a
+        global model is not stored, or no round has what is asked for.
         """
-        return self.communicator.agree(lambda: list(self._models(rounds, clients)))
+        return self.communicator.agree(lambda: list(self._models(rounds, clients, average)))
 
     def objective(self, model: StoredModel, data: Data) -> Objective:
         """The mean cross-entropy over all ranks' `data`, with the model's buffers."""
@@ -97,12 +101,16 @@ class RunOnRanks:
         dataset = self.reloaded.dataset
         return self.reloaded.samples(getattr(dataset, split), self.net.weights.dtype)
 
-    def _models(self, rounds: Sequence[int], clients: bool) -> Iterator[StoredModel]:
+    def _models(self, rounds: Sequence[int], clients: bool, average: bool) -> Iterator[StoredModel]:
+        if average and not any(has_average(self.run, round) for round in rounds):
+            self.run.average(rounds[0])  # raises, and says what is missing
         if clients and not any(has_clients(self.run, round) for round in rounds):
             self.run.client_weights(rounds[0])  # raises, and says what is missing
         for round in rounds:
             weights, buffers = self.reloaded.weights(round)
             yield StoredModel(round, None, weights, buffers)
+            if average and has_average(self.run, round):
+                yield StoredModel(round, None, self.run.average(round), buffers, average=True)
             if clients and has_clients(self.run, round):
                 stored = self.run.client_weights(round)
                 for client, weights, buffers in zip(*stored, strict=True):

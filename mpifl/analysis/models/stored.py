@@ -22,22 +22,26 @@ class ChosenSamples(NamedTuple):
 
 
 class StoredModel(NamedTuple):
-    """The global model of a round, or a client's model after its training in that round."""
+    """The global model of a round, the average of the server's models, or a client's model after
+    its training in that round.
+    """
 
     round: int
     client: int | None
-    """None: the global model"""
+    """None: the global model, or the average"""
     weights: np.ndarray
     """[d]"""
     buffers: np.ndarray
     """[b]"""
     on: ChosenSamples | None = None
     """None: the samples that the protocol chooses for it"""
+    average: bool = False
+    """whether it is the server's second model: an EMA, SWA or an algorithm's own"""
 
     @property
     def path(self) -> str:
         """Where findings about it are stored, below the measurement's name."""
-        model = "global" if self.client is None else f"client_{self.client:06d}"
+        model = self._name if self.client is None else f"client_{self.client:06d}"
         if self.on is not None:
             model = f"{model}_on_{self.on.name}"
         return f"round_{self.round:06d}/{model}"
@@ -45,10 +49,14 @@ class StoredModel(NamedTuple):
     @property
     def label(self) -> str:
         """In words."""
-        model = "global" if self.client is None else f"client {self.client}"
+        model = self._name if self.client is None else f"client {self.client}"
         if self.on is not None:
             model = f"{model} on {self.on.label}"
         return f"round {self.round} {model}"
+
+    @property
+    def _name(self) -> str:
+        return "average" if self.average else "global"
 
     @property
     def sha256(self) -> str:
@@ -59,6 +67,11 @@ class StoredModel(NamedTuple):
 def has_clients(run: Run, round: int) -> bool:
     """Whether the clients' models of a round are stored."""
     return "clients" in run.saved_arrays.get(round, ())
+
+
+def has_average(run: Run, round: int) -> bool:
+    """Whether the average of the server's models is stored with a round."""
+    return "average" in run.saved_arrays.get(round, ())
 
 
 def select_rounds(run: Run, text: str, clients: bool = False) -> list[int]:
