@@ -35,9 +35,9 @@ def _with_sam(rule: str, rho: float, name: str) -> Choice:
 
 PAPERS_NAMES = {
     "fedavgm": _optimizer('{ name = "sgd", momentum = 0.9 }', "sgd"),
-    "fedadagrad": _optimizer('"adagrad"', "adagrad"),
-    "fedadam": _optimizer('"adam"', "adam"),
-    "fedyogi": _optimizer('"yogi"', "yogi"),
+    "fedadagrad": _optimizer('{ name = "adagrad", lr = 0.01 }', "adagrad"),
+    "fedadam": _optimizer('{ name = "adam", lr = 0.01 }', "adam"),
+    "fedyogi": _optimizer('{ name = "yogi", lr = 0.01 }', "yogi"),
     "fedsam": Choice(('local.gradient = "sam"',), ("local.gradient.sam",)),
     "fedasam": Choice(('local.gradient = "asam"',), ("local.gradient.asam",)),
     "fedasam-swa": Choice(

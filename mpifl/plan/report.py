@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mpifl.algorithms.fedrep import FedRep
 from mpifl.net import trained
 from mpifl.options import BadInput
 from mpifl.parallel.devices import configure, device_for, threads_of
@@ -153,6 +154,8 @@ def _partition(planned: DryRun) -> None:
         say_paragraph(_pool(planned))
     if planned.config.algorithm.personal:
         say_paragraph(_own_models(planned))
+    if isinstance(planned.config.algorithm, FedRep):
+        say_paragraph(_own_classifiers(planned.config.algorithm))
 
 
 def _domains(data: Labels, domains: np.ndarray) -> str:
@@ -256,6 +259,16 @@ def _own_models(planned: DryRun) -> str:
     return (
         f"Each client is tested with its own model: {models} on the {planned.data.test:,} test "
         f"samples{on_which}, {every} (evaluation.every)."
+    )
+
+
+def _own_classifiers(algorithm: FedRep) -> str:
+    """What clients do beside the steps that are counted."""
+    passes = algorithm.head_epochs
+    work = f"for {plural(passes, 'pass', 'passes')}" if passes else "for as many steps"
+    return (
+        f"FedRep trains each client's classifier before the body, {work} "
+        f"(algorithm.head_epochs = {passes}): these steps are not in the tables."
     )
 
 

@@ -319,3 +319,13 @@ def test_a_run_for_gpus_is_planned_where_there_are_none(path, elsewhere):
     result = invoke("plan", path, "runtime.device=cuda")
     assert result.exit_code == 0
     assert "here is no GPU" in result.stdout
+
+
+@pytest.mark.parametrize(("passes", "work"), [(0, "for as many steps"), (2, "for 2 passes")])
+def test_of_fedrep_it_says_which_steps_are_not_counted(passes, work, tmp_path, capsys):
+    path = tmp_path / "fedrep.toml"
+    path.write_text(tomli_w.dumps(SMALL))
+    algorithm = f"algorithm={{ name = 'fedrep', head_epochs = {passes} }}"
+    report.plan(str(path), [algorithm], timing=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"before the body, {work} (algorithm.head_epochs = {passes})" in said
