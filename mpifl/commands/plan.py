@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mpifl.commands.arguments import ASSIGNMENTS, HELP, ConfigCommand, FilePath
-from mpifl.commands.process import one_line_errors
+from mpifl.commands.process import imports_for_ranks, one_line_errors
+
+if TYPE_CHECKING:
+    from mpifl.plan.dry_run import DryRun
 
 
 @click.command(cls=ConfigCommand, context_settings=HELP)
@@ -54,15 +58,30 @@ def plan(
     mpifl plan configs/demo.toml --no-timing --picture partition.png   who has which classes
     """
     with one_line_errors():
-        from mpifl.analysis.figures import check_installed
-        from mpifl.analysis.figures.saving import KINDS, save
-        from mpifl.analysis.files import check_suffixes
-        from mpifl.analysis.runs.pictures import partition_map
-        from mpifl.plan.report import plan
+        if picture:
+            _check(picture)
+        with imports_for_ranks(mpi=False):
+            from mpifl.plan.report import plan
 
-        check_suffixes(picture, KINDS)
-        check_installed(path.suffix.removeprefix(".") for path in picture)
         planned = plan(config, assignments, ranks, not no_timing, every_option)
-        for path in picture:
-            drawn = partition_map(planned.clients.counts(), planned.config.name)
-            save(path, [drawn], f"partition of {planned.config.name}")
+        if picture:
+            _draw(planned, picture)
+
+
+def _check(picture: tuple[Path, ...]) -> None:
+    """Raise BadInput for files that cannot be drawn."""
+    from mpifl.analysis.figures import check_installed
+    from mpifl.analysis.figures.saving import KINDS
+    from mpifl.analysis.files import check_suffixes
+
+    check_suffixes(picture, KINDS)
+    check_installed(path.suffix.removeprefix(".") for path in picture)
+
+
+def _draw(planned: DryRun, picture: tuple[Path, ...]) -> None:
+    from mpifl.analysis.figures.saving import save
+    from mpifl.analysis.runs.pictures import partition_map
+
+    for path in picture:
+        drawn = partition_map(planned.clients.counts(), planned.config.name)
+        save(path, [drawn], f"partition of {planned.config.name}")

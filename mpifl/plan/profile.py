@@ -17,7 +17,7 @@ from mpifl.training.evaluate import evaluate
 from mpifl.training.experiment import Experiment
 
 _REPEATS = 3
-_SECONDS = 2.0  # for timing the steps, unless a single step takes longer
+_SECONDS = 0.3  # for timing the steps, unless a single step takes longer
 _MOST_STEPS = 20
 
 
