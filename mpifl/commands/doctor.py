@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
-from mpifl.commands.arguments import ASSIGNMENTS, HELP, ConfigCommand
+from mpifl.commands.arguments import ASSIGNMENTS, HELP, ConfigCommand, FilePath
 from mpifl.commands.process import imports_for_ranks
 
 
@@ -20,7 +21,13 @@ from mpifl.commands.process import imports_for_ranks
     show_default=True,
     help="The largest message, in MB.",
 )
-def doctor(config: str | None, assignments: tuple[str, ...], mb: float) -> None:
+@click.option(
+    "--save",
+    type=FilePath(),
+    metavar="FILE",
+    help="Also write the times of the messages to FILE, for `mpifl plan --network FILE`.",
+)
+def doctor(config: str | None, assignments: tuple[str, ...], mb: float, save: Path | None) -> None:
     """Examine the MPI job: its ranks, devices and messages.
 
     Start it as you would start a run. It says whether the ranks are one job, where each runs and
@@ -30,8 +37,9 @@ def doctor(config: str | None, assignments: tuple[str, ...], mb: float) -> None:
     \b
     mpirun -n 3 mpifl doctor
     srun mpifl doctor configs/demo.toml
+    srun mpifl doctor --mb 100 --save network.json      for mpifl plan --nodes
     """
     with imports_for_ranks(mpi=False):
         from mpifl.plan import doctor
 
-    sys.exit(doctor.main(config, assignments, mb))
+    sys.exit(doctor.main(config, assignments, mb, save))

@@ -23,6 +23,24 @@ if TYPE_CHECKING:
     help="How many MPI ranks to plan for [default: several numbers].",
 )
 @click.option(
+    "--nodes", type=click.IntRange(1), help="Plan for a cluster of so many nodes; see below."
+)
+@click.option(
+    "--ranks-per-node", type=click.IntRange(1), help="Of --nodes: MPI ranks on each of them."
+)
+@click.option(
+    "--network",
+    multiple=True,
+    metavar="TEXT|FILE",
+    help="Of --nodes: bandwidth and latency between nodes, such as 25GB/s,2us; or what `mpifl "
+    "doctor --save FILE` has measured; may be given twice  [default: 10GB/s,2us].",
+)
+@click.option(
+    "--cores",
+    type=click.IntRange(1),
+    help="Of --nodes: cores of a node, which its ranks share  [default: one for each thread].",
+)
+@click.option(
     "--no-timing", is_flag=True, help="Measure no training steps: no estimate of the time."
 )
 @click.option(
@@ -42,6 +60,10 @@ def plan(
     config: str,
     assignments: tuple[str, ...],
     ranks: int | None,
+    nodes: int | None,
+    ranks_per_node: int | None,
+    network: tuple[str, ...],
+    cores: int | None,
     no_timing: bool,
     every_option: bool,
     picture: tuple[Path, ...],
@@ -56,16 +78,58 @@ def plan(
     mpifl plan configs/demo.toml
     mpifl plan configs/demo.toml clients=100 --ranks 9
     mpifl plan configs/demo.toml --no-timing --picture partition.png   who has which classes
+
+    With --nodes it foretells the time of a round on a cluster: from steps measured here, the
+    clients that really take part in rounds, dealt to workers as a run deals them, and a model of
+    the network. It says what takes the most (compute, longest client, Bcast, Reduce, server, test),
+    and where more nodes stop paying. Let it run on a core like those of the cluster.
+
+    \b
+    mpifl plan configs/demo.toml --nodes 64 --ranks-per-node 9 --network 25GB/s,2us
+    mpirun -n 9 mpifl doctor --save node.json && mpifl plan ... --network node.json
     """
     with one_line_errors():
+        _refuse_contradiction(ranks, nodes, ranks_per_node, network, cores, no_timing)
         if picture:
             _check(picture)
         with imports_for_ranks(mpi=False):
+            from mpifl.plan.cluster import Cluster
+            from mpifl.plan.network import network as links
             from mpifl.plan.report import plan
 
-        planned = plan(config, assignments, ranks, not no_timing, every_option)
+        cluster = None
+        if nodes and ranks_per_node:
+            cluster = Cluster(nodes, ranks_per_node, links(network), cores or 0)
+        planned = plan(config, assignments, ranks, not no_timing, every_option, cluster)
         if picture:
             _draw(planned, picture)
+
+
+def _refuse_contradiction(
+    ranks: int | None,
+    nodes: int | None,
+    ranks_per_node: int | None,
+    network: tuple[str, ...],
+    cores: int | None,
+    no_timing: bool,
+) -> None:
+    """Raise BadInput for options that do not go together."""
+    from mpifl.options import BadInput
+
+    if nodes is None:
+        given = {"--ranks-per-node": ranks_per_node, "--network": network, "--cores": cores}
+        for name, value in given.items():
+            if value:
+                raise BadInput(f"{name}: expected it with --nodes; got no --nodes")
+        return
+    if ranks_per_node is None:
+        raise BadInput("--nodes: expected it with --ranks-per-node; got none")
+    if ranks is not None:
+        raise BadInput("--nodes: expected it without --ranks, which follows from it; got both")
+    if no_timing:
+        raise BadInput(
+            "--nodes: expected it without --no-timing: it needs measured steps; got both"
+        )
 
 
 def _check(picture: tuple[Path, ...]) -> None:

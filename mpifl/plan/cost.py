@@ -19,7 +19,7 @@ from mpifl.training.timetable import Turn
 
 _COHORTS = 8
 # with more clients a round, an even split of their steps is as good an estimate as assigning them
-_MOST_ASSIGNED = 10_000
+MOST_ASSIGNED = 10_000
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,11 @@ class Load:
 def operations(planned: DryRun, flops: Flops) -> float:
     """Floating-point operations of a round's training: the mean over a few of the run's cohorts."""
     work = planned.clients.work()
-    counts = [flops.of_round(work, turn.cohort, turn.steps) for turn in _turns(planned)]
+    counts = [flops.of_round(work, turn.cohort, turn.steps) for turn in turns(planned)]
     return float(np.mean(counts))
 
 
-def _turns(planned: DryRun) -> list[Turn]:
+def turns(planned: DryRun) -> list[Turn]:
     """A few of the run's rounds."""
     rounds = planned.config.rounds
     chosen = np.unique(np.linspace(1, rounds, _COHORTS).astype(int))
@@ -146,13 +146,13 @@ def _turns(planned: DryRun) -> list[Turn]:
 
 def loads(planned: DryRun, ranks: list[int]) -> list[Load]:
     """The work of a round for each number of ranks."""
-    turns = _turns(planned)
-    size = float(np.mean([len(turn.cohort) for turn in turns]))
-    steps = float(np.mean([turn.steps.sum() for turn in turns]))
+    rounds = turns(planned)
+    size = float(np.mean([len(turn.cohort) for turn in rounds]))
+    steps = float(np.mean([turn.steps.sum() for turn in rounds]))
     found = []
     for count in ranks:
         workers = max(1, count - 1)
-        longest = np.mean([_longest(turn, workers) for turn in turns], axis=0)
+        longest = np.mean([_longest(turn, workers) for turn in rounds], axis=0)
         found.append(Load(count, size, steps, float(longest[0]), float(longest[1])))
     return found
 
@@ -163,7 +163,7 @@ def _longest(turn: Turn, workers: int) -> tuple[float, float]:
     steps = turn.steps
     if workers == 1:
         return steps.sum(), len(cohort)
-    if len(cohort) > _MOST_ASSIGNED:
+    if len(cohort) > MOST_ASSIGNED:
         return max(steps.max(), steps.sum() / workers), len(cohort) / workers
     most = (0, 0)
     for clients in assign(cohort, costs(steps), workers):
@@ -213,6 +213,12 @@ def _training_and_test(planned: DryRun, measured: Profile, load: Load) -> tuple[
         trained = evaluation.train_samples or len(planned.held.training.indices)
         batches += evaluation.batches(trained) * evaluation.every / evaluation.train_every
     return training, (1 + len(evaluation.models)) * test + batches * measured.evaluation
+
+
+def of_client_and_test(planned: DryRun, measured: Profile) -> tuple[float, float]:
+    """Seconds of a client's round beside its steps, and of an average evaluation on one rank."""
+    one_client = Load(ranks=1, cohort=1.0, steps=0.0, longest=0.0, clients=1.0)
+    return _training_and_test(planned, measured, one_client)
 
 
 def stored(planned: DryRun) -> tuple[int, int]:

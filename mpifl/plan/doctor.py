@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import socket
@@ -16,7 +17,7 @@ import torch
 import mpifl
 from mpifl.options import BadInput
 from mpifl.parallel import launcher
-from mpifl.terminal import facts, plural, say_paragraph, say_table, size, table
+from mpifl.terminal import facts, plural, say, say_paragraph, say_table, size, table
 
 if TYPE_CHECKING:
     from mpifl.parallel.benchmark import Timed
@@ -33,8 +34,13 @@ _LITTLE_SHARED_MEMORY = 1 << 30  # bytes
 _VALUES_SHOWN = 8  # of ranks that differ
 
 
-def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
-    """Examine the MPI job of this process, print a report, and return the exit code."""
+def main(
+    path: str | None, assignments: Sequence[str], megabytes: float, save: Path | None = None
+) -> int:
+    """Examine the MPI job of this process, print a report, and return the exit code.
+
+    The times of messages are also written to the file `save`.
+    """
     # MPI is started below: under the launcher of another MPI, MPI_Init may end the process before
     # it could say why.
     os.environ["MPI4PY_RC_INITIALIZE"] = "0"
@@ -55,7 +61,7 @@ def main(path: str | None, assignments: Sequence[str], megabytes: float) -> int:
         return _refuse(launcher.diagnosis(library, launched, ranks))
     from mpifl.runner.exit_codes import on_all_ranks
 
-    return on_all_ranks(lambda job: _examine(job, path, assignments, megabytes))
+    return on_all_ranks(lambda job: _examine(job, path, assignments, megabytes, save))
 
 
 def _refuse(text: str) -> int:
@@ -65,7 +71,11 @@ def _refuse(text: str) -> int:
 
 
 def _examine(
-    job: Communicator, path: str | None, assignments: Sequence[str], megabytes: float
+    job: Communicator,
+    path: str | None,
+    assignments: Sequence[str],
+    megabytes: float,
+    save: Path | None,
 ) -> int:
     from mpifl.parallel import benchmark
     from mpifl.runner import schema
@@ -78,8 +88,8 @@ def _examine(
     rows = job.gather(_facts(job, device, threads))
     if rows is not None:
         _print_ranks(rows)
+    timed: list[tuple[str, Timed]] = []
     if job.size > 1:
-        timed = []
         for count in benchmark.sizes(1e6 * megabytes):
             timed.append(("", benchmark.measure(job, count, count)))
         if message is not None:
@@ -89,7 +99,23 @@ def _examine(
     if rows is not None:
         for note in _notes(job, rows):
             say_paragraph(note)
+        if save is not None:
+            _save(save, rows, timed)
     return 0
+
+
+def _save(path: Path, rows: list[dict[str, Any]], timed: list[tuple[str, Timed]]) -> None:
+    """Write the times of messages as JSON, for `mpifl plan --network`."""
+    if not timed:
+        raise BadInput("--save: expected several ranks; got one, which sends no messages")
+    known = {
+        "nodes": len(_by_host(rows)),
+        "ranks": len(rows),
+        "mpi": rows[0]["same"]["MPI library"],
+        "messages": [times._asdict() for _, times in timed],
+    }
+    path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    say(f"written to {path}")
 
 
 def _message(job: Communicator, config: Config) -> tuple[int, int]:

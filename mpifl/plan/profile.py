@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from mpifl.net import digest
 from mpifl.parallel.exact_sum import Diverged, WeightedSum, layout_of
 from mpifl.plan.dry_run import DryRun
+from mpifl.training.algorithm import ServerRound
 from mpifl.training.evaluate import evaluate
 from mpifl.training.experiment import Experiment
+from mpifl.training.messages import Reply
 
 _REPEATS = 3
 _SECONDS = 0.3  # for timing the steps, unless a single step takes longer
@@ -34,6 +37,8 @@ class Profile(NamedTuple):
     """seconds of one batch of the test"""
     activations: int
     """bytes that a step keeps for its backward pass, without parameters"""
+    server: float = 0.0
+    """seconds of the server's own work in a round: drawing the cohort, its step, the digest"""
 
 
 def measure(planned: DryRun) -> Profile:
@@ -50,7 +55,9 @@ def measure(planned: DryRun) -> Profile:
     many = min(player.play(1 + more) for _ in range(_REPEATS))
     step = (many - few) / more if many > few else many / (1 + more)
     batch = min(planned.config.local.batch, len(trial.clients.samples))
-    return Profile(batch, step, max(0.0, few - step), _evaluation(trial), saved.peak)
+    tested = _evaluation(trial)
+    server = min(player.serve(planned) for _ in range(_REPEATS))
+    return Profile(batch, step, max(0.0, few - step), tested, saved.peak, server)
 
 
 class _Player:
@@ -71,6 +78,19 @@ class _Player:
         played = clients.play(0, 1, self._sent, self._state)
         with suppress(Diverged):  # which takes as long
             self._sums.add(played.reply.flat(), 1.0)
+        return time.perf_counter() - began
+
+    def serve(self, planned: DryRun) -> float:
+        """Seconds of what the server does between two rounds, from a sum of replies on."""
+        clients = self._clients
+        w = clients.net.weights.cpu()
+        remembered = planned.server
+        began = time.perf_counter()
+        planned.timetable.turn(1)
+        mean = Reply.from_flat(self._sums.values(self._sums.integers().cpu()))
+        of = ServerRound(1, clients.rounds, clients.rate(1), clients.rate(1), 1, 1.0)
+        w, _ = clients.algorithm.server(w, remembered, mean.algorithm, of)
+        digest(w, mean.buffers)
         return time.perf_counter() - began
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from mpifl.net import trained
 from mpifl.options import BadInput
 from mpifl.parallel.devices import configure, device_for, threads_of
 from mpifl.plan import cost
+from mpifl.plan.cluster import Cluster
+from mpifl.plan.cluster_report import show_cluster
 from mpifl.plan.dry_run import DryRun, Labels, dry_run
 from mpifl.plan.profile import Profile, measure, on_gpu, resident
 from mpifl.runner import differences, schema
@@ -47,8 +50,11 @@ def plan(
     ranks: int | None = None,
     timing: bool = True,
     every_option: bool = False,
+    cluster: Cluster | None = None,
 ) -> DryRun:
     """Print the plan of the config at `path`, for `ranks` ranks or for a range of them; return it.
+
+    With a `cluster`, which needs `timing`, it is for that one.
 
     With `every_option` it begins with the whole config, else with what differs from the defaults.
     Raises BadInput where the run would.
@@ -60,6 +66,9 @@ def plan(
     planned = dry_run(config, device)
     measured = measure(planned) if timing else None
     peak = resident().peak if timing else 0
+    if cluster is not None:
+        ranks = cluster.ranks
+        cluster = replace(cluster, threads=torch.get_num_threads())
     loads = cost.loads(planned, [ranks] if ranks else _ranks(planned))
     _options(config, every_option)
     _partition(planned)
@@ -67,10 +76,15 @@ def plan(
     _messages(planned, loads[0])
     _operations(planned, counted, loads[0])
     rows = list(_memory_of_a_rank(planned, measured, ranks or _RANKS_OF_A_NODE, process, peak))
-    _memory(planned, rows, measured is not None, ranks or _RANKS_OF_A_NODE, loads[0].cohort)
-    _rounds(planned, measured, loads)
-    for note in _notes(planned, measured, loads, device):
-        say_paragraph(note)
+    if cluster is not None and measured is not None:
+        of_a_node = cluster.ranks_per_node
+        _memory(planned, rows, True, of_a_node, loads[0].cohort, cluster.nodes)
+        show_cluster(planned, measured, cluster)
+    else:
+        _memory(planned, rows, measured is not None, ranks or _RANKS_OF_A_NODE, loads[0].cohort)
+        _rounds(planned, measured, loads)
+        for note in _notes(planned, measured, loads, device):
+            say_paragraph(note)
     if is_missing:
         say_paragraph(
             "runtime.device is cuda, but here is no GPU: the run will be much faster than on this "
@@ -349,9 +363,17 @@ def _memory_of_a_rank(
 
 
 def _memory(
-    planned: DryRun, rows: list[tuple[str, int]], has_activations: bool, ranks: int, cohort: float
+    planned: DryRun,
+    rows: list[tuple[str, int]],
+    has_activations: bool,
+    ranks: int,
+    cohort: float,
+    nodes: int = 1,
 ) -> None:
-    """Print the memory of one rank, whose parts are `rows`, and of a node of `ranks` ranks."""
+    """Print the memory of one rank, whose parts are `rows`, and of a node of `ranks` ranks.
+
+    What clients remember is spread over the `nodes`.
+    """
     rank = sum(count for _, count in rows)
     data = planned.data.bytes
     server = cost.size_of(planned.server)
@@ -369,7 +391,7 @@ def _memory(
         made.add_row(f"what all clients remember, and copies of a round's, {where}", size(states))
     node = ranks * rank + data + server
     if not folder:
-        node += states
+        node += states // nodes
     made.add_row(f"a node of {_counted(ranks, 'rank')}", size(node))
     say_table("memory", made)
 
