@@ -28,6 +28,7 @@ from mpifl.commands.sections import Sections
 from mpifl.commands.show import show
 from mpifl.commands.sweep import sweep
 from mpifl.commands.table import table
+from mpifl.commands.watch import watch
 
 _EPILOG = """
 Exit codes: 0 done; 1 an unforeseen error (its traceback names rank, round and client), a lost rank
@@ -54,7 +55,7 @@ def main() -> None:
     """
 
 
-main.add_section("Run", run, sweep)
+main.add_section("Run", run, sweep, watch)
 main.add_section("Before a run", configs, explain, plan, schema)
 main.add_section(
     "After a run",

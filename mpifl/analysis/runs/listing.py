@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,8 +84,7 @@ def _cells(path: str, run: Run, now: datetime) -> list[str]:
     rounds = str(len(run.rounds["round"]))
     if "rounds" in config:
         rounds += f" of {config['rounds']}"
-    accuracy = run.rounds.get("test_accuracy", np.zeros(0))
-    accuracy = accuracy[np.isfinite(accuracy)]
+    _, accuracy = evaluated(run)
     last = ""
     best = ""
     if len(accuracy):
@@ -93,14 +93,26 @@ def _cells(path: str, run: Run, now: datetime) -> list[str]:
     return [path, str(config.get("name", "")), run.status, rounds, last, best, age(run, now)]
 
 
+def evaluated(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """The rounds that were tested, and their accuracies."""
+    accuracy = run.rounds.get("test_accuracy", np.full(len(run.rounds["round"]), np.nan))
+    known = np.isfinite(accuracy)
+    return run.rounds["round"][known], accuracy[known]
+
+
 def age(run: Run, now: datetime) -> str:
-    """How long ago a run was last written."""
+    """How long ago a run was last written, in words."""
+    seconds = seconds_since_written(run, now)
+    return "" if math.isnan(seconds) else f"{ago(seconds)} ago"
+
+
+def seconds_since_written(run: Run, now: datetime) -> float:
+    """NaN for a run without the time of its last commit."""
     try:
         written = datetime.fromisoformat(str(run.attrs["updated"]))
-        seconds = (now - written).total_seconds()
-    except (ValueError, TypeError):  # no time, or one without a time zone
-        return ""
-    return f"{ago(seconds)} ago"
+        return (now - written).total_seconds()
+    except (KeyError, ValueError, TypeError):  # no time, or one without a time zone
+        return math.nan
 
 
 def ago(seconds: float) -> str:

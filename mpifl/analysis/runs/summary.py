@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpifl.analysis.runs import curvature_shown, left_out
+from mpifl.analysis.runs.character_plots import plot
+from mpifl.analysis.runs.listing import evaluated
 from mpifl.analysis.runs.quantities import GENERALISATION
 from mpifl.config import renamed, toml
 from mpifl.options import BadInput
@@ -43,7 +45,6 @@ _SLURM_SHOWN = (
     "SLURM_NTASKS",
     "SLURM_CPUS_PER_TASK",
 )
-_PLAIN_FRAME = str.maketrans("┌┐└┘├┤┬┴┼│─", "+++++++++|-")
 
 
 def show(run: Run, console: Console, config: bool = False) -> None:
@@ -82,32 +83,10 @@ def show(run: Run, console: Console, config: bool = False) -> None:
 
 def accuracy_curve(run: Run, width: int, encoding: str = "utf-8") -> str:
     """The test accuracy by round, drawn with characters; "" before the first evaluation."""
-    rounds, accuracy = _evaluated(run)
+    rounds, accuracy = evaluated(run)
     if not len(rounds):
         return ""
-    import plotext  # type: ignore[import-untyped]  # takes 0.2 s
-
-    unicode = encoding.lower().startswith("utf")
-    plotext.terminal.limit(False, False)
-    figure = plotext.figure
-    figure.clear()
-    figure.theme("colorless")
-    figure.plot_size(width, _PLOT_HEIGHT)
-    figure.draw(
-        figure.signal(
-            rounds.tolist(), accuracy.tolist(), marker="braille" if unicode else "*"
-        ).lines(True)
-    )
-    figure.title("test accuracy")
-    figure.label("round")
-    ticks = np.unique(
-        np.linspace(rounds[0], rounds[-1], max(2, width // 12)).round().astype(int)
-    ).tolist()
-    figure.ruler("x").ticks(ticks, [str(tick) for tick in ticks])
-    if np.ptp(accuracy) == 0:  # else the axis would be wider than what an accuracy can be
-        figure.ruler("y").lim(0, 1)
-    drawn = figure.build().string(colorless=True).rstrip()
-    return drawn if unicode else drawn.translate(_PLAIN_FRAME)
+    return plot(rounds, accuracy, "test accuracy", width, _PLOT_HEIGHT, encoding)
 
 
 def _status(run: Run) -> str:
@@ -168,7 +147,7 @@ def _progress(run: Run, stored: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "rounds", f"{len(done)} of {stored['rounds']}" if "rounds" in stored else str(len(done))
     if run.resumed_otherwise:
         yield "resumed", f"{run.resumed_otherwise}: no repeat of a run that was never stopped"
-    rounds, accuracy = _evaluated(run)
+    rounds, accuracy = evaluated(run)
     if len(rounds):
         best = int(accuracy.argmax())
         last = f"last {percent(accuracy[-1])} (round {rounds[-1]})"
@@ -374,12 +353,6 @@ def _digest(run: Run) -> tuple[str, str]:
     if known:
         return f"{what}; digest stored at round {known[-1][0]}:", known[-1][1]
     return f"{what}; no digest is stored:", "none"
-
-
-def _evaluated(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    accuracy = run.rounds.get("test_accuracy", np.full(len(run.rounds["round"]), np.nan))
-    known = np.isfinite(accuracy)
-    return run.rounds["round"][known], accuracy[known]
 
 
 def _marked(config: str) -> str:
