@@ -46,7 +46,7 @@ def sparkline(values: np.ndarray, width: int, encoding: str = "utf-8") -> str:
     """The course of an accuracy in one line, from 0 to 1; "" where the encoding has no bars.
 
     >>> sparkline(np.array([0.0, 0.2, 0.5, 1.0]), width=4)
-    '▁▂▄█'
+    '▁▂▅█'
     """
     if not _is_unicode(encoding) or not len(values):
         return ""
