@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mpifl.net import digest
+from mpifl.runner.live_progress import seconds_left
 from mpifl.store import Store
 from mpifl.terminal import duration, percent, say, size
 from mpifl.training.callback import Callback
@@ -19,7 +20,6 @@ from mpifl.training.progress import Progress
 
 _OF_CLIENTS = ("loss", "accuracy", "weight", "seconds")
 _NAMED = 10  # clients that a line names
-_RECENT = 20  # rounds from which the time left is estimated
 
 
 class StoreWriter(Callback):
@@ -158,8 +158,7 @@ class ConsoleLogger(Callback):
         line += f"  up {size(figures['bytes_up'])}  down {size(figures['bytes_down'])}"
         rounds_left = self._rounds - progress.round
         if rounds_left > 0:
-            seconds_left = float(np.median(self._seconds[-_RECENT:])) * rounds_left
-            line += f"  left {duration(seconds_left)}"
+            line += f"  left {duration(seconds_left(self._seconds, rounds_left))}"
         self._say(line)
         for reason, failed in _left_out(progress).items():
             self._say(f"round {progress.round}: left out {failed}: {reason}")

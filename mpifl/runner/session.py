@@ -10,12 +10,14 @@ from typing import NamedTuple
 import torch
 
 from mpifl.data.dataset import Dataset
+from mpifl.live_line import live_line
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner import build, consistency, factories, plugin_record, plugins, schema
 from mpifl.runner.announce import announce, conclude
 from mpifl.runner.callbacks import ConsoleLogger, StoreWriter
 from mpifl.runner.checkpoints import Checkpoints, start_from
 from mpifl.runner.exit_codes import DONE, STOPPED, on_all_ranks
+from mpifl.runner.live_progress import LiveProgress
 from mpifl.runner.opening import Opened, Target, open_folder, refuse_contradiction, round_of
 from mpifl.runner.provenance import place
 from mpifl.runner.ranks import choose_device, shared_data
@@ -139,6 +141,7 @@ def _train(
     )
     start = start_from(opened.found, experiment, communicator)
     told: list[Callback] = []
+    live = LiveProgress(config.rounds, start.progress.round)
     if store is not None:
         start.reached = experiment.evaluation.reached(store.rounds)
         start.is_tested = not lacks_test(store.rounds, start.progress.round)
@@ -147,10 +150,11 @@ def _train(
         kept = results.weights_rounds(config.rounds)
         told.append(StoreWriter(store, experiment, kept, counted))
         if not quiet:
-            told.append(ConsoleLogger(config.rounds))
+            told += [live, ConsoleLogger(config.rounds)]
         told.extend(callbacks)
     try:
-        return rounds.run(experiment, communicator, told, checkpoints, start)
+        with live_line(live.text, shown=live in told):
+            return rounds.run(experiment, communicator, told, checkpoints, start)
     except BaseException as error:
         plugins.name_place(error)
         if store is not None:
