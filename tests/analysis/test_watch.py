@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import io
 import json
@@ -67,16 +68,20 @@ class Terminal:
     def __init__(self, folder: Path) -> None:
         self._end, client = os.openpty()
         self.resize(80, 24)
+        environment = {**os.environ, "TERM": "xterm"}
+        for name in ("COLUMNS", "LINES"):  # pytest-xdist sets them, and they count more
+            environment.pop(name, None)
         self._process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(folder)],
             stdin=client,
             stdout=client,
             stderr=client,
             start_new_session=True,
-            env={**os.environ, "TERM": "xterm"},
+            env=environment,
         )
         os.close(client)
         self.written = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._end, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -85,12 +90,14 @@ class Terminal:
         os.write(self._end, keys)
 
     def wait_for(self, found: Callable[[], bool]) -> None:
-        """Read what is written until `found` says so."""
+        """Read what is written until `found` says so; fail after 30 pictures without it."""
+        pictures = self.written.count("\x1b[H") + 30
         while not found():
+            assert self.written.count("\x1b[H") < pictures, f"not found in {self.written[-3000:]!r}"
             ready, _, _ = select.select([self._end], [], [], 60)
             assert ready, f"not found in {self.written!r}"
             try:
-                self.written += os.read(self._end, 65536).decode(errors="replace")
+                self.written += self._decoder.decode(os.read(self._end, 65536))
             except OSError:  # its end, on Linux
                 return
 
