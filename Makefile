@@ -33,7 +33,7 @@ demo: $(VENV)/demo.installed  ## set up, then 16 federated clients on handwritte
 	$(MPIRUN) -n 3 $(BIN)/mpifl run configs/demo.toml --out runs/make-demo --force
 	@echo "(after . $(BIN)/activate, which puts mpifl and mpirun on your path)"
 
-check: $(VENV)/test.installed  ## set up, then the tests that start no mpirun and no Slurm: two to three minutes, for the loop of edit and test
+check: $(VENV)/test.installed  ## set up, then the quick tests: a minute on two cores, for the loop of edit and test; without mpirun, Slurm and all marked slow
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 -m "not slow and not long" --ignore tests/mpi --ignore tests/slurm
 

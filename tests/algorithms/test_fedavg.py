@@ -25,6 +25,7 @@ def test_every_round_matches_the_closed_form(steps, objective):
         assert (got - w).abs().max() < 1e-12
 
 
+@pytest.mark.slow
 def test_many_rounds_reach_the_biased_fixed_point():
     q, steps = Quadratics(), 5
     x = q.experiment(FedAvg(), Local(steps=steps, batch=100, lr=LR), rounds=200)
@@ -38,6 +39,7 @@ def test_many_rounds_reach_the_biased_fixed_point():
     assert (got - q.optimum(p)).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_one_local_step_converges_to_the_weighted_optimum():
     q = Quadratics()
     x = q.experiment(FedAvg(), Local(steps=1, batch=100, lr=LR), rounds=300)

@@ -62,6 +62,7 @@ def test_with_all_coordinates_its_clients_own_they_are_those_of_local_training()
         assert torch.equal(mine["own"], theirs["w"])
 
 
+@pytest.mark.slow
 def test_with_one_step_a_round_it_ends_at_the_best_shared_weights_for_the_best_own_ones():
     """The optimum of sum p_c min_own f_c: Schur complements S_c, sum p_c S_c (w - b_c) = 0."""
     q = Quadratics()

@@ -60,6 +60,7 @@ def test_after_an_exact_local_solve_the_dual_is_the_gradient_there():
                 assert distance(dual, q.gradient(c, moment.models[c])) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 @pytest.mark.parametrize(("participation", "rounds"), [(Participation(), 80), (HALF, 100)])
 def test_reaches_the_optimum_of_the_objective_in_a_few_steps_a_round(

@@ -69,6 +69,7 @@ def test_with_all_clients_both_servers_are_equal_and_with_half_only_all_duals_co
     assert distance(last(HALF, "cohort"), optimum) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 @pytest.mark.parametrize(("participation", "rounds"), [(Participation(), 80), (HALF, 100)])
 def test_reaches_where_the_perturbed_gradients_vanish_in_the_mean(objective, participation, rounds):

@@ -53,6 +53,7 @@ def test_with_all_coordinates_own_training_in_turn_is_local_training():
         assert torch.equal(mine["own"], theirs["w"])
 
 
+@pytest.mark.slow
 def test_fedrep_with_its_own_part_solved_ends_at_the_best_shared_weights():
     """The optimum of sum p_c min_own f_c: Schur complements S_c, sum p_c S_c (w - b_c) = 0.
 
@@ -90,6 +91,7 @@ def test_in_turn_each_part_moves_with_the_other_where_it_is():
         torch.testing.assert_close(end.models[c], y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_fedbabu_moves_the_body_alone_and_solves_for_it(decay):
     q = Quadratics()

@@ -60,6 +60,7 @@ def test_the_servers_control_is_the_mean_of_the_clients_after_every_round(object
         assert distance(moment.server["c"], mean(q.share(objective), moment.clients, "c")) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["samples", "uniform"])
 @pytest.mark.parametrize(("participation", "rounds"), [(Participation(), 110), (HALF, 160)])
 def test_reaches_the_optimum_of_the_objective_where_fedavg_does_not(
@@ -92,6 +93,7 @@ def test_a_single_client_trains_as_if_alone():
     assert max(map(distance, ours, alone)) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MOMENTUM)
 def test_with_local_momentum_the_weights_of_the_steps_stand_in_for_their_number(kind):
     q, local = Quadratics(), Local(steps=6, batch=100, lr=0.05, **MOMENTUM[kind])

@@ -117,12 +117,14 @@ def without(folder, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_table_needs_neither_matplotlib_nor_mpi(without):
     table = without("matplotlib plotly mpi4py", "table")
     assert table.returncode == 0, table.stderr
     assert table.stdout.startswith("| method")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["curves", "features"])
 def test_a_figure_without_matplotlib_says_in_one_line_what_to_install(without, name):
     refused = without("matplotlib plotly", name)
@@ -134,6 +136,7 @@ def test_a_figure_without_matplotlib_says_in_one_line_what_to_install(without, n
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("libraries", "out"),
     [("plotly", "c.png"), ("matplotlib", "c.html"), ("matplotlib plotly", "c.csv")],

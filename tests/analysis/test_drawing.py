@@ -68,6 +68,7 @@ def test_accuracies_end_at_100_and_marks_are_drawn():
     assert axes.get_ylim()[1] == 100 and axes.lines[1].get_ydata() == [95.5, 95.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_figure_is_the_same_bytes_each_time_whatever_matplotlib_is_set_to(panels, form):
     once = bytes(rendered(figure(panels), form))

@@ -83,6 +83,7 @@ def numbers(run: Path) -> dict[str, dict[str, np.ndarray]]:
 WORDS = ["--rounds", "all", "--clients", "--quantities", "objective,eigenvalues,diagonal"]
 
 
+@pytest.mark.slow
 def test_it_stores_what_the_same_command_stores_of_the_complete_run(
     stages, script, command, tmp_path
 ):
@@ -111,6 +112,7 @@ def test_it_stores_what_the_same_command_stores_of_the_complete_run(
             assert np.array_equal(values, followed[path][name]), f"{path} {name}"
 
 
+@pytest.mark.slow
 def test_local_models_are_compared_with_the_global_one_as_rounds_come(
     stages, script, command, tmp_path, monkeypatch
 ):

@@ -118,6 +118,7 @@ def surveyed(once, tmp_path) -> Run:
     return Run.open(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_every_cell_is_that_of_the_models_dense_hessian_on_these_samples(surveyed):
     measurement = measured(surveyed)
     [found] = comparisons(measurement.findings)
@@ -233,6 +234,7 @@ def test_several_rounds_are_also_drawn_as_means_over_clients(surveyed):
     assert panels[2].traces[3].values[0, 1] == found.mean(found.local, "sharpness")
 
 
+@pytest.mark.slow
 def test_the_drawing_command_prints_and_draws_it_and_refuses_more_than_one_run(
     run, command, tmp_path
 ):

@@ -129,6 +129,7 @@ def test_a_client_without_samples_is_drawn_too():
     assert "0 samples<br>0.00 %" in heat.texts[1][0]
 
 
+@pytest.mark.slow
 def test_very_many_clients_are_drawn_by_means_of_neighbours():
     heat = partition_map(np.tile([[2, 0], [4, 0]], (100_000, 1)))
     assert len(heat.values) == 100_000

@@ -234,6 +234,7 @@ ENTRIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_no_command_runs_what_a_run_folder_names(folder, monkeypatch, entry):
     Path("run/evil.py").write_text(EVIL)

@@ -19,6 +19,7 @@ from mpifl.curvature import (
 from mpifl.options import BadInput
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("deflate", [False, True])
 def test_trace_and_diagonal_are_right_within_their_errors(kind, deflate):

@@ -28,6 +28,7 @@ def rejecting(prior_, pool, turns, random):
     return prior.draw_rejecting(prior_, pool, turns, random, 10**6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 5, 4096])
 def test_each_turn_draws_each_class_as_often_as_by_rejection(monkeypatch, block):
     monkeypatch.setattr(prior, "BLOCK", block)

@@ -107,6 +107,7 @@ def test_digits_are_those_of_finished_runs():
     assert SOURCES["digits"].load(seed=1).checksum.startswith("feef1592fbf0e6c3")
 
 
+@pytest.mark.slow
 def test_digits_are_those_that_scikit_learn_loads():
     datasets = pytest.importorskip("sklearn.datasets")
     dataset, raw = SOURCES["digits"].load(), datasets.load_digits()

@@ -35,6 +35,7 @@ def test_bits_do_not_depend_on_order_or_grouping():
     assert torch.equal(straight.integers(), groups)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("clients", "bound"), [(16, 1e-13), (1000, 8e-13)])
 def test_error_is_far_below_float32(clients, bound):
     some = replies(clients, d=500, dtype=torch.float64)

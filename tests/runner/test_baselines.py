@@ -98,6 +98,7 @@ def test_a_client_that_never_trains_has_the_initial_model(tmp_path):
     assert np.isfinite(run.rounds["unseen_accuracy"]).all()
 
 
+@pytest.mark.slow
 def test_of_two_clients_with_opposite_labels_each_alone_is_right_and_one_model_is_not(tmp_path):
     n = 40
     one = [kind % 2 for kind in range(n)]
@@ -122,6 +123,7 @@ def test_clients_alone_keep_their_own_batchnorm_statistics():
     assert state.buffers is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["central", "local"])
 def test_a_resumed_baseline_has_the_weights_and_counts_of_one_that_was_never_stopped(
     tmp_path, algorithm

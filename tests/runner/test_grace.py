@@ -145,6 +145,7 @@ def test_clients_own_tests_are_left_when_the_grace_is_over(tmp_path, slow_tests)
     assert rounds_played(tmp_path, grace=SECONDS / 2, clients=True, every=100) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "rounds", "more"),
     [

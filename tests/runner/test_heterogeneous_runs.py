@@ -48,6 +48,7 @@ def test_steps_late_clients_and_who_was_there_are_stored(tmp_path):
     assert (sent > 0).tolist() == (late | took_part).any(1).tolist()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_meets_the_same_clients(tmp_path):
     straight = ran(tmp_path, **DIFFER)
     ran(tmp_path, "resumed", **{**DIFFER, "rounds": 4})

@@ -148,6 +148,7 @@ def test_where_the_test_set_is_the_training_set_the_gaps_are_zero(tmp_path):
     assert np.abs(run.rounds["generalisation_gap_loss"]).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_evaluations_of_one_that_was_never_stopped(tmp_path):
     straight = ran(tmp_path)
     ran(tmp_path, "resumed", rounds=2)

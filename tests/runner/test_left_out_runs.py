@@ -110,6 +110,7 @@ def test_with_nothing_left_out_accuracy_is_counted_by_domain_and_the_weights_are
     assert (counts["test_right_by_domain"].sum(1) == counts["test_right_by_class"].sum(1)).all()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_counts_of_one_that_was_never_stopped(tmp_path):
     straight = ran(tmp_path)
     ran(tmp_path, "resumed", rounds=2)

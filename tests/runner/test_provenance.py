@@ -31,6 +31,7 @@ def type_(words: list[str], folder: Path, **environment: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [[sys.executable, "-m", "mpifl"], [str(Path(sys.prefix) / "bin" / "mpifl")]]
 )

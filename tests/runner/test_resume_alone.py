@@ -118,6 +118,7 @@ def test_an_interrupt_while_a_run_is_closed_is_too_late_to_stop_it(folder, monke
     assert Run.open("out").status == "complete"
 
 
+@pytest.mark.slow
 def test_checkpoints_that_the_writer_before_made_until_the_last_moment_are_gone_on_from(
     folder, monkeypatch
 ):

@@ -69,6 +69,7 @@ def copy_whole() -> None:
     os.replace("out/new.h5", "out/results.h5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", [open_for_writing, add_attribute, copy_whole])
 def test_it_continues_from_the_checkpoint_and_keeps_the_edited_file_aside(folder, edit):
     edit()

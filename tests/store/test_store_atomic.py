@@ -66,6 +66,7 @@ def test_a_run_killed_at_any_moment_opens(tmp_path):
         check_consistent(tmp_path / str(i))
 
 
+@pytest.mark.slow
 def test_reading_while_a_writer_commits_is_always_consistent(tmp_path):
     writer = start_writer(tmp_path / "run")
     seen, end = set(), time.monotonic() + 300

@@ -282,6 +282,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint_to_go_on_from(t
     assert reached > 4
 
 
+@pytest.mark.slow
 def test_reading_while_a_writer_goes_on_is_always_whole(tmp_path):
     write(tmp_path, 1, size=20_000)
     seen = set()
@@ -333,6 +334,7 @@ def test_a_refused_commit_leaves_the_last_checkpoint(tmp_path):
     assert check_whole(tmp_path) == 1
 
 
+@pytest.mark.slow
 def test_the_states_are_not_copied(tmp_path):
     code = (
         "import resource, sys, numpy as np; from pathlib import Path\n"

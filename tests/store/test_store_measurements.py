@@ -104,6 +104,7 @@ def add_many(folder: Path, measurement: str, count: int, all_are_ready) -> None:
         findings.add(f"{path}/eigenvalues", finding(number))
 
 
+@pytest.mark.slow
 def test_three_processes_that_add_at_the_same_time_lose_nothing(run):
     context = multiprocessing.get_context("spawn")
     all_are_ready = context.Barrier(3)

@@ -120,6 +120,7 @@ def test_a_file_of_another_program_is_called_so(tmp_path):
             read(tmp_path / "x.h5")
 
 
+@pytest.mark.slow
 def test_reseal_accepts_edited_files_and_marks_them(run):
     folder = run
     add_findings(folder)

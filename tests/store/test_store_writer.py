@@ -212,6 +212,7 @@ def test_provenance_and_config_survive_what_environments_hold(tmp_path, create):
     assert run.config == "# é\n" * 30_000
 
 
+@pytest.mark.slow
 def test_lists_longer_than_an_hdf5_attribute_come_back_after_a_resume_and_a_pack(
     tmp_path, create, add_round
 ):

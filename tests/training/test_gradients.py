@@ -177,6 +177,7 @@ def test_both_gradients_see_the_same_draws():
     trained(EVERYTHING, Twice())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [Sam(), Asam(), Blend(mix=0.5), Twice()])
 @pytest.mark.parametrize("loss", ["mixup(ce)", "gradaug + mixup(ce)", EVERYTHING])
 def test_running_statistics_move_on_the_first_pass_only_and_weights_come_back(loss, method):

@@ -30,6 +30,7 @@ def test_the_cover_has_every_possible_pair_and_no_impossible_one():
     assert len(COVER) < 1.6 * len(FACTORS["loss"]) * len(FACTORS["algorithm"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", OWN)
 def test_every_model_trains_with_all_that_it_can(model):
     loss = "mixup(ce + man) + moon" if model in HEADED else "mixup(ce + man)"
