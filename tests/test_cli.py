@@ -278,7 +278,7 @@ def interrupted_import(folder: Path, after: str, **options: Any) -> subprocess.C
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         **options,
     )
 

@@ -23,7 +23,7 @@ from mpifl.parallel.monitor import Activity
 PROGRAM = Path(__file__).parent / "programs" / "failing_ranks.py"
 SIZE = 3
 TIMEOUTS = "beat=0.2 margin=1.5 early=2 react=0.5 close=1 end=3"
-LIMIT = 60.0
+LIMIT = 300.0
 """seconds to wait for what takes a few on a quiet machine"""
 
 DIED = "has died, or was killed, last seen in round 7 with client 10{rank}"
