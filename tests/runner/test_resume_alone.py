@@ -58,7 +58,7 @@ def assert_is_refused(result: Result, *words: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["server", "shared"])
 def test_a_run_that_hit_its_target_ends_where_it_would_have_wherever_it_was_stopped(folder, where):
-    options = [TARGET, f"evaluation.where={where}"]
+    options = [TARGET, f"evaluation.where={where}", "results.commit_seconds=600"]
     assert run("whole", *options).exit_code == 0
     whole = rows("whole")
     hit = whole[-1][0] - 1
