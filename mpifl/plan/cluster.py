@@ -102,7 +102,7 @@ def forecast(planned: DryRun, measured: Profile, cluster: Cluster) -> Forecast:
     if planned.config.algorithm.personal:
         where = "personal"
     training = float(np.mean([_training(work, cluster) for work in works]))
-    tested = float(np.mean([_tested(work, cluster, where) for work in works]))
+    tested = float(np.mean([end_of_round(work, cluster, where) for work in works]))
     waiting = max(0.0, tested - training) / evaluation.every
     broadcast = network.broadcast_seconds(traffic.broadcast, cluster.nodes, cluster.ranks_per_node)
     reduce = network.reduce_seconds(traffic.reduce, cluster.nodes, cluster.ranks_per_node)
@@ -208,7 +208,7 @@ def _training(work: Work, cluster: Cluster) -> float:
     return _end(_by_rank(work, cluster, 0.0), cluster)
 
 
-def _tested(work: Work, cluster: Cluster, where: str) -> float:
+def end_of_round(work: Work, cluster: Cluster, where: str) -> float:
     """When training and an evaluation have ended, by who makes it.
 
     server: rank 0, while the others train; personal: the workers, after their training; auto: every
@@ -218,10 +218,13 @@ def _tested(work: Work, cluster: Cluster, where: str) -> float:
         return float(work.workers.sum()) + work.test
     if where == "server":
         return _end(_by_rank(work, cluster, work.test), cluster)
-    shares = len(work.workers) if where == "personal" else cluster.ranks
-    each = np.full((cluster.nodes, cluster.ranks_per_node), work.test / shares)
+    if where == "personal":
+        shares = work._replace(workers=np.full(len(work.workers), work.test / len(work.workers)))
+        return _training(work, cluster) + _training(shares, cluster)
     if where != "auto":
-        return _training(work, cluster) + _end(each, cluster)
+        shares = work._replace(workers=np.full(len(work.workers), work.test / cluster.ranks))
+        tests = _by_rank(shares, cluster, work.test / cluster.ranks)
+        return _training(work, cluster) + _end(tests, cluster)
     by_rank = _by_rank(work, cluster, 0.0)
     return max(_end(_levelled(by_rank, work.test), cluster), _end(by_rank, cluster))
 

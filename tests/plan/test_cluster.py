@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mpifl.cli import main
 from mpifl.options import BadInput
 from mpifl.plan import cost
-from mpifl.plan.cluster import Cluster, finish, forecast, last_that_pays
+from mpifl.plan.cluster import Cluster, Work, end_of_round, finish, forecast, last_that_pays
 from mpifl.plan.dry_run import dry_run
 from mpifl.plan.network import Link, Network, network
 from mpifl.plan.profile import Profile
@@ -30,6 +30,7 @@ SMALL = {
     "partition": {"name": "dirichlet", "alpha": 0.5, "minimum": 5},
     "model": {"name": "mlp", "hidden": [16]},
     "local": {"batch": 8, "lr": 0.01},
+    "evaluation": {"where": "server"},
 }
 MEASURED = Profile(8, step=0.01, client=0.001, evaluation=0.002, activations=0, server=0.003)
 SLOW = Link(latency=1e-3, broadcast=1e6, reduce=1e6)
@@ -92,15 +93,21 @@ def test_what_takes_the_most_is_named(planned, changed, cluster, limit):
     assert forecast(planned, MEASURED._replace(**changed), cluster).limit == limit
 
 
-def test_who_tests_decides_who_waits():
-    rounds = {}
-    slow = MEASURED._replace(evaluation=0.5)
-    for where in ("server", "shared"):
-        config = schema.resolve({**SMALL, "evaluation": {"where": where}})
-        rounds[where] = forecast(dry_run(config), slow, Cluster(1, 4, NOTHING))
-    server, shared = rounds["server"], rounds["shared"]
-    assert server.training + server.waiting == pytest.approx(0.5)
-    assert shared.waiting == pytest.approx(0.5 / 4)
+@pytest.mark.parametrize(
+    ("where", "end"),
+    [
+        ("server", 8.0),  # rank 0 alone, while the others train
+        ("all", 3.0 + 8.0 / 4),
+        ("personal", 3.0 + 8.0 / 3),
+        ("auto", (8.0 + 6.0) / 4),  # all end together
+    ],
+)
+def test_who_tests_decides_who_waits(where, end):
+    work = Work(np.array([1.0, 2.0, 3.0]), longest_client=1.0, test=8.0)
+    assert end_of_round(work, Cluster(2, 2, NOTHING), where) == pytest.approx(end)
+    assert end_of_round(work._replace(test=0.0), Cluster(2, 2, NOTHING), where) == 3.0
+    # on one core nobody waits for anybody
+    assert end_of_round(work, Cluster(1, 4, NOTHING, cores=1), where) == pytest.approx(14.0)
 
 
 def test_more_nodes_stop_paying_at_the_longest_client(planned):
