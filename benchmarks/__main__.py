@@ -20,6 +20,7 @@ from benchmarks import (
     plan,
     products,
     report,
+    report_page,
     resnet,
     waiting,
 )
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "curvature": curvature.curvature,
     "products": products.products,
     "sum": order_free_sum.order_free_sum,
+    "report": report_page.report_page,
     "conv": memory_format.memory_format,
 }
 
