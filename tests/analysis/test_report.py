@@ -12,6 +12,7 @@ from analysis.chromium import PROGRAM, Chromium
 
 from mpifl.analysis.clients.stored import features_of, keep_features
 from mpifl.analysis.figures.panels import Panel, Trace
+from mpifl.analysis.kept import keep
 from mpifl.analysis.landscape.stored import keep_landscapes, landscapes_of
 from mpifl.analysis.landscape.values import Landscape
 from mpifl.analysis.report import figures
@@ -20,7 +21,7 @@ from mpifl.analysis.report.compared import Compared
 from mpifl.analysis.report.missing import command_of, lacks
 from mpifl.analysis.runs.groups import group
 from mpifl.store import Run
-from mpifl.store.measurements import Findings
+from mpifl.store.measurements import Finding, Findings
 
 RUNS = ("avg-1", "avg-2", "man-1", "man-2")
 
@@ -241,6 +242,17 @@ def test_a_folder_of_runs_is_its_runs_and_mistakes_are_one_line(command, copies,
     ):
         code, _, told = command("report", *words)
         assert code == 2 and mistake in told.splitlines()[-1]
+
+
+def test_what_was_kept_in_part_is_told_and_left_out(folder, tmp_path, command):
+    shutil.copytree(folder / "avg-1", tmp_path / "x")
+    run = Run.open(tmp_path / "x")
+    keep(run, "landscape", {}, {"round_000004/models/000_000": Finding({"loss": np.ones(3)})})
+    keep_features(run, _features() | {"accuracy": np.ones(1)}, {})
+    code, _, told = command("report", str(tmp_path / "x"))
+    assert code == 0
+    assert "expected landscapes as `mpifl landscape` keeps them; got 'axes'" in told
+    assert "expected features as `mpifl features` keeps them; got 1 values of accuracy" in told
 
 
 def test_a_damaged_hessian_is_told_and_left_out(folder, tmp_path, command):

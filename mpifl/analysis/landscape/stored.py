@@ -8,6 +8,7 @@ import numpy as np
 
 from mpifl.analysis.kept import keep
 from mpifl.analysis.landscape.values import Landscape
+from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.store.measurements import Facts, Finding, Findings
 
@@ -31,7 +32,17 @@ def has_landscapes(findings: Findings) -> bool:
 
 
 def landscapes_of(findings: Findings) -> list[list[Landscape]]:
-    """The panels that were kept, in order."""
+    """The panels that were kept, in order. Raises BadInput if something in them is missing."""
+    try:
+        return _panels(findings)
+    except (KeyError, ValueError) as problem:
+        raise BadInput(
+            f"{findings.file}: expected landscapes as `mpifl landscape` keeps them; got {problem}; "
+            "measure them again"
+        ) from problem
+
+
+def _panels(findings: Findings) -> list[list[Landscape]]:
     panels: dict[str, list[Landscape]] = {}
     for path, finding in sorted(findings.under(MEASUREMENT).items()):
         number = path.rpartition("/")[2].partition("_")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from mpifl.analysis.report.compared import Compared
 from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.store.measurements import Findings
+from mpifl.terminal import say
+
+Kept = TypeVar("Kept")
 
 _MOST_RUNS = 4
 """runs whose landscapes are drawn, so that no browser runs out of 3D contexts"""
@@ -59,7 +63,7 @@ def landscape(compared: Compared) -> Section:
         for run in group.runs:
             if runs < _MOST_RUNS and _has(compared, run, has_landscapes):
                 name = f"{group.label}, seed {run.seed}"
-                panels = landscapes_of(compared.findings[run.run_id])
+                panels = _read(landscapes_of, compared.findings[run.run_id]) or []
                 found += [(name, panel) for panel in panels]
                 runs += 1
     if found:
@@ -75,13 +79,16 @@ def features(compared: Compared) -> Section:
     groups = compared.groups_where(lambda run: _has(compared, run, has_features))
     found: dict[str, Sequence[Arrays]] = {}
     for group in groups:
-        found[group.label] = [features_of(compared.findings[run.run_id]) for run in group.runs]
+        of_runs = [_read(features_of, compared.findings[run.run_id]) for run in group.runs]
+        known = [arrays for arrays in of_runs if arrays is not None]
+        if len(known) == len(group):
+            found[group.label] = known
     drawn = []
     for panel in _feature_panels(found):
-        known = _FEATURES.get(panel.y_title.split()[0])
+        words = _FEATURES.get(panel.y_title.split()[0])
         has_many = len(panel.traces[0].x) > 1
-        if known is not None and has_many and "mean" not in panel.y_title:
-            title, caption = known
+        if words is not None and has_many and "mean" not in panel.y_title:
+            title, caption = words
             drawn.append(compared.charted(panel, f"{title}, {panel.title}", caption))
     if drawn:
         section.parts = [compared.legend(), _ranks(found), blocks.charts(drawn)]
@@ -91,6 +98,15 @@ def features(compared: Compared) -> Section:
 def _has(compared: Compared, run: Run, what: Callable[[Findings], bool]) -> bool:
     findings = compared.findings.get(run.run_id)
     return findings is not None and what(findings)
+
+
+def _read(read: Callable[[Findings], Kept], findings: Findings) -> Kept | None:
+    """What was kept; None, told in a line, where it is not whole."""
+    try:
+        return read(findings)
+    except BadInput as problem:
+        say(f"mpifl: {problem}; the report leaves them out", error=True)
+        return None
 
 
 def _landscape_chart(panel: Sequence[Landscape], name: str, scales: Mapping[str, LossScale]) -> str:
