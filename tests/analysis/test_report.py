@@ -216,6 +216,8 @@ def test_what_is_missing_comes_with_a_command_for_each_run_that_lacks_it(opened)
     commands = {lack.what.partition(",")[0]: command_of(lack) for lack in lacks(compared)}
     assert 'mpifl hessian "$run"' in commands["Curvature and spectra."]
     assert str(opened("man-1").path) in commands["Curvature and spectra."]
+    both = " \\\n    ".join(str(opened(name).path) for name in ("avg-1", "man-1"))
+    assert commands["Features and activations."] == f"mpifl features --what features {both}"
     alone = Compared.of(group([opened("avg-1")]))
     commands = {lack.what.partition(":")[0]: command_of(lack) for lack in lacks(alone)}
     path = opened("avg-1").path

@@ -58,6 +58,22 @@ class Compared:
         """The groups of which it is so for every run."""
         return [group for group in self.groups if all(is_so(run) for run in group.runs)]
 
+    def parts_where(self, is_so: Callable[[Run], bool]) -> list[Group]:
+        """Each group with those of its runs of which it is so; without groups that have none."""
+        parts = []
+        for group in self.groups:
+            runs = [run for run in group.runs if is_so(run)]
+            if runs:
+                parts.append(Group(group.label, runs))
+        return parts
+
+    def note_of_parts(self, parts: Sequence[Group]) -> str:
+        """A line that says how many runs were measured, where these are not all."""
+        count = sum(len(part) for part in parts)
+        if count == len(self.runs):
+            return ""
+        return blocks.small(f"Measured of {count} of {len(self.runs)} runs; lines are over these.")
+
     def legend(self) -> str:
         """The groups' names, with buttons that hide them, and what lines and bands are."""
         most = max(len(group) for group in self.groups)

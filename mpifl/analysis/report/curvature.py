@@ -48,7 +48,7 @@ def curvature(compared: Compared, comparison: Comparison) -> Section:
         "Curvature of the last measured models: λ_max is the largest eigenvalue of the Hessian, "
         "H_T its trace, H_N and H_D how far the clients' Hessians differ in norm and direction.",
     )
-    measured = compared.groups_where(lambda run: _is_measured(compared, run))
+    measured = compared.parts_where(lambda run: _is_measured(compared, run))
     drawn = []
     for panel in _panels(measured):
         what = panel.y_title.split()[0]
@@ -56,9 +56,11 @@ def curvature(compared: Compared, comparison: Comparison) -> Section:
         if panel.title:
             title += f", {panel.title}"
         drawn.append(compared.charted(panel, title, _CAPTIONS.get(what, "")))
-    for part in (table, compared.legend() if drawn else "", blocks.charts(drawn)):
-        if part:
-            section.parts.append(part)
+    if table:
+        section.parts.append(table)
+    if drawn:
+        head = compared.legend() + compared.note_of_parts(measured)
+        section.parts += [head, blocks.charts(drawn)]
     return section
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from mpifl.analysis.clients.stored import has_features
 from mpifl.analysis.flatness.comparison import comparisons
@@ -17,6 +18,13 @@ from mpifl.analysis.runs.curves import has
 from mpifl.store import Run
 from mpifl.store.measurements import Findings
 
+How = Literal["together", "each", "trains"]
+"""the command takes all runs at once, or one after the other, or trains a new run for each"""
+
+
+_MOST_LANDSCAPES = 4
+"""runs, of different methods, whose landscape is asked for"""
+
 
 @dataclass(frozen=True)
 class Lack:
@@ -24,10 +32,9 @@ class Lack:
 
     what: str
     command: str
-    """a shell command, without the runs"""
+    """a shell command without the runs; where it trains, options of the config"""
     runs: Sequence[Run]
-    trains: bool = False
-    """whether the command trains a new run"""
+    how: How = "together"
 
 
 def missing(compared: Compared) -> Section:
@@ -56,15 +63,18 @@ def lacks(compared: Compared) -> Iterator[Lack]:
     without_models = lacking(lambda run: bool(run.saved_rounds))
     if without_models:
         what = "Weights, for curvature, landscape and features: runs that store them."
-        yield Lack(what, "results.weights_every=10", without_models, trains=True)
-    for what, command, has_it in (
-        ("Curvature and spectra.", "mpifl hessian", found(_has_curvature)),
-        ("The landscape around the model.", "mpifl landscape", found(has_landscapes)),
-        ("Features and activations.", "mpifl features --what features", found(has_features)),
-    ):
-        runs = [run for run in lacking(has_it) if run.saved_rounds]
-        if runs:
-            yield Lack(what, command, runs)
+        yield Lack(what, "results.weights_every=10", without_models, "trains")
+    runs = [run for run in lacking(found(_has_curvature)) if run.saved_rounds]
+    if runs:
+        yield Lack("Curvature and spectra.", "mpifl hessian", runs, "each")
+    first = [group.runs[0] for group in compared.groups[:_MOST_LANDSCAPES]]
+    with_none = lacking(found(has_landscapes))
+    runs = [run for run in first if run in with_none and run.saved_rounds]
+    if runs:
+        yield Lack("The landscape around the model.", "mpifl landscape", runs)
+    runs = [run for run in lacking(found(has_features)) if run.saved_rounds]
+    if runs:
+        yield Lack("Features and activations.", "mpifl features --what features", runs)
     yield from _local_against_global(lacking(found(lambda one: bool(comparisons(one)))))
 
 
@@ -72,16 +82,16 @@ def command_of(lack: Lack) -> str:
     """The exact command: for one run, or a loop over several."""
     paths = [str(run.path) for run in lack.runs]
     quoted = [shlex.quote(path) for path in paths]
-    if lack.trains:
+    listed = " \\\n    ".join(quoted)
+    if lack.how == "trains":
         line = "mpirun -n 3 mpifl run {} " + lack.command + " --out {}"
         if len(paths) == 1:
             return line.format(quoted[0], shlex.quote(f"{paths[0]}-again"))
         loop = line.format('"$run"', '"$run-again"')
+    elif len(paths) == 1 or lack.how == "together":
+        return f"{lack.command} {listed}"
     else:
-        if len(paths) == 1:
-            return f"{lack.command} {quoted[0]}"
         loop = f'{lack.command} "$run"'
-    listed = " \\\n    ".join(quoted)
     return f"for run in {listed}\ndo\n  {loop}\ndone"
 
 
@@ -90,15 +100,15 @@ def _trained_anew(lacking: Callable[[Callable[[Run], bool]], list[Run]]) -> Iter
     runs = lacking(lambda run: has(run, "generalisation_gap"))
     if runs:
         what = "The gap to the training samples: runs that are tested on these too."
-        yield Lack(what, "evaluation.train_every=10", runs, trains=True)
+        yield Lack(what, "evaluation.train_every=10", runs, "trains")
     runs = lacking(lambda run: has(run, "own_accuracy"))
     if runs:
         what = "Accuracy on clients' own test sets: runs that hold some samples of each client out."
-        yield Lack(what, "holdout.ratio=4", runs, trains=True)
+        yield Lack(what, "holdout.ratio=4", runs, "trains")
     runs = lacking(lambda run: has(run, "participation_gap"))
     if runs:
         what = "The participation gap: runs in which some clients never train."
-        yield Lack(what, "holdout.ratio=4 holdout.clients=0.2", runs, trains=True)
+        yield Lack(what, "holdout.ratio=4 holdout.clients=0.2", runs, "trains")
 
 
 def _local_against_global(runs: Sequence[Run]) -> Iterator[Lack]:
@@ -106,14 +116,14 @@ def _local_against_global(runs: Sequence[Run]) -> Iterator[Lack]:
     ready = [run for run in runs if _has_client_models(run)]
     if ready:
         what = "Local models against the global one."
-        yield Lack(what, "mpifl hessian --local-against-global", ready)
+        yield Lack(what, "mpifl hessian --local-against-global", ready, "each")
     others = [run for run in runs if not _has_client_models(run)]
     if others:
         what = (
             "Clients' models, for local against global: runs that store them; then "
             "mpifl hessian --local-against-global."
         )
-        yield Lack(what, "results.clients_every=10", others, trains=True)
+        yield Lack(what, "results.clients_every=10", others, "trains")
 
 
 def _has_curvature(findings: Findings) -> bool:

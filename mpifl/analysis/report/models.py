@@ -9,6 +9,7 @@ import numpy as np
 
 from mpifl.analysis.clients.panels import Arrays, feature_panels
 from mpifl.analysis.clients.stored import features_of, has_features
+from mpifl.analysis.figures.plotly_figures import escaped
 from mpifl.analysis.landscape.panels import LossScale, is_plane, loss_scales, title_of_panel
 from mpifl.analysis.landscape.plotly_figures import page_figure
 from mpifl.analysis.landscape.stored import has_landscapes, landscapes_of
@@ -21,6 +22,8 @@ from mpifl.store import Run
 from mpifl.store.measurements import Findings
 from mpifl.terminal import say
 
+_MOST_NAMED = 3
+"""directions in a title"""
 Kept = TypeVar("Kept")
 
 _MOST_RUNS = 4
@@ -76,7 +79,7 @@ def landscape(compared: Compared) -> Section:
 def features(compared: Compared) -> Section:
     """Panels of activations and features of the global models."""
     section = Section("features", "Features and activations")
-    groups = compared.groups_where(lambda run: _has(compared, run, has_features))
+    groups = compared.parts_where(lambda run: _has(compared, run, has_features))
     found: dict[str, Sequence[Arrays]] = {}
     for group in groups:
         of_runs = [_read(features_of, compared.findings[run.run_id]) for run in group.runs]
@@ -91,7 +94,8 @@ def features(compared: Compared) -> Section:
             title, caption = words
             drawn.append(compared.charted(panel, f"{title}, {panel.title}", caption))
     if drawn:
-        section.parts = [compared.legend(), _ranks(found), blocks.charts(drawn)]
+        head = compared.legend() + compared.note_of_parts(groups)
+        section.parts = [head, _ranks(found), blocks.charts(drawn)]
     return section
 
 
@@ -112,8 +116,15 @@ def _read(read: Callable[[Findings], Kept], findings: Findings) -> Kept | None:
 def _landscape_chart(panel: Sequence[Landscape], name: str, scales: Mapping[str, LossScale]) -> str:
     """The chart of a panel; planes of one kind share their scale of the loss."""
     made = page_figure(panel, titled=False, scales=scales)
-    axes = " and ".join(panel[0].axes) if is_plane(panel) else "lines"
-    title = f"{name}, {title_of_panel(panel) or 'models'}: {axes}"
+    if is_plane(panel):
+        axes = panel[0].axes
+        for name_of_axis, key in zip(axes, ("xaxis", "yaxis"), strict=True):
+            short = escaped(name_of_axis.partition(" (")[0])  # a long name would be cut off
+            made["layout"]["scene"][key]["title"]["text"] = short
+    else:
+        axes = tuple(line.axes[0] for line in panel)
+    named = ", ".join(axes) if len(axes) <= _MOST_NAMED else f"{len(axes)} lines"
+    title = f"{name}, {title_of_panel(panel) or 'models'}: {named}"
     return blocks.chart(figures.slim(made), title, _PLANE if is_plane(panel) else _LINES)
 
 

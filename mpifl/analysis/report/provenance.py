@@ -18,6 +18,7 @@ def provenance(compared: Compared) -> Section:
     runs = compared.runs
     names = [f"{group.label}, seed {run.seed}" for group in compared.groups for run in group.runs]
     known = [dict(_facts(run)) for run in runs]
+    commands = [of_run.pop("command", "") for of_run in known]
     keys = list(dict.fromkeys(key for of_run in known for key in of_run))
     shared = [key for key in keys if len({of_run.get(key) for of_run in known}) == 1]
     made = f"{timestamp()} by mpifl {__version__}"
@@ -32,6 +33,9 @@ def provenance(compared: Compared) -> Section:
         "What differs between the runs; the digest is that of the weights after the last round."
     )
     section.parts.append(blocks.words_table(heads, rows, caption))
+    told = [f"# {name}\n{line}" for name, line in zip(names, commands, strict=True) if line]
+    if told:
+        section.parts.append(blocks.folded("Commands", blocks.verbatim("\n".join(told))))
     section.parts += _written(names, runs)
     for group in compared.groups:
         run = group.runs[0]
