@@ -19,6 +19,7 @@ from mpifl.analysis.report import figures
 from mpifl.analysis.report.build import report
 from mpifl.analysis.report.compared import Compared
 from mpifl.analysis.report.missing import command_of, lacks
+from mpifl.analysis.report.time_spent import rank_seconds
 from mpifl.analysis.runs.groups import group
 from mpifl.store import Run
 from mpifl.store.measurements import Finding, Findings
@@ -244,6 +245,17 @@ def test_a_folder_of_runs_is_its_runs_and_mistakes_are_one_line(command, copies,
     ):
         code, _, told = command("report", *words)
         assert code == 2 and mistake in told.splitlines()[-1]
+
+
+def test_of_many_ranks_the_server_and_the_busiest_are_drawn():
+    train = np.arange(100.0)[None] + np.array([[0.0], [2.0]])
+    train[:, 0] = 0
+    train[1, 50] = np.nan
+    ranks, seconds = rank_seconds({"train": train, "test": train, "wait": train, "write": train})
+    assert ranks == [0, *range(61, 100)]
+    assert seconds[0] == [0.0] * 4 and seconds[1] == [62.0] * 4
+    ranks, seconds = rank_seconds(dict.fromkeys(("train", "test", "wait", "write"), train[:, :52]))
+    assert ranks[-2:] == [50, 51] and seconds[-2] == [50.0] * 4, "the mean of the known rounds"
 
 
 def test_what_was_kept_in_part_is_told_and_left_out(folder, tmp_path, command):

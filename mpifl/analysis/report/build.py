@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpifl.analysis.figures.panels import Band
-from mpifl.analysis.report import clients, costs, curvature, models, overview, scores
+from mpifl.analysis.report import clients, costs, curvature, models, overview, scores, time_spent
 from mpifl.analysis.report.compared import Compared
 from mpifl.analysis.report.missing import missing
 from mpifl.analysis.report.page import page
@@ -36,7 +36,7 @@ def report(
         clients.domains(compared),
         clients.partition(compared),
         costs.costs(compared, comparison),
-        costs.time(compared),
+        time_spent.time(compared),
         curvature.curvature(compared, comparison),
         curvature.local_against_global(compared),
         models.landscape(compared),
