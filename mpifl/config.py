@@ -22,6 +22,9 @@ RENAMED = {"algorithm.server_step": "algorithm.server_optimizer"}
 Configs and runs that have the old name stay valid.
 """
 
+RENAMED_VALUES = {"evaluation.where": {"shared": "all"}}
+"""Dotted name of an option -> old values -> their names today. Old ones stay valid."""
+
 ADDED = {
     "algorithm.controls": "a_c",
     "algorithm.quadratic": True,
@@ -354,7 +357,19 @@ def renamed(raw: dict) -> dict:
     """
     for old, new in RENAMED.items():
         raw = _renamed(raw, old.split("."), new)
+    for path, values in RENAMED_VALUES.items():
+        raw = _with_value_renamed(raw, path.split("."), values)
     return raw
+
+
+def _with_value_renamed(table: dict, path: list[str], values: dict[str, str]) -> dict:
+    first, *rest = path
+    value = table.get(first)
+    if rest and isinstance(value, dict):
+        return {**table, first: _with_value_renamed(value, rest, values)}
+    if not rest and isinstance(value, str) and value in values:
+        return {**table, first: values[value]}
+    return table
 
 
 def _renamed(table: dict, old: list[str], new: str) -> dict:

@@ -172,21 +172,59 @@ def _longest(turn: Turn, workers: int) -> tuple[float, float]:
     return most
 
 
+@dataclass(frozen=True)
+class Tested:
+    """The mean round that has an evaluation, in seconds, without MPI and the disk."""
+
+    seconds: float
+    alone: float
+    """of the evaluation, on one rank"""
+    after: float
+    """of the evaluation after the last round, when nobody trains"""
+    part: float
+    """of all work of the round that is evaluation"""
+    server_waits: float
+    """how long rank 0 waits for the workers"""
+    workers_wait: float
+    """how long a worker waits, on average"""
+
+
+def tested(planned: DryRun, measured: Profile, load: Load) -> Tested:
+    """A round with an evaluation: who does it as `evaluation.where` says, and who waits."""
+    where = planned.config.evaluation.where
+    training, test = _training_and_test(planned, measured, load)
+    whole = _all_training(planned, measured, load)
+    workers = max(1, load.ranks - 1)
+    if load.ranks == 1:
+        return Tested(whole + test, test, test, test / (whole + test), 0.0, 0.0)
+    if planned.config.algorithm.personal:  # on the ranks that hold the clients
+        of_server = 0.0
+        seconds = training + test / workers
+        after = test / workers
+    elif where == "all":
+        of_server = after = test / load.ranks
+        seconds = training + of_server
+    elif where == "server":
+        of_server = after = test
+        seconds = max(training, test)
+    else:
+        after = test / load.ranks
+        seconds = max(training, (whole + test) / load.ranks)
+        of_server = min(test, seconds)
+    of_workers = (whole + test - of_server) / workers
+    part = test / (whole + test)
+    waits = max(0.0, seconds - of_server)
+    return Tested(seconds, test, after, part, waits, max(0.0, seconds - of_workers))
+
+
 def seconds(planned: DryRun, measured: Profile, load: Load) -> tuple[float, float]:
     """Seconds of an average round and of the whole run, without MPI and the disk."""
-    evaluation = planned.config.evaluation
     rounds = planned.config.rounds
-    training, test = _training_and_test(planned, measured, load)
-    if planned.config.algorithm.personal:  # on the ranks that hold the clients
-        test /= max(1, load.ranks - 1)
-        tested = training + test
-    elif load.ranks == 1 or evaluation.where == "shared":
-        test /= load.ranks
-        tested = training + test
-    else:
-        tested = max(training, test)
-    tests = (rounds - 1) // evaluation.every  # before the last one, which follows all training
-    total = tests * tested + (rounds - tests) * training + test
+    training, _ = _training_and_test(planned, measured, load)
+    with_test = tested(planned, measured, load)
+    # before the last one, which follows all training
+    tests = (rounds - 1) // planned.config.evaluation.every
+    total = tests * with_test.seconds + (rounds - tests) * training + with_test.after
     return total / rounds, total
 
 
@@ -199,12 +237,26 @@ def server_is_last(planned: DryRun, measured: Profile, load: Load) -> bool:
     return load.ranks > 1 and on_server and test > training
 
 
+def _all_training(planned: DryRun, measured: Profile, load: Load) -> float:
+    """Seconds of a round's training on all workers together."""
+    return load.cohort * _of_a_client(planned, measured) + load.steps * measured.step
+
+
+def _of_a_client(planned: DryRun, measured: Profile) -> float:
+    """Seconds of a client's round without its steps."""
+    evaluation = planned.config.evaluation
+    own_test = 0.0
+    if evaluation.clients:
+        own_test = evaluation.batches(planned.data.test) * measured.evaluation
+    return measured.client + own_test
+
+
 def _training_and_test(planned: DryRun, measured: Profile, load: Load) -> tuple[float, float]:
     """Seconds of the worker with the most steps, and of an average evaluation on one rank."""
     evaluation = planned.config.evaluation
     test = evaluation.batches(planned.data.test) * measured.evaluation
-    of_a_client = measured.client + (test if evaluation.clients else 0.0)
-    training = load.clients * of_a_client + load.longest * measured.step
+    of_clients = load.clients * _of_a_client(planned, measured)
+    training = of_clients + load.longest * measured.step
     if planned.config.algorithm.personal:
         test *= len(planned.held.participants)
     batches = float(evaluation.batches(len(planned.held.own.indices)))

@@ -447,11 +447,30 @@ def _notes_of_times(
         batches = "1 batch" if test == 1 else f"{test} batches"
         yield (
             f"From {waiting[0]} ranks on, workers wait for the server's test of {batches}: a "
-            'larger evaluation.every or evaluation.where="shared" would shorten the round.'
+            'larger evaluation.every or evaluation.where="auto" would shorten the round.'
         )
+    yield _evaluation(planned, measured, loads[-1])
     cores = os.cpu_count() or 1
     if device.type == "cpu" and loads[-1].ranks * threads > cores:
         yield f"This machine has {cores} cores; more ranks than that would take turns."
+
+
+def _evaluation(planned: DryRun, measured: Profile, load: cost.Load) -> str:
+    """What evaluation costs, and who waits in a round that has one, in words."""
+    tested = cost.tested(planned, measured, load)
+    every = planned.config.evaluation.every
+    often = "each round" if every == 1 else f"every {every} rounds"
+    words = (
+        f"An evaluation, {often}, takes {_short(tested.alone)} on one rank: "
+        f"{100 * tested.part:.0f} % of all work of such a round. "
+    )
+    if load.ranks == 1:
+        return words.rstrip()
+    return words + (
+        f"With {load.ranks} ranks the round takes {_short(tested.seconds)}; rank 0 waits "
+        f"{_short(tested.server_waits)} of it for the workers, and a worker "
+        f"{_short(tested.workers_wait)} on average."
+    )
 
 
 def _counted(count: int, noun: str, nouns: str = "") -> str:

@@ -11,6 +11,7 @@ from mpifl.net import digest
 from mpifl.runner.live_progress import seconds_left
 from mpifl.store import Store
 from mpifl.terminal import duration, percent, say, size
+from mpifl.training import timeline
 from mpifl.training.callback import Callback
 from mpifl.training.client import COLUMNS, Column, Failure
 from mpifl.training.experiment import Experiment
@@ -69,7 +70,8 @@ class StoreWriter(Callback):
             clients["steps"] = columns["steps"]
             ids, clients = _with_late(ids, clients, progress.late)
         counts = self._measures.arrays(progress.tallies)
-        self._store.append(progress.round, row, clients, ids, counts)
+        seconds = timeline.stored(progress.spent)
+        self._store.append(progress.round, row, clients, ids, counts, seconds)
 
     def round_tested(self, progress: Progress, last: bool) -> None:
         if last and not self._store.has_weights(progress.round):

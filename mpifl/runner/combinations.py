@@ -91,10 +91,6 @@ def _sent_by(algorithm: Algorithm) -> set[str]:
 
 
 def _check_evaluation(config: Config) -> None:
-    if config.evaluation.models and config.evaluation.where == "shared":
-        raise BadInput(
-            "evaluation.where: expected server, where evaluation.models are tested; got shared"
-        )
     evaluation = config.evaluation
     if evaluation.models and not config.algorithm.communicates:
         raise BadInput(

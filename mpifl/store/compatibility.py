@@ -10,6 +10,8 @@ from typing import Any
 from mpifl.config import added, first_loss, first_name, flat, name_today, parse
 from mpifl.options import BadInput
 
+_WHERE = "evaluation.where"
+"""who evaluates: that changes no bit of the run"""
 _MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy", "plugins"}
 """plugins are compared by what is stored of them: see runner/stored_plugins.py"""
 _SOURCES = {"data.path", "data.name", "partition.path"}
@@ -30,8 +32,15 @@ def digest(config: str) -> str:
 
 
 def digests(config: str) -> set[str]:
-    """The digest of a config, and the one that version 0.1.0 made of it."""
-    return {digest(config), _digest(_binding(config))}
+    """The digest of a config, and those that earlier versions made of it."""
+    binding = _binding(config, _SOURCES)
+    shared = {_WHERE: "shared"}
+    return {
+        digest(config),
+        _digest(_binding(config)),
+        _digest(binding | shared),
+        _digest(_binding(config) | shared),
+    }
 
 
 def _digest(binding: dict[str, Any]) -> str:
@@ -49,6 +58,8 @@ def check_same(where: str, old: str, new: str, free_sources: bool = True) -> Non
     free = _SOURCES if free_sources else set()
     before = _binding(old, free)
     after = _binding(new, free)
+    before.pop(_WHERE, None)
+    after.pop(_WHERE, None)
     as_before = added(before.get("clients"))
     for key in dict.fromkeys((*before, *after)):
         was = before.get(key, as_before.get(key, _ABSENT))
@@ -62,7 +73,8 @@ def check_same(where: str, old: str, new: str, free_sources: bool = True) -> Non
             raise BadInput(
                 f"{where}: {key}: expected {_shown(was)}, as the run was begun; got {_shown(now)}; "
                 "allowed to change: rounds (more of them), name, results, runtime, "
-                "evaluation.every, evaluation.target_accuracy, paths of the same data"
+                "evaluation.every, evaluation.where, evaluation.target_accuracy, paths of the same "
+                "data"
             )
 
 
@@ -77,6 +89,8 @@ def _binding(config: str, free: Collection[str] = ()) -> dict[str, Any]:
             value = first_loss(value)
         if name == _START and value and free:
             value = "weights"
+        if name == _WHERE:
+            value = "server"  # as in digests of before it could change
         is_as_before = name in as_before and value == as_before[name]
         if name not in free and not _may_change(name) and not is_as_before:
             binding[name] = value

@@ -23,7 +23,7 @@ from h5py import h5d, h5ds
 from mpifl import __version__
 from mpifl.config import toml
 from mpifl.options import BadInput
-from mpifl.store import checksum, plugin_texts
+from mpifl.store import checksum, plugin_texts, timeline
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes, write_attributes
 from mpifl.store.evaluations import axis_of, is_fixed
@@ -99,6 +99,8 @@ class Results:
     domains that do not
     """
     plugins: Sequence[StoredPlugin] = ()
+    timeline: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """what each rank spent its time on, by name: see timeline.py"""
 
 
 def run_attributes(config: str, seed: int) -> dict[str, str | int]:
@@ -155,6 +157,7 @@ def results_image(results: Results) -> memoryview:
         _add_rounds(file, results.rounds)
         _add_clients(file, results)
         _add_evaluations(file, results.evaluations)
+        _add_timeline(file, results.timeline)
         _add_holdout(file, results.holdout)
         _add_plugins(file, results.plugins)
         _add_models(file, results.models)
@@ -303,6 +306,16 @@ def _add_evaluations(file: h5py.File, arrays: Mapping[str, np.ndarray]) -> None:
             _add_scale(group, axis, np.arange(array.shape[-1]))
         axes = (axis,) if is_fixed(name) else ("round", axis)
         _add(group, name, array, *axes)
+
+
+def _add_timeline(file: h5py.File, arrays: Mapping[str, np.ndarray]) -> None:
+    if not arrays:
+        return
+    group = file.create_group("timeline")
+    _add_scale(group, "round", arrays["round"])
+    _add_scale(group, "rank", np.arange(arrays[timeline.NAMES[0]].shape[1]))
+    for name in timeline.NAMES:
+        _add(group, name, arrays[name], "round", "rank")
 
 
 def _add_holdout(file: h5py.File, arrays: Mapping[str, np.ndarray]) -> None:

@@ -76,6 +76,12 @@ _LONG_NAMES = {
     "clients/offsets": "where each round begins in the other arrays, and the end",
     "clients/test_accuracy": "accuracy of the client's own model, after its training, "
     "on the test set",
+    # /timeline
+    "rank": "MPI rank",
+    "timeline/train": "what the rank spent on training clients",
+    "timeline/test": "what the rank spent on tests, of the round before or of clients' own models",
+    "timeline/wait": "what the rank waited for others and for messages",
+    "timeline/write": "what the rank spent on callbacks, files and checkpoints",
     # /partition
     "indices": "indices of the training samples, client after client",
     "offsets": "where each client's samples begin in indices, and the end",
@@ -115,7 +121,7 @@ def describe(dataset: h5py.Dataset, name: str) -> None:
     by_name = _LONG_NAMES.get(name, name.replace("_", " "))
     _write_text(dataset, "long_name", _LONG_NAMES.get(path, by_name))
     if h5py.check_string_dtype(dataset.dtype) is None:
-        _write_text(dataset, "units", _units(name))
+        _write_text(dataset, "units", _units(path, name))
 
 
 def _write_text(dataset: h5py.Dataset, name: str, text: str) -> None:
@@ -127,7 +133,9 @@ def _write_text(dataset: h5py.Dataset, name: str, text: str) -> None:
     attribute.write(np.array(text, _TEXT.dtype))
 
 
-def _units(name: str) -> str:
+def _units(path: str, name: str) -> str:
+    if path.startswith("timeline/") and name not in ("round", "rank"):
+        return "s"
     for prefix, units in _UNITS.items():
         if name.startswith(prefix):
             return units

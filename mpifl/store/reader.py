@@ -14,7 +14,7 @@ import numpy as np
 
 from mpifl.config import parse
 from mpifl.options import BadInput, checked_path
-from mpifl.store import datasets, evaluations, plugin_texts, validate
+from mpifl.store import datasets, evaluations, plugin_texts, timeline, validate
 from mpifl.store.attributes import Attributes, read_attributes
 from mpifl.store.confidential import publishable
 from mpifl.store.hdf5_layout import (
@@ -86,6 +86,10 @@ class Run:
     """
     plugins: Sequence[StoredPlugin] = ()
     """the user's own code that it was trained with, as text"""
+    timeline: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """what each rank spent its time on: `round` (R), and `train`, `test`, `wait`, `write`
+    (R, ranks) in seconds; empty for runs of before; see timeline.py
+    """
 
     @staticmethod
     def open(path: str | PathLike[str]) -> Run:
@@ -306,6 +310,7 @@ def as_results(run: Run) -> Results:
         evaluations=run.evaluations,
         holdout=run.holdout,
         plugins=run.plugins,
+        timeline=run.timeline,
     )
 
 
@@ -354,6 +359,8 @@ def _read(file: Path, content: h5py.File) -> Run:
     counted = _arrays(content, "evaluations")
     held_out = _arrays(content, "holdout")
     evaluations.check(counted, held_out, clients.clients)
+    spent = _arrays(content, "timeline")
+    timeline.check(spent)
     provenance, *resumes = [publishable(stored) for stored in stored_provenance(content)]
     saved_arrays = {}
     for round in datasets.whole(content["models"]["round"]).tolist():
@@ -374,6 +381,7 @@ def _read(file: Path, content: h5py.File) -> Run:
         evaluations=counted,
         holdout=held_out,
         plugins=plugin_texts.of_arrays(_arrays(content, "plugins")),
+        timeline=spent,
     )
 
 
@@ -381,7 +389,7 @@ def _arrays(content: h5py.File, name: str) -> dict[str, np.ndarray]:
     """The arrays of a group that older runs lack, without those that only name a dimension."""
     arrays = {}
     for array_name, dataset in content.get(name, {}).items():
-        is_dimension = array_name in ("sample", "boundary", "plugin", *evaluations.AXES)
+        is_dimension = array_name in ("sample", "boundary", "plugin", "rank", *evaluations.AXES)
         if not is_dimension:
             arrays[array_name] = datasets.whole(dataset)
     return arrays

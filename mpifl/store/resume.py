@@ -28,6 +28,7 @@ from mpifl.store.hdf5_layout import (
 from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.reader import Run, as_results
 from mpifl.store.run_folder import CHECKPOINT, RESULTS
+from mpifl.store.timeline import TimelineTable
 
 _DATA = {
     "data_checksum": "checksum",
@@ -97,6 +98,7 @@ def results_after(run: Run, resuming: Resuming, round: int) -> Results:
         models={saved: names for saved, names in run.saved_arrays.items() if saved <= round},
         resumes=[*run.resumes, resume],
         evaluations=EvaluationTable(run.evaluations).up_to(round).arrays(),
+        timeline=TimelineTable(run.timeline).up_to(round).arrays(),
         plugins=plugin_texts.resumed(run.plugins, resuming.plugins, round),
     )
 

@@ -34,6 +34,7 @@ from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.resume import Resuming, load_stopped, results_after
 from mpifl.store.round_tables import ClientTable, Cohorts, RoundTable, Value
 from mpifl.store.run_folder import MODELS, RESULTS, Owner
+from mpifl.store.timeline import TimelineTable
 
 _PAUSE_PER_COMMIT = 20
 """the shortest pause after a commit, in its own durations: commits take at most 5 % of the time"""
@@ -57,6 +58,7 @@ class Store:
         self._rounds = RoundTable(results.rounds)
         self._clients = ClientTable(results.clients)
         self._evaluations = EvaluationTable(results.evaluations)
+        self._timeline = TimelineTable(results.timeline)
         self._models = {round: tuple(names) for round, names in results.models.items()}
         self._commit_seconds = commit_seconds
         self._next_commit = 0.0
@@ -187,17 +189,21 @@ class Store:
         clients: Mapping[str, ArrayLike],
         ids: ArrayLike,
         counts: Mapping[str, np.ndarray] = MappingProxyType({}),
+        timeline: Mapping[str, np.ndarray] = MappingProxyType({}),
     ) -> None:
         """Add a round. May commit.
 
         `row` has a value for each column of /rounds; `clients` has arrays (k) for /clients, one
-        value for each client in `ids` (k); `counts` are those of its evaluation. Raises ValueError
-        or TypeError for values that do not fit; then nothing has changed.
+        value for each client in `ids` (k); `counts` are those of its evaluation; `timeline` has
+        arrays (ranks) of seconds. Raises ValueError or TypeError for values that do not fit; then
+        nothing has changed.
         """
         self._check()
         self._clients.put(len(self._rounds), clients, ids)
         self._rounds.append(round, row)
         self._append_counts(round, counts)
+        if timeline:
+            self._timeline.append(round, timeline)
         self._commit_if_due()
 
     def add_evaluation(
@@ -295,6 +301,7 @@ class Store:
             clients=self._clients.cohorts(len(self._rounds)),
             models=dict(sorted(self._models.items())),
             evaluations=self._evaluations.arrays(),
+            timeline=self._timeline.arrays(),
         )
         atomic.write_hdf5(self.folder / RESULTS, results_image(results), self.owner.check)
         end = time.monotonic()

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mpifl.parallel.exact_sum import Diverged, Layout, WeightedSum
-from mpifl.training.evaluate import NO_SCORES, Scores, Share
+from mpifl.training.evaluator import NO_SCORES, Scores, Share
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Model, Reply, Sent
 from mpifl.training.progress import RunFailed
 from mpifl.training.sampling import RoundPlan
+from mpifl.training.timeline import Kind, Stopwatch, with_waits
 from mpifl.training.worker import PlayedRound
 
 if TYPE_CHECKING:
@@ -39,14 +40,21 @@ class Collected(NamedTuple):
     """whether a rank left the round because a stop was asked for: then the round does not count"""
     seconds_wait: float
     """how long the server waited for the workers"""
+    spent: np.ndarray
+    """float64 [ranks, Kind]: the seconds of every rank since the round before"""
+    batches: np.ndarray
+    """int64 [ranks]: batches that every rank has evaluated since then"""
 
 
 class Collector:
     """Adds up what the ranks have; every rank has one."""
 
-    def __init__(self, experiment: Experiment, communicator: Communicator) -> None:
+    def __init__(
+        self, experiment: Experiment, communicator: Communicator, stopwatch: Stopwatch
+    ) -> None:
         self._experiment = experiment
         self._communicator = communicator
+        self._stopwatch = stopwatch
         self._layout: Layout | None = None
 
     def new_sum(self, plan: RoundPlan, sent: Sent) -> WeightedSum:
@@ -59,10 +67,13 @@ class Collector:
     def collect(self, plan: RoundPlan, played: PlayedRound, share: Share) -> Collected | None:
         """Bring all to the server (elsewhere None). `share`: this rank's, of the evaluation."""
         began = time.perf_counter()
-        self._agree_on_layout(played.sums)
+        with self._stopwatch.spending(Kind.WAIT):
+            self._agree_on_layout(played.sums)
         figures = {"rows": played.rows, "wishes": self._wishes(played, share)}
         figures |= {_SCORES + name: values for name, values in share.scores.items()}
+        figures |= self._own_time()
         total = self._communicator.total(played.sums, figures)
+        self._stopwatch.take()  # how long a rank waited for the sum follows from what all tell
         waited = time.perf_counter() - began
         models = self._collect_models(plan, played)
         if total is None:
@@ -76,7 +87,29 @@ class Collector:
         scores = _scores(figures)
         if (wishes == _TEST_ABANDONED).any():
             scores = NO_SCORES
-        return Collected(reply, figures["rows"], scores, models, abandoned, waited)
+        return Collected(
+            reply,
+            figures["rows"],
+            scores,
+            models,
+            abandoned,
+            waited,
+            with_waits(figures["spent"]),
+            figures["batches"].astype(np.int64),
+        )
+
+    def spent_after_all(self) -> np.ndarray:
+        """float64 [ranks, Kind]: the seconds of every rank since the last round, on every rank."""
+        spent = self._own_time()["spent"]
+        return with_waits(self._communicator.everywhere(spent))
+
+    def _own_time(self) -> dict[str, np.ndarray]:
+        """The seconds and batches of this rank since the last call, at its place among all."""
+        spent = np.zeros((self._communicator.size, len(Kind)))
+        batches = np.zeros(self._communicator.size)
+        rank = self._communicator.rank
+        spent[rank], batches[rank] = self._stopwatch.take()
+        return {"spent": spent, "batches": batches}
 
     def _agree_on_layout(self, sums: WeightedSum) -> None:
         """Tell ranks that have no reply yet what replies look like, in the first round."""

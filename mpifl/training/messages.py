@@ -53,6 +53,8 @@ class Order(NamedTuple):
     """whether the weights that come with it are to be evaluated"""
     checkpoint: bool
     """whether all ranks write a checkpoint first"""
+    means: tuple[bool, ...] = ()
+    """which of `Clients.means` the server has, to be evaluated too"""
 
     @property
     def ends(self) -> bool:
@@ -81,6 +83,8 @@ class Sent:
     """[d]: the server's weights, where clients start from others; no client of a real federation
     is sent them
     """
+    costs: Tensor | None = None
+    """[2 ranks]: what work takes on each rank (`dealing.Costs`)"""
 
     @property
     def start(self) -> Model:
@@ -103,28 +107,41 @@ class Sent:
     def flat(self) -> Vectors:
         """All of it as vectors of the weights' type, on one level of names."""
         vectors = self.vectors()
-        vectors["order"] = self.algorithm["w"].new_tensor([float(part) for part in self.order])
+        *parts, means = self.order
+        vectors["order"] = self.algorithm["w"].new_tensor(
+            [float(part) for part in (*parts, *means)]
+        )
         if self.other is not None:
             vectors["other"] = self.other
+        if self.costs is not None:
+            vectors["costs"] = self.costs
         return vectors
 
     @classmethod
     def from_flat(cls, vectors: Mapping[str, Tensor]) -> Sent:
         """The inverse of `flat`."""
         algorithm = _owned(_ALGORITHM, vectors)
-        action, round, evaluate, checkpoint = vectors["order"].tolist()
+        action, round, evaluate, checkpoint, *means = vectors["order"].tolist()
+        order = Order(
+            Action(int(action)),
+            int(round),
+            bool(evaluate),
+            bool(checkpoint),
+            tuple(bool(mean) for mean in means),
+        )
         return cls(
             algorithm,
             vectors.get("buffers", algorithm["w"].new_zeros(0)),
-            Order(Action(int(action)), int(round), bool(evaluate), bool(checkpoint)),
+            order,
             vectors.get("other"),
+            vectors.get("costs"),
         )
 
     def to(self, device: torch.device) -> Sent:
         """The same on a device."""
         algorithm = {name: vector.to(device) for name, vector in self.algorithm.items()}
         other = None if self.other is None else self.other.to(device)
-        return Sent(algorithm, self.buffers.to(device), self.order, other)
+        return Sent(algorithm, self.buffers.to(device), self.order, other, self.costs)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from mpifl.training.evaluate import Score
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import ClientState, Model, Vectors, check_vectors
 from mpifl.training.tallies import Tally
+from mpifl.training.timeline import Kind
 from mpifl.training.timetable import NOBODY
 
 
@@ -58,6 +59,8 @@ class Progress:
     """int64: clients of the round that are not in its cohort, since their replies come too late"""
     there: int = -1
     """how many clients could take part in the round; -1: all that train"""
+    spent: np.ndarray = field(default_factory=lambda: np.zeros((0, len(Kind))))
+    """float64 [ranks, Kind]: the seconds of every rank in the round"""
     stopped: str = ""
     """what asked for a stop before the last round was done; empty if nothing did"""
 

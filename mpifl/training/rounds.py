@@ -1,7 +1,8 @@
 """The one federated loop: the same text on every rank.
 
-Rank 0 tests the weights that it has just sent while the workers train. Every worker adds up its
-clients' weighted replies; one Reduce brings the sums and all figures to rank 0.
+The weights that were just sent are tested while the workers train: by rank 0, and by workers that
+would wait for it. Every worker adds up its clients' weighted replies; one Reduce brings the sums
+and all figures to rank 0.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client_states import ClientStates
 from mpifl.training.collector import Collector
-from mpifl.training.evaluate import NO_SHARE
 from mpifl.training.evaluate_own import evaluator_of
+from mpifl.training.evaluator import NO_SHARE
 from mpifl.training.experiment import Experiment
 from mpifl.training.progress import Progress, RunFailed, Start, first_progress
 from mpifl.training.server import Server
+from mpifl.training.timeline import Kind, Stopwatch
 from mpifl.training.worker import Worker
 
 if TYPE_CHECKING:
@@ -49,10 +51,11 @@ def run(
         start.holders,
         experiment.states_folder,
     )
-    evaluator = evaluator_of(experiment, communicator, states)
-    server = Server(experiment, communicator, callbacks, evaluator, start)
-    worker = Worker(experiment, communicator, evaluator.tester, states)
-    collector = Collector(experiment, communicator)
+    stopwatch = Stopwatch()
+    evaluator = evaluator_of(experiment, communicator, states, stopwatch)
+    server = Server(experiment, communicator, callbacks, evaluator, start, stopwatch)
+    worker = Worker(experiment, communicator, evaluator.tester, states, stopwatch)
+    collector = Collector(experiment, communicator, stopwatch)
 
     with communicator.heartbeat.playing():
         while True:
@@ -60,23 +63,29 @@ def run(
             sent = server.begin_round(checkpointer)
             order = sent.order
             states.commit(order.round)
-            if order.checkpoint or order.ends or not evaluator.is_shared:
-                server.report(evaluator.whole(sent), last=order.finishes)
-                share = NO_SHARE
-            else:
-                share = evaluator.share(sent)  # the other ranks' shares come with the replies
+            if order.checkpoint or order.ends:
+                scores = evaluator.whole(sent, server.progress.means)
+                if order.ends:
+                    server.add_time(collector.spent_after_all())
+                server.report(scores, last=order.finishes)
             if order.checkpoint:
-                with communicator.heartbeat.slow():
+                with communicator.heartbeat.slow(), stopwatch.spending(Kind.WRITE):
                     checkpointer.save(server.progress, states, communicator)
             if order.ends:
                 return server.end(order.action)
 
             # Play the next round.
             plan = experiment.plan(order.round + 1, communicator.workers)
+            share = NO_SHARE
+            if not order.checkpoint:
+                share = evaluator.share(sent, plan, server.progress.means)
+            if share.is_whole:
+                server.report(share.scores)
+                share = NO_SHARE  # else the other ranks' shares come with the replies
             states.fetch(plan)
             received = sent.to(clients.net.device)
             played = worker.play(plan, received, collector.new_sum(plan, received))
             collected = collector.collect(plan, played, share)
             if collected is not None:
-                server.report(collected.scores)
+                server.report_later(collected.scores)
                 server.finish_round(plan, sent, collected)

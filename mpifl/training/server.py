@@ -7,26 +7,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from mpifl.parallel.heartbeat import Abandoned
 from mpifl.training.algorithm import ServerRound
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client import Column, Failure
 from mpifl.training.collector import Collected
-from mpifl.training.evaluate import ROWS, Evaluator, Score, Scores
+from mpifl.training.dealing import Costs
+from mpifl.training.evaluate import Score
 from mpifl.training.evaluate_own import OwnEvaluator
+from mpifl.training.evaluator import ROWS, Evaluator, Scores, rows_of
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Action, Order, Sent, Vectors, check_vectors
 from mpifl.training.progress import Progress, RunFailed, Start
 from mpifl.training.sampling import RoundPlan
 from mpifl.training.tallies import TEST, Tally, from_flat
+from mpifl.training.timeline import Kind, Stopwatch
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
+
+
+class _News(NamedTuple):
+    """What callbacks are to be told of."""
+
+    progress: Progress
+    is_round: bool
+    """whether it is a round; else the evaluation of one that they know of"""
 
 
 _ADVICE = "try a smaller local.lr or local.clip=10"
@@ -42,16 +53,20 @@ class Server:
         callbacks: Sequence[Callback],
         evaluator: Evaluator | OwnEvaluator,
         start: Start,
+        stopwatch: Stopwatch,
     ) -> None:
         self.progress = start.progress
         self._experiment = experiment
         self._communicator = communicator
         self._callbacks = callbacks
         self._evaluator = evaluator
+        self._stopwatch = stopwatch
+        self._costs = Costs.unknown(communicator.size)
         self._reached = start.reached
         self._initial = experiment.clients.net.weights.cpu().clone()
         self._is_reported = True
         self._is_tested = start.is_tested
+        self._news: _News | None = None
         self._failure = ""
         self._round_began = 0.0
         self._bytes_before = 0
@@ -67,8 +82,12 @@ class Server:
         if "w" not in vectors:
             raise TypeError(f"{type(algorithm).__name__}.send: expected the weights as w; got none")
         other = None if vectors["w"] is progress.w else progress.w
-        message = Sent(vectors, progress.buffers, self._order(checkpointer), other)
-        sent = Sent.from_flat(self._communicator.broadcast(message.flat()))
+        order = self._order(checkpointer)
+        costs = torch.from_numpy(self._costs.flat()).to(progress.w.dtype)
+        message = Sent(vectors, progress.buffers, order, other, costs)
+        with self._stopwatch.spending(Kind.WAIT):
+            sent = Sent.from_flat(self._communicator.broadcast(message.flat()))
+        self._tell()
         if not self._communicator.is_server:
             progress.w, progress.buffers = sent.model
             progress.round = sent.order.round
@@ -79,41 +98,48 @@ class Server:
 
         A resumed run has told of it before, but not of the evaluation that the stop abandoned.
         """
-        if self._is_reported and self._is_tested:
-            return
-        progress = self.progress
-        is_new = not self._is_reported
-        if scores:
-            self._is_tested = self._note(scores)
-        if not is_new and not self._is_tested:
-            return
-        self._is_reported = True
-        with self._communicator.heartbeat.slow():
-            for callback in self._callbacks:
-                if is_new:
-                    callback.round_finished(progress, last and self._is_tested)
-                else:
-                    callback.round_tested(progress, last)
-        target = self._experiment.evaluation.target_accuracy
-        hit = target > 0 and progress.score is not None and progress.score.accuracy >= target
-        if hit and not self._reached:
-            self._reached = progress.round
+        self.report_later(scores)
+        self._tell(last)
 
-    def _note(self, scores: Scores) -> bool:
-        """Note what the last round's evaluation has found, and test the means of local models.
+    def report_later(self, scores: Scores) -> None:
+        """As `report`, but the callbacks are told once the next round is sent.
 
-        Returns whether all is there: these tests may be abandoned too.
+        So the other ranks do not wait for them.
         """
+        is_tested_now = bool(scores) and not self._is_tested
+        if is_tested_now:
+            self._note(scores)
+        if is_tested_now or not self._is_reported:
+            self._news = _News(self.progress, is_round=not self._is_reported)
+        self._is_reported = True
+
+    def _tell(self, last: bool = False) -> None:
+        """Tell the callbacks what there is to tell."""
+        news = self._news
+        self._news = None
+        if news is None:
+            return
+        with self._communicator.heartbeat.slow(), self._stopwatch.spending(Kind.WRITE):
+            for callback in self._callbacks:
+                if news.is_round:
+                    callback.round_finished(news.progress, last and self._is_tested)
+                else:
+                    callback.round_tested(news.progress, last)
+
+    def _note(self, scores: Scores) -> None:
+        """Note what the last round's evaluation has found."""
         progress = self.progress
         tester = self._evaluator.tester
-        try:
-            of_means = {name: tester.score(w) for name, w in progress.means.items()}
-        except Abandoned:
-            return False
         progress.tallies = self._tallies(scores)
         progress.score = self._score(scores)
-        progress.scores = of_means
-        return True
+        progress.scores = {}
+        for name in progress.means:
+            progress.scores[name] = tester.total(scores[rows_of(name)])
+        self._is_tested = True
+        target = self._experiment.evaluation.target_accuracy
+        hit = target > 0 and progress.score.accuracy >= target
+        if hit and not self._reached:
+            self._reached = progress.round
 
     def _score(self, scores: Scores) -> Score:
         """The score on the test set: of the server's model, or the mean of the clients' own."""
@@ -138,6 +164,7 @@ class Server:
         Nothing where the round was abandoned, or the test of the round before: that is then the
         last one.
         """
+        self._costs = self._costs.after(plan, collected.spent, collected.batches)
         if collected.abandoned or (sent.order.evaluate and not self._is_tested):
             return
         failed = collected.rows[:, Column.FAILED]
@@ -160,9 +187,15 @@ class Server:
         self._is_reported = False
         self._is_tested = False
         self.progress.models = collected.models
+        self.progress.spent = collected.spent
         seconds = time.perf_counter() - self._round_began
         times = {"seconds": seconds, "seconds_wait": collected.seconds_wait}
         self.progress.figures = figures | times
+
+    def add_time(self, spent: np.ndarray) -> None:
+        """Count seconds [ranks, Kind] after the last round as that round's."""
+        if len(self.progress.spent):
+            self.progress.spent = self.progress.spent + spent
 
     def end(self, action: Action) -> Progress:
         """How the run ended. Raises RunFailed."""
@@ -177,7 +210,9 @@ class Server:
         progress = self.progress
         due = action == Action.FINISH or progress.round % self._experiment.evaluation.every == 0
         evaluate = due and not self._is_tested
-        if evaluate and not self._communicator.heartbeat.has_time(self._evaluator.seconds):
+        means = tuple(name in progress.means for name in self._experiment.clients.means)
+        order = Order(action, progress.round, evaluate, checkpoint=False, means=means)
+        if evaluate and not self._has_time(order):
             evaluate = False
             if action == Action.FINISH:
                 action = Action.STOP
@@ -187,7 +222,12 @@ class Server:
             and action != Action.FAIL
             and checkpointer.is_due(progress, ending=ends_well)
         )
-        return Order(action, progress.round, evaluate, checkpoint)
+        return Order(action, progress.round, evaluate, checkpoint, means)
+
+    def _has_time(self, order: Order) -> bool:
+        """Whether the evaluation would end within the grace period of a stop."""
+        expected = self._evaluator.expected(order, self._costs)
+        return self._communicator.heartbeat.has_time(expected)
 
     def _next_action(self) -> Action:
         progress = self.progress

@@ -18,6 +18,7 @@ from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Model, Sent
 from mpifl.training.sampling import RoundPlan, weights
 from mpifl.training.tallies import from_flat
+from mpifl.training.timeline import Kind, Stopwatch
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
@@ -45,11 +46,13 @@ class Worker:
         communicator: Communicator,
         tester: Tester,
         states: ClientStates,
+        stopwatch: Stopwatch,
     ) -> None:
         self._experiment = experiment
         self._communicator = communicator
         self._tester = tester
         self._states = states
+        self._stopwatch = stopwatch
 
     def play(self, plan: RoundPlan, sent: Sent, sums: WeightedSum) -> PlayedRound:
         """Play this rank's clients, adding their replies to `sums`.
@@ -58,6 +61,10 @@ class Worker:
 
         Raises what a client's training raises, with a note that names rank, round and client.
         """
+        with self._stopwatch.spending(Kind.TRAIN):
+            return self._play(plan, sent, sums)
+
+    def _play(self, plan: RoundPlan, sent: Sent, sums: WeightedSum) -> PlayedRound:
         experiment = self._experiment
         rows = np.zeros((len(plan.cohort), len(Column)))
         models: dict[int, Model] = {}
@@ -104,7 +111,8 @@ class Worker:
         row = played.row
         row[Column.WEIGHT] = share
         if self._experiment.evaluation.clients:
-            row[Column.TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
+            with self._stopwatch.spending(Kind.OWN_TEST):
+                row[Column.TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
             row[Column.OWN_RIGHT_AFTER] = self._own_right(client, played.model)
         row[Column.FAILED] = self._add(played, share, sums)
         if row[Column.FAILED] == Failure.NONE:
@@ -124,8 +132,9 @@ class Worker:
         of_client = own.of_client(client)
         if not len(of_client):
             return np.nan
-        self._tester.net.load(*model)
-        counts = self._tester.loaded_counts(of_client)
+        with self._stopwatch.spending(Kind.OWN_TEST):
+            self._tester.net.load(*model)
+            counts = self._tester.loaded_counts(of_client)
         return from_flat(counts, 0, of_client.classes).right
 
     def _add(self, played: Played, share: float, sums: WeightedSum) -> Failure:

@@ -64,18 +64,26 @@ CASES = {
     "buffers_local": BATCH_NORM | {"buffers": "local", "rounds": 3},
     "clients_that_remember": MLP
     | {"rounds": 8, "participation": BERNOULLI, "local": DIGITS["local"] | PERSIST},
+    "evaluation_by_the_server": MLP | {"evaluation": {"where": "server", "batch": 50}},
     "evaluation_shared": MLP | {"evaluation": {"where": "shared", "batch": 50}},
+    "evaluation_dealt": BATCH_NORM
+    | {
+        "algorithm": "feddyn",
+        "rounds": 3,
+        "holdout": {"ratio": 3, "clients": 0.25},
+        "evaluation": {"batch": 5, "models": ["all", "cohort"], "train_every": 1},
+    },
     "held_out": MLP | {"holdout": {"ratio": 3, "clients": 0.25}, "evaluation": {"train_every": 2}},
     "held_out_shared": MLP
     | {
         "holdout": {"ratio": 3, "clients": 0.25},
-        "evaluation": {"train_every": 1, "where": "shared", "batch": 50, "clients": True},
+        "evaluation": {"train_every": 1, "where": "all", "batch": 50, "clients": True},
     },
     "left_out": LEFT_OUT | {"holdout": {"domains": ["domain 1"], "ratio": 3}},
-    "left_out_shared": LEFT_OUT
+    "left_out_dealt": LEFT_OUT
     | {
         "holdout": {"domains": ["domain 0", 2]},
-        "evaluation": {"train_every": 1, "where": "shared", "batch": 20},
+        "evaluation": {"train_every": 1, "batch": 20},
     },
     "own_norms": BATCH_NORM
     | {"algorithm": "fedbn", "rounds": 3, "holdout": {"ratio": 3}, "participation": BERNOULLI},
@@ -101,7 +109,7 @@ CASES = {
     },
     "stops_at_a_target": MLP | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6}},
     "stops_at_a_target_shared": MLP
-    | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "shared"}},
+    | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "all"}},
 }
 PLACES = [on(mpi, ranks) for mpi in ("mpich", "openmpi") for ranks in (1, 2, 3, 5)]
 OF_CLIENTS = (
@@ -149,6 +157,12 @@ def test_a_run_has_the_same_bits_on_any_number_of_ranks_under_any_mpi(
     assert Run.open(tmp_path / "runs" / "cnn").provenance["ranks"] == ranks
     got = {name: figures(tmp_path / "runs" / name) for name in CASES}
     assert got == {name: figures(reference / name) for name in CASES}
+    dealt = Run.open(tmp_path / "runs" / "evaluation_dealt").timeline
+    assert dealt["test"].shape == (3, ranks)
+    assert (dealt["test"][-1] > 0).all()  # also what follows the last round
+    alone = Run.open(tmp_path / "runs" / "evaluation_by_the_server").timeline
+    assert (alone["test"][1:, 0] > 0).all()
+    assert (alone["test"][:, 1:] == 0).all()
     assert ranks == 1 or foretold(tmp_path / "runs" / "cnn") == pytest.approx(1, rel=0.01)
 
 

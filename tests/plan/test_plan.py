@@ -158,7 +158,8 @@ def test_saved_weights_and_flops_are_as_many_as_a_run_stores(elsewhere, path):
         (1, "server", 5 * (0.003 + 0.2) + 5 * 0.1),
         # the server tests while the longest worker takes 12 steps of 2 clients
         (3, "server", 5 * 0.122 + 0.1),
-        (3, "shared", 5 * 0.122 + 5 * 0.1 / 3),
+        (3, "all", 5 * 0.122 + 5 * 0.1 / 3),
+        (3, "auto", 5 * 0.122 + 0.1 / 3),
     ],
 )
 def test_seconds_add_up_to_the_longest_worker_and_the_test(ranks, where, seconds):
@@ -170,15 +171,22 @@ def test_seconds_add_up_to_the_longest_worker_and_the_test(ranks, where, seconds
 
 
 def test_a_slow_test_on_the_server_is_seen():
-    planned = dry_run(config_of())
-    assert cost.server_is_last(
-        planned, MEASURED._replace(evaluation=0.3), cost.Load(3, 3, 20, 12, 2)
-    )
+    planned = dry_run(config_of("evaluation.where=server"))
+    slow = MEASURED._replace(evaluation=0.3)
+    assert cost.server_is_last(planned, slow, cost.Load(3, 3, 20, 12, 2))
     assert not cost.server_is_last(planned, MEASURED, cost.Load(3, 3, 20, 12, 2))
-    shared = dry_run(config_of("evaluation.where=shared"))
-    assert not cost.server_is_last(
-        shared, MEASURED._replace(evaluation=0.3), cost.Load(3, 3, 20, 12, 2)
-    )
+    dealt = dry_run(config_of())
+    load = cost.Load(3, 3, 20, 12, 2)
+    assert not cost.server_is_last(dealt, slow, load)
+    of_server = cost.tested(planned, slow, load)
+    of_all = cost.tested(dealt, slow, load)
+    training = 3 * 0.001 + 20 * 0.01
+    assert of_server.seconds == of_server.alone == of_all.alone == pytest.approx(0.3)
+    assert of_server.server_waits == pytest.approx(0)
+    assert of_server.workers_wait == pytest.approx(0.3 - training / 2)
+    assert of_all.seconds == pytest.approx((training + 0.3) / 3)
+    assert [of_all.server_waits, of_all.workers_wait] == pytest.approx([0, 0])
+    assert of_all.part == pytest.approx(0.3 / (0.3 + training))
 
 
 def test_more_ranks_shorten_the_longest_worker_down_to_the_longest_client():

@@ -108,7 +108,7 @@ def test_shares_of_a_test_add_up_to_the_whole_to_the_bit(shares):
     net = x.clients.net
     net.load(progress.w, progress.buffers)
     whole = evaluate(net, x.test, 5)
-    parts = [evaluate(net, x.test, 5, share, shares) for share in range(shares)]
+    parts = [evaluate(net, x.test, 5, range(share, 3, shares)) for share in range(shares)]
     assert (sum(parts) == whole).all()
     assert whole.shape == (3, 2)
 

@@ -26,12 +26,15 @@ class Case(NamedTuple):
     options: tuple[str, ...]
 
 
-SHARED = "evaluation.where=shared"
+SERVER = "evaluation.where=server"
+ALL = "evaluation.where=all"
 CASES = {
-    "server": Case(0, 3, ()),
-    "shared": Case(1, 3, (SHARED,)),
-    "shared_before_a_checkpoint": Case(1, 3, (SHARED, "results.checkpoint_rounds=1")),
-    "shared_after_the_last_round": Case(1, 6, (SHARED,)),
+    "server": Case(0, 3, (SERVER,)),
+    "dealt": Case(0, 3, ()),
+    "dealt_after_the_last_round": Case(0, 6, ()),
+    "shared": Case(1, 3, (ALL,)),
+    "shared_before_a_checkpoint": Case(1, 3, (ALL, "results.checkpoint_rounds=1")),
+    "shared_after_the_last_round": Case(1, 6, (ALL,)),
 }
 
 
