@@ -17,6 +17,7 @@ from mpifl.runner import known_defaults
 from mpifl.store import OTHERS_TESTED, Run, notes, sha256
 from mpifl.store.measurements import Findings
 from mpifl.store.run_folder import MODELS
+from mpifl.store.timeline import NAMES as TIMELINE
 from mpifl.terminal import Table, facts, operations, percent, plural, size, styled
 
 if TYPE_CHECKING:
@@ -195,6 +196,25 @@ def _differences(run: Run) -> Iterator[str]:
         yield f"nobody in {plural(empty, 'round')}"
 
 
+def _ranks(run: Run) -> Iterator[tuple[str, str]]:
+    """What the server and the workers have spent their time on, in percent."""
+    if not run.timeline:
+        return
+    spent = np.stack([np.nansum(run.timeline[name], axis=0) for name in TIMELINE])
+    groups = {"server": spent[:, :1], "workers": spent[:, 1:]}
+    if spent.shape[1] == 1:
+        groups = {"one rank": spent}
+    words = []
+    for who, of_ranks in groups.items():
+        parts = of_ranks.sum(1) / max(of_ranks.sum(), 1e-9)
+        shares = []
+        for name, part in zip(TIMELINE, parts, strict=True):
+            if part >= 0.005:
+                shares.append(f"{name} {100 * part:.0f} %")
+        words.append(f"{who}: {', '.join(shares)}")
+    yield "time of ranks", "; ".join(words)
+
+
 def _by_domain(run: Run) -> Iterator[tuple[str, str]]:
     """Which domains are left out, and the last accuracy of each domain."""
     best = left_out.source_best(run)
@@ -292,6 +312,7 @@ def _costs(run: Run) -> Iterator[tuple[str, str]]:
             known = column[np.isfinite(column)]
             in_all = operations(known.sum())
             yield "training took", f"mean {operations(known.mean())} a round, {in_all} in all"
+    yield from _ranks(run)
 
 
 def _plugins(run: Run) -> Iterator[tuple[str, str]]:
