@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
@@ -39,13 +39,12 @@ STORED = {
 class Stopwatch:
     """The seconds of this rank by Kind; at each moment it counts one of them."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self) -> None:
         self.batches = 0
         """of the evaluation that this rank has done"""
-        self._clock = clock
         self._seconds = np.zeros(len(Kind))
         self._kind = Kind.OTHER
-        self._since = clock()
+        self._since = time.perf_counter()
 
     @contextmanager
     def spending(self, kind: Kind) -> Iterator[None]:
@@ -67,7 +66,7 @@ class Stopwatch:
     def _switch(self, kind: Kind) -> Kind:
         """Count as `kind` from now on; what was counted before."""
         before = self._kind
-        now = self._clock()
+        now = time.perf_counter()
         self._seconds[before] += now - self._since
         self._since = now
         self._kind = kind

@@ -13,7 +13,7 @@ import pytest
 
 import mpifl
 from mpifl.parallel import heartbeat, monitor, stop_request
-from mpifl.training import evaluate, evaluate_own
+from mpifl.training import evaluate, evaluate_own, timeline
 
 CONFIG = {
     "name": "grace",
@@ -68,7 +68,7 @@ class Clock:
 def slow_tests(monkeypatch):
     """Tests of a model take their time, in which their work can be left. Nothing else takes any."""
     clock = Clock()
-    for module in (stop_request, heartbeat, monitor, evaluate, evaluate_own):
+    for module in (stop_request, heartbeat, monitor, timeline, evaluate_own):
         monkeypatch.setattr(module, "time", clock)
     rows = evaluate.Tester.loaded_rows
 
