@@ -47,6 +47,7 @@ def test_it_has_every_module_job_file_and_config(wheel):
     expected |= {f"mpifl/share/configs/{name}" for name in configs}
     expected |= {"mpifl/data/digits.csv.gz", "mpifl/data/DIGITS-NOTICE.md"}
     expected |= {"mpifl/runner/known_defaults.json"}
+    expected |= {f"mpifl/analysis/report/report.{kind}" for kind in ("css", "js")}
     assert {name for name in packed if name.startswith("mpifl/")} == expected
 
 
