@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "mathml",
+    "notebooks",
     "options_page",
     "plain_docstrings",
     "unlisted",
@@ -33,8 +34,8 @@ myst_heading_anchors = 3  # README and pages link to headings, as GitHub names t
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-autodoc_class_signature = "separated"
 default_role = "code"
+smartquotes = False  # --out stays --out
 
 html_theme = "furo"
 html_title = f"mpifl {version}"

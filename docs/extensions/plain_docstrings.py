@@ -32,7 +32,17 @@ def _mark_code(
     lines[:] = marked
 
 
+def _drop_unknown_arguments(
+    app: Sphinx, kind: str, name: str, subject: Any, options: Any, arguments: str, returned: str
+) -> tuple[str, str] | None:
+    """Options are given by name, as their list says; the class itself does not know them."""
+    if arguments is not None and arguments.startswith("(*args"):
+        return "", ""
+    return None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the reader of docstrings."""
     app.connect("autodoc-process-docstring", _mark_code)
+    app.connect("autodoc-process-signature", _drop_unknown_arguments)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

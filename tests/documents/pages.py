@@ -1,7 +1,8 @@
-"""Pages in Markdown, and the blocks of code in them."""
+"""Pages in Markdown, notebooks, and the blocks of code in them."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ PAGES = [
     REPOSITORY / "CONTRIBUTING.md",
     *(REPOSITORY / folder / "README.md" for folder in ("analysis", "configs", "jobs")),
     *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "analysis").glob("*.ipynb")),
 ]
 """all pages whose blocks are tested"""
 
@@ -50,9 +52,21 @@ def name(page: Path) -> str:
 
 def blocks(page: Path) -> list[Block]:
     """The blocks of a page, from top to bottom, without the generator's directives, `{NAME}`."""
+    if page.suffix == ".ipynb":
+        return _cells(page)
     text = page.read_text(encoding="utf-8")
     found = [_block(page, text, fence) for fence in _FENCE.finditer(text)]
     return [block for block in found if not block.language.startswith("{")]
+
+
+def _cells(page: Path) -> list[Block]:
+    """The cells of a notebook that are code."""
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    return [
+        Block(f"{name(page)}, cell {place}", "python", "".join(cell["source"]), "")
+        for place, cell in enumerate(cells)
+        if cell["cell_type"] == "code"
+    ]
 
 
 def _block(page: Path, text: str, found: re.Match[str]) -> Block:
