@@ -5,7 +5,7 @@
 PYTHON ?= python3
 MPI ?= mpich
 # The tests bring their own libraries, both.
-ifneq (,$(filter check test coverage lint bench matrix docs,$(MAKECMDGOALS)))
+ifneq (,$(filter check test coverage lint bench matrix docs dist,$(MAKECMDGOALS)))
 override MPI := mpich
 endif
 VENV := .venv$(if $(filter-out mpich,$(MPI)),-$(MPI))
@@ -24,7 +24,7 @@ export OMPI_MCA_hwloc_base_binding_policy ?= none
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage slurm matrix lint bench docs wheel clean compiler
+.PHONY: help demo check test coverage slurm matrix lint bench docs dist wheel clean compiler
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -66,6 +66,12 @@ lint: $(VENV)/test.installed  ## check the code's style and types
 
 bench: $(VENV)/test.installed  ## the benchmarks: ratios of times, side by side in one run
 	$(BIN)/python -m benchmarks
+
+dist: $(VENV)/test.installed  ## dist/: the sdist and the wheel, checked as an index would
+	rm -rf build dist
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
+	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist dist/*.tar.gz
+	$(BIN)/python -m twine check --strict dist/*
 
 wheel: | $(BIN)/python  ## dist/mpifl-*.whl, to install elsewhere: it carries jobs/ and configs/ too
 	rm -rf build dist

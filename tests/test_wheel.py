@@ -1,4 +1,4 @@
-"""The wheel: what a user who has no checkout gets."""
+"""The sdist, and the wheel made of it: what a user who has no checkout gets."""
 
 from __future__ import annotations
 
@@ -6,32 +6,50 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-SOURCES = ("mpifl", "jobs", "configs", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
-BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+FOLDERS = (
+    *("analysis", "benchmarks", "configs", "containers", "docs", "examples", "jobs"),
+    *("mpifl", "tests"),
+)
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_{}(sys.argv[1])"
+
+
+def build(kind: str, sources: Path, out: Path) -> Path:
+    """Build the "sdist" or the "wheel" of `sources`."""
+    command = [sys.executable, "-c", BUILD.format(kind), out]
+    subprocess.run(command, cwd=sources, check=True, capture_output=True)
+    [built] = out.glob("*.whl" if kind == "wheel" else "*.tar.gz")
+    return built
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """The wheel, built from a copy of the sources."""
+def sdist(tmp_path_factory) -> Path:
+    """The sdist, built from a copy of the sources."""
     pytest.importorskip("setuptools", minversion="77")
     copy = tmp_path_factory.mktemp("sources")
-    for name in SOURCES:
-        source = REPOSITORY / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, copy / name, symlinks=True, ignore=ignored)
-        else:
-            shutil.copy(source, copy / name)
-    out = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-c", BUILD, out], cwd=copy, check=True, capture_output=True)
-    [built] = out.glob("*.whl")
-    return built
+    for name in FOLDERS:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, copy / name, symlinks=True, ignore=ignored)
+    for path in REPOSITORY.iterdir():
+        if path.is_file() and not path.name.startswith("."):
+            shutil.copy(path, copy)
+    return build("sdist", copy, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory) -> Path:
+    """The wheel, built from the sdist."""
+    sources = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as packed:
+        packed.extractall(sources, filter="data")
+    [unpacked] = sources.iterdir()
+    return build("wheel", unpacked, tmp_path_factory.mktemp("wheel"))
 
 
 def names_below(folder: Path, *suffixes: str) -> set[str]:
@@ -49,6 +67,19 @@ def test_it_has_every_module_job_file_and_config(wheel):
     expected |= {"mpifl/runner/known_defaults.json"}
     expected |= {f"mpifl/analysis/report/report.{kind}" for kind in ("css", "js")}
     assert {name for name in packed if name.startswith("mpifl/")} == expected
+
+
+def test_an_index_would_take_both(sdist, wheel):
+    pytest.importorskip("twine")
+    command = [sys.executable, "-m", "twine", "check", "--strict", sdist, wheel]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_sdist_has_all_that_is_needed_to_build_test_and_read_it(sdist):
+    with tarfile.open(sdist) as packed:
+        tops = {Path(name).parts[1] for name in packed.getnames() if len(Path(name).parts) > 1}
+    assert tops >= {*FOLDERS, "Makefile", "constraints.txt", "CHANGELOG.md", "README.md"}
 
 
 @pytest.mark.slow
