@@ -23,10 +23,10 @@ SMALL = {
 
 RUNS = {
     "demo": [],
-    "avg-1": ["seed=1"],
-    "avg-2": ["seed=2"],
-    "man-1": ["seed=1", "local.loss=ce + man(zeta=0.15)"],
-    "man-2": ["seed=2", "local.loss=ce + man(zeta=0.15)"],
+    "avg-1": ["seed=2"],
+    "avg-2": ["seed=3"],
+    "man-1": ["seed=2", "local.loss=ce + man(zeta=0.15)"],
+    "man-2": ["seed=3", "local.loss=ce + man(zeta=0.15)"],
 }
 """the runs that are there in runs/, with their options"""
 STORED = ["results.weights_every=2", "results.clients_every=2", "evaluation.clients=true"]
