@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from mpifl.runner.api import open, run
     from mpifl.runner.register import register
     from mpifl.runner.schema import Config
+    from mpifl.runner.trackers import RowTracker, Tracker
     from mpifl.store import Run, Superseded
     from mpifl.training.algorithm import Algorithm
-    from mpifl.training.callback import Callback
+    from mpifl.training.callback import Callback, RunUnderway
     from mpifl.training.progress import Progress, RunFailed
 
 __version__ = "0.2.0.dev0"
@@ -36,9 +37,12 @@ __all__ = [
     "Config",
     "Lost",
     "Progress",
+    "RowTracker",
     "Run",
     "RunFailed",
+    "RunUnderway",
     "Superseded",
+    "Tracker",
     "__version__",
     "open",
     "register",
@@ -52,9 +56,12 @@ _HOMES = {
     "Config": "mpifl.runner.schema",
     "Lost": "mpifl.parallel.heartbeat",
     "Progress": "mpifl.training.progress",
+    "RowTracker": "mpifl.runner.trackers",
     "Run": "mpifl.store",
     "RunFailed": "mpifl.training.progress",
+    "RunUnderway": "mpifl.training.callback",
     "Superseded": "mpifl.store",
+    "Tracker": "mpifl.runner.trackers",
     "open": "mpifl.runner.api",
     "register": "mpifl.runner.register",
     "run": "mpifl.runner.api",

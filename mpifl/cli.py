@@ -12,6 +12,7 @@ from mpifl.commands.curves import curves
 from mpifl.commands.data import data
 from mpifl.commands.doctor import doctor
 from mpifl.commands.explain import explain
+from mpifl.commands.export import export
 from mpifl.commands.features import features
 from mpifl.commands.finetune import finetune
 from mpifl.commands.hessian import hessian
@@ -69,6 +70,6 @@ main.add_section(
     curvature,
     landscape,
 )
-main.add_section("A run's files", note, pack, reseal)
+main.add_section("A run's files", note, pack, export, reseal)
 main.add_section("Data", data)
 main.add_section("Cluster", doctor, jobs)

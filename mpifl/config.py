@@ -26,6 +26,7 @@ RENAMED_VALUES = {"evaluation.where": {"shared": "all"}}
 """Dotted name of an option -> old values -> their names today. Old ones stay valid."""
 
 ADDED = {
+    "callbacks": [],
     "algorithm.controls": "a_c",
     "algorithm.quadratic": True,
     "algorithm.server_optimizer.start": "tau2",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mpifl.analysis.clients.agreement import agreement
     from mpifl.analysis.clients.drift import drift
     from mpifl.analysis.clients.features import features, subset
+    from mpifl.analysis.export.long_tables import long_tables
     from mpifl.analysis.figures.matplotlib_figures import figure
     from mpifl.analysis.figures.panels import Panel, Trace
     from mpifl.analysis.figures.saving import save
@@ -70,6 +71,7 @@ __all__ = [
     "figure",
     "group",
     "latex",
+    "long_tables",
     "markdown",
     "metrics",
     "open_runs",
@@ -111,6 +113,7 @@ _HOMES = {
     "figure": "mpifl.analysis.figures.matplotlib_figures",
     "group": "mpifl.analysis.runs.groups",
     "latex": "mpifl.analysis.runs.table_formats",
+    "long_tables": "mpifl.analysis.export.long_tables",
     "markdown": "mpifl.analysis.runs.table_formats",
     "metrics": "mpifl.analysis.hessian.metrics",
     "open_runs": "mpifl.analysis.runs.groups",

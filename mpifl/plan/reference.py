@@ -17,12 +17,13 @@ from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
 from mpifl.options import Named, adapter, description
 from mpifl.runner.schema import TABLES, Config
+from mpifl.runner.trackers import TRACKERS
 from mpifl.schedules import SCHEDULES
 
 SECTION = "a section"
 """what is allowed for an option that is a group of options"""
 
-_CHOICES: Mapping[str, Mapping[str, type]] = {**TABLES, "local.loss": LOSSES}
+_CHOICES: Mapping[str, Mapping[str, type]] = {**TABLES, "local.loss": LOSSES, "callbacks": TRACKERS}
 
 
 class Option(NamedTuple):

@@ -19,6 +19,7 @@ from mpifl.parallel.stop_request import SIGNALS
 from mpifl.runner import plugins, schema, session
 from mpifl.runner.exit_codes import fail_unexpectedly
 from mpifl.runner.schema import Config
+from mpifl.runner.trackers import TRACKERS, Tracker
 from mpifl.store import Run
 from mpifl.training.callback import Callback
 from mpifl.training.progress import RunFailed
@@ -37,7 +38,7 @@ def run(
     force: bool = False,
     allow_other_schedule: bool = False,
     allow_other_plugins: bool = False,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback | Tracker | str] = (),
     quiet: bool = False,
 ) -> Run | None:
     """Train what `config` describes, and return the finished run.
@@ -48,8 +49,8 @@ def run(
     run in it, and with `or_start` begins one where there is none; `force` replaces it.
     `allow_other_schedule` resumes with other `rounds` under a schedule that depends on their
     number, and marks the run; `allow_other_plugins` does so where `plugins` have changed. Plugins
-    of a dict are relative to the current folder. `callbacks` are told of each round. `quiet` prints
-    nothing.
+    of a dict are relative to the current folder. `callbacks` are told of each round: mpifl.Callback
+    objects, and trackers by name ("tensorboard", "wandb"). `quiet` prints nothing.
 
     Alone, in a script or a notebook, it trains on one process. In a script under `mpirun -n 3`
     every rank calls it: rank 0 is the server, the others train, and the bits are the same. The Run
@@ -113,15 +114,25 @@ def _texts(given: Any) -> list[str]:
     return texts
 
 
-def _callbacks(given: Any) -> list[Callback]:
+def _callbacks(given: Any) -> list[Callback | Tracker]:
     """The `callbacks`. Raises BadInput."""
-    if isinstance(given, str | Callback) or not isinstance(given, Iterable):
-        raise BadInput(f"callbacks: expected a list of mpifl.Callback objects; got {given!r}")
-    callbacks = list(given)
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise BadInput(f"callbacks: expected objects of mpifl.Callback; got {callback!r}")
-    return callbacks
+    if isinstance(given, str | Callback | Tracker) or not isinstance(given, Iterable):
+        raise BadInput(
+            "callbacks: expected a list of mpifl.Callback objects and names of trackers; "
+            f"got {given!r}"
+        )
+    return [_callback(one) for one in given]
+
+
+def _callback(given: Any) -> Callback | Tracker:
+    if isinstance(given, Callback | Tracker):
+        return given
+    if isinstance(given, str) and given in TRACKERS:
+        return TRACKERS[given]()
+    raise BadInput(
+        f"callbacks: expected objects of mpifl.Callback, or names of trackers; got {given!r}; "
+        f"allowed: {', '.join(TRACKERS)}"
+    )
 
 
 def _flag(name: str, given: Any) -> bool:

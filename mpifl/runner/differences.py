@@ -11,7 +11,7 @@ import tomli_w
 
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse, render
-from mpifl.options import BadInput, option_names
+from mpifl.options import BadInput, adapter, option_names
 from mpifl.runner import schema
 from mpifl.runner.known_defaults import PARTS
 
@@ -49,6 +49,8 @@ def short(config: schema.Config) -> dict[str, Any]:
         inner[name] = value
     if config.plugins:
         table["plugins"] = [entry.rpartition("@")[0] for entry in config.plugins]
+    if config.callbacks:
+        table["callbacks"] = adapter(schema.Config).dump_python(config)["callbacks"]
     return table
 
 

@@ -17,6 +17,7 @@ from mpifl.losses.loss import Loss
 from mpifl.models import MODELS
 from mpifl.models.base import Architecture
 from mpifl.options import BadInput
+from mpifl.runner.trackers import TRACKERS, Tracker
 from mpifl.schedules import SCHEDULES, Schedule
 from mpifl.training.algorithm import Algorithm
 from mpifl.training.gradients import GRADIENTS, Gradient
@@ -43,6 +44,7 @@ KINDS = (
     Kind("model", Architecture, MODELS),
     Kind("partition", Partition, PARTITIONS),
     Kind("availability", Availability, AVAILABILITIES),
+    Kind("tracker", Tracker, TRACKERS),
     Kind("data set", Source, SOURCES),
 )
 
@@ -52,8 +54,8 @@ _LOAD = "load(root, download, *, option=default)"
 def register(name: str) -> Callable[[Made], Made]:
     """Decorator: make a class or function known under `name`, as mpifl's own are.
 
-    A class comes from Loss, Algorithm, ServerOptimizer, Gradient, Schedule, Model, Partition or
-    Availability, and has the decorator `@options` below this one. A function
+    A class comes from Loss, Algorithm, ServerOptimizer, Gradient, Schedule, Model, Partition,
+    Availability or Tracker, and has the decorator `@options` below this one. A function
     `load(root, download, *, option=default) -> Dataset` is a data set, whose docstring begins with
     a line that describes it.
 

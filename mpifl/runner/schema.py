@@ -41,6 +41,7 @@ from mpifl.options import (
 )
 from mpifl.runner import combinations, plugins
 from mpifl.runner.factories import allow_remembered
+from mpifl.runner.trackers import TRACKERS, Tracker
 from mpifl.store import Run
 from mpifl.training.algorithm import Algorithm
 from mpifl.training.evaluate import Evaluation
@@ -150,6 +151,10 @@ class Config:
     """code of your own: Python files (relative to the config) and modules that register losses,
     algorithms, models ...; a run stores their texts
     """
+    callbacks: tuple[Annotated[Tracker, Named(TRACKERS, "tensorboard")], ...] = ()
+    """who is told of each round beside results.h5: trackers by name, such as ["tensorboard"] or
+    [{ name = "wandb", project = "mine" }], and those of plugins
+    """
     rounds: Count = 10
     """number of rounds"""
     clients: Annotated[int, Ge(1), Le(10**7)] = 10
@@ -223,6 +228,7 @@ def resolve(raw: dict[str, Any] | Config) -> Config:
     config = validated(Config, raw)
     _check_name(config)
     _check_named(config)
+    _check_callbacks(config)
     combinations.check(config)
     _check_data(config)
     return config
@@ -262,6 +268,19 @@ def _check_named(config: Config) -> None:
                 f"{path}: expected an instance of a class with a name; got {value!r}; "
                 f"allowed: {', '.join(table)}"
             )
+
+
+def _check_callbacks(config: Config) -> None:
+    """Refuse a class without a name, and the same tracker twice: both would write one place."""
+    kinds = [type(tracker) for tracker in config.callbacks]
+    for tracker, kind in zip(config.callbacks, kinds, strict=True):
+        if kind not in TRACKERS.values():
+            raise BadInput(
+                f"callbacks: expected instances of classes with a name; got {tracker!r}; "
+                f"allowed: {', '.join(TRACKERS)}"
+            )
+        if kinds.count(kind) > 1:
+            raise BadInput(f"callbacks: expected each tracker once; got {kind.__name__} twice")
 
 
 def _check_data(config: Config) -> None:

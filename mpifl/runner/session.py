@@ -21,9 +21,11 @@ from mpifl.runner.live_progress import LiveProgress
 from mpifl.runner.opening import Opened, Target, open_folder, refuse_contradiction, round_of
 from mpifl.runner.provenance import place
 from mpifl.runner.ranks import choose_device, shared_data
-from mpifl.store import Superseded
+from mpifl.runner.trackers import Tracker
+from mpifl.runner.trackers.tracking import Tracking
+from mpifl.store import Store, Superseded
 from mpifl.training import flops, rounds
-from mpifl.training.callback import Callback
+from mpifl.training.callback import Callback, RunUnderway
 from mpifl.training.evaluate import lacks_test
 from mpifl.training.experiment import Experiment
 from mpifl.training.progress import Progress
@@ -56,7 +58,7 @@ def play(
     communicator: Communicator,
     read_config: Callable[[], schema.Config],
     target: Target,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback | Tracker] = (),
     quiet: bool = False,
 ) -> Outcome:
     """One run, from reading its config to closing its folder; every rank calls it.
@@ -71,7 +73,8 @@ def play(
         with communicator.heartbeat.slow():
             dataset = shared_data(config, communicator)
             device = choose_device(config, communicator)
-            experiment = _agree_on_experiment(communicator, config, dataset, device)
+            trackers = [*config.callbacks, *(one for one in callbacks if isinstance(one, Tracker))]
+            experiment = _agree_on_experiment(communicator, config, dataset, device, trackers)
             places = communicator.gather(place(communicator, device))
             folder = target.folder or Path("runs") / config.name
             opened = open_folder(communicator, folder, target, config, experiment, dataset, places)
@@ -80,10 +83,8 @@ def play(
             if opened.store is not None and not quiet:
                 announce(config, experiment, dataset, places, opened.notes)
             progress = _train(communicator, config, experiment, opened, callbacks, quiet)
-            if opened.store is not None:
-                opened.store.close("stopped" if progress.stopped else "complete")
-                if not quiet:
-                    conclude(folder, progress)
+            if opened.store is not None and not quiet:
+                conclude(folder, progress)
             return Outcome(progress, folder)
 
 
@@ -111,11 +112,22 @@ def _agree_on_config(
 
 
 def _agree_on_experiment(
-    communicator: Communicator, config: schema.Config, dataset: Dataset, device: torch.device
+    communicator: Communicator,
+    config: schema.Config,
+    dataset: Dataset,
+    device: torch.device,
+    trackers: Sequence[Tracker],
 ) -> Experiment:
-    """The experiment, once all ranks have built the same one."""
+    """The experiment, once all ranks have built the same one, and rank 0 has what trackers need."""
     trains = communicator.worker is not None
-    experiment = communicator.agree(lambda: build.experiment(config, dataset, device, trains))
+
+    def make() -> Experiment:
+        if communicator.is_server:
+            for tracker in trackers:
+                tracker.check_installed()
+        return build.experiment(config, dataset, device, trains)
+
+    experiment = communicator.agree(make)
     facts = consistency.of_experiment(experiment, dataset)
     consistency.refuse_differences(communicator, facts)
     return experiment
@@ -126,7 +138,7 @@ def _train(
     config: schema.Config,
     experiment: Experiment,
     opened: Opened,
-    callbacks: Sequence[Callback],
+    callbacks: Sequence[Callback | Tracker],
     quiet: bool,
 ) -> Progress:
     """Play the rounds; a failure is noted in the folder, where that is still possible."""
@@ -151,13 +163,35 @@ def _train(
         told.append(StoreWriter(store, experiment, kept, counted))
         if not quiet:
             told += [live, ConsoleLogger(config.rounds)]
-        told.extend(callbacks)
+        for given in (*config.callbacks, *callbacks):
+            told.append(Tracking(given) if isinstance(given, Tracker) else given)
     try:
+        if store is not None:
+            _tell_start(told, opened.folder, config, store, start.progress.round)
         with live_line(live.text, shown=live in told):
-            return rounds.run(experiment, communicator, told, checkpoints, start)
+            progress = rounds.run(experiment, communicator, told, checkpoints, start)
     except BaseException as error:
         plugins.name_place(error)
         if store is not None:
             with suppress(OSError, Superseded):
                 store.close("failed")
+            for callback in told:
+                with suppress(Exception):  # what ended the run is told
+                    callback.run_ended("failed")
         raise
+    if store is not None:
+        status = "stopped" if progress.stopped else "complete"
+        store.close(status)
+        for callback in told:
+            callback.run_ended(status)
+    return progress
+
+
+def _tell_start(
+    told: Sequence[Callback], folder: Path, config: schema.Config, store: Store, round: int
+) -> None:
+    underway = RunUnderway(
+        folder, config.name, store.run_id, schema.text(config), round, store.last_row
+    )
+    for callback in told:
+        callback.run_started(underway)

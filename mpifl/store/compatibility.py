@@ -12,8 +12,10 @@ from mpifl.options import BadInput
 
 _WHERE = "evaluation.where"
 """who evaluates: that changes no bit of the run"""
-_MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy", "plugins"}
-"""plugins are compared by what is stored of them: see runner/stored_plugins.py"""
+_MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy", "plugins", "callbacks"}
+"""callbacks only tell of the run; plugins are compared by what is stored of them: see
+runner/stored_plugins.py
+"""
 _SOURCES = {"data.path", "data.name", "partition.path"}
 """where data and partition come from: what counts is what is found there"""
 _START = "init"

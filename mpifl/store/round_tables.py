@@ -139,6 +139,11 @@ class RoundTable:
         """The last round appended; 0 before any."""
         return next(reversed(self._rows), 0)
 
+    @property
+    def last_row(self) -> dict[str, Value]:
+        """The values of the last row, without columns that it lacks; empty before any."""
+        return dict(self._rows.get(self.last, {}))
+
     def append(self, round: int, row: Mapping[str, Value]) -> None:
         """Add a row.
 

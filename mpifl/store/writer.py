@@ -177,6 +177,10 @@ class Store:
         """The columns of /rounds so far, as in `Run.rounds`."""
         return self._rounds.columns()
 
+    def last_row(self) -> dict[str, Value]:
+        """The last row of /rounds: each column that it has, and its value."""
+        return self._rounds.last_row
+
     @property
     def saved_rounds(self) -> list[int]:
         """The rounds whose weights are stored."""

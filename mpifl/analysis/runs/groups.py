@@ -18,6 +18,7 @@ _NO_METHOD = (
     "seed",
     "name",
     "published",
+    "callbacks",
     "runtime",
     "results",
     "evaluation",
