@@ -118,8 +118,8 @@ def _callbacks(given: Any) -> list[Callback | Tracker]:
     """The `callbacks`. Raises BadInput."""
     if isinstance(given, str | Callback | Tracker) or not isinstance(given, Iterable):
         raise BadInput(
-            "callbacks: expected a list of mpifl.Callback objects and names of trackers; "
-            f"got {given!r}"
+            f"callbacks: expected a list of mpifl.Callback objects; got {given!r}; allowed in it: "
+            f"names of trackers too ({', '.join(TRACKERS)})"
         )
     return [_callback(one) for one in given]
 

@@ -28,6 +28,7 @@ class WeightsAndBiases(Tracker):
     entity: str = ""
     """user or team at W&B; empty: your own"""
     tags: tuple[str, ...] = ()
+    """words to find the run by at W&B"""
     mode: Literal["offline", "online"] = "offline"
     """offline: only files; online: sent at once, which rank 0 needs a network and a login for"""
 
