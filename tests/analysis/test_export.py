@@ -162,6 +162,7 @@ def test_the_same_run_twice_is_refused(runs, tmp_path):
     assert "expected each run once" in refused.stderr
 
 
+@pytest.mark.slow
 def test_exporting_to_csv_imports_no_torch(runs, tmp_path):
     program = f"""
 import sys

@@ -172,6 +172,7 @@ def finished(tmp_path_factory) -> tuple[Path, Seen]:
     return folder, watcher.seen[0]
 
 
+@pytest.mark.slow
 def test_a_running_run_fills_a_terminal_of_80_x_24(finished):
     folder, seen = finished
     assert max(map(len, seen.frame)) <= 80
@@ -185,16 +186,19 @@ def test_a_running_run_fills_a_terminal_of_80_x_24(finished):
     assert re.search("[\u2801-\u28ff]", text)  # a curve
 
 
+@pytest.mark.slow
 def test_nothing_is_cleared_when_the_screen_is_drawn_again(finished):
     assert "\x1b[2J" not in finished[1].written and "\x1b[K" not in finished[1].written
 
 
+@pytest.mark.slow
 def test_a_smaller_terminal_gets_a_smaller_picture(finished):
     frame = finished[1].small_frame
     assert max(map(len, frame)) <= 50
     assert "3 of 4" in "\n".join(frame)
 
 
+@pytest.mark.slow
 def test_q_and_ctrl_c_leave_and_give_the_terminal_back(finished):
     seen = finished[1]
     assert (seen.code, seen.code_of_interrupt) == (0, 130)
@@ -202,6 +206,7 @@ def test_q_and_ctrl_c_leave_and_give_the_terminal_back(finished):
     assert seen.written_before_interrupt.endswith(f"{LEFT}mpifl: interrupted\r\n")
 
 
+@pytest.mark.slow
 def test_once_prints_one_picture_without_control_characters(finished):
     once = finished[1].once
     assert once.count("3 of 4") == 1 and "\x1b" not in once
@@ -224,6 +229,7 @@ def lines(monkeypatch) -> Callable[[list[Callable[[], None]], list[Path]], tuple
     return watched
 
 
+@pytest.mark.slow
 def test_without_a_terminal_there_is_a_line_for_each_change(finished, tmp_path, lines):
     folder = tmp_path / "run"
 
@@ -246,6 +252,7 @@ def test_the_exit_code_says_how_a_run_ended(made, lines, status, code):
     assert lines([], [folder]) == (code, [f"{folder}: {status}, round 1 of 9, accuracy 50.00 %"])
 
 
+@pytest.mark.slow
 def test_a_folder_of_runs_is_a_table_of_all_that_it_holds(finished, made, tmp_path):
     made([0.25], "failed")
     shutil.copytree(finished[0], tmp_path / "b")
@@ -270,6 +277,7 @@ def test_what_is_no_run_is_refused_in_a_line(tmp_path):
         assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_watching_imports_neither_torch_nor_mpi(finished):
     program = f"""
 import sys

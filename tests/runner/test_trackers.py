@@ -183,6 +183,7 @@ def scalars(folder: Path, name: str) -> dict[int, float]:
     return {event.step: event.value for event in read.Scalars(name)}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_reads_a_run_and_its_resume_as_one(tmp_path):
     pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
@@ -199,6 +200,7 @@ def test_tensorboard_reads_a_run_and_its_resume_as_one(tmp_path):
     assert list(found.values()) == pytest.approx(again.rounds["test_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_weights_and_biases_writes_offline_files_with_the_id_of_the_run(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="needs the extra wandb")
