@@ -1,6 +1,6 @@
 """What a round takes on a cluster: from steps measured here, the real cohorts, and a network.
 
-    round = Bcast + the longer of (training, the server's test) + Reduce + the server's step
+    round = Bcast + training and tests, of the rank that ends last + Reduce + the server
 
 Training is that of the rank that ends last, with the run's own longest-first assignment of the
 clients of its real cohorts. Where a node has fewer cores than ranks at work, these share them.
@@ -17,6 +17,7 @@ from mpifl.plan import cost
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.network import Network
 from mpifl.plan.profile import Profile
+from mpifl.training.dealing import deal
 from mpifl.training.sampling import assign, costs
 from mpifl.training.timetable import Turn
 
@@ -54,6 +55,8 @@ class Work(NamedTuple):
     longest_client: float
     test: float
     """of an evaluation"""
+    batches: int
+    """of an evaluation: what is dealt to ranks"""
 
 
 class Forecast(NamedTuple):
@@ -175,65 +178,62 @@ def finish(works: np.ndarray, at_once: float) -> float:
 def _work(planned: DryRun, measured: Profile, turn: Turn, workers: int) -> tuple[Work, float]:
     """The work of a round, and the number of clients of the worker with the most work."""
     of_client, test = cost.of_client_and_test(planned, measured)
+    batches = max(1, round(test / measured.evaluation)) if measured.evaluation else 1
     seconds = of_client + turn.steps * measured.step
     if not len(turn.cohort):
-        return Work(np.zeros(workers), 0.0, test), 0.0
+        return Work(np.zeros(workers), 0.0, test, batches), 0.0
     if len(turn.cohort) > cost.MOST_ASSIGNED:
         each = max(float(seconds.max()), float(seconds.sum()) / workers)
-        return Work(np.full(workers, each), float(seconds.max()), test), len(seconds) / workers
+        return Work(np.full(workers, each), float(seconds.max()), test, batches), len(
+            seconds
+        ) / workers
     by_worker = np.zeros(workers)
     counts = np.zeros(workers)
     for worker, clients in enumerate(assign(turn.cohort, costs(turn.steps), workers)):
         places = np.searchsorted(turn.cohort, clients)
         by_worker[worker] = seconds[places].sum()
         counts[worker] = len(clients)
-    return Work(by_worker, float(seconds.max()), test), float(counts[by_worker.argmax()])
+    return Work(by_worker, float(seconds.max()), test, batches), float(counts[by_worker.argmax()])
 
 
-def _by_rank(work: Work, cluster: Cluster, of_server: float) -> np.ndarray:
-    """Seconds of work of every rank: f8 [nodes, ranks of a node]."""
-    whole = work.workers
-    if cluster.ranks > 1:
-        whole = np.concatenate([[of_server], work.workers])
-    return whole.reshape(cluster.nodes, cluster.ranks_per_node)
+def end_of_round(work: Work, cluster: Cluster, where: str) -> float:
+    """When training and an evaluation have ended on every rank, if `where` says who makes it.
 
-
-def _end(by_rank: np.ndarray, cluster: Cluster) -> float:
-    """When the last node ends."""
-    return max(finish(ranks, cluster.at_once) for ranks in by_rank)
+    server: rank 0; personal: the workers alike; auto and all: the ranks to which a run's own rule
+    deals the batches, with regard to their training (auto) or without it (all).
+    """
+    loads = _loads(work, cluster)
+    return _end(loads + _tests(work, loads, where), cluster)
 
 
 def _training(work: Work, cluster: Cluster) -> float:
     """When the training ends, without any test."""
-    return _end(_by_rank(work, cluster, 0.0), cluster)
+    return _end(_loads(work, cluster), cluster)
 
 
-def end_of_round(work: Work, cluster: Cluster, where: str) -> float:
-    """When training and an evaluation have ended, by who makes it.
-
-    server: rank 0, while the others train; personal: the workers, after their training; auto: every
-    rank that would wait; else all ranks, before they train.
-    """
+def _loads(work: Work, cluster: Cluster) -> np.ndarray:
+    """Seconds of training on every rank: f8 [ranks]."""
     if cluster.ranks == 1:
-        return float(work.workers.sum()) + work.test
-    if where == "server":
-        return _end(_by_rank(work, cluster, work.test), cluster)
-    if where == "personal":
-        shares = work._replace(workers=np.full(len(work.workers), work.test / len(work.workers)))
-        return _training(work, cluster) + _training(shares, cluster)
-    if where != "auto":
-        shares = work._replace(workers=np.full(len(work.workers), work.test / cluster.ranks))
-        tests = _by_rank(shares, cluster, work.test / cluster.ranks)
-        return _training(work, cluster) + _end(tests, cluster)
-    by_rank = _by_rank(work, cluster, 0.0)
-    return max(_end(_levelled(by_rank, work.test), cluster), _end(by_rank, cluster))
+        return work.workers
+    return np.concatenate([[0.0], work.workers])
 
 
-def _levelled(by_rank: np.ndarray, more: float) -> np.ndarray:
-    """The work of ranks after `more` was dealt to those that have the least."""
-    flat = np.sort(by_rank, axis=None)
-    # as water fills a vessel: up to which level are the lowest filled
-    filled = np.arange(1, len(flat) + 1) * flat - np.cumsum(flat)
-    lowest = int(np.searchsorted(filled, more, side="right"))
-    level = (more + flat[:lowest].sum()) / lowest
-    return np.maximum(by_rank, level)
+def _tests(work: Work, loads: np.ndarray, where: str) -> np.ndarray:
+    """Seconds of the evaluation on every rank: f8 [ranks]."""
+    ranks = len(loads)
+    if where == "personal" and ranks > 1:
+        shares = np.full(ranks, work.test / (ranks - 1))
+        shares[0] = 0.0
+        return shares
+    owners = np.zeros(work.batches, dtype=np.int64)
+    of_a_batch = work.test / max(1, work.batches)
+    if where in ("auto", "all"):
+        before = loads if where == "auto" else np.zeros(ranks)
+        owners = deal(work.batches, before, np.full(ranks, of_a_batch))
+    return np.bincount(owners, minlength=ranks) * of_a_batch
+
+
+def _end(seconds: np.ndarray, cluster: Cluster) -> float:
+    """When the last node ends, of the work of every rank."""
+    by_node = seconds.reshape(cluster.nodes, cluster.ranks_per_node)
+    return max(finish(ranks, cluster.at_once) for ranks in by_node)

@@ -20,7 +20,7 @@ _REMEDIES = {
     "Bcast": "a faster network, a smaller model, or fewer rounds of more local steps",
     "Reduce": "a faster network, a smaller model, or fewer rounds of more local steps",
     "server": "a simpler server optimizer, or a smaller model",
-    "test": "a larger evaluation.every, or an evaluation.where in which all ranks test",
+    "test": 'a larger evaluation.every, or evaluation.where = "auto"',
 }
 """what shortens a round, by what takes the most of it"""
 

@@ -97,17 +97,18 @@ def test_what_takes_the_most_is_named(planned, changed, cluster, limit):
     ("where", "end"),
     [
         ("server", 8.0),  # rank 0 alone, while the others train
-        ("all", 3.0 + 8.0 / 4),
+        ("all", 3.0 + 2.0),  # two batches for each
+        ("auto", 4.0),  # 4, 3, 1 and 0 batches after 0, 1, 2 and 3 seconds of training
         ("personal", 3.0 + 8.0 / 3),
-        ("auto", (8.0 + 6.0) / 4),  # all end together
     ],
 )
 def test_who_tests_decides_who_waits(where, end):
-    work = Work(np.array([1.0, 2.0, 3.0]), longest_client=1.0, test=8.0)
+    work = Work(np.array([1.0, 2.0, 3.0]), longest_client=1.0, test=8.0, batches=8)
     assert end_of_round(work, Cluster(2, 2, NOTHING), where) == pytest.approx(end)
     assert end_of_round(work._replace(test=0.0), Cluster(2, 2, NOTHING), where) == 3.0
     # on one core nobody waits for anybody
-    assert end_of_round(work, Cluster(1, 4, NOTHING, cores=1), where) == pytest.approx(14.0)
+    one_core = Cluster(1, 4, NOTHING, cores=1)
+    assert end_of_round(work, one_core, where) == pytest.approx(14.0)
 
 
 def test_more_nodes_stop_paying_at_the_longest_client(planned):
