@@ -74,15 +74,24 @@ class Compared:
             return ""
         return blocks.small(f"Measured of {count} of {len(self.runs)} runs; lines are over these.")
 
-    def legend(self) -> str:
-        """The groups' names, with buttons that hide them, and what lines and bands are."""
-        most = max(len(group) for group in self.groups)
+    def legend(self, parts: Sequence[Group] = ()) -> str:
+        """The groups' names, with buttons that hide them, and what lines and bands are.
+
+        `parts`: those of their runs that are drawn; none stands for all.
+        """
+        drawn = parts or self.groups
+        most = max(len(group) for group in drawn)
         words = ""
+        if max(len(run.rounds["round"]) for run in self.runs) > figures.MOST_POINTS:
+            words = (
+                f"Of long curves about {figures.MOST_POINTS} points are drawn, among them the "
+                "highest and the lowest of each stretch. "
+            )
         if most > 1:
-            fewest = min(len(group) for group in self.groups)
+            fewest = min(len(group) for group in drawn)
             count = f"{most}" if fewest == most else f"{fewest} to {most}"
             what = band_in_words(self.band)
-            words = f"Lines and bands: {what} of {count} runs; faint lines: single runs."
+            words += f"Lines and bands: {what} of {count} runs; faint lines: single runs."
         return blocks.groups_legend(self.labels) + blocks.small(words)
 
     def curve(self, quantity: str, title: str, caption: str, over: str = "round") -> str:
@@ -96,11 +105,6 @@ class Compared:
 
     def charted(self, panel: Panel, title: str, caption: str) -> str:
         """The chart of a panel whose traces are groups."""
-        if figures.is_thinned(panel):
-            caption += (
-                f" (Of long curves about {figures.MOST_POINTS} points are drawn, among them the "
-                "highest and the lowest of each stretch.)"
-            )
         made = figures.of_groups(panel, self.labels, self.band)
         return blocks.chart(made, title, caption)
 

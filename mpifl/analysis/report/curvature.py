@@ -51,6 +51,8 @@ def curvature(compared: Compared, comparison: Comparison) -> Section:
     measured = compared.parts_where(lambda run: _is_measured(compared, run))
     drawn = []
     for panel in _panels(measured):
+        if panel.x_title == "round" and all(len(trace.x) == 1 for trace in panel.traces):
+            continue  # the table has these numbers
         what = panel.y_title.split()[0]
         title = panel.y_title[0].upper() + panel.y_title[1:]
         if panel.title:
@@ -59,7 +61,7 @@ def curvature(compared: Compared, comparison: Comparison) -> Section:
     if table:
         section.parts.append(table)
     if drawn:
-        head = compared.legend() + compared.note_of_parts(measured)
+        head = compared.legend(measured) + compared.note_of_parts(measured)
         section.parts += [head, blocks.charts(drawn)]
     return section
 

@@ -76,11 +76,6 @@ def slim(figure: Figure) -> Figure:
     return {"data": data, "layout": figure["layout"]}
 
 
-def is_thinned(panel: Panel) -> bool:
-    """Whether a line of the panel has more points than are drawn."""
-    return any(len(trace.x) > MOST_POINTS for trace in panel.traces)
-
-
 def kept(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     """The places, rising, of about `most` of these (n): the ends, and the extremes between.
 

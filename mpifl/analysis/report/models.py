@@ -94,7 +94,7 @@ def features(compared: Compared) -> Section:
             title, caption = words
             drawn.append(compared.charted(panel, f"{title}, {panel.title}", caption))
     if drawn:
-        head = compared.legend() + compared.note_of_parts(groups)
+        head = compared.legend(groups) + compared.note_of_parts(groups)
         section.parts = [head, _ranks(found), blocks.charts(drawn)]
     return section
 

@@ -26,6 +26,8 @@ _IN_WORDS = {
 }
 _MOST_BARS = 40
 """of a figure"""
+_LONGEST = 30
+"""characters of a bar's name"""
 _PIXELS = 24
 """of a bar"""
 
@@ -53,9 +55,8 @@ def time(compared: Compared) -> Section:
     drawn = [blocks.chart(made, "Time of a round by phase", caption)]
     for group in compared.groups[:MOST_MAPS]:
         run = group.runs[0]
-        timeline = getattr(run, "timeline", {})
-        if timeline:
-            drawn.append(_of_ranks(timeline, f"{group.label}, seed {run.seed}"))
+        if run.timeline:
+            drawn.append(_of_ranks(run.timeline, f"{group.label}, seed {run.seed}"))
     section.parts = [blocks.charts(drawn)]
     return section
 
@@ -101,6 +102,7 @@ def _bars(
     names: Sequence[str], seconds: Sequence[Sequence[float]], kinds: Sequence[tuple[str, str]]
 ) -> Figure:
     """A bar for each name, of its seconds of each kind (words and colour) one after the other."""
+    places = list(range(len(names)))
     data = []
     for place, (kind, colour) in enumerate(kinds):
         values = [of_one[place] for of_one in seconds]
@@ -109,11 +111,12 @@ def _bars(
                 "type": "bar",
                 "orientation": "h",
                 "name": kind,
-                "y": [escaped(name) for name in names],
+                "y": places,
+                "customdata": [escaped(name) for name in names],
                 "x": values,
                 "text": [f"{written(value)} s" for value in values],
                 "textposition": "none",
-                "hovertemplate": f"<b>%{{y}}</b><br>{kind}: %{{text}}<extra></extra>",
+                "hovertemplate": f"<b>%{{customdata}}</b><br>{kind}: %{{text}}<extra></extra>",
                 "marker": {"color": colour},
             }
         )
@@ -121,9 +124,18 @@ def _bars(
         **THEME,
         "barmode": "stack",
         "xaxis": axis("seconds a round", rangemode="tozero"),
-        "yaxis": {**axis(""), "autorange": "reversed", "nticks": len(names)},
+        "yaxis": axis("", autorange="reversed", tickvals=places, ticktext=_short(names)),
         "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "height": 140 + _PIXELS * len(names),
     }
     return figures.slim({"data": data, "layout": layout})
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Names that leave room for the bars on a phone; the whole ones are read at the bars."""
+    short = []
+    for name in names:
+        cut = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 12]}… {name[-10:]}"
+        short.append(escaped(cut))
+    return short
