@@ -14,7 +14,8 @@ from mpifl.runner import differences, known_defaults, published, schema
 
 EXPERIMENTS = []
 for path in sorted(published.CONFIGS.rglob("*.toml")):
-    if "base" not in configs.read(path):  # else it is a sweep
+    raw = configs.read(path)
+    if "base" not in raw and "plugins" not in raw:  # no sweep, and no names but mpifl's own
         EXPERIMENTS.append(path)
 
 
