@@ -61,7 +61,7 @@ def compare(raw: dict, module: nn.Module, measured: int) -> Pairs:
     _refuse_different_work(x, other)
     with tempfile.TemporaryDirectory() as folder:
         callback = Interleaved(
-            StoreWriter(_store(Path(folder) / "run", x), range(0, x.rounds + 1, 10)), other
+            StoreWriter(_store(Path(folder) / "run", x), x, range(0, x.rounds + 1, 10)), other
         )
         rounds.run(x, Communicator(), [callback])
     return callback.pairs

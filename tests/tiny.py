@@ -63,12 +63,13 @@ def step(
 ) -> Step:
     """A training step of client 1 in round 2, which has ten samples of each class."""
     x, y = batch(n, dtype=of.weights.dtype) if images is None else images
+    counts = context.pop("counts", np.full(CLASSES, 10))
     known = {
-        "counts": np.full(CLASSES, 10),
+        "labels": np.repeat(np.arange(len(counts)), counts),
         "sent": (of.weights.clone(), of.buffers.clone()),
     } | context
     of.module.train()
-    return Step(of, x, y, ClientRound(1, 1, 2, CLASSES, **known), number, {"keep": KEEPABLE})
+    return Step(of, x, y, ClientRound(1, 1, 2, len(counts), **known), number, {"keep": KEEPABLE})
 
 
 def step_with(logits: Tensor, y: Tensor, **context) -> Step:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +20,10 @@ from torch import Tensor
 from mpifl.data.augmentation import Augmentation
 
 # samples prepared at once: few kernel calls, and a chunk of CIFAR images takes only 12 MB
-_CHUNK = 1024
+CHUNK = 1024
+
+Batch = tuple[Tensor, Tensor]
+"""images [B, c, h, w] and labels [B]"""
 
 
 class Samples:
@@ -84,26 +89,32 @@ class Samples:
         return images.div_(255).sub_(self._mean).div_(self._std)
 
 
-def deal(
-    samples: Samples,
-    order: np.ndarray,
-    lengths: list[int],
-    augmentation: Augmentation,
-    draws: np.ndarray | None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches `(x, y)` of the given `lengths`, which take the samples of `order` in turn.
+Minibatches = Iterable[Batch]
+"""images and labels of one batch after the other"""
 
-    `draws` [len(order), ...] are those of the augmentation, None without one.
-    """
+
+class Order(NamedTuple):
+    """Which samples a client's batches have."""
+
+    indices: np.ndarray
+    """int64: of the samples, one batch after the other"""
+    lengths: list[int]
+    """of the batches"""
+    draws: np.ndarray | None
+    """int64 [len(indices), ...]: of the augmentation; None without one"""
+
+
+def deal(samples: Samples, order: Order, augmentation: Augmentation) -> Iterator[Batch]:
+    """The batches `(x, y)` of an order, prepared in parts of bounded size."""
     device = samples.labels.device
-    indices = torch.from_numpy(order).to(device)
-    rows = None if draws is None else torch.from_numpy(draws).to(device)
+    indices = torch.from_numpy(order.indices).to(device)
+    rows = None if order.draws is None else torch.from_numpy(order.draws).to(device)
     begin = 0  # of the batch, in `order`
     chunk = range(0)  # the part of `order` that is prepared
-    for length in lengths:
+    for length in order.lengths:
         end = begin + length
         if end > chunk.stop:
-            chunk = range(begin, min(len(order), max(end, begin + _CHUNK)))
+            chunk = range(begin, min(len(indices), max(end, begin + CHUNK)))
             chosen = indices[chunk.start : chunk.stop]
             own_rows = None if rows is None else rows[chunk.start : chunk.stop]
             x = samples.pick(chosen, augmentation, own_rows)
@@ -111,6 +122,39 @@ def deal(
         batch = slice(begin - chunk.start, end - chunk.start)
         yield x[batch], y[batch]
         begin = end
+
+
+class DealtTogether:
+    """The batches of several orders, which are prepared at once when the first is asked for."""
+
+    def __init__(self, samples: Samples, augmentation: Augmentation) -> None:
+        self._samples = samples
+        self._augmentation = augmentation
+        self._orders: list[Order] = []
+        self._batches: list[Batch] = []
+        self.size = 0
+        """samples in all orders"""
+
+    def add(self, order: Order) -> Callable[[], Minibatches]:
+        """Take another order; the function gives its batches."""
+        first = sum(len(other.lengths) for other in self._orders)
+        self._orders.append(order)
+        self.size += len(order.indices)
+        return partial(self._some, first, len(order.lengths))
+
+    def _some(self, first: int, count: int) -> Minibatches:
+        if not self._batches:
+            together = Order(
+                np.concatenate([order.indices for order in self._orders]),
+                [length for order in self._orders for length in order.lengths],
+                self._draws(),
+            )
+            self._batches = list(deal(self._samples, together, self._augmentation))
+        return self._batches[first : first + count]
+
+    def _draws(self) -> np.ndarray | None:
+        draws = [order.draws for order in self._orders if order.draws is not None]
+        return np.concatenate(draws) if draws else None
 
 
 def sequence(
@@ -133,6 +177,9 @@ def sequence(
         lengths.append(rest)
     passes = epochs if steps is None else math.ceil(steps / len(lengths))
     used = sum(lengths)
-    order = np.concatenate([random.permutation(own)[:used] for _ in range(passes)])
+    if passes == 1:
+        order = random.permutation(own)[:used]
+    else:
+        order = np.concatenate([random.permutation(own)[:used] for _ in range(passes)])
     lengths = (lengths * passes)[:steps]
     return order[: sum(lengths)], lengths

@@ -23,8 +23,8 @@ class ClientRound:
     client: int
     round: int
     classes: int
-    counts: np.ndarray
-    """int64 [classes]: how many training samples of each class the client has"""
+    labels: np.ndarray
+    """int64: those of the client's training samples"""
     sent: Weights
     """the model that the client was sent"""
     previous: Weights | None = None
@@ -38,6 +38,11 @@ class ClientRound:
 
     done: int = 0
     """steps that the client took in this round before those of this training"""
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """int64 [classes]: how many training samples of each class the client has."""
+        return np.bincount(self.labels, minlength=self.classes)
 
     @cached_property
     def models(self) -> dict[str, Weights]:

@@ -148,32 +148,36 @@ class Communicator(Ranks):
         """The sum of every rank's `sums`, and of its `figures` (float64), on the server; else None.
 
         Each figure is filled by one rank and zero elsewhere, so that adding bit patterns as int64
-        gathers it exactly, in the one Reduce that carries the vectors. All ranks pass figures of
-        the same names and shapes.
+        gathers it exactly. All ranks pass figures of the same names and shapes. The integers of
+        the server's `sums` become the total's.
         """
         own = sums.integers().cpu()
         if self.size == 1:
             return sums.values(own), figures
-        patterns = [
-            np.ascontiguousarray(array).view(np.int64).ravel() for array in figures.values()
-        ]
-        packed = np.concatenate([own.numpy(), *patterns])
+        patterns = np.concatenate(
+            [np.ascontiguousarray(array).view(np.int64).ravel() for array in figures.values()]
+        )
         self.arrive()
-        for piece in pieces(packed):
+        self._add_up(own.numpy())
+        self._add_up(patterns)
+        if not self.is_server:
+            return None
+        totals: Arrays = {}
+        offset = 0
+        for name, array in figures.items():
+            pattern = patterns[offset : offset + array.size]
+            totals[name] = pattern.view(np.float64).reshape(array.shape)
+            offset += array.size
+        return sums.values(own), totals
+
+    def _add_up(self, integers: np.ndarray) -> None:
+        """Replace the server's int64 `integers` by their sum over ranks; no copy is made."""
+        for piece in pieces(integers):
             if self.is_server:
                 self.Reduce(MPI.IN_PLACE, piece, op=MPI.SUM, root=0)
             else:
                 self.Reduce(piece, None, op=MPI.SUM, root=0)
-        self.bytes_moved += packed.nbytes
-        if not self.is_server:
-            return None
-        totals: Arrays = {}
-        offset = own.numel()
-        for name, array in figures.items():
-            pattern = packed[offset : offset + array.size]
-            totals[name] = pattern.view(np.float64).reshape(array.shape)
-            offset += array.size
-        return sums.values(torch.from_numpy(packed[: own.numel()])), totals
+        self.bytes_moved += integers.nbytes
 
     def everywhere(self, values: np.ndarray) -> np.ndarray:
         """The element-wise sum over ranks, on every rank.

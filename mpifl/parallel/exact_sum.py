@@ -10,6 +10,7 @@ below 1e-13 of that value for 16 clients, far under float32's own 6e-8.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,23 +71,36 @@ class WeightedSum:
     """
 
     def __init__(self, sent: Message, layout: Layout | None = None) -> None:
-        self._exponents = {name: grid_exponent(vector) for name, vector in sent.items()}
-        self._coarsest = max(self._exponents.values(), default=-FRACTION_BITS)
         self._device = next(iter(sent.values())).device
         self._total = torch.zeros(0, dtype=torch.int64, device=self._device)
         self._scratch = torch.empty(0, dtype=torch.float64, device=self._device)
         self._parts: dict[str, _Part] = {}
         self._owed: dict[str, int] = {}
         self.layout: Layout | None = None
+        self.begin(sent)
         if layout is not None:
             self.lay_out(layout)
+
+    def begin(self, sent: Message) -> None:
+        """Begin another sum, of replies to `sent`, in the memory of the last one.
+
+        Raises Diverged where `sent` is not finite.
+        """
+        self._exponents = {name: grid_exponent(vector) for name, vector in sent.items()}
+        self._coarsest = max(self._exponents.values(), default=-FRACTION_BITS)
+        if self.layout is not None:
+            self._total.zero_()
+            self._set_parts(self.layout)
 
     def lay_out(self, layout: Layout) -> None:
         """Make room for replies of this layout; nothing may have been added before."""
         size = sum(elements for elements, _ in layout.values())
         self.layout = layout
         self._total = torch.zeros(size, dtype=torch.int64, device=self._device)
-        self._scratch = torch.empty(min(BLOCK, size), dtype=torch.float64, device=self._device)
+        self._scratch = torch.empty(BLOCK, dtype=torch.float64, device=self._device)
+        self._set_parts(layout)
+
+    def _set_parts(self, layout: Layout) -> None:
         offset = 0
         for name, (elements, dtype) in layout.items():
             total = self._total[offset : offset + elements]
@@ -95,35 +109,68 @@ class WeightedSum:
             self._owed[name] = 0
             offset += elements
 
+    def at_once(self, reply: Message) -> int:
+        """How many replies like this one `add_each` should be given at a time: several small ones,
+        whose scratch stays in the cache.
+        """
+        size = sum(vector.numel() for vector in reply.values())
+        return max(1, BLOCK // max(1, size))
+
     def add(self, reply: Message, weight: float) -> None:
         """Add `weight * reply`.
 
         Raises Diverged, and adds nothing, where a value is not finite or leaves the grid's range.
         """
+        if not self.add_each([reply], [weight]).all():
+            raise Diverged("its reply is not finite, or out of proportion to what was sent")
+
+    def add_each(self, replies: Sequence[Message], weights: Sequence[float]) -> np.ndarray:
+        """Add `weight * reply` of each of some replies, which have the same names and sizes.
+
+        Returns which of them were added, bool [replies]: nothing is added of those that have a
+        value that is not finite or leaves the grid's range.
+        """
         if self.layout is None:
-            self.lay_out(layout_of(reply))
+            self.lay_out(layout_of(replies[0]))
+        of_replies = np.array(weights, dtype=np.float64)
+        vectors = {name: [reply[name] for reply in replies] for name in replies[0]}
         scales = {}
         largest = {}
-        for name, vector in reply.items():
-            scales[name] = float(weight) * 2.0 ** -self._parts[name].exponent
-            largest[name] = _largest(vector) * scales[name]
-        if not all(value < _LIMIT for value in largest.values()):  # a NaN fails here too
-            raise Diverged("its reply is not finite, or out of proportion to what was sent")
-        for name, vector in reply.items():
-            self._add_vector(name, vector, scales[name], fast=largest[name] < _FAST_LIMIT)
+        for name, of_name in vectors.items():
+            scales[name] = of_replies * 2.0 ** -self._parts[name].exponent
+            largest[name] = _largest_of_each(of_name) * scales[name]
+        fits = np.all([values < _LIMIT for values in largest.values()], axis=0)  # a NaN does not
+        for name, of_name in vectors.items():
+            is_fast = fits & (largest[name] < _FAST_LIMIT)
+            self._add_fast(name, of_name, scales[name], is_fast)
+            for place in np.flatnonzero(fits & ~is_fast):
+                self._add_slow(name, of_name[place], float(scales[name][place]))
+        return fits
 
-    def _add_vector(self, name: str, vector: Tensor, scale: float, fast: bool) -> None:
-        if fast:
-            self._owed[name] += 1
-        blocks = zip(vector.split(BLOCK), self._parts[name].total.split(BLOCK), strict=True)
-        for values, sums in blocks:
-            scratch = self._scratch[: values.numel()]
-            scratch.copy_(values)
-            scratch.mul_(scale)
-            if fast:
-                _accumulate(sums, scratch.add_(_MAGIC).view(torch.int64))
-            else:
-                _accumulate(sums, scratch.round_().to(torch.int64))
+    def _add_fast(
+        self, name: str, vectors: list[Tensor], scales: np.ndarray, chosen: np.ndarray
+    ) -> None:
+        """Add the `chosen` of some vectors, whose values on the grid are below _FAST_LIMIT."""
+        places = np.flatnonzero(chosen)
+        if not len(places):
+            return
+        self._owed[name] += len(places)
+        factors = torch.from_numpy(scales[places]).to(self._device)[:, None]
+        columns = max(1, BLOCK // len(places))
+        blocks = [vectors[place].split(columns) for place in places]
+        for pieces, sums in zip(
+            zip(*blocks, strict=True), self._parts[name].total.split(columns), strict=True
+        ):
+            scratch = self._scratch[: len(pieces) * sums.numel()].view(len(pieces), -1)
+            torch.stack(pieces, out=scratch)
+            scratch.mul_(factors).add_(_MAGIC)
+            _accumulate(sums, scratch.view(torch.int64))
+
+    def _add_slow(self, name: str, vector: Tensor, scale: float) -> None:
+        for values, sums in zip(
+            vector.split(BLOCK), self._parts[name].total.split(BLOCK), strict=True
+        ):
+            _accumulate(sums, (values.double() * scale).round_().to(torch.int64)[None])
 
     def integers(self) -> Tensor:
         """The sum in grid units: int64 `[n]`, all vectors one after the other; what ranks add."""
@@ -138,9 +185,12 @@ class WeightedSum:
         result = {}
         offset = 0
         for name, part in self._parts.items():
-            piece = integers[offset : offset + part.total.numel()]
-            result[name] = (piece.double() * 2.0**part.exponent).to(part.dtype)
-            offset += part.total.numel()
+            size = part.total.numel()
+            result[name] = torch.empty(size, dtype=part.dtype)
+            pieces = integers[offset : offset + size].split(BLOCK)
+            for piece, values in zip(pieces, result[name].split(BLOCK), strict=True):
+                values.copy_(piece.double().mul_(2.0**part.exponent))
+            offset += size
         return result
 
 
@@ -150,15 +200,24 @@ def layout_of(reply: Message) -> Layout:
 
 
 def _accumulate(sums: Tensor, integers: Tensor) -> None:
+    """Add each row of `integers [k, n]` to `sums [n]`."""
+    if sums.device.type != "cpu":
+        sums.add_(integers.sum(0))
+        return
     # torch multiplies int64 by its `alpha` first, which takes three times as long
-    if sums.device.type == "cpu":
-        np.add(sums.numpy(), integers.numpy(), out=sums.numpy())
-    else:
-        sums.add_(integers)
+    total = sums.numpy()
+    for row in integers.numpy():
+        np.add(total, row, out=total)
 
 
 def _largest(vector: Tensor) -> float:
-    if vector.numel() == 0:
-        return 0.0
-    low, high = vector.aminmax()
-    return float(torch.maximum(-low, high))
+    return float(_largest_of_each([vector])[0])
+
+
+def _largest_of_each(vectors: list[Tensor]) -> np.ndarray:
+    """float64 [vectors]: the largest size of a value in each, NaN where one is NaN."""
+    if vectors[0].numel() == 0:
+        return np.zeros(len(vectors))
+    rows = torch.stack(vectors) if len(vectors) > 1 else vectors[0][None]
+    low, high = rows.aminmax(dim=1)
+    return torch.maximum(-low, high).double().cpu().numpy()

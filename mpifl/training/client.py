@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
@@ -17,7 +17,15 @@ from torch import Tensor
 
 from mpifl import seeds
 from mpifl.data.augmentation import Augmentation
-from mpifl.data.batches import Samples, deal, sequence
+from mpifl.data.batches import (
+    CHUNK,
+    DealtTogether,
+    Minibatches,
+    Order,
+    Samples,
+    deal,
+    sequence,
+)
 from mpifl.data.partition import Parts, counts
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import ClientRound
@@ -95,7 +103,7 @@ class Played(NamedTuple):
     row: np.ndarray
     """float64 [Column]; the weight is the caller's to fill in"""
     model: Model
-    """its own, after training; the buffers are those of the net"""
+    """its own, after training"""
 
 
 @dataclass
@@ -177,17 +185,19 @@ class Clients:
         state: ClientState,
         alive: Callable[[], None] = lambda: None,
         steps: int | None = None,
+        dealt: Callable[[], Minibatches] | None = None,
     ) -> Played:
         """One client's round, from what was `sent` (on the net's device).
 
         `alive` is called at each minibatch, of which there are `steps`, or as many as `local` says.
-        Raises RuntimeError for an algorithm that does not train.
+        They are those that `dealt`, one of `minibatches`, gives, if it is there. Raises
+        RuntimeError for an algorithm that does not train.
         """
         began = time.perf_counter()
         state = state.to(self.net.device)
         if len(sent.buffers):
             self.net.buffers.copy_(self._buffers_at_start(sent, state))
-        training = _LocalTraining(self, client, round, sent, state, alive, steps)
+        training = _LocalTraining(self, client, round, sent, state, alive, steps, dealt)
         reply, remembered = self.algorithm.client(sent.algorithm, state.algorithm, training)
         trained = training.result()
         weights = self.algorithm.model(trained.y, remembered)
@@ -205,7 +215,7 @@ class Clients:
             self._reply(reply, weights, state),
             self._next_state(remembered, weights, trained, state),
             row,
-            Model(weights, self.net.buffers),
+            Model(weights, self.net.buffers.clone()),
         )
 
     def start(self, sent: Sent, state: ClientState) -> Model:
@@ -215,20 +225,38 @@ class Clients:
         return Model(weights, self._buffers_at_start(sent, state).to(self.net.device))
 
     def batches(
-        self,
-        client: int,
-        round: int,
-        alive: Callable[[], None] = lambda: None,
-        epochs: int = 0,
-        call: int = 0,
-        steps: int | None = None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+        self, client: int, round: int, epochs: int = 0, call: int = 0, steps: int | None = None
+    ) -> Minibatches:
         """The client's minibatches of a round: images and labels, on the net's device.
 
         There are `steps` of them, or as many as the config says; the first ones are the same
         whatever their number, but for augmentation. `epochs` replaces the config's number of passes
         or steps. The minibatches of another `call` in the same round are others.
         """
+        order = self._order(client, round, epochs, call, steps)
+        return deal(self.samples, order, self.augmentation)
+
+    def minibatches(
+        self, clients: Sequence[int], round: int, steps: Sequence[int]
+    ) -> Iterator[Callable[[], Minibatches]]:
+        """For each of `clients` in turn, what gives its `batches` of a round, of `steps` each.
+
+        Those of several small clients are prepared together, which is much quicker.
+        """
+        group = DealtTogether(self.samples, self.augmentation)
+        waiting = []
+        for client, own_steps in zip(clients, steps, strict=True):
+            order = self._order(client, round, steps=own_steps)
+            if group.size + len(order.indices) > CHUNK:
+                yield from waiting
+                group = DealtTogether(self.samples, self.augmentation)
+                waiting = []
+            waiting.append(group.add(order))
+        yield from waiting
+
+    def _order(
+        self, client: int, round: int, epochs: int = 0, call: int = 0, steps: int | None = None
+    ) -> Order:
         local = self.local
         stream = (client, round) if call == 0 else (client, round, call)
         shuffle = seeds.generator(self.seed, "shuffle", *stream)
@@ -241,22 +269,19 @@ class Clients:
         if not self.augmentation.is_nothing:  # making a stream would take a tenth of a tiny step
             random = seeds.generator(self.seed, "augment", *stream)
             draws = self.augmentation.draw(len(order), random, self.samples.size)
-        for minibatch in deal(self.samples, order, lengths, self.augmentation, draws):
-            alive()
-            yield minibatch
+        return Order(order, lengths, draws)
 
     def context(
         self, client: int, round: int, sent: Sent, state: ClientState, done: int = 0
     ) -> ClientRound:
         """What losses may know of the client's round, of which `done` steps are taken."""
-        labels = self.labels[self.parts[client]]
         begin = self.start(sent, state) if self.algorithm.personal else sent.start
         return ClientRound(
             seed=self.seed,
             client=client,
             round=round,
             classes=self.classes,
-            counts=np.bincount(labels, minlength=self.classes),
+            labels=self.labels[self.parts[client]],
             sent=begin,
             previous=state.previous if state.has_played else None,
             initial=None if state.has_played else state.previous,
@@ -308,6 +333,8 @@ class Clients:
         self, vectors: Vectors, weights: Tensor, trained: Trained, state: ClientState
     ) -> ClientState:
         """What the client keeps from now on: as much as it kept before."""
+        if not state.keeps_anything:
+            return state
         buffers = self.net.buffers.clone()
         kept = ClientState(
             algorithm=vectors,
@@ -340,6 +367,7 @@ class _LocalTraining:
         state: ClientState,
         alive: Callable[[], None],
         steps: int | None,
+        dealt: Callable[[], Minibatches] | None,
     ) -> None:
         self._clients = clients
         self._client = client
@@ -349,6 +377,7 @@ class _LocalTraining:
         self._alive = alive
         self._results: list[Trained] = []
         self._steps = steps
+        self._dealt = dealt
 
     @property
     def of(self) -> LocalRound:
@@ -372,9 +401,7 @@ class _LocalTraining:
             clients.net,
             clients.loss,
             clients.local,
-            clients.batches(
-                self._client, self._round, self._alive, self._fewer(epochs), call, self._steps
-            ),
+            self._minibatches(call, epochs),
             clients.context(self._client, self._round, self._sent, self._state, done),
             clients.rate(self._round),
             w,
@@ -388,6 +415,17 @@ class _LocalTraining:
         )
         self._results.append(trained)
         return trained
+
+    def _minibatches(self, call: int, epochs: int) -> Minibatches:
+        if self._dealt is not None and call == 0 and not epochs:
+            batches = self._dealt()
+        else:
+            batches = self._clients.batches(
+                self._client, self._round, self._fewer(epochs), call, self._steps
+            )
+        for minibatch in batches:
+            self._alive()
+            yield minibatch
 
     def _fewer(self, epochs: int) -> int:
         """An algorithm's own number of passes, in proportion to the steps of this round."""

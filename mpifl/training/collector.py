@@ -56,13 +56,21 @@ class Collector:
         self._communicator = communicator
         self._stopwatch = stopwatch
         self._layout: Layout | None = None
+        self._sums: WeightedSum | None = None
 
     def new_sum(self, plan: RoundPlan, sent: Sent) -> WeightedSum:
-        """An empty sum for the replies to `sent`. Raises RunFailed where that is not finite."""
+        """An empty sum for the replies to `sent`, in place of that of the last round.
+
+        Raises RunFailed where `sent` is not finite.
+        """
         try:
-            return WeightedSum(sent.vectors(), self._layout)
+            if self._sums is None:
+                self._sums = WeightedSum(sent.vectors(), self._layout)
+            else:
+                self._sums.begin(sent.vectors())
         except Diverged as error:
             raise RunFailed(f"round {plan.round}: {error}") from None
+        return self._sums
 
     def collect(self, plan: RoundPlan, played: PlayedRound, share: Share) -> Collected | None:
         """Bring all to the server (elsewhere None). `share`: this rank's, of the evaluation."""

@@ -196,6 +196,11 @@ class ClientState:
     has_played: bool = False
     """whether `previous` and `buffers` are the client's own, not the initial ones"""
 
+    @property
+    def keeps_anything(self) -> bool:
+        """Whether anything is kept."""
+        return bool(self.flat())
+
     def flat(self) -> Vectors:
         """One level of names, empty for a client that keeps nothing."""
         vectors = _prefixed(_ALGORITHM, self.algorithm)
@@ -235,7 +240,10 @@ class ClientState:
 
     def to(self, device: torch.device) -> ClientState:
         """The same on a device."""
-        moved = {name: vector.to(device) for name, vector in self.flat().items()}
+        vectors = self.flat()
+        if all(vector.device == device for vector in vectors.values()):
+            return self
+        moved = {name: vector.to(device) for name, vector in vectors.items()}
         return ClientState.from_flat(moved)
 
 

@@ -4,12 +4,14 @@ of figures each.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mpifl.parallel.exact_sum import Diverged, WeightedSum
+from mpifl.data.batches import Minibatches
+from mpifl.parallel.exact_sum import WeightedSum
 from mpifl.parallel.heartbeat import Abandoned, Lost
 from mpifl.training.client import Column, Failure, Played
 from mpifl.training.client_states import ClientStates
@@ -35,6 +37,14 @@ class PlayedRound(NamedTuple):
     """of its clients after training, on the host, in rounds that keep them"""
     abandoned: bool
     """whether it left the round because a stop was asked for"""
+
+
+class _Turn(NamedTuple):
+    """A client that has played, and its place in the cohort."""
+
+    client: int
+    place: int
+    played: Played
 
 
 class Worker:
@@ -68,19 +78,28 @@ class Worker:
         experiment = self._experiment
         rows = np.zeros((len(plan.cohort), len(Column)))
         models: dict[int, Model] = {}
-        shares = weights(experiment.objective, experiment.clients.sizes[plan.cohort])
         own = self._own(plan)
+        places = np.searchsorted(plan.cohort, own)
+        rows[places, Column.WEIGHT] = weights(
+            experiment.objective, experiment.clients.sizes[plan.cohort]
+        )[places]
+        steps = plan.steps[places].tolist()
+        minibatches = experiment.clients.minibatches(own, plan.round, steps)
+        waiting: list[_Turn] = []
         try:
-            for client in own:
-                place = int(np.searchsorted(plan.cohort, client))
-                played = self._play_one(client, plan.round, int(plan.steps[place]), sent)
-                rows[place] = self._count(client, played, float(shares[place]), sums)
+            for client, place, dealt in zip(own, places.tolist(), minibatches, strict=True):
+                played = self._play_one(client, plan.round, int(plan.steps[place]), sent, dealt)
                 if plan.round in experiment.clients_rounds:
                     models[client] = _on_host(played.model)
+                waiting.append(_Turn(client, place, played))
+                if len(waiting) >= sums.at_once(played.reply.flat()):
+                    self._count(waiting, rows, sums)
+                    waiting = []
         except Abandoned:
             # The server expects as many models, though it drops them with the round.
             stand_in = _on_host(Model(sent.algorithm["w"], experiment.clients.net.buffers))
             return PlayedRound(sums, rows, dict.fromkeys(own, stand_in), abandoned=True)
+        self._count(waiting, rows, sums)
         return PlayedRound(sums, rows, models, abandoned=False)
 
     def _own(self, plan: RoundPlan) -> list[int]:
@@ -88,14 +107,26 @@ class Worker:
             return []
         return plan.assigned[self._communicator.worker]
 
-    def _play_one(self, client: int, round: int, steps: int, sent: Sent) -> Played:
+    def _play_one(
+        self,
+        client: int,
+        round: int,
+        steps: int,
+        sent: Sent,
+        dealt: Callable[[], Minibatches],
+    ) -> Played:
         clients = self._experiment.clients
         state = self._states.of(client)
         alive = partial(self._communicator.heartbeat.check, round, client)
         try:
+            if not self._experiment.evaluation.clients:
+                return clients.play(client, round, sent, state, alive, steps, dealt)
             before = self._own_right(client, clients.start(sent, state))
-            played = clients.play(client, round, sent, state, alive, steps)
+            played = clients.play(client, round, sent, state, alive, steps, dealt)
             played.row[Column.OWN_RIGHT_BEFORE] = before
+            with self._stopwatch.spending(Kind.OWN_TEST):
+                played.row[Column.TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
+            played.row[Column.OWN_RIGHT_AFTER] = self._own_right(client, played.model)
             return played
         except (Abandoned, Lost):
             raise
@@ -103,31 +134,38 @@ class Worker:
             error.add_note(f"rank {self._communicator.rank}, round {round}, client {client}")
             raise
 
-    def _count(self, client: int, played: Played, share: float, sums: WeightedSum) -> np.ndarray:
-        """Add the reply, keep the state; the client's row.
+    def _count(self, turns: list[_Turn], rows: np.ndarray, sums: WeightedSum) -> None:
+        """Add the replies of clients, keep their states, and fill their `rows`.
 
         The state of a client that failed stays what it was before the round.
         """
-        row = played.row
-        row[Column.WEIGHT] = share
-        if self._experiment.evaluation.clients:
-            with self._stopwatch.spending(Kind.OWN_TEST):
-                row[Column.TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
-            row[Column.OWN_RIGHT_AFTER] = self._own_right(client, played.model)
-        row[Column.FAILED] = self._add(played, share, sums)
-        if row[Column.FAILED] == Failure.NONE:
-            self._states.keep(client, played.state)
-        else:
-            self._states.keep(client, self._states.of(client))
-        return row
+        good = []
+        for turn in turns:
+            rows[turn.place, Column.SAMPLES :] = turn.played.row[Column.SAMPLES :]
+            loss = turn.played.row[Column.LOSS]
+            if self._experiment.divergence == "continue" or np.isfinite(loss):
+                good.append(turn)
+            else:
+                rows[turn.place, Column.FAILED] = Failure.LOSS_NOT_FINITE
+        if good:
+            replies = [turn.played.reply.flat() for turn in good]
+            shares = [float(rows[turn.place, Column.WEIGHT]) for turn in good]
+            for turn, is_added in zip(good, sums.add_each(replies, shares), strict=True):
+                if not is_added:
+                    rows[turn.place, Column.FAILED] = Failure.REPLY_OUT_OF_RANGE
+        for turn in turns:
+            if rows[turn.place, Column.FAILED] == Failure.NONE:
+                self._states.keep(turn.client, turn.played.state)
+            else:
+                self._states.keep(turn.client, self._states.of(turn.client))
 
     def _own_right(self, client: int, model: Model) -> float:
         """How many samples of the client's own test set a model classifies right.
 
-        NaN where that is not asked for, or there is no such set.
+        NaN where there is no such set.
         """
         own = self._experiment.own
-        if own is None or not self._experiment.evaluation.clients:
+        if own is None:
             return np.nan
         of_client = own.of_client(client)
         if not len(of_client):
@@ -136,16 +174,6 @@ class Worker:
             self._tester.net.load(*model)
             counts = self._tester.loaded_counts(of_client)
         return from_flat(counts, 0, of_client.classes).right
-
-    def _add(self, played: Played, share: float, sums: WeightedSum) -> Failure:
-        """Add a reply to the sum; what went wrong with it."""
-        if self._experiment.divergence != "continue" and not np.isfinite(played.row[Column.LOSS]):
-            return Failure.LOSS_NOT_FINITE
-        try:
-            sums.add(played.reply.flat(), share)
-        except Diverged:
-            return Failure.REPLY_OUT_OF_RANGE
-        return Failure.NONE
 
 
 def _on_host(model: Model) -> Model:

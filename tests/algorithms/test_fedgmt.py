@@ -20,7 +20,7 @@ def step_with(teacher_shift: float) -> Step:
     net = Net(Mlp(hidden=(4,)).build((1, 2, 2), 3))
     sent = (net.weights.clone(), net.buffers.clone())
     vectors = {"w": sent[0], "average": sent[0] + teacher_shift}
-    context = ClientRound(0, 0, 1, 3, torch.ones(3).numpy(), sent, vectors=vectors)
+    context = ClientRound(0, 0, 1, 3, torch.arange(3).numpy(), sent, vectors=vectors)
     return Step(net, torch.rand(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64), context, 0)
 
 

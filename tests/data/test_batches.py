@@ -4,7 +4,7 @@ import torch
 
 from mpifl import seeds
 from mpifl.data.augmentation import Augmentation
-from mpifl.data.batches import Samples, deal, sequence
+from mpifl.data.batches import Order, Samples, deal, sequence
 
 
 def samples(n=50, shape=(3, 8, 8)):
@@ -47,7 +47,7 @@ def test_a_batch_is_the_normalised_images_of_its_samples():
     some = samples()
     order, lengths = sequence(np.arange(5, 30), 10, 1, None, False, stream())
     at = 0
-    for x, y in deal(some, order, lengths, Augmentation(), None):
+    for x, y in deal(some, Order(order, lengths, None), Augmentation()):
         expected = (some.images[order[at : at + len(y)]].float() / 255 - 0.4) / 0.2
         assert torch.equal(y, torch.from_numpy(order[at : at + len(y)]))
         assert torch.allclose(x, expected, atol=1e-6)
@@ -73,9 +73,9 @@ def test_chunks_do_not_change_batches(monkeypatch):
     some, augmentation = samples(), Augmentation(crop=2, flip=0.5)
     order, lengths = sequence(np.arange(50), 8, 3, None, False, stream())
     draws = augmentation.draw(len(order), seeds.generator(1, "augment", 0, 1), (8, 8))
-    whole = list(deal(some, order, lengths, augmentation, draws))
-    monkeypatch.setattr("mpifl.data.batches._CHUNK", 11)
-    parts = list(deal(some, order, lengths, augmentation, draws))
+    whole = list(deal(some, Order(order, lengths, draws), augmentation))
+    monkeypatch.setattr("mpifl.data.batches.CHUNK", 11)
+    parts = list(deal(some, Order(order, lengths, draws), augmentation))
     assert all(
         torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
         for a, b in zip(whole, parts, strict=True)

@@ -165,7 +165,7 @@ def trained(loss: str, method) -> tuple[Tensor, float]:
     net = tiny.net("resnet20", norm="batch", projection=8)
     w, buffers = net.weights.clone(), net.buffers.clone()
     context = ClientRound(
-        1, 1, 2, tiny.CLASSES, np.full(tiny.CLASSES, 10), (w, buffers), (w + 0.01, buffers)
+        1, 1, 2, tiny.CLASSES, np.arange(tiny.CLASSES), (w, buffers), (w + 0.01, buffers)
     )
     local = Local(lr=1e-300, clip=1.0, gradient=method)
     some = [tiny.batch(4, seed=i) for i in range(2)]

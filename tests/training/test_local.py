@@ -31,7 +31,7 @@ def batches(n=6, size=8, dtype=torch.float32):
 
 
 def context(w):
-    return ClientRound(1, 0, 1, CLASSES, np.zeros(CLASSES, dtype=np.int64), (w, w[:0]))
+    return ClientRound(1, 0, 1, CLASSES, np.zeros(0, dtype=np.int64), (w, w[:0]))
 
 
 def trained(net, some, local, w=None, **terms):
