@@ -132,12 +132,14 @@ class DealtTogether:
         self._augmentation = augmentation
         self._orders: list[Order] = []
         self._batches: list[Batch] = []
+        self._count = 0
         self.size = 0
         """samples in all orders"""
 
     def add(self, order: Order) -> Callable[[], Minibatches]:
         """Take another order; the function gives its batches."""
-        first = sum(len(other.lengths) for other in self._orders)
+        first = self._count
+        self._count += len(order.lengths)
         self._orders.append(order)
         self.size += len(order.indices)
         return partial(self._some, first, len(order.lengths))

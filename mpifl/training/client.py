@@ -33,7 +33,7 @@ from mpifl.net import Net
 from mpifl.training.algorithm import Algorithm, LocalRound
 from mpifl.training.batchnorm import BufferPolicy
 from mpifl.training.gradients import Oracle
-from mpifl.training.local import Local, Trained, train
+from mpifl.training.local import Local, Trained, Trainer
 from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors, check_vectors
 
 
@@ -135,6 +135,14 @@ class Clients:
         self.algorithm = self.algorithm.placed(self.net.coordinates)
         if self.algorithm.gradient is not None:
             self.local = replace(self.local, gradient=self.algorithm.gradient)
+        self._trainer: Trainer | None = None
+
+    @property
+    def trainer(self) -> Trainer:
+        """The local training with the loss and the options of today."""
+        if self._trainer is None or not self._trainer.is_for(self.loss, self.local):
+            self._trainer = Trainer(self.net, self.loss, self.local)
+        return self._trainer
 
     def counts(self) -> np.ndarray:
         """int32 [clients, classes]: samples by client and class; made anew at each call."""
@@ -397,10 +405,7 @@ class _LocalTraining:
         clients = self._clients
         call = len(self._results)
         done = sum(trained.steps for trained in self._results)
-        trained = train(
-            clients.net,
-            clients.loss,
-            clients.local,
+        trained = clients.trainer(
             self._minibatches(call, epochs),
             clients.context(self._client, self._round, self._sent, self._state, done),
             clients.rate(self._round),

@@ -9,7 +9,7 @@ family, which leave it to the optimiser's weight decay.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -97,15 +97,16 @@ class Minibatch:
     time.
     """
 
-    def __init__(self, net: Net, loss: Loss, new_step: Callable[[], Step]) -> None:
+    loss: Tensor
+    """the objective at the weights that were asked for first"""
+    correct: Tensor
+    """how many samples were classified right there"""
+
+    def __init__(self, net: Net, loss: Loss, step: Step) -> None:
         self._net = net
         self._loss = loss
-        self._new_step = new_step
+        self._first_step = step
         self._was_asked = False
-        self.loss = torch.zeros(())
-        """the objective at the weights that were asked for first"""
-        self.correct = torch.zeros(())
-        """how many samples were classified right there"""
 
     @property
     def scales(self) -> Tensor:
@@ -122,10 +123,11 @@ class Minibatch:
         return gradient
 
     def _gradient(self) -> Tensor:
-        step = self._new_step()
+        step = self._first_step
         if self._was_asked:
+            again = replace(step, passes=[])
             with untracked(self._net.module):
-                return self._net.take_gradient(self._loss(step))
+                return self._net.take_gradient(self._loss(again))
         self._was_asked = True
         value = self._loss(step)
         self.loss = value.detach()
@@ -166,102 +168,146 @@ class _GradientWeights:
         self.carried = self.carried + factor * carried
 
 
-def train(
-    net: Net,
-    loss: Loss,
-    local: Local,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    context: ClientRound,
-    lr: float,
-    w: Tensor,
-    *,
-    momentum: Tensor | None = None,
-    moments: Vectors | None = None,
-    linear: Tensor | None = None,
-    pull: float = 0.0,
-    gradient: Oracle | None = None,
-    factor: Callable[[int], float] | None = None,
-    moving: Tensor | None = None,
-) -> Trained:
-    """Take a step on each of `batches`, from `w [d]`; the net's buffers move along in place.
+@dataclass
+class _Course:
+    """One client's training: what its steps use and move."""
 
-    The objective is loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`; `momentum [d]` and
-    adamw's `moments`, or None for a start at zero. `gradient`, `factor` and `moving` are those of
-    `Train`.
-    """
-    oracle = gradient or local.gradient
-    net.load(w)
-    if not net.module.training:  # the walk over all modules costs as much as a small one's step
-        net.module.train()
-    pull = pull + loss.pull
-    clips_pull = local.clip_pull or not local.clip
-    velocity = None
-    if local.momentum:
-        velocity = torch.zeros_like(w) if momentum is None else momentum.clone()
-    adaptive = None
-    if isinstance(local.optimizer, AdamW):
-        adaptive = Moments(local.optimizer, moments or local.optimizer.initial(w))
-    forward: dict[str, Any] = {}
-    keep = loss.needs & KEEPABLE
-    if keep:
-        forward["keep"] = keep
-    frozen = loss.evaluated(net.module)
-    gradient_weights = _GradientWeights(local, lr, pull)
-    loss_sum: Tensor | float = 0.0
-    correct: Tensor | float = 0.0
-    samples = 0
-    steps = 0
-    for number, (x, y) in enumerate(batches):
-        new_step = partial(Step, net, x, y, context, number, forward, frozen)
-        minibatch = Minibatch(net, loss, new_step)
-        g = oracle(minibatch, net.weights)
-        _add_terms(g, net.weights, w, linear, pull, clips_pull)
-        if moving is not None:
-            g.mul_(moving)
+    w: Tensor
+    """[d]: where it began"""
+    lr: float
+    oracle: Oracle
+    linear: Tensor | None
+    pull: float
+    moving: Tensor | None
+    velocity: Tensor | None
+    adaptive: Moments | None
+
+
+class Trainer:
+    """The one local training loop, on one net."""
+
+    def __init__(self, net: Net, loss: Loss, local: Local) -> None:
+        self._net = net
+        self._loss = loss
+        self._local = local
+        self._clips_pull = local.clip_pull or not local.clip
+        self._forward: dict[str, Any] = {}
+        keep = loss.needs & KEEPABLE
+        if keep:
+            self._forward["keep"] = keep
+        self._frozen = loss.evaluated(net.module)
+
+    def is_for(self, loss: Loss, local: Local) -> bool:
+        """Whether it trains with this loss and these options."""
+        return loss is self._loss and local is self._local
+
+    def __call__(
+        self,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        context: ClientRound,
+        lr: float,
+        w: Tensor,
+        *,
+        momentum: Tensor | None = None,
+        moments: Vectors | None = None,
+        linear: Tensor | None = None,
+        pull: float = 0.0,
+        gradient: Oracle | None = None,
+        factor: Callable[[int], float] | None = None,
+        moving: Tensor | None = None,
+    ) -> Trained:
+        """Take a step on each of `batches`, from `w [d]`; the net's buffers move along in place.
+
+        The objective is loss(y) + <linear, y> + (pull/2)||y - w||^2; `linear [d]`; `momentum [d]`
+        and adamw's `moments`, or None for a start at zero. `gradient`, `factor` and `moving` are
+        those of `Train`.
+        """
+        net = self._net
+        net.load(w)
+        if not net.module.training:  # the walk over all modules costs as much as a small one's step
+            net.module.train()
+        course = self._course(lr, w, momentum, moments, linear, pull, gradient, moving)
+        gradient_weights = _GradientWeights(self._local, lr, course.pull)
+        losses = []
+        correct = []
+        samples = 0
+        for number, (x, y) in enumerate(batches):
+            step = Step(net, x, y, context, number, self._forward, self._frozen)
+            minibatch = Minibatch(net, self._loss, step)
+            step_factor = 1.0 if factor is None else factor(number)
+            self._step(course, minibatch, step_factor)
+            gradient_weights.add_step(step_factor)
+            losses.append(minibatch.loss)
+            correct.append(minibatch.correct)
+            samples += len(y)
+        carried = None
+        if course.velocity is not None and momentum is not None:
+            carried = gradient_weights.carried * momentum
+        return Trained(
+            net.weights.clone(),
+            len(losses),
+            gradient_weights.accumulated,
+            lr,
+            course.velocity,
+            float(sum(losses[1:], start=losses[0])) / len(losses),
+            float(sum(correct[1:], start=correct[0])) / samples,
+            carried,
+            None if course.adaptive is None else course.adaptive.vectors(),
+        )
+
+    def _course(
+        self,
+        lr: float,
+        w: Tensor,
+        momentum: Tensor | None,
+        moments: Vectors | None,
+        linear: Tensor | None,
+        pull: float,
+        gradient: Oracle | None,
+        moving: Tensor | None,
+    ) -> _Course:
+        local = self._local
+        velocity = None
+        if local.momentum:
+            velocity = torch.zeros_like(w) if momentum is None else momentum.clone()
+        adaptive = None
+        if isinstance(local.optimizer, AdamW):
+            adaptive = Moments(local.optimizer, moments or local.optimizer.initial(w))
+        oracle = gradient or local.gradient
+        return _Course(w, lr, oracle, linear, pull + self._loss.pull, moving, velocity, adaptive)
+
+    def _step(self, course: _Course, minibatch: Minibatch, factor: float) -> None:
+        """Move the net's weights by one step, with `factor` on the learning rate."""
+        local = self._local
+        weights = self._net.weights
+        g = course.oracle(minibatch, weights)
+        self._add_terms(g, course)
+        if course.moving is not None:
+            g.mul_(course.moving)
         if local.clip:
             g.mul_((local.clip / (norm(g) + 1e-12)).clamp_(max=1.0))
-        oracle.clipped(g)
-        if pull and not clips_pull:
-            g.add_(net.weights, alpha=pull)
-        if adaptive is not None:
-            g = adaptive.direction(g)
+        course.oracle.clipped(g)
+        if course.pull and not self._clips_pull:
+            g.add_(weights, alpha=course.pull)
+        if course.adaptive is not None:
+            g = course.adaptive.direction(g)
         if local.weight_decay:
-            g.add_(net.weights, alpha=local.weight_decay)
-        if velocity is not None:
-            velocity.mul_(local.momentum).add_(g)
-            g = g.add_(velocity, alpha=local.momentum) if local.nesterov else velocity
-        if moving is not None:  # decay and momentum move no other coordinates either
-            g = g * moving
-        step_factor = 1.0 if factor is None else factor(number)
-        net.weights.add_(g, alpha=-lr * step_factor)
-        gradient_weights.add_step(step_factor)
-        loss_sum = loss_sum + minibatch.loss
-        correct = correct + minibatch.correct
-        samples += len(y)
-        steps += 1
-    carried = None
-    if velocity is not None and momentum is not None:
-        carried = gradient_weights.carried * momentum
-    return Trained(
-        net.weights.clone(),
-        steps,
-        gradient_weights.accumulated,
-        lr,
-        velocity,
-        float(loss_sum) / steps,
-        float(correct) / samples,
-        carried,
-        None if adaptive is None else adaptive.vectors(),
-    )
+            g.add_(weights, alpha=local.weight_decay)
+        if course.velocity is not None:
+            course.velocity.mul_(local.momentum).add_(g)
+            if local.nesterov:
+                g = g.add_(course.velocity, alpha=local.momentum)
+            else:
+                g = course.velocity
+        if course.moving is not None:  # decay and momentum move no other coordinates either
+            g = g * course.moving
+        weights.add_(g, alpha=-course.lr * factor)
 
-
-def _add_terms(
-    g: Tensor, y: Tensor, w: Tensor, linear: Tensor | None, pull: float, clips_pull: bool
-) -> None:
-    """Add to `g` the linear term's gradient, and of the quadratic term's what is clipped."""
-    if linear is not None:
-        g.add_(linear)
-    if pull and clips_pull:
-        g.add_(y - w, alpha=pull)
-    elif pull:
-        g.add_(-w, alpha=pull)
+    def _add_terms(self, g: Tensor, course: _Course) -> None:
+        """Add the linear term's gradient to `g`, and of the quadratic term's what is clipped."""
+        if course.linear is not None:
+            g.add_(course.linear)
+        if course.pull and self._clips_pull:
+            g.add_(self._net.weights - course.w, alpha=course.pull)
+        elif course.pull:
+            g.add_(-course.w, alpha=course.pull)

@@ -92,7 +92,7 @@ class Worker:
                 if plan.round in experiment.clients_rounds:
                     models[client] = _on_host(played.model)
                 waiting.append(_Turn(client, place, played))
-                if len(waiting) >= sums.at_once(played.reply.flat()):
+                if len(waiting) >= sums.at_once(played.reply.elements()):
                     self._count(waiting, rows, sums)
                     waiting = []
         except Abandoned:

@@ -18,7 +18,7 @@ from mpifl.algorithms.fedprox import FedProx
 from mpifl.losses.step import ClientRound
 from mpifl.options import options
 from mpifl.training.gradients import GRADIENTS, Asam, Blend, Gradient, Plain, Sam
-from mpifl.training.local import Local, train
+from mpifl.training.local import Local, Trainer
 
 RHO = 0.3
 
@@ -169,7 +169,7 @@ def trained(loss: str, method) -> tuple[Tensor, float]:
     )
     local = Local(lr=1e-300, clip=1.0, gradient=method)
     some = [tiny.batch(4, seed=i) for i in range(2)]
-    trained = train(net, tiny.loss(loss), local, some, context, local.lr, w)
+    trained = Trainer(net, tiny.loss(loss), local)(some, context, local.lr, w)
     return net.buffers.clone(), distance(trained.y, w)
 
 

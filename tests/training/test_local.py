@@ -9,7 +9,7 @@ from mpifl.models import MODELS
 from mpifl.net import Net
 from mpifl.options import options
 from mpifl.schedules import SCHEDULES, Cosine, Exponential, Milestones
-from mpifl.training.local import Local, train
+from mpifl.training.local import Local, Trainer
 
 SHAPE, CLASSES = (3, 16, 16), 5
 
@@ -36,7 +36,7 @@ def context(w):
 
 def trained(net, some, local, w=None, **terms):
     w = net.weights.clone() if w is None else w
-    return train(net, CrossEntropy(), local, some, context(w), local.lr, w, **terms)
+    return Trainer(net, CrossEntropy(), local)(some, context(w), local.lr, w, **terms)
 
 
 CASES = {
@@ -153,7 +153,7 @@ def test_what_earlier_momentum_put_into_the_way_is_what_is_left_of_it_where_ther
     w = net.weights.clone()
     momentum = torch.linspace(-1, 1, len(w), dtype=torch.float64)
     some, lr = batches(7, dtype=torch.float64), 0.05
-    got = train(net, Nothing(), local, some, context(w), lr, w, momentum=momentum, pull=pull)
+    got = Trainer(net, Nothing(), local)(some, context(w), lr, w, momentum=momentum, pull=pull)
     assert (got.carried - (w - got.y) / lr).abs().max() < 1e-12
     assert trained(make(), batches(2), local).carried is None
 
