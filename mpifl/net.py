@@ -114,6 +114,13 @@ class Net:
                 _view(biases, entry).fill_(True)
         return Coordinates(classifier, norms, biases)
 
+    def static(self) -> list[Tensor]:
+        """All tensors that stay where they are, for steps that are replayed."""
+        tensors = [self.gradient, *self.module.parameters(), *self.module.buffers()]
+        if "scales" in self.__dict__:
+            tensors.append(self.scales)
+        return tensors
+
     @property
     def device(self) -> torch.device:
         """The device of its vectors."""

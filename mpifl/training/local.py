@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -26,6 +27,8 @@ from mpifl.schedules import SCHEDULES, Constant, Schedule
 from mpifl.training.gradients import GRADIENTS, Gradient, Oracle, Plain, norm
 from mpifl.training.messages import Vectors
 from mpifl.training.optimizers import OPTIMIZERS, AdamW, Moments, Optimizer, Sgd
+from mpifl.training.replay import Function
+from mpifl.training.steps import Graphs, Replays, Taken, Unknown
 
 
 @options
@@ -186,10 +189,11 @@ class _Course:
 class Trainer:
     """The one local training loop, on one net."""
 
-    def __init__(self, net: Net, loss: Loss, local: Local) -> None:
+    def __init__(self, net: Net, loss: Loss, local: Local, graphs: Graphs = "auto") -> None:
         self._net = net
         self._loss = loss
         self._local = local
+        self._replays = Replays(net, loss, local.gradient, graphs)
         self._clips_pull = local.clip_pull or not local.clip
         self._forward: dict[str, Any] = {}
         keep = loss.needs & KEEPABLE
@@ -232,13 +236,12 @@ class Trainer:
         correct = []
         samples = 0
         for number, (x, y) in enumerate(batches):
-            step = Step(net, x, y, context, number, self._forward, self._frozen)
-            minibatch = Minibatch(net, self._loss, step)
+            taken = self._gradient(course, x, y, context, number)
             step_factor = 1.0 if factor is None else factor(number)
-            self._step(course, minibatch, step_factor)
+            self._descend(course, taken.gradient, step_factor)
             gradient_weights.add_step(step_factor)
-            losses.append(minibatch.loss)
-            correct.append(minibatch.correct)
+            losses.append(taken.loss)
+            correct.append(taken.correct)
             samples += len(y)
         carried = None
         if course.velocity is not None and momentum is not None:
@@ -276,19 +279,64 @@ class Trainer:
         oracle = gradient or local.gradient
         return _Course(w, lr, oracle, linear, pull + self._loss.pull, moving, velocity, adaptive)
 
-    def _step(self, course: _Course, minibatch: Minibatch, factor: float) -> None:
-        """Move the net's weights by one step, with `factor` on the learning rate."""
-        local = self._local
+    def _gradient(
+        self, course: _Course, x: Tensor, y: Tensor, context: ClientRound, number: int
+    ) -> Taken:
+        """The gradient of a step with the algorithm's terms, clipped."""
+        if course.oracle is self._local.gradient:
+            inputs = [x, y, course.w]
+            inputs += [t for t in (course.linear, course.moving) if t is not None]
+            key = (
+                *(x.shape, x.stride(), x.dtype, course.pull),
+                *(course.linear is None, course.moving is None),
+            )
+            replay = self._replays.find(key, partial(self._without_context, course), inputs)
+            if replay is not None:
+                return Taken(*replay(*inputs))
+        return self._taken(
+            course, Step(self._net, x, y, context, number, self._forward, self._frozen)
+        )
+
+    def _without_context(self, course: _Course) -> Function:
+        """`_gradient` as a function of tensors, of the batch and of the course's vectors."""
+
+        def function(x: Tensor, y: Tensor, w: Tensor, *others: Tensor) -> Taken:
+            rest = list(others)
+            linear = None if course.linear is None else rest.pop(0)
+            moving = None if course.moving is None else rest.pop(0)
+            context: Any = Unknown()
+            step = Step(self._net, x, y, context, 0, self._forward, self._frozen)
+            return self._taken(replace(course, w=w, linear=linear, moving=moving), step)
+
+        return function
+
+    def _taken(self, course: _Course, step: Step) -> Taken:
+        minibatch = Minibatch(self._net, self._loss, step)
         weights = self._net.weights
         g = course.oracle(minibatch, weights)
         self._add_terms(g, course)
         if course.moving is not None:
             g.mul_(course.moving)
-        if local.clip:
-            g.mul_((local.clip / (norm(g) + 1e-12)).clamp_(max=1.0))
+        if self._local.clip:
+            g.mul_((self._local.clip / (norm(g) + 1e-12)).clamp_(max=1.0))
         course.oracle.clipped(g)
         if course.pull and not self._clips_pull:
             g.add_(weights, alpha=course.pull)
+        return Taken(g, minibatch.loss, minibatch.correct)
+
+    def _add_terms(self, g: Tensor, course: _Course) -> None:
+        """Add the linear term's gradient to `g`, and of the quadratic term's what is clipped."""
+        if course.linear is not None:
+            g.add_(course.linear)
+        if course.pull and self._clips_pull:
+            g.add_(self._net.weights - course.w, alpha=course.pull)
+        elif course.pull:
+            g.add_(-course.w, alpha=course.pull)
+
+    def _descend(self, course: _Course, g: Tensor, factor: float) -> None:
+        """Move the net's weights by a step along `g`, with `factor` on the learning rate."""
+        local = self._local
+        weights = self._net.weights
         if course.adaptive is not None:
             g = course.adaptive.direction(g)
         if local.weight_decay:
@@ -302,12 +350,3 @@ class Trainer:
         if course.moving is not None:  # decay and momentum move no other coordinates either
             g = g * course.moving
         weights.add_(g, alpha=-course.lr * factor)
-
-    def _add_terms(self, g: Tensor, course: _Course) -> None:
-        """Add the linear term's gradient to `g`, and of the quadratic term's what is clipped."""
-        if course.linear is not None:
-            g.add_(course.linear)
-        if course.pull and self._clips_pull:
-            g.add_(self._net.weights - course.w, alpha=course.pull)
-        elif course.pull:
-            g.add_(-course.w, alpha=course.pull)

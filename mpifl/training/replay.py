@@ -1,0 +1,197 @@
+"""Recorded calls: what a function asks of torch, written down once and then repeated.
+
+A step of a small model spends more time between torch's kernels, in modules, losses and autograd,
+than inside them. For batches of one shape it makes the same calls on the same tensors, as long as
+nothing but the batch differs. So its calls are recorded below autograd, where the backward pass is
+calls like any other, and later steps only make these calls. They end in the same bits. On a GPU the
+repeated calls are captured as a CUDA graph, which the device runs by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Outputs = tuple[Tensor, ...]
+Function = Callable[..., Outputs]
+"""of tensors"""
+
+_DIFFERENT_EACH_TIME = {
+    torch.Tag.data_dependent_output,
+    torch.Tag.dynamic_output_shape,
+    torch.Tag.nondeterministic_seeded,
+}
+_DETACH = torch.ops.aten.detach.default
+
+
+class Differs(Exception):
+    """The function may make other calls next time, so it cannot be repeated as recorded."""
+
+
+def recorded(function: Function, inputs: Sequence[Tensor], static: Iterable[Tensor]) -> Function:
+    """A function that repeats the calls of `function(*inputs)` on other inputs of the same shapes.
+
+    The calls may also read and write `static` tensors, which stay where they are. They are made
+    once, while they are recorded. Raises Differs where they could be others next time: for random
+    numbers, for values read by Python, for sizes that depend on values, and for tensors of unknown
+    origin.
+    """
+    recorder = _Recorder(inputs, static)
+    with recorder:
+        outputs = function(*inputs)
+    return recorder.replay(outputs)
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes each call as a line of Python; tensors are its variables."""
+
+    def __init__(self, inputs: Sequence[Tensor], static: Iterable[Tensor]) -> None:
+        super().__init__()
+        self._static = {_address(tensor) for tensor in static}
+        self._name_of: dict[int, str] = {}
+        self._alive: list[Tensor] = []  # so that no other tensor gets the id of one of these
+        self._namespace: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
+        self._lines: list[str] = []
+        self._used: list[list[str]] = []
+        """the variables of each line"""
+        self._inputs = [self._named(tensor, "input") for tensor in inputs]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here; True imports the compiler, which takes a second
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if _DIFFERENT_EACH_TIME.intersection(func.tags):
+            raise Differs(f"it calls {func}")
+        result = func(*args, **kwargs)
+        if self._is_static_view(func, result):
+            return result
+        if func is _DETACH:
+            self._used.append([])
+            self._lines.append("")
+            self._name_of[id(result)] = self._text(args[0])
+            self._alive.append(result)
+            return result
+        self._used.append([])
+        texts = [self._text(value) for value in args]
+        texts += [f"{name}={self._text(value)}" for name, value in kwargs.items()]
+        call = f"{self._constant(func._op, 'call')}({', '.join(texts)})"
+        target = self._target(result)
+        self._lines.append(f"{target} = {call}" if target else call)
+        return result
+
+    def replay(self, outputs: Outputs) -> Function:
+        """The recorded function."""
+        self._used.append([])
+        returned = ", ".join(self._text(output) for output in outputs)
+        source = [f"def replay({', '.join(self._inputs)}):"]
+        for line, finished in zip(self._lines, self._last_uses(), strict=True):
+            if line:
+                source.append(f"    {line}")
+            if finished:  # gives its memory back
+                source.append(f"    {' = '.join(finished)} = None")
+        source.append(f"    return {returned},")
+        exec("\n".join(source), self._namespace)
+        return torch.no_grad()(self._namespace["replay"])
+
+    def _last_uses(self) -> list[list[str]]:
+        """For each line, the variables that no later line uses."""
+        seen = set(self._inputs) | self._namespace.keys()
+        last_uses = []
+        for used in reversed(self._used):
+            last_uses.append([name for name in dict.fromkeys(used) if name not in seen])
+            seen.update(used)
+        return last_uses[:0:-1]
+
+    def _is_static_view(self, func: Any, result: Any) -> bool:
+        """Whether a call only looks in another shape at a tensor that stays where it is."""
+        alias = func._schema.returns[0].alias_info if func._schema.returns else None
+        if alias is None or alias.is_write or not isinstance(result, Tensor):
+            return False
+        return _address(result) in self._static
+
+    def _target(self, result: Any) -> str:
+        """The variables that a result is assigned to; none where they all exist: in-place calls."""
+        if isinstance(result, Tensor):
+            return "" if id(result) in self._name_of else self._named(result, "v")
+        if result is None:
+            return ""
+        names = []
+        for part in result:
+            is_tensor = isinstance(part, Tensor)
+            names.append(self._named(part, "v") if is_tensor else "_")
+        return ", ".join(names) + ","
+
+    def _text(self, value: Any) -> str:
+        """An argument, as Python."""
+        if isinstance(value, Tensor):
+            return self._variable(value)
+        if isinstance(value, list | tuple):
+            return "[" + ", ".join(self._text(part) for part in value) + "]"
+        if value is None or isinstance(value, bool | int | float | str):
+            return repr(value)
+        return self._constant(value, "constant")
+
+    def _variable(self, tensor: Tensor) -> str:
+        if id(tensor) not in self._name_of:
+            if tensor.numel() and _address(tensor) not in self._static:
+                raise Differs(f"it uses a tensor {list(tensor.shape)} that is not its own")
+            self._alive.append(tensor)
+            self._name_of[id(tensor)] = self._constant(tensor.detach(), "static")
+        name = self._name_of[id(tensor)]
+        self._used[-1].append(name)
+        return name
+
+    def _named(self, tensor: Tensor, kind: str) -> str:
+        """The variable of a new tensor."""
+        name = f"{kind}{len(self._alive)}"
+        self._alive.append(tensor)
+        self._name_of[id(tensor)] = name
+        if self._used:
+            self._used[-1].append(name)
+        return name
+
+    def _constant(self, value: Any, kind: str) -> str:
+        name = f"{kind}{len(self._namespace)}"
+        self._namespace[name] = value
+        return name
+
+
+def _address(tensor: Tensor) -> int:
+    """Where the memory is that a tensor and all views of it share."""
+    return tensor.untyped_storage().data_ptr()
+
+
+class CudaGraph:
+    """A function of tensors as one CUDA graph: inputs are copied in, and the device does the rest.
+
+    The function is called a few times first, so that libraries choose their kernels and take their
+    memory.
+    """
+
+    _WARM_UPS = 3
+
+    def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
+        self._inputs = [tensor.clone() for tensor in inputs]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(self._WARM_UPS):
+                function(*self._inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._outputs = function(*self._inputs)
+
+    def __call__(self, *inputs: Tensor) -> Outputs:
+        """The outputs; the next call overwrites them."""
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own.copy_(given, non_blocking=True)
+        self._graph.replay()
+        return self._outputs
