@@ -97,8 +97,13 @@ class Man(Loss):
                 "local.loss: man: expected a model with hidden layers; got one that has none"
             )
 
+    def _factor(self, step: Step) -> float:
+        if isinstance(self.schedule, Constant):  # then a step is the same in all rounds
+            return 1.0
+        return self.schedule(step.context.round, step.context.rounds)
+
     def __call__(self, step: Step) -> Tensor:
-        strength = self.zeta * self.schedule(step.context.round, step.context.rounds)
+        strength = self.zeta * self._factor(step)
         layers = list(self._layers(step)) if strength else []
         if not layers:
             return step.x.new_zeros(())

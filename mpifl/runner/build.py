@@ -179,6 +179,7 @@ def _clients(
         seed=config.seed,
         rounds=config.rounds,
         means=config.evaluation.models,
+        graphs=config.runtime.graphs,
     )
 
 

@@ -48,6 +48,7 @@ from mpifl.training.evaluate import Evaluation
 from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.local import Local
 from mpifl.training.sampling import Participation
+from mpifl.training.steps import Graphs
 
 GENERATED = ("digits", "synthetic")
 """data sets that need no packed file"""
@@ -125,6 +126,11 @@ class Runtime:
     """threads of each rank; 0: as many as Slurm gives a task, or 1 without Slurm"""
     channels_last: Literal["auto", "yes", "no"] = "auto"
     """whether images are in channels-last memory format; auto: whichever is faster for the model"""
+    graphs: Graphs = "auto"
+    """whether local steps are recorded once and replayed, on a GPU as CUDA graphs, with the same
+    bits; auto: on a GPU, and for small models. Steps that draw random numbers, or whose loss or
+    model is yours, are not
+    """
     grace_seconds: NonNegative = 20.0
     """after a signal to stop: how long the current round may still take, before it is abandoned,
     and a test, before it is left to be done when the run is resumed

@@ -35,6 +35,7 @@ from mpifl.training.batchnorm import BufferPolicy
 from mpifl.training.gradients import Oracle
 from mpifl.training.local import Local, Trained, Trainer
 from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors, check_vectors
+from mpifl.training.steps import Graphs
 
 
 class Column(IntEnum):
@@ -126,6 +127,8 @@ class Clients:
     rounds: int
     means: tuple[str, ...] = ()
     """means of local models that the server wants beside its own: cohort, all"""
+    graphs: Graphs = "auto"
+    """which local steps are recorded and replayed"""
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -141,7 +144,7 @@ class Clients:
     def trainer(self) -> Trainer:
         """The local training with the loss and the options of today."""
         if self._trainer is None or not self._trainer.is_for(self.loss, self.local):
-            self._trainer = Trainer(self.net, self.loss, self.local)
+            self._trainer = Trainer(self.net, self.loss, self.local, self.graphs)
         return self._trainer
 
     def counts(self) -> np.ndarray:
@@ -252,7 +255,7 @@ class Clients:
         Those of several small clients are prepared together, which is much quicker.
         """
         group = DealtTogether(self.samples, self.augmentation)
-        waiting = []
+        waiting: list[Callable[[], Minibatches]] = []
         for client, own_steps in zip(clients, steps, strict=True):
             order = self._order(client, round, steps=own_steps)
             if group.size + len(order.indices) > CHUNK:

@@ -27,6 +27,7 @@ _DIFFERENT_EACH_TIME = {
     torch.Tag.nondeterministic_seeded,
 }
 _DETACH = torch.ops.aten.detach.default
+_FROM_PYTHON = torch.ops.aten.lift_fresh.default
 
 
 class Differs(Exception):
@@ -72,13 +73,17 @@ class _Recorder(TorchDispatchMode):
         result = func(*args, **kwargs)
         if self._is_static_view(func, result):
             return result
+        self._used.append([])
         if func is _DETACH:
-            self._used.append([])
             self._lines.append("")
             self._name_of[id(result)] = self._text(args[0])
             self._alive.append(result)
             return result
-        self._used.append([])
+        if func is _FROM_PYTHON:
+            self._lines.append(
+                f"{self._target(result)} = {self._constant(result, 'value')}.clone()"
+            )
+            return result
         texts = [self._text(value) for value in args]
         texts += [f"{name}={self._text(value)}" for name, value in kwargs.items()]
         call = f"{self._constant(func._op, 'call')}({', '.join(texts)})"

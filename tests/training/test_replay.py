@@ -1,0 +1,166 @@
+"""Steps that are replayed end in the bits of steps that are made anew, or are not replayed."""
+
+import math
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from matrix import FACTORS, HEADED, MODELS_OF, RESIDUAL
+
+from mpifl.losses import LOSSES
+from mpifl.losses.expression import parse
+from mpifl.losses.loss import Loss
+from mpifl.losses.step import ClientRound
+from mpifl.options import options
+from mpifl.runner.schema import resolve
+from mpifl.training.local import Local, Trainer
+from mpifl.training.replay import Differs, recorded
+
+REPLAYED = {
+    "ce",
+    "ce(smoothing=0.1) + prox(mu=0.1)",
+    "ce + man",
+    "ce + man(layers='blocks')",
+    "ce + fedalign",
+    "ce + rcl",
+}
+"""the others draw random numbers, or ask for the client, what it was sent or the round"""
+
+TERMS = {
+    "nothing": {},
+    "linear": {"linear": True},
+    "pull": {"pull": 0.3},
+    "part": {"moving": True},
+    "everything": {"linear": True, "pull": 0.3, "moving": True},
+}
+
+
+def tiny_loss(text: str) -> Loss:
+    return parse(text, LOSSES)
+
+
+def net_for(loss: str, model: str = "", norm: dict | None = None):
+    able = [models for word, models in MODELS_OF.items() if word in loss]
+    name = model or ("resnet20" if RESIDUAL in able else "lenet")
+    extra = {"projection": 4} if "moon" in loss and name in HEADED else {}
+    return tiny.net(name, (3, 16, 16), dtype=torch.float32, **extra, **(norm or {}))
+
+
+def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0):
+    """The weights, buffers and figures after eight batches of two clients, some of them short."""
+    w, buffers = net.weights.clone(), net.buffers.clone()
+    sent = (w, buffers)
+    random = torch.Generator().manual_seed(3)
+    trainer = Trainer(net, loss, local, graphs)
+    results = []
+    for client in range(2):
+        net.buffers.copy_(buffers)
+        context = ClientRound(
+            1,
+            client,
+            2,
+            tiny.CLASSES,
+            np.arange(tiny.CLASSES),
+            sent,
+            (w + 0.01, buffers),
+            vectors={"average": w + 0.02},
+        )
+        some = [
+            tiny.batch(size, (3, 16, 16), torch.float32, seed=10 * client + number)
+            for number, size in enumerate((4, 4, 4, 4, 3, 4, 3, 3))
+        ]
+        start = w + 0.01 * torch.randn(len(w), generator=random)
+        terms = {"pull": pull}
+        if linear:
+            terms["linear"] = 0.01 * torch.randn(len(w), generator=random)
+        if moving:
+            terms["moving"] = torch.rand(len(w), generator=random) < 0.5
+        got = trainer(some, context, 0.01, start, **terms)
+        results += [got.y, net.buffers.clone(), torch.tensor([got.loss, got.accuracy])]
+    net.load(*sent)
+    recordings = [made for made in trainer._replays._functions.values() if made is not None]
+    return results, len(recordings)
+
+
+def check(net, loss, local, **terms):
+    eager, none = trained(net, loss, local, "no", **terms)
+    replayed, recordings = trained(net, loss, local, "yes", **terms)
+    assert none == 0
+    for one, other in zip(eager, replayed, strict=True):
+        assert torch.equal(one, other)
+    return recordings
+
+
+@pytest.mark.parametrize("loss", FACTORS["loss"])
+def test_every_loss_has_the_same_bits_replayed(loss):
+    recordings = check(net_for(loss), tiny_loss(loss), Local(lr=0.01, momentum=0.9))
+    assert recordings == (2 if loss in REPLAYED else 0)
+
+
+@pytest.mark.parametrize("gradient", FACTORS["gradient"])
+@pytest.mark.parametrize("terms", TERMS)
+def test_every_gradient_has_the_same_bits_replayed_with_every_term(gradient, terms):
+    local = resolve({"local": {"gradient": gradient, "clip": 0.5, "weight_decay": 0.01}}).local
+    assert check(net_for("ce"), tiny_loss("ce + man"), local, **TERMS[terms]) == 2
+
+
+@pytest.mark.parametrize("clip_pull", [True, False])
+def test_a_pull_after_the_clip_has_the_same_bits_replayed(clip_pull):
+    local = Local(clip=0.1, clip_pull=clip_pull)
+    assert check(net_for("ce"), tiny_loss("ce"), local, pull=0.3) == 2
+
+
+@pytest.mark.parametrize("model", FACTORS["model"])
+@pytest.mark.parametrize("norm", FACTORS["norm"])
+def test_every_norm_of_every_family_has_the_same_bits_replayed(norm, model):
+    extra = {"vit": {"dim": 8, "depth": 2, "heads": 2}, "mlp": {"hidden": [8]}}.get(model, {})
+    net = net_for("ce", model, FACTORS["norm"][norm] | extra)
+    # torch's attention has an option to draw, so its call is taken for one that does
+    assert check(net, tiny_loss("ce"), Local(lr=0.01)) == (0 if model == "vit" else 2)
+
+
+@options
+class Yours(Loss):
+    """A loss that does not come with mpifl."""
+
+    def __call__(self, step):
+        return step.out.logits.square().mean()
+
+
+def test_a_loss_of_yours_is_not_replayed():
+    assert check(net_for("ce"), Yours(), Local()) == 0
+
+
+W = torch.ones(3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (x * float(x.sum()),),
+        lambda x: (x[x > 0],),
+        lambda x: (x + torch.rand(3),),
+        lambda x: (x if x.sum() > 0 else -x,),
+    ],
+    ids=["a value in Python", "a size by values", "random numbers", "a branch"],
+)
+def test_calls_that_may_differ_next_time_are_not_recorded(function):
+    with pytest.raises(Differs):
+        recorded(function, [torch.ones(3)], [W])
+
+
+def test_a_recorded_function_repeats_its_calls_on_other_inputs_and_on_static_tensors():
+    static = torch.zeros(2, 2)
+
+    def function(x):
+        static.view(-1)[:2].add_(x)
+        parts = (x * torch.tensor([1.0, math.inf])).split(1)
+        return torch.cat([parts[1], parts[0].detach()]), static.t().sum(0)
+
+    repeat = recorded(function, [torch.tensor([1.0, 2.0])], [static])
+    static.zero_()
+    first, second = repeat(torch.tensor([3.0, 4.0]))
+    assert first.tolist() == [math.inf, 3.0]
+    assert second.tolist() == [7.0, 0.0]
+    assert not first.requires_grad
