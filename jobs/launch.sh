@@ -179,8 +179,8 @@ number() {
     fi
 }
 
-# Print "HOST RANKS" for every node. With GPUs: a rank for each GPU, and one more on the first node,
-# the server. Without: the tasks that the job asked for; the first is the server.
+# Print "HOST RANKS" for every node. With GPUs: RANKS_PER_GPU ranks for each GPU, and one more on the
+# first node, the server. Without: the tasks that the job asked for; the first is the server.
 layout() {
     local hosts part i gpus counts=()
     gpus=$(number "${SLURM_GPUS_ON_NODE:-}" 0)
@@ -195,7 +195,7 @@ layout() {
     done
     for i in "${!hosts[@]}"; do
         if ((gpus)); then
-            echo "${hosts[i]} $((gpus + (i == 0)))"
+            echo "${hosts[i]} $((gpus * RANKS_PER_GPU + (i == 0)))"
         else
             echo "${hosts[i]} ${counts[i]:-1}"
         fi

@@ -8,4 +8,5 @@ SRUN_MPI=${SRUN_MPI:-pmi2}           # srun's --mpi: pmi2 for MPICH (make's own)
 SRUN_FLAGS=${SRUN_FLAGS:-}           # more of srun's options
 MPIRUN=${MPIRUN:-mpirun}             # the one of the MPI library that VENV uses
 MPIRUN_FLAGS=${MPIRUN_FLAGS:-}       # more of its options
+RANKS_PER_GPU=${RANKS_PER_GPU:-1}    # ranks that share a GPU: more than one fills it with small models (README.md)
 MAX_RESTARTS=${MAX_RESTARTS:-100}    # how often a job that was cut short queues itself again

@@ -59,6 +59,7 @@ ADDED = {
     "partition.deal": "turn",
     "participation.draw": "sample",
     "plugins": [],
+    "precision": "float32",
     "runtime.graphs": "auto",
 }
 """Dotted name of an option that older runs lack -> the value that means what those did.

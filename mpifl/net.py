@@ -69,6 +69,8 @@ class Net:
         buffers = _entries(moving, "buffer")
         frozen = _entries(constant + fixed, "frozen")
         self.layout = weights + buffers + frozen
+        self.bf16 = False
+        """whether forward and backward passes compute in bfloat16 where torch.autocast does"""
         self._twins: dict[str, tuple[Net, Weights]] = {}
         for (_, parameter), entry in zip(trained, weights, strict=True):
             parameter.data = _view(self.weights, entry)
@@ -138,6 +140,10 @@ class Net:
         """The forward pass of images `x [B, C, H, W]`; options are those of the network."""
         return self.module(x.contiguous(memory_format=self.memory_format), **options)
 
+    def cast(self) -> torch.autocast:
+        """The context of its forward passes and of losses on them."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
     def twin(self, name: str, model: Weights) -> Net:
         """A frozen copy of the net in evaluation mode, with the weights and buffers of `model`.
 
@@ -151,6 +157,7 @@ class Net:
         else:
             module = copy.deepcopy(self.module).eval()
             twin = Net(module, self.device, self.memory_format is torch.channels_last)
+            twin.bf16 = self.bf16
             module.requires_grad_(False)
         twin.load(*model)
         self._twins[name] = (twin, model)

@@ -69,17 +69,18 @@ def device_for(asked: str, worker_on_node: int | None, workers_on_node: int) -> 
     return torch.device("cpu")
 
 
-def configure(device: torch.device, threads: int) -> None:
+def configure(device: torch.device, threads: int, tf32: bool = False) -> None:
     """Make this process use `device` and `threads`.
 
-    Kernels are then deterministic, and float32 is computed in full precision (no TF32).
+    Kernels are then deterministic, and float32 is computed in full precision, or with `tf32` on
+    GPUs that have it with 10 bits instead of 23 in products.
     """
     torch.set_num_threads(threads)
     _keep_freed_memory()
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cuda.enable_flash_sdp(False)  # their backward passes add in random order
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     if device.type == "cuda":

@@ -105,6 +105,7 @@ def experiment(
     held = divided(config, Known(train.labels, train.domains, train.clients))
     _refuse_empty_clients(held)
     net = network(config, dataset.shape, len(dataset.classes), device)
+    net.bf16 = config.precision == "bf16"
     check_crop_size(config, dataset.shape, net)
     load_start(config, net)
     clients = _clients(

@@ -56,9 +56,17 @@ def choose_device(config: Config, communicator: Communicator) -> torch.device:
     kind = "" if worker is None else device.type
     kinds = communicator.allgather((socket.gethostname(), kind))
     communicator.agree(lambda: _refuse_mixture(kinds))
-    configure(device, threads_of(config.runtime.threads))
+    communicator.agree(lambda: _refuse_tf32_without_gpu(config, kind))
+    configure(device, threads_of(config.runtime.threads), tf32=config.precision == "tf32")
     communicator.agree(lambda: _refuse_unusable_folder(config, plays=worker is not None))
     return device
+
+
+def _refuse_tf32_without_gpu(config: Config, kind: str) -> None:
+    if config.precision == "tf32" and kind == "cpu":
+        raise BadInput(
+            "precision: expected a GPU for tf32; got none; allowed on CPUs: float32, bf16"
+        )
 
 
 def _description(dataset: Dataset) -> dict[str, Any]:

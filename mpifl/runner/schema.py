@@ -167,6 +167,10 @@ class Config:
     """number of clients that the training samples are divided among"""
     objective: Literal["samples", "uniform"] = "samples"
     """weights of clients in means: by their number of samples, or equal"""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """of forward and backward passes, in training and tests; tf32: products of float32 numbers with
+    10 bits, on a GPU; bf16: torch's autocast to bfloat16. Weights, messages and sums are float32
+    """
     buffers: Literal["average", "pooled", "local"] = "average"
     """BatchNorm's running statistics: the clients' weighted mean; those of the pooled samples; or
     each client keeps its own

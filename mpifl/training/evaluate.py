@@ -160,7 +160,8 @@ def _outputs(
         part = slice(row * batch, (row + 1) * batch)
         chosen = indices[part]
         x = samples.pick(chosen).to(net.device)
-        logits = net(x, **(forward or {})).logits
+        with net.cast():
+            logits = net(x, **(forward or {})).logits
         yield row, part, logits, samples.labels[chosen].to(net.device)
 
 

@@ -130,12 +130,18 @@ class Minibatch:
         if self._was_asked:
             again = replace(step, passes=[])
             with untracked(self._net.module):
-                return self._net.take_gradient(self._loss(again))
+                return self._net.take_gradient(self._value(again))
         self._was_asked = True
-        value = self._loss(step)
+        value = self._value(step)
         self.loss = value.detach()
         self.correct = (step.passes[0].logits.detach().argmax(-1) == step.y).sum()
         return self._net.take_gradient(value)
+
+    def _value(self, step: Step) -> Tensor:
+        if not self._net.bf16:
+            return self._loss(step)
+        with self._net.cast():
+            return self._loss(step).float()
 
 
 class _GradientWeights:

@@ -87,6 +87,12 @@ def test_ranks_go_where_tasks_were_asked_for_or_to_gpus_with_the_server_on_the_f
     assert (done.stdout.splitlines(), done.stderr) == (expected.split(","), "")
 
 
+def test_several_ranks_share_each_gpu_where_the_site_says_so(tmp_path):
+    asked = {"SLURM_TASKS_PER_NODE": "9(x2)", "SLURM_GPUS_ON_NODE": "4", "RANKS_PER_GPU": "2"}
+    program = "scontrol() { printf '%s\\n' a b; }; layout"
+    assert in_a_job(program, tmp_path, **asked) == ["a 9", "b 8"]
+
+
 def in_a_job(program: str, folder: Path, script: str = "train.sbatch", **own: str) -> list[str]:
     """The lines that a bash program prints after it has sourced launch.sh, as a job file does."""
     started = f". {JOBS}/launch.sh; {program}"
