@@ -22,6 +22,8 @@ from mpifl.data.augmentation import Augmentation
 # samples prepared at once: few kernel calls, and a chunk of CIFAR images takes only 12 MB
 CHUNK = 1024
 
+_CACHE_LINE = 64  # bytes
+
 Batch = tuple[Tensor, Tensor]
 """images [B, c, h, w] and labels [B]"""
 
@@ -125,38 +127,46 @@ def deal(samples: Samples, order: Order, augmentation: Augmentation) -> Iterator
 
 
 class DealtTogether:
-    """The batches of several orders, which are prepared at once when the first is asked for."""
+    """The batches of several orders, whose samples are picked at once when the first is asked for.
+
+    They are the bits that `deal` gives, at addresses like those: matrix products may round
+    differently for numbers that begin elsewhere in a cache line.
+    """
 
     def __init__(self, samples: Samples, augmentation: Augmentation) -> None:
         self._samples = samples
         self._augmentation = augmentation
         self._orders: list[Order] = []
-        self._batches: list[Batch] = []
-        self._count = 0
+        self._picked: list[Batch] = []
+        """of each order, all samples"""
         self.size = 0
         """samples in all orders"""
 
     def add(self, order: Order) -> Callable[[], Minibatches]:
         """Take another order; the function gives its batches."""
-        first = self._count
-        self._count += len(order.lengths)
         self._orders.append(order)
         self.size += len(order.indices)
-        return partial(self._some, first, len(order.lengths))
+        return partial(self._batches, len(self._orders) - 1)
 
-    def _some(self, first: int, count: int) -> Minibatches:
-        if not self._batches:
-            together = Order(
-                np.concatenate([order.indices for order in self._orders]),
-                [length for order in self._orders for length in order.lengths],
-                self._draws(),
-            )
-            self._batches = list(deal(self._samples, together, self._augmentation))
-        return self._batches[first : first + count]
+    def _batches(self, number: int) -> Minibatches:
+        if not self._picked:
+            self._pick()
+        x, y = self._picked[number]
+        if x.data_ptr() % _CACHE_LINE:
+            x = x.clone()
+        lengths = self._orders[number].lengths
+        return zip(x.split(lengths), y.split(lengths), strict=True)
 
-    def _draws(self) -> np.ndarray | None:
+    def _pick(self) -> None:
+        lengths = [len(order.indices) for order in self._orders]
         draws = [order.draws for order in self._orders if order.draws is not None]
-        return np.concatenate(draws) if draws else None
+        together = Order(
+            np.concatenate([order.indices for order in self._orders]),
+            [self.size],
+            np.concatenate(draws) if draws else None,
+        )
+        for x, y in deal(self._samples, together, self._augmentation):
+            self._picked = list(zip(x.split(lengths), y.split(lengths), strict=True))
 
 
 def sequence(

@@ -4,7 +4,7 @@ import torch
 
 from mpifl import seeds
 from mpifl.data.augmentation import Augmentation
-from mpifl.data.batches import Order, Samples, deal, sequence
+from mpifl.data.batches import DealtTogether, Order, Samples, deal, sequence
 
 
 def samples(n=50, shape=(3, 8, 8)):
@@ -130,3 +130,20 @@ def test_one_channel_batches_have_plain_strides_whatever_the_source(augmented, a
     draws = augmentation.draw(9, seeds.generator(1, "augment", 0, 1), (8, 8))
     draws = None if draws is None else torch.from_numpy(draws)
     assert one.pick(torch.arange(9), augmentation, draws).stride() == (64, 64, 8, 1)
+
+
+def test_batches_of_several_clients_picked_together_are_those_of_each_alone():
+    some, augmentation = samples(shape=(1, 3, 3)), Augmentation(flip=0.5)
+    orders = []
+    for client in range(3):
+        own = np.arange(11 * client, 11 * client + 11)
+        random = seeds.generator(1, "augment", client)
+        orders.append(Order(own, [4, 4, 3], augmentation.draw(11, random, (3, 3))))
+    together = DealtTogether(some, augmentation)
+    dealt = [together.add(order) for order in orders]
+    for order, batches in zip(orders, dealt, strict=True):
+        alone = deal(some, order, augmentation)
+        for (x, y), (expected_x, expected_y) in zip(batches(), alone, strict=True):
+            assert torch.equal(x, expected_x)
+            assert torch.equal(y, expected_y)
+            assert x.data_ptr() % 64 == expected_x.data_ptr() % 64
