@@ -157,8 +157,9 @@ def _train(
     if store is not None:
         start.reached = experiment.evaluation.reached(store.rounds)
         start.is_tested = not lacks_test(store.rounds, start.progress.round)
-        counted = flops.count(experiment.clients)
-        store.describe(counted.attributes(len(experiment.clients.net.weights)))
+        counted = _counted(experiment)
+        if counted is not None:
+            store.describe(counted.attributes(len(experiment.clients.net.weights)))
         kept = results.weights_rounds(config.rounds)
         told.append(StoreWriter(store, experiment, kept, counted))
         if not quiet:
@@ -185,6 +186,14 @@ def _train(
         for callback in told:
             callback.run_ended(status)
     return progress
+
+
+def _counted(experiment: Experiment) -> flops.Flops | None:
+    """The cost of a step; None where it fails, because training then fails too, and says where."""
+    try:
+        return flops.count(experiment.clients)
+    except Exception:
+        return None
 
 
 def _tell_start(

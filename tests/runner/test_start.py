@@ -152,9 +152,9 @@ def test_a_resume_takes_the_same_start_from_any_path_and_refuses_another(folder,
     again = {"resume": True, "rounds": 3, **frozen}
     with pytest.raises(BadInput, match="init: expected the weights that the run was begun with"):
         trained(tmp_path / "run", init=f"{folder}/first@2", **again)
-    with pytest.raises(BadInput, match="init: expected 'weights', as the run was begun; got no"):
+    with pytest.raises(BadInput, match="init: expected 'weights', as the run was begun; got ''"):
         trained(tmp_path / "run", **again)
-    with pytest.raises(BadInput, match="init: expected no such option"):
+    with pytest.raises(BadInput, match="init: expected '', as the run was begun; got 'weights'"):
         trained(folder / "first", init=f"{folder}/first", resume=True, rounds=3)
     run = trained(tmp_path / "run", init=f"{tmp_path}/w.pt", **again)
     assert run.saved_rounds == [0, 2, 3]
