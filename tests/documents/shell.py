@@ -38,7 +38,8 @@ sys.exit(int(server.recv(16) or 1))
 """
 SHORTER = {
     "hessian": {"--samples": "30", "--top": "2", "--probes": "4"},
-    "landscape": {"--side": "3", "--samples": "30"},
+    "landscape": {"--side": "3", "--points": "5", "--samples": "30"},
+    "features": {"--samples": "50"},
 }
 """options that the commands of pages get, unless they give them, so that they take no time"""
 
