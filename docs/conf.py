@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "mathml",
+    "method_links",
     "notebooks",
     "options_page",
     "plain_docstrings",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from textwrap import dedent
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -11,15 +13,22 @@ from sphinx.util.docutils import SphinxDirective
 
 from mpifl.plan.reference import Option, Topic, topics
 
+_MARKUP = re.compile(r"[\\*_\[\]<>#$|~]")
+
+
+def target(topic: Topic) -> str:
+    """What links to a topic are written to."""
+    return f"{topic.path}-{topic.name}".strip("-").replace(".", "-") or "config"
+
 
 def _lines(topic: Topic) -> Iterable[str]:
     """A topic in Markdown."""
-    yield f"## `{topic.title}`" if topic.path else "## the config itself"
+    yield f"({target(topic)})="
+    yield f"## `{topic.title}`" if topic.path else "## The config itself"
     yield ""
-    yield "```text"
-    yield from topic.text.splitlines()
-    yield "```"
-    yield ""
+    for paragraph in topic.text.split("\n\n"):
+        yield from _formula(paragraph) if paragraph.startswith("    ") else _prose(paragraph)
+        yield ""
     if topic.options:
         yield "| option | default | allowed | meaning |"
         yield "|---|---|---|---|"
@@ -27,10 +36,24 @@ def _lines(topic: Topic) -> Iterable[str]:
         yield ""
 
 
+def _formula(paragraph: str) -> Iterable[str]:
+    """An indented paragraph, as it stands."""
+    yield "```text"
+    yield from dedent(paragraph).splitlines()
+    yield "```"
+
+
+def _prose(paragraph: str) -> Iterable[str]:
+    """A paragraph whose signs are no markup, apart from names in backquotes."""
+    parts = paragraph.split("`")
+    parts[::2] = [_MARKUP.sub(r"\\\g<0>", text) for text in parts[::2]]
+    yield from "`".join(parts).splitlines()
+
+
 def _row(option: Option) -> str:
-    meaning = " ".join(option.meaning.split())
+    meaning = " ".join(_prose(" ".join(option.meaning.split())))
     cells = [_code(option.name), _code(option.default), option.allowed, meaning]
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _code(text: str) -> str:
