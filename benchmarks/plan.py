@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import tomli_w
 import torch
 
 from benchmarks import workloads
+from benchmarks.pairs import Pairs, Times
 from benchmarks.report import Row
 from mpifl.parallel.devices import configure
 from mpifl.plan.cluster import Cluster, forecast
@@ -27,16 +30,41 @@ from mpifl.store import Run
 
 RANKS = (1, 2, 3, 5)
 ROUNDS = {"CNN": 10, "tiny steps": 40}
+_COMMANDS = 5
 _BEGINNING = 2  # rounds that are left out: they also set things up
 
 
 def plan() -> list[Row]:
-    """a round as plan foretells it (ours) against the fastest of a run (other), by ranks"""
-    rows = []
+    """plan against a run of one round; and a round as plan foretells it (ours) against the fastest
+    of a run (other), by ranks
+    """
+    rows = [Row.of("mpifl plan / a run of one round", _whole_commands(), bar=1.0)]
     for name, raw in _workloads().items():
         for ranks in RANKS:
             rows.append(_row(name, raw, ranks))
     return rows
+
+
+def _whole_commands() -> Pairs:
+    """Both commands on the demo, from their start to their end."""
+    demo = str(Path(__file__).parent.parent / "configs" / "demo.toml")
+    pairs = Pairs()
+    with tempfile.TemporaryDirectory() as place:
+        for _ in range(_COMMANDS):
+            pairs.ours.append(_times("plan", demo, "rounds=1"))
+            pairs.other.append(_times("run", demo, "rounds=1", "--out", f"{place}/run", "--force"))
+    return pairs
+
+
+def _times(*words: str) -> Times:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "mpifl", *words]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    wall = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Times(wall, cpu)
 
 
 def _workloads() -> dict[str, dict[str, Any]]:
