@@ -24,7 +24,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator
 
 from mpifl.options.bad_input import BadInput, checked_path, similar, suggestion
-from mpifl.options.fields import adapter, description, only_toml, option_names
+from mpifl.options.fields import adapter, description, json_schema, only_toml, option_names
 from mpifl.options.groups import options, validated
 from mpifl.options.named import Named, nested_names, tables
 
@@ -50,6 +50,7 @@ __all__ = [
     "adapter",
     "checked_path",
     "description",
+    "json_schema",
     "nested_names",
     "option_names",
     "options",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from dataclasses import fields, is_dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import tomli_w
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 _ADAPTERS: dict[type, TypeAdapter] = {}
 
@@ -34,11 +40,49 @@ def option_names(kind: type) -> tuple[str, ...]:
 def description(kind: type, option: str) -> str:
     """What an option means: the docstring under it, in the class or in one that it comes from."""
     for base in kind.__mro__:
-        if is_dataclass(base) and option in option_names(base):
-            text = pydantic_fields(base)[option].description
-            if text:
-                return " ".join(text.split())
+        if is_dataclass(base) and option in docstrings(base):
+            return " ".join(docstrings(base)[option].split())
     return ""
+
+
+@cache
+def docstrings(kind: type[Any]) -> dict[str, str]:
+    """The text under each option in the source of a class, by the option's name.
+
+    pydantic can collect them too, but when the class is made: each start of mpifl, on each rank,
+    would read the source of all options. There is no text where the source is not to be had.
+    """
+    try:
+        source = inspect.getsource(kind)
+    except (OSError, TypeError):
+        return {}
+    [definition] = ast.parse(textwrap.dedent(source)).body
+    body = definition.body if isinstance(definition, ast.ClassDef) else []
+    found = {}
+    for option, text in pairwise(body):
+        if not isinstance(option, ast.AnnAssign) or not isinstance(option.target, ast.Name):
+            continue
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            found[option.target.id] = inspect.cleandoc(str(text.value.value))
+    return found
+
+
+def json_schema(kind: type) -> dict[str, Any]:
+    """The JSON Schema of a group of options, with what each means."""
+    return adapter(kind).json_schema(schema_generator=_WithMeanings)
+
+
+class _WithMeanings(GenerateJsonSchema):
+    """pydantic's JSON Schema, and the docstrings of options."""
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        made = super().dataclass_schema(schema)
+        kind: type = schema["cls"]
+        properties = self.resolve_ref_schema(made).get("properties", {})
+        for option, text in docstrings(kind).items():
+            if option in properties:
+                properties[option]["description"] = text
+        return made
 
 
 def only_toml(table: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,6 @@ _CONFIG = ConfigDict(
     strict=True,
     extra="forbid",
     allow_inf_nan=False,
-    use_attribute_docstrings=True,
     arbitrary_types_allowed=True,
 )
 

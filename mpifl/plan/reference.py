@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mpifl.data.sources import SOURCES
 from mpifl.losses import LOSSES
-from mpifl.options import Named, adapter, description
+from mpifl.options import Named, description, json_schema
 from mpifl.runner.schema import TABLES, Config
 from mpifl.runner.trackers import TRACKERS
 from mpifl.schedules import SCHEDULES
@@ -109,7 +109,7 @@ def _groups(kind: Any) -> dict[str, type]:
 
 
 def _options(kind: type, path: str = "") -> list[Option]:
-    properties = adapter(kind).json_schema()["properties"]
+    properties = json_schema(kind)["properties"]
     groups = _groups(kind)
     found = []
     for field in fields(kind):  # type: ignore[arg-type]  # is a dataclass

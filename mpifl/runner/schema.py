@@ -39,6 +39,7 @@ from mpifl.options import (
     tables,
     validated,
 )
+from mpifl.options import json_schema as options_schema
 from mpifl.runner import combinations, plugins
 from mpifl.runner.factories import allow_remembered
 from mpifl.runner.trackers import TRACKERS, Tracker
@@ -254,7 +255,7 @@ def text(config: Config) -> str:
 
 def json_schema() -> dict[str, Any]:
     """What a config may say, as a JSON Schema; an editor can check and complete a config by it."""
-    return adapter(Config).json_schema()
+    return options_schema(Config)
 
 
 # --- what one option may not say -----------------------------------------------------------------

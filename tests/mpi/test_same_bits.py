@@ -111,7 +111,7 @@ CASES = {
     "stops_at_a_target_shared": MLP
     | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "all"}},
 }
-PLACES = [on(mpi, ranks) for mpi in ("mpich", "openmpi") for ranks in (1, 2, 3, 5)]
+PLACES = [on("mpich", ranks) for ranks in (1, 2, 3, 5)] + [on("openmpi", 1), on("openmpi", 3)]
 OF_CLIENTS = (
     "participated",
     "loss",
