@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from mpifl.analysis.kept import keep
 from mpifl.analysis.landscape.stored import keep_landscapes, landscapes_of
 from mpifl.analysis.landscape.values import Landscape
 from mpifl.analysis.report import figures
+from mpifl.analysis.report.blocks import chart
 from mpifl.analysis.report.build import report
+from mpifl.analysis.report.clients import domains
 from mpifl.analysis.report.compared import Compared
 from mpifl.analysis.report.missing import command_of, lacks
 from mpifl.analysis.report.time_spent import rank_seconds
@@ -256,6 +259,30 @@ def test_of_many_ranks_the_server_and_the_busiest_are_drawn():
     assert seconds[0] == [0.0] * 4 and seconds[1] == [62.0] * 4
     ranks, seconds = rank_seconds(dict.fromkeys(("train", "test", "wait", "write"), train[:, :52]))
     assert ranks[-2:] == [50, 51] and seconds[-2] == [50.0] * 4, "the mean of the known rounds"
+
+
+def test_domains_have_a_table_and_their_own_names(groups):
+    evaluations = {
+        "round": np.array([2, 4]),
+        "names_by_domain": np.array(["photo", "<sketch>"], object),
+        "test_samples_by_domain": np.array([10, 4]),
+        "test_right_by_domain": np.array([[1, 1], [5, 3]]),
+    }
+    runs = [replace(run, evaluations=evaluations) for run in groups[0].runs]
+    section = domains(Compared.of(group(runs)))
+    cells = re.findall(r"<t[hd](?: [^>]*)?>(.*?)</t[hd]>", section.html())
+    assert cells == ["method", "photo", "&lt;sketch&gt;", "small", "50.00 ± 0.00", "75.00 ± 0.00"]
+
+
+@pytest.mark.parametrize("name", ["first", "bare"])
+def test_a_run_of_one_round_and_one_without_clients_models_have_a_page(opened, name):
+    found = Ids(report(group([opened(name)])))
+    assert {"accuracy", "provenance", "missing"} <= found.links <= found.ids
+
+
+def test_numbers_that_are_not_finite_are_gaps():
+    drawn = {"data": [{"type": "surface", "z": [[1.0, np.inf]]}], "layout": {"margin": {}}}
+    assert '"z":[[1.0,null]]' in chart(drawn, "title", "caption")
 
 
 def test_what_was_kept_in_part_is_told_and_left_out(folder, tmp_path, command):

@@ -6,9 +6,11 @@ All text is escaped: a name in a run's files cannot become part of the page.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 from mpifl.analysis.figures.plotly_figures import Figure
 from mpifl.analysis.figures.plotly_page import legend
@@ -128,6 +130,22 @@ def verbatim(words: str) -> str:
 
 
 def _json(figure: Figure) -> str:
-    """A figure for a script element, which no text inside can close."""
-    written = json.dumps(figure, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    """A figure for a script element, which no text inside can close; null for no number."""
+    compact = (",", ":")
+    try:
+        written = json.dumps(figure, separators=compact, allow_nan=False, ensure_ascii=False)
+    except ValueError:  # a loss that is not finite, such as far from a model
+        finite = _with_gaps(figure)
+        written = json.dumps(finite, separators=compact, allow_nan=False, ensure_ascii=False)
     return written.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _with_gaps(value: Any) -> Any:
+    """The same with None for each number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _with_gaps(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_gaps(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
