@@ -61,6 +61,15 @@ def groups_legend(labels: Sequence[str]) -> str:
     return legend([printable(label) for label in labels])
 
 
+def colour_key(kinds: Sequence[tuple[str, str]]) -> str:
+    """What colours mean, words and colour of each, for figures whose colours are no groups."""
+    items = []
+    for words, colour in kinds:
+        square = '<svg width="14" height="14" aria-hidden="true"><rect width="14" height="14" '
+        items.append(f'<li>{square}fill="{colour}"/></svg> {text(words)}</li>')
+    return f'<ul class="key">{"".join(items)}</ul>'
+
+
 def chart(figure: Figure, title: str, caption: str) -> str:
     """A figure with its title above, and below a sentence that says what to read from it."""
     layout = {**figure["layout"]}

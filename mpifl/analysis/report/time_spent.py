@@ -17,13 +17,15 @@ _OF_ROUND = {
     "training of the busiest worker": COLOURS[0],
     "tests, messages, averaging and files": COLOURS[4],
 }
-_OF_RANK = {"train": COLOURS[0], "test": COLOURS[2], "wait": COLOURS[4], "write": COLOURS[3]}
-_IN_WORDS = {
-    "train": "training clients",
-    "test": "testing",
-    "wait": "waiting, and messages",
-    "write": "files and callbacks",
-}
+_RANKS = ("train", "test", "wait", "write")
+"""names of /timeline"""
+_KINDS = [
+    ("training clients", COLOURS[0]),
+    ("testing", COLOURS[2]),
+    ("waiting, and messages", COLOURS[4]),
+    ("files and callbacks", COLOURS[3]),
+]
+"""their words and colours"""
 _MOST_BARS = 40
 """of a figure"""
 _LONGEST = 30
@@ -52,12 +54,15 @@ def time(compared: Compared) -> Section:
         caption += f" (The first {_MOST_BARS} of {len(runs)} runs are drawn.)"
     seconds = [_phases(run) for run in runs[:_MOST_BARS]]
     made = _bars(names[:_MOST_BARS], seconds, list(_OF_ROUND.items()))
-    drawn = [blocks.chart(made, "Time of a round by phase", caption)]
+    whole = blocks.chart(made, "Time of a round by phase", caption)
+    section.parts = [blocks.colour_key(list(_OF_ROUND.items())), blocks.charts([whole])]
+    drawn = []
     for group in compared.groups[:MOST_MAPS]:
         run = group.runs[0]
         if run.timeline:
             drawn.append(_of_ranks(run.timeline, f"{group.label}, seed {run.seed}"))
-    section.parts = [blocks.charts(drawn)]
+    if drawn:
+        section.parts += [blocks.colour_key(_KINDS), blocks.charts(drawn)]
     return section
 
 
@@ -79,14 +84,13 @@ def _of_ranks(timeline: Mapping[str, np.ndarray], name: str) -> str:
     if count > _MOST_BARS:
         caption += f" (Rank 0 and those that trained longest are drawn, of {count} ranks.)"
     names = [f"rank {rank}, server" if rank == 0 else f"rank {rank}" for rank in ranks]
-    bars = [(_IN_WORDS[kind], colour) for kind, colour in _OF_RANK.items()]
-    return blocks.chart(_bars(names, seconds, bars), f"Time of a round by rank: {name}", caption)
+    return blocks.chart(_bars(names, seconds, _KINDS), f"Time of a round by rank: {name}", caption)
 
 
 def rank_seconds(timeline: Mapping[str, np.ndarray]) -> tuple[list[int], list[list[float]]]:
-    """The ranks that are drawn, and for each its mean seconds of each of _OF_RANK."""
+    """The ranks that are drawn, and for each its mean seconds of each of _RANKS."""
     means = []
-    for kind in _OF_RANK:
+    for kind in _RANKS:
         known = np.isfinite(timeline[kind])
         count = np.maximum(known.sum(0), 1)
         means.append(np.where(known, timeline[kind], 0).sum(0) / count)
@@ -125,9 +129,7 @@ def _bars(
         "barmode": "stack",
         "xaxis": axis("seconds a round", rangemode="tozero"),
         "yaxis": axis("", autorange="reversed", tickvals=places, ticktext=_short(names)),
-        "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "height": 140 + _PIXELS * len(names),
+        "height": 90 + _PIXELS * len(names),
     }
     return figures.slim({"data": data, "layout": layout})
 
