@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 from documents.pages import LANGUAGES, PAGES, Block, blocks, name
 from documents.shell import Shell
 
+from mpifl.cli import main
 from mpifl.runner import build, plugins, schema
 
 HERE = {
@@ -60,6 +63,25 @@ def _read_toml(block: Block, desk: Path) -> None:
     assert len(experiment.clients) == config.clients
 
 
+def _commands(script: str) -> Iterator[tuple[str, set[str]]]:
+    """The commands `mpifl NAME` of a script, each with its options."""
+    without_comments = re.sub(r"(^|\s)#.*", "", script)
+    for call in re.findall(r"\bmpifl ([a-z]+\b[^|;&)\n]*)", without_comments):
+        command, *words = call.split()
+        yield command, {word.partition("=")[0] for word in words if word.startswith("--")}
+
+
+def _options(command: str) -> set[str]:
+    """What may be given to a command and its subcommands."""
+    found = {"--help"}
+    waiting = [main.commands[command]]
+    while waiting:
+        of = waiting.pop()
+        found.update(option for parameter in of.params for option in parameter.opts)
+        waiting += getattr(of, "commands", {}).values()
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_blocks_of_a_page_run_from_top_to_bottom(page, desk, shell):
@@ -82,10 +104,12 @@ def test_the_blocks_of_a_page_run_from_top_to_bottom(page, desk, shell):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_what_is_not_run_is_at_least_written_as_bash_and_python_are(page):
+def test_what_is_not_run_is_bash_or_python_and_has_options_that_there_are(page):
     for block in blocks(page):
         if block.reason and block.language == "bash":
             read = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True)
             assert read.returncode == 0, f"{block.place}: {read.stderr}"
+            for command, options in _commands(block.text):
+                assert options <= _options(command), f"{block.place}: mpifl {command}"
         if block.reason and block.language == "python":
             compile(block.text, block.place, "exec")
