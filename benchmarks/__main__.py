@@ -13,6 +13,7 @@ import click
 
 from benchmarks import (
     curvature,
+    evaluation,
     memory_format,
     methods,
     order_free_sum,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "resnet": resnet.resnet,
     "methods": methods.methods,
     "waiting": waiting.waiting,
+    "evaluation": evaluation.evaluation,
     "plan": plan.plan,
     "curvature": curvature.curvature,
     "products": products.products,

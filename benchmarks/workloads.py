@@ -46,6 +46,21 @@ TINY_STEPS: dict[str, Any] = {
 """Very little arithmetic: 64 clients take one step each on 32 samples with 4,810 parameters."""
 
 
+LARGE_TEST: dict[str, Any] = {
+    "name": "a large test set",
+    "clients": 6,
+    "data": {
+        "name": "synthetic",
+        "options": {"shape": [3, 16, 16], "classes": 7, "train": 7_993, "test": 1_998},
+    },
+    "partition": {"name": "dirichlet", "alpha": 0.5},
+    "model": {"name": "resnet18"},
+    "local": {"batch": 64, "steps": 2, "lr": 0.01},
+}
+"""As many images as PACS has, but smaller: 6 clients take two steps each, 1,998 are tested."""
+LARGE_TEST_BATCH = 500
+
+
 def experiment(raw: dict, rounds: int) -> Experiment:
     """The experiment of the config `raw`, on one CPU thread, tested at its end only."""
     device = torch.device("cpu")
