@@ -12,8 +12,6 @@ from mpifl.options import BadInput
 
 _WHERE = "evaluation.where"
 """who evaluates: that changes no bit of the run"""
-_DRAW = "participation.draw"
-"""of cohorts: runs of many clients that lack it have another than today's"""
 _MAY_CHANGE = {"name", "evaluation.every", "evaluation.target_accuracy", "plugins", "callbacks"}
 """callbacks only tell of the run; plugins are compared by what is stored of them: see
 runner/stored_plugins.py
@@ -64,10 +62,10 @@ def check_same(where: str, old: str, new: str, free_sources: bool = True) -> Non
     after = _binding(new, free)
     before.pop(_WHERE, None)
     after.pop(_WHERE, None)
-    draw = {_DRAW: added(before.get("clients"))[_DRAW]}  # not today's, of many clients
+    as_before = added(before.get("clients"))
     for key in dict.fromkeys((*before, *after)):
-        was = before.get(key, draw.get(key, _ABSENT))
-        now = after.get(key, _ABSENT)
+        was = before.get(key, as_before.get(key, _ABSENT))
+        now = after.get(key, as_before.get(key, _ABSENT))
         if key == "rounds" and type(was) is type(now) is int:
             if now < was:
                 raise BadInput(
