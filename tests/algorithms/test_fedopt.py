@@ -78,6 +78,7 @@ def test_a_step_leaves_what_it_was_given_as_it_was_and_other_states_in_place(nam
     assert after.keys() == given.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SERVER_OPTIMIZERS)
 def test_a_run_with_each_server_optimizer_nears_the_optimum(name):
     q = Quadratics(d=2)

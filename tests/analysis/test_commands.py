@@ -32,6 +32,7 @@ def test_table_prints_markdown_and_writes_files(command, tmp_path):
     assert (tmp_path / "out/t.tex").read_text().count(r"\\") == 3
 
 
+@pytest.mark.slow
 def test_curves_writes_a_picture_a_page_and_the_numbers(command, tmp_path):
     options = "--x round,seconds --log loss --published -o c.png -o c.html -o c.csv"
     code, text, _ = command("curves", *ALL, *options.split())

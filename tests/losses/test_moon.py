@@ -153,6 +153,7 @@ class Listening:
         return self.loss(step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["fedavg", "feddyn"])
 def test_a_clients_previous_model_is_its_own_last_one_however_long_it_stayed_away(algorithm):
     raw = {

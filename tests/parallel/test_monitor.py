@@ -147,6 +147,7 @@ def test_before_the_config_is_read_a_rank_may_be_silent_for_the_patience_and_no_
     assert activity.summary(time.monotonic()).timeout == 60.0
 
 
+@pytest.mark.slow
 def test_ranks_that_are_done_wait_for_one_that_works_and_all_end_with_code_0(jobs):
     job = Job(jobs / "1.unhurried")
     assert [job.code(rank) for rank in range(SIZE)] == [0, 0, 0]

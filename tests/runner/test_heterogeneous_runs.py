@@ -86,6 +86,7 @@ def test_plan_says_how_many_clients_there_will_be(tmp_path):
     assert "nobody trains, and the weights stay" in planned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["central", "local", "fednova", "feddyn"])
 def test_every_kind_of_algorithm_runs_with_clients_that_differ(tmp_path, algorithm):
     run = ran(tmp_path, algorithm=algorithm, **{**DIFFER, "evaluation": {}})

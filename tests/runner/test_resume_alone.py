@@ -16,6 +16,8 @@ from mpifl.cli import main
 from mpifl.store import Run, Store, checkpoint, manifest
 from mpifl.store.run_folder import Owner
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 rounds = 30
 clients = 4
@@ -55,7 +57,6 @@ def assert_is_refused(result: Result, *words: str) -> None:
         assert word in result.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("where", ["server", "shared"])
 def test_a_run_that_hit_its_target_ends_where_it_would_have_wherever_it_was_stopped(folder, where):
     options = [TARGET, f"evaluation.where={where}", "results.commit_seconds=600"]
@@ -118,7 +119,6 @@ def test_an_interrupt_while_a_run_is_closed_is_too_late_to_stop_it(folder, monke
     assert Run.open("out").status == "complete"
 
 
-@pytest.mark.slow
 def test_checkpoints_that_the_writer_before_made_until_the_last_moment_are_gone_on_from(
     folder, monkeypatch
 ):

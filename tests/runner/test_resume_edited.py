@@ -16,6 +16,8 @@ from mpifl.analysis import group, open_runs
 from mpifl.cli import main
 from mpifl.store import Run, Store
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 rounds = 2
 clients = 4
@@ -69,7 +71,6 @@ def copy_whole() -> None:
     os.replace("out/new.h5", "out/results.h5")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("edit", [open_for_writing, add_attribute, copy_whole])
 def test_it_continues_from_the_checkpoint_and_keeps_the_edited_file_aside(folder, edit):
     edit()

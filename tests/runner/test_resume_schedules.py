@@ -15,6 +15,8 @@ from mpifl.analysis import group, open_runs
 from mpifl.cli import main
 from mpifl.store import Run
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 rounds = 4
 clients = 4
@@ -78,7 +80,6 @@ def test_more_rounds_before_the_first_milestone_are_those_of_a_straight_run(fold
     assert digests("out") == digests("whole")
 
 
-@pytest.mark.slow
 def test_a_run_resumed_under_another_schedule_is_marked_and_is_no_repeat(folder):
     cosine = "local.schedule=cosine"
     assert run("straight", cosine, "rounds=6").exit_code == 0

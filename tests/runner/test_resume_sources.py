@@ -12,6 +12,8 @@ from hdf5_editing import edited
 from mpifl.cli import main
 from mpifl.store import Run, Store
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 rounds = 2
 clients = 4

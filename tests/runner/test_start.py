@@ -112,6 +112,7 @@ def test_what_cannot_be_a_start_is_refused_in_one_line(folder, tmp_path, raw, me
     assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_torchvisions_weights_are_known_by_name(tmp_path):
     if find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")

@@ -11,7 +11,7 @@ from damage import cut
 from test_store_writer import snapshot
 
 from mpifl.options import BadInput
-from mpifl.store import Entry, Run, Store, Superseded, checkpoint
+from mpifl.store import Entry, Run, Store, Superseded, checkpoint, hdf5_layout
 
 CONFIG = """
 name = "tiny"
@@ -79,11 +79,16 @@ def same(mine, theirs) -> None:
 @pytest.mark.parametrize("stop", [0, 1, 3, 4, 6])
 @pytest.mark.parametrize("beyond", [0, 2])
 def test_a_resumed_run_has_the_rows_and_weights_of_one_never_stopped(
-    tmp_path, begin, add_round, stop, beyond
+    once, tmp_path, begin, add_round, stop, beyond
 ):
-    whole, stopped = begin(tmp_path / "whole"), begin(tmp_path / "stopped")
-    for t in range(1, 7):
-        add_round(whole, t, save=t % 2 == 0)
+    def make(folder):
+        whole = begin(folder)
+        for t in range(1, 7):
+            add_round(whole, t, save=t % 2 == 0)
+        whole.close()
+
+    whole = once(f"never-stopped-{hdf5_layout.LARGEST_BY_ROUND}", make)
+    stopped = begin(tmp_path / "stopped")
     for t in range(1, min(stop + beyond, 6) + 1):
         add_round(stopped, t, save=t % 2 == 0)
         if t <= stop:
@@ -95,9 +100,8 @@ def test_a_resumed_run_has_the_rows_and_weights_of_one_never_stopped(
     )
     for t in range(stop + 1, 7):
         add_round(store, t, save=t % 2 == 0)
-    for each in (whole, store):
-        each.close()
-    mine, theirs = Run.open(store.folder), Run.open(whole.folder)
+    store.close()
+    mine, theirs = Run.open(store.folder), Run.open(whole)
     same(mine.rounds, theirs.rounds)
     same(mine.clients, theirs.clients)
     assert mine.saved_rounds == theirs.saved_rounds == [2, 4, 6] and mine.status == "complete"
