@@ -26,8 +26,8 @@ from mpifl.commands.process import one_line_errors
 def export(runs: tuple[str, ...], kind: str, out: Path) -> None:
     """Write the results of RUNs for pandas, R, or TensorBoard.
 
-    RUNs are folders, results.h5 or packed files. csv and parquet are long tables: a row for each
-    observation, with a column `run` that joins them.
+    RUNs are folders, results.h5 or packed files, or folders of runs. csv and parquet are long
+    tables: a row for each observation, with a column `run` that joins them.
 
     \b
     runs          a row for each run, with all its options
@@ -47,11 +47,11 @@ def export(runs: tuple[str, ...], kind: str, out: Path) -> None:
     """
     with one_line_errors():
         from mpifl.analysis.export.writing import export as write
-        from mpifl.analysis.runs.listing import only_runs
+        from mpifl.analysis.runs.listing import only_runs, with_folders
         from mpifl.options import BadInput
         from mpifl.store import Run
 
-        found = only_runs(runs)
+        found = only_runs(with_folders(runs))
         if not found:
             raise BadInput("runs: expected at least one run; got none")
         write([Run.open(path) for path in found], kind, out)

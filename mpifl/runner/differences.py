@@ -11,9 +11,10 @@ import tomli_w
 
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse, render
-from mpifl.options import BadInput, adapter, option_names
+from mpifl.options import BadInput, option_names
 from mpifl.runner import schema
 from mpifl.runner.known_defaults import PARTS
+from mpifl.runner.trackers import TRACKERS, Tracker
 
 _LOSS = "local.loss"
 _NONE = object()
@@ -50,8 +51,18 @@ def short(config: schema.Config) -> dict[str, Any]:
     if config.plugins:
         table["plugins"] = [entry.rpartition("@")[0] for entry in config.plugins]
     if config.callbacks:
-        table["callbacks"] = adapter(schema.Config).dump_python(config)["callbacks"]
+        table["callbacks"] = [_short_tracker(tracker) for tracker in config.callbacks]
     return table
+
+
+def _short_tracker(tracker: Tracker) -> str | dict[str, Any]:
+    """Its name, with the options that differ from their defaults."""
+    name = next(name for name, kind in TRACKERS.items() if type(tracker) is kind)
+    changes = _compare(tracker, _with_defaults(type(tracker)), "")
+    differing = {option: now for option, (now, _) in changes.items()}
+    if not differing:
+        return name
+    return {"name": name, **differing}
 
 
 def marked_text(config: schema.Config, text: str) -> str:

@@ -12,6 +12,7 @@ from tiny import RUN
 import mpifl
 from mpifl.analysis import group
 from mpifl.options import options
+from mpifl.runner import differences, schema
 from mpifl.runner.trackers import TRACKERS, RowTracker, Tracker
 
 ROWS: list[tuple[str, object]] = []
@@ -123,6 +124,12 @@ def test_trackers_change_neither_the_bits_of_a_run_nor_its_method(tmp_path):
     seeded = {**RUN, "seed": 6, "callbacks": ["noting"]}
     other = mpifl.run(seeded, out=tmp_path / "c", quiet=True)
     assert len(group([plain, other])) == 1
+
+
+def test_a_config_in_short_names_trackers_and_the_options_that_differ():
+    config = schema.resolve({"callbacks": ["noting", {"name": "wandb", "project": "mine"}]})
+    named = ["noting", {"name": "wandb", "project": "mine"}]
+    assert differences.short(config)["callbacks"] == named
 
 
 def test_a_callback_is_told_of_a_failed_run(tmp_path):
