@@ -9,6 +9,7 @@ import numpy as np
 
 from mpifl.analysis.clients.panels import Arrays, feature_panels
 from mpifl.analysis.clients.stored import features_of, has_features
+from mpifl.analysis.figures import check_installed
 from mpifl.analysis.figures.plotly_figures import escaped
 from mpifl.analysis.landscape.panels import LossScale, is_plane, loss_scales, title_of_panel
 from mpifl.analysis.landscape.plotly_figures import page_figure
@@ -69,11 +70,21 @@ def landscape(compared: Compared) -> Section:
                 panels = _read(landscapes_of, compared.findings[run.run_id]) or []
                 found += [(name, panel) for panel in panels]
                 runs += 1
-    if found:
+    if found and _can_draw():
         scales = loss_scales([panel for _, panel in found])
         drawn = [_landscape_chart(panel, name, scales) for name, panel in found]
         section.parts = [blocks.charts(drawn)]
     return section
+
+
+def _can_draw() -> bool:
+    """Whether matplotlib is there, which chooses round numbers for the scale of a plane."""
+    try:
+        check_installed(["png"])
+    except BadInput as problem:
+        say(f"mpifl: {problem}; the report leaves landscapes out", error=True)
+        return False
+    return True
 
 
 def features(compared: Compared) -> Section:

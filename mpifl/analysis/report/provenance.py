@@ -8,6 +8,7 @@ from mpifl import __version__
 from mpifl.analysis.report import blocks
 from mpifl.analysis.report.blocks import Section
 from mpifl.analysis.report.compared import Compared
+from mpifl.analysis.runs.summary import counted
 from mpifl.store import Run, notes
 from mpifl.store.hdf5_layout import timestamp
 
@@ -48,7 +49,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     """Name and value of what is known of a run's making."""
     for name, value in run.provenance.items():
         if value not in ("", []):
-            yield name, _counted(value) if isinstance(value, list) else str(value)
+            yield name, counted(value) if isinstance(value, list) else str(value)
     yield "created", str(run.attrs["created"])
     yield "run_id", run.run_id
     if run.resumes:
@@ -60,15 +61,6 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     digests = [digest for digest in run.rounds.get("sha256", ()) if digest]
     if digests:
         yield "sha256 of the weights", str(digests[-1])
-
-
-def _counted(values: Sequence[object]) -> str:
-    """Each different value once, with a count where it is repeated."""
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[str(value)] = counts.get(str(value), 0) + 1
-    words = [f"{count} x {value}" if count > 1 else value for value, count in counts.items()]
-    return ", ".join(words)
 
 
 def _spaced(name: str) -> str:

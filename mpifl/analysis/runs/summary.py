@@ -328,7 +328,7 @@ def _provenance(run: Run) -> Iterator[tuple[str, str]]:
     for name, value in run.provenance.items():
         is_shown = name in _SLURM_SHOWN or not name.startswith("SLURM_")
         if is_shown and value not in ("", []):
-            text = _counted(value) if isinstance(value, list) else str(value)
+            text = counted(value) if isinstance(value, list) else str(value)
             yield name.replace("_", " "), text
 
 
@@ -346,7 +346,7 @@ def _resumed(run: Run) -> Iterator[tuple[str, str]]:
         words = [f"after round {resume['round']}", str(resume["time"])]
         for key in ("host", "device"):
             if key in resume:
-                words.append(_counted(_as_list(resume[key])))
+                words.append(counted(_as_list(resume[key])))
         words.append(str(resume.get("command", "")))
         yield "resumed", ", ".join(word for word in words if word)
 
@@ -400,7 +400,7 @@ def _spread(counts: np.ndarray) -> str:
     return f"min {counts.min()}, median {np.median(counts):g}, max {counts.max()}"
 
 
-def _counted(values: list[Any]) -> str:
+def counted(values: list[Any]) -> str:
     """Each different value once, with a count where it is repeated."""
     counts: dict[str, int] = {}
     for value in values:
