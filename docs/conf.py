@@ -44,5 +44,6 @@ html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
-html_static_path: list[str] = []
+html_static_path = ["style"]
+html_css_files = ["site.css"]
 copybutton_exclude = ".linenos, .gp, .go"
