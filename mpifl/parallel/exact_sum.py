@@ -21,6 +21,7 @@ Message = dict[str, Tensor]
 
 FRACTION_BITS = 46
 BLOCK = 1 << 18  # elements a pass: the float64 scratch of one block stays in the cache
+_BLOCK_ON_GPU = 1 << 24  # 128 MiB of scratch: calls cost more there than memory
 # A fast way from float64 v, |v| < 2^51, to the nearest integer:
 # 1. v + _MAGIC is rounded to an integer, because float64 has no finer bits there.
 # 2. The low bits of that float64's pattern are the integer, so patterns are added as int64.
@@ -72,6 +73,7 @@ class WeightedSum:
 
     def __init__(self, sent: Message, layout: Layout | None = None) -> None:
         self._device = next(iter(sent.values())).device
+        self._block = BLOCK if self._device.type == "cpu" else _BLOCK_ON_GPU
         self._total = torch.zeros(0, dtype=torch.int64, device=self._device)
         self._scratch = torch.empty(0, dtype=torch.float64, device=self._device)
         self._parts: dict[str, _Part] = {}
@@ -97,7 +99,8 @@ class WeightedSum:
         size = sum(elements for elements, _ in layout.values())
         self.layout = layout
         self._total = torch.zeros(size, dtype=torch.int64, device=self._device)
-        self._scratch = torch.empty(BLOCK, dtype=torch.float64, device=self._device)
+        scratch = min(self._block, max(BLOCK, size))
+        self._scratch = torch.empty(scratch, dtype=torch.float64, device=self._device)
         self._set_parts(layout)
 
     def _set_parts(self, layout: Layout) -> None:
@@ -157,7 +160,7 @@ class WeightedSum:
         """Add `vectors [k, n]`, whose values on the grid are below _FAST_LIMIT."""
         self._owed[name] += len(vectors)
         factors = torch.from_numpy(scales).to(self._device)[:, None]
-        columns = max(1, BLOCK // len(vectors))
+        columns = max(1, len(self._scratch) // len(vectors))
         blocks = zip(
             vectors.split(columns, dim=1), self._parts[name].total.split(columns), strict=True
         )
@@ -168,7 +171,9 @@ class WeightedSum:
             _accumulate(sums, scratch.view(torch.int64))
 
     def _add_slow(self, name: str, vector: Tensor, scale: float) -> None:
-        blocks = zip(vector.split(BLOCK), self._parts[name].total.split(BLOCK), strict=True)
+        blocks = zip(
+            vector.split(self._block), self._parts[name].total.split(self._block), strict=True
+        )
         for values, sums in blocks:
             _accumulate(sums, (values.double() * scale).round_().to(torch.int64)[None])
 

@@ -43,7 +43,8 @@ def recorded(function: Function, inputs: Sequence[Tensor], static: Iterable[Tens
     origin.
     """
     recorder = _Recorder(inputs, static)
-    with recorder:
+    # A GPU's backward pass would run in another thread, beside this one's calls.
+    with torch.autograd.set_multithreading_enabled(False), recorder:
         outputs = function(*inputs)
     return recorder.replay(outputs)
 
@@ -177,26 +178,48 @@ class CudaGraph:
     """A function of tensors as one CUDA graph: inputs are copied in, and the device does the rest.
 
     The function is called a few times first, so that libraries choose their kernels and take their
-    memory.
+    memory. Graphs of one `pool` share the memory of what is between inputs and outputs, so only one
+    of them may run at a time. Raises RuntimeError where no graph can be made.
     """
 
     _WARM_UPS = 3
 
-    def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        function: Function,
+        inputs: Sequence[Tensor],
+        static: Iterable[Tensor],
+        pool: Any = None,
+    ) -> None:
+        stays = {_address(tensor) for tensor in static}
         self._inputs = [tensor.clone() for tensor in inputs]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        self._run, self._outputs = self._captured(function, pool)
+        self._is_static = [_address(output) in stays for output in self._outputs]
+
+    def _captured(self, function: Function, pool: Any) -> tuple[Callable[[], object], Outputs]:
+        """What runs the graph of `function` on `_inputs`, and the tensors that it writes."""
+        stream = torch.cuda.current_stream()
+        beside = torch.cuda.Stream()
+        beside.wait_stream(stream)
+        with torch.cuda.stream(beside):
             for _ in range(self._WARM_UPS):
                 function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._outputs = function(*self._inputs)
+        stream.wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # What MPI's threads ask of the device meanwhile is no error of this thread.
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                outputs = function(*self._inputs)
+        finally:
+            torch.cuda.set_stream(stream)  # a capture that fails leaves its own stream behind
+        return graph.replay, outputs
 
     def __call__(self, *inputs: Tensor) -> Outputs:
-        """The outputs; the next call overwrites them."""
+        """The outputs: static tensors themselves, and copies of the others."""
         for own, given in zip(self._inputs, inputs, strict=True):
-            own.copy_(given, non_blocking=True)
-        self._graph.replay()
-        return self._outputs
+            own.copy_(given)
+        self._run()
+        outputs = []
+        for output, is_static in zip(self._outputs, self._is_static, strict=True):
+            outputs.append(output if is_static else output.clone())
+        return tuple(outputs)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from mpifl.losses.loss import Loss, Sum, Wrapper
 from mpifl.net import Net
+from mpifl.terminal import say
 from mpifl.training.gradients import Gradient
 from mpifl.training.replay import CudaGraph, Differs, Function, recorded
 
@@ -18,6 +20,8 @@ _SMALL = 100_000
 """parameters: on a CPU, a larger network's kernels take much longer than what is between them"""
 _BEFORE = 2
 """batches of a shape that are not replayed: a shape that is rare is not worth a recording"""
+_MOST_GRAPHS = 32
+"""of one net: each takes memory of the GPU"""
 
 
 class Taken(NamedTuple):
@@ -43,6 +47,9 @@ class Replays:
         self._is_on = wanted and all(
             _comes_with_mpifl(part) for part in _parts(net, loss, gradient)
         )
+        self._may_fail = graphs == "auto"
+        self._is_on_gpu = net.device.type == "cuda"
+        self._pool: Any = None
         self._seen: dict[Any, int] = {}
         self._functions: dict[Any, Function | None] = {}
 
@@ -51,10 +58,11 @@ class Replays:
 
         `make` gives the function that is recorded, of `inputs`.
         """
-        if not self._is_on:
-            return None
         if key in self._functions:
             return self._functions[key]
+        is_full = self._is_on_gpu and len(self._functions) >= _MOST_GRAPHS
+        if is_full or not self._is_on:
+            return None
         self._seen[key] = self._seen.get(key, 0) + 1
         if self._seen[key] <= _BEFORE:
             return None
@@ -62,16 +70,37 @@ class Replays:
         return self._functions[key]
 
     def _record(self, function: Function, inputs: list[Tensor]) -> Function | None:
-        buffers = self._net.buffers.clone()  # which the recording moves
+        moved = [self._net.weights, *self._net.module.buffers()]  # by the calls made here
+        kept = [tensor.clone() for tensor in moved]
         try:
-            replay = recorded(function, inputs, self._net.static())
-            if self._net.device.type == "cuda":
-                replay = CudaGraph(replay, inputs)
+            if self._is_on_gpu:
+                return self._captured(function, inputs)
+            return recorded(function, inputs, self._net.static())
         except Differs:
             return None
         finally:
-            self._net.buffers.copy_(buffers)
-        return replay
+            for tensor, value in zip(moved, kept, strict=True):
+                tensor.copy_(value)
+
+    def _captured(self, function: Function, inputs: list[Tensor]) -> Function | None:
+        """A CUDA graph; None where the GPU cannot make one (and need not), now and from now on."""
+        static = self._net.static()
+        try:
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
+            return CudaGraph(recorded(function, inputs, static), inputs, static, self._pool)
+        except RuntimeError as error:
+            if not self._may_fail:
+                raise
+            reason = str(error).partition("\n")[0]
+        self._is_on = False
+        torch.cuda.empty_cache()
+        say(
+            f"warning: no CUDA graph could be made of a local step ({reason}); such steps run as "
+            'with runtime.graphs = "no"',
+            error=True,
+        )
+        return None
 
 
 class Unknown:
