@@ -56,7 +56,7 @@ def report_page() -> list[Row]:
         seconds = watch.lap()
     what = f"{len(paths)} runs x {_ROUNDS} rounds"
     return [
-        Row.counted(f"{what}: seconds / 20", seconds.wall, _MOST_SECONDS, 1.0),
+        Row.counted(f"{what}: seconds / 20", seconds.wall, _MOST_SECONDS, note="busy or not"),
         Row.counted(f"{what}: CPU seconds / 20", seconds.cpu, _MOST_SECONDS, 1.0),
         Row.counted(f"{what}: bytes / 10 MB", float(len(page)), _MOST_BYTES, 1.0),
     ]
