@@ -5,7 +5,7 @@
 PYTHON ?= python3
 MPI ?= mpich
 # The tests bring their own libraries, both.
-ifneq (,$(filter check test coverage lint bench matrix docs dist,$(MAKECMDGOALS)))
+ifneq (,$(filter check test coverage lint bench matrix docs dist links,$(MAKECMDGOALS)))
 override MPI := mpich
 endif
 VENV := .venv$(if $(filter-out mpich,$(MPI)),-$(MPI))
@@ -24,7 +24,7 @@ export OMPI_MCA_hwloc_base_binding_policy ?= none
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage slurm matrix lint bench docs dist wheel clean compiler
+.PHONY: help demo check test coverage slurm matrix lint bench docs links dist wheel clean compiler
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,9 @@ test: docs  ## set up, build the site, then the tests, under two MPI libraries
 
 docs: $(VENV)/test.installed  ## build the site of docs/ into site/, every warning an error: open site/index.html
 	$(BIN)/sphinx-build -q -W --keep-going -d site/.doctrees docs site
+
+links: $(VENV)/test.installed  ## check the links of docs/ to other sites, which needs a network
+	$(BIN)/sphinx-build -q -b linkcheck -d site/.doctrees docs site/links
 
 # Slurm's PMIx plugin opens libpmix.so, which only libpmix-dev has.
 slurm:  ## as root on Debian or Ubuntu: install the Slurm to which the tests then submit jobs/
