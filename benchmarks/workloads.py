@@ -55,7 +55,7 @@ LARGE_TEST: dict[str, Any] = {
     },
     "partition": {"name": "dirichlet", "alpha": 0.5},
     "model": {"name": "resnet18"},
-    "local": {"batch": 64, "steps": 2, "lr": 0.01},
+    "local": {"batch": 32, "steps": 2, "lr": 0.01},
 }
 """As many images as PACS has, but smaller: 6 clients take two steps each, 1,998 are tested."""
 LARGE_TEST_BATCH = 500
