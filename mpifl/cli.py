@@ -32,10 +32,10 @@ from mpifl.commands.table import table
 from mpifl.commands.watch import watch
 
 _EPILOG = """
-Exit codes: 0 done; 1 an unforeseen error (its traceback names rank, round and client), a lost rank
-or a full disk; 2 bad input; 3 training diverged; 4 another process took over the run's folder; 75
-stopped by SIGTERM, SIGUSR1 or Ctrl-C, with a checkpoint from which --resume continues; 130 stopped
-by Ctrl-C before the first round, or while another command works.
+Exit codes: 0 done; 1 an unforeseen error (its traceback names rank, round and client), a lost rank,
+a GPU out of memory or a full disk; 2 bad input; 3 training diverged; 4 another process took over
+the run's folder; 75 stopped by SIGTERM, SIGUSR1 or Ctrl-C, with a checkpoint from which --resume
+continues; 130 stopped by Ctrl-C before the first round, or while another command works.
 
 \b
 Completion with TAB, for bash, in ~/.bashrc (also zsh_source, fish_source):

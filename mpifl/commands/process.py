@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
+BROKEN = 1
 BAD_INPUT = 2
 BROKEN_PIPE = 141  # what a shell reports of a process that SIGPIPE ended
 
@@ -47,7 +48,8 @@ def one_line_errors() -> Iterator[None]:
     """Do inside this what a command without MPI does.
 
     Bad input, a file system that refuses, and output that cannot be written end in one line and
-    exit code 2. If the reader closes the pipe (`mpifl show RUN | head`), the command ends silently.
+    exit code 2; a GPU that is out of memory in one line and 1. If the reader closes the pipe
+    (`mpifl show RUN | head`), the command ends silently.
     """
     from mpifl.options import BadInput
     from mpifl.terminal import output_failure, say
@@ -57,12 +59,26 @@ def one_line_errors() -> Iterator[None]:
     except (BadInput, OSError) as error:
         say(f"mpifl: {error}", error=True)
         sys.exit(BAD_INPUT)
+    except RuntimeError as error:
+        _end_out_of_memory(error)
+        raise
     failure = output_failure()
     if isinstance(failure, BrokenPipeError):
         sys.exit(BROKEN_PIPE)
     if failure is not None:
         say(unwritten(failure), error=True)
         sys.exit(BAD_INPUT)
+
+
+def _end_out_of_memory(error: RuntimeError) -> None:
+    """End in one line and exit code 1 if a GPU is out of memory."""
+    from mpifl.runner import out_of_memory
+    from mpifl.terminal import say
+
+    line = out_of_memory.line(error)
+    if line is not None:
+        say(f"mpifl: {line}", error=True)
+        sys.exit(BROKEN)
 
 
 def unwritten(failure: OSError) -> str:

@@ -86,9 +86,9 @@ def run(
             outcome = session.play(communicator, read, target, callbacks, quiet)
         except (AgreedBadInput, RunFailed):
             raise
-        except BaseException:
+        except BaseException as error:
             if communicator.size > 1:  # the other ranks would wait for this one
-                fail_unexpectedly(communicator)
+                fail_unexpectedly(communicator, error)
             raise
     return Run.open(outcome.folder) if communicator.is_server else None
 

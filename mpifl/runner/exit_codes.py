@@ -11,6 +11,7 @@ from mpifl.parallel import launcher
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
 from mpifl.parallel.heartbeat import Lost
 from mpifl.parallel.mpi import INTERRUPTED, raise_on_interrupt, stop_all
+from mpifl.runner import out_of_memory
 from mpifl.store import Refused, Superseded
 from mpifl.terminal import say
 from mpifl.training.rounds import RunFailed
@@ -53,8 +54,8 @@ def on_all_ranks(action: Callable[[Communicator], int]) -> int:
         return _fail_alone(communicator, _unwritten(error), BROKEN)
     except KeyboardInterrupt:
         return _fail_alone(communicator, "interrupted", INTERRUPTED)
-    except BaseException:
-        return fail_unexpectedly(communicator)
+    except BaseException as error:
+        return fail_unexpectedly(communicator, error)
     communicator.heartbeat.ending()
     return code
 
@@ -83,10 +84,18 @@ def _fail_alone(communicator: Communicator, line: str, code: int) -> int:
     return code
 
 
-def fail_unexpectedly(communicator: Communicator) -> int:
-    """Print the traceback of an unexpected exception, tell the server, and end all ranks."""
+def fail_unexpectedly(communicator: Communicator, error: BaseException) -> int:
+    """Print an unexpected exception, tell the server, and end all ranks.
+
+    It is printed with its traceback, but for a GPU that is out of memory.
+    """
     host = socket.gethostname()
-    _say(f"rank {communicator.rank} on {host} failed:\n{traceback.format_exc()}")
+    line = out_of_memory.line(error)
+    if line is None:
+        trace = "".join(traceback.format_exception(error))
+        _say(f"rank {communicator.rank} on {host} failed:\n{trace}")
+    else:
+        _say(f"rank {communicator.rank}: {line}")
     communicator.heartbeat.fail()
     stop_all(BROKEN)
     return BROKEN
