@@ -41,11 +41,15 @@ RUN = {
 
 
 def net(
-    model: str = "cnn", shape: tuple[int, int, int] = SHAPE, dtype=torch.float64, **options
+    model: str = "cnn",
+    shape: tuple[int, int, int] = SHAPE,
+    dtype=torch.float64,
+    device: torch.device | str = "cpu",
+    **options,
 ) -> Net:
     """A net with weights of its own, in float64."""
     torch.manual_seed(0)
-    return Net(MODELS[model](**options).build(shape, CLASSES).to(dtype))
+    return Net(MODELS[model](**options).build(shape, CLASSES).to(dtype), device)
 
 
 def batch(

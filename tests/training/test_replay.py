@@ -40,11 +40,12 @@ def tiny_loss(text: str) -> Loss:
     return parse(text, LOSSES)
 
 
-def net_for(loss: str, model: str = "", norm: dict | None = None):
+def net_for(loss: str, model: str = "", norm: dict | None = None, device="cpu"):
     able = [models for word, models in MODELS_OF.items() if word in loss]
     name = model or ("resnet20" if RESIDUAL in able else "lenet")
     extra = {"projection": 4} if "moon" in loss and name in HEADED else {}
-    return tiny.net(name, (3, 16, 16), dtype=torch.float32, **extra, **(norm or {}))
+    options = {**extra, **(norm or {})}
+    return tiny.net(name, (3, 16, 16), dtype=torch.float32, device=device, **options)
 
 
 def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0):
@@ -70,12 +71,13 @@ def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0):
             tiny.batch(size, (3, 16, 16), torch.float32, seed=10 * client + number)
             for number, size in enumerate((4, 4, 4, 4, 3, 4, 3, 3))
         ]
-        start = w + 0.01 * torch.randn(len(w), generator=random)
+        some = [(x.to(net.device), y.to(net.device)) for x, y in some]
+        start = w + 0.01 * torch.randn(len(w), generator=random).to(net.device)
         terms = {"pull": pull}
         if linear:
-            terms["linear"] = 0.01 * torch.randn(len(w), generator=random)
+            terms["linear"] = 0.01 * torch.randn(len(w), generator=random).to(net.device)
         if moving:
-            terms["moving"] = torch.rand(len(w), generator=random) < 0.5
+            terms["moving"] = (torch.rand(len(w), generator=random) < 0.5).to(net.device)
         got = trainer(some, context, 0.01, start, **terms)
         results += [got.y, net.buffers.clone(), torch.tensor([got.loss, got.accuracy])]
     net.load(*sent)

@@ -1,0 +1,91 @@
+"""Runs on the GPU end where runs on the CPU end, with every method, to the tolerance of float32."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+import torch
+from matrix import FACTORS, MODELS_OF, RESIDUAL, impossible, raw
+
+from mpifl.config import merge
+from mpifl.models import MODELS
+from mpifl.parallel.devices import configure
+from mpifl.runner import build, schema
+from mpifl.training.progress import Progress
+from mpifl.training.rounds import run
+
+APART = 0.02
+"""the largest distance of the two ends, in parts of the way from the start"""
+STEPS = {
+    "rounds": 2,
+    "data": {"options": {"train": 16}},
+    "local": {"lr": 0.01, "batch": 4, "clip": 10.0},
+}
+
+CHOICES = [
+    {factor: name}
+    for factor in ("algorithm", "loss", "gradient", "norm")
+    for name in FACTORS[factor]
+]
+
+
+def completed(choice: dict[str, str]) -> dict[str, str]:
+    """With a model that can have it."""
+    loss = choice.get("loss", "")
+    able = [models for word, models in MODELS_OF.items() if word in loss]
+    model = "resnet20" if RESIDUAL in able or choice.get("algorithm") == "fedbn" else "lenet"
+    full = {**choice, "model": model}
+    if model == "resnet20":  # of a few images, BatchNorm enlarges differences of rounding
+        full["norm"] = "group"
+    if "gmt" in loss:
+        full["algorithm"] = "fedgmt"
+    assert not impossible(full)
+    return full
+
+
+def trained(config: dict, device: torch.device) -> tuple[torch.Tensor, Progress]:
+    """The weights at the start, and how the run stands at its end."""
+    resolved = schema.resolve(merge(tiny.RUN, config))
+    dataset = build.load_data(resolved.data, resolved.seed)
+    experiment = build.experiment(resolved, dataset, device)
+    start = experiment.clients.net.weights.cpu().clone()
+    return start, run(experiment, tiny.alone())
+
+
+def rounded_otherwise(device: torch.device, config: dict) -> dict:
+    """In a dry run: the memory format that is not the model's own, whose kernels round otherwise,
+    as a GPU's do.
+    """
+    if device.type == "cuda":
+        return {}
+    is_last = MODELS[config["model"]["name"]]().channels_last
+    return {"runtime": {"channels_last": "no" if is_last else "yes"}}
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: " ".join(*choice.items()))
+def test_every_method_ends_where_it_ends_on_the_cpu(device, choice):
+    config = merge(raw(completed(choice)), STEPS)
+    start, expected = trained(config, torch.device("cpu"))
+    configure(device, 1)
+    _, got = trained(config | rounded_otherwise(device, config), device)
+    way = (expected.w - start).norm()
+    assert way > 0
+    assert (got.w - expected.w).norm() < APART * way
+    assert got.rows[:, :5] == pytest.approx(expected.rows[:, :5], rel=0.02, abs=0.02, nan_ok=True)
+    assert got.score.loss == pytest.approx(expected.score.loss, rel=0.01)
+    for name, vector in expected.server.items():
+        assert got.server[name].shape == vector.shape
+        assert got.server[name].isfinite().all()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_lower_precision_trains_nearly_as_float32_does(device, precision):
+    config = {"rounds": 1, "local": {"lr": 0.05, "epochs": 3}}
+    start, wide = trained(config, device)
+    configure(device, 1, tf32=precision == "tf32")
+    _, narrow = trained({**config, "precision": precision}, device)
+    assert narrow.w.dtype == torch.float32
+    assert not torch.equal(narrow.w, start)
+    assert narrow.score.loss == pytest.approx(wide.score.loss, abs=0.05)
+    if precision == "bf16":
+        assert not torch.equal(narrow.w, wide.w)
