@@ -42,14 +42,15 @@ class Bare:
     """Local steps of plain SGD on a module; its weights and gradients are views of flat vectors."""
 
     def __init__(self, module: nn.Module, clients: Clients) -> None:
-        self.module = module
+        device = clients.samples.labels.device
+        self.module = module.to(device)
         self.clients = clients
         self.lr = clients.local.lr
         self.images = clients.samples.images
         self.labels = clients.samples.labels
-        mean, std = moments(self.images.numpy())
-        self.mean = torch.tensor(mean).float().view(1, -1, 1, 1)
-        self.std = torch.tensor(std).float().view(1, -1, 1, 1)
+        mean, std = moments(self.images.cpu().numpy())
+        self.mean = torch.tensor(mean, device=device).float().view(1, -1, 1, 1)
+        self.std = torch.tensor(std, device=device).float().view(1, -1, 1, 1)
         parameters = list(module.parameters())
         self.weights = torch.cat([p.detach().reshape(-1) for p in parameters])
         self.gradient = torch.zeros_like(self.weights)
@@ -66,7 +67,7 @@ class Bare:
         shuffle = seeds.generator(self.clients.seed, "shuffle", client, round)
         own = self.clients.parts[client]
         order, lengths = sequence(own, local.batch, local.epochs, None, False, shuffle)
-        return list(torch.from_numpy(order).split(lengths))
+        return list(torch.from_numpy(order).to(self.labels.device).split(lengths))
 
     def play(self, w: Tensor, batches: Iterable[Tensor]) -> None:
         """One client: load the weights, take a step on each batch."""

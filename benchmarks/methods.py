@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from benchmarks.pairs import interleave
 from benchmarks.report import Row
-from benchmarks.workloads import RESNET, experiment
+from benchmarks.workloads import CPU, RESNET, experiment
+from mpifl.config import merge
 from mpifl.training.messages import Sent
 
 HEAD = {"model": {"name": "resnet56", "projection": 256}}
@@ -34,20 +37,19 @@ _STEPS = 2
 
 def methods() -> list[Row]:
     """a local step with each loss and gradient : a plain step, ResNet-56, batch 64"""
-    plain = _steps({})
-    with_head = _steps(HEAD)
+    plain = steps({})
+    with_head = steps(HEAD)
     rows = []
     for name, (changes, bar, note) in METHODS.items():
-        pairs = interleave(_steps(changes), with_head if "model" in changes else plain, 7)
+        pairs = interleave(steps(changes), with_head if "model" in changes else plain, 7)
         rows.append(Row.of(name, pairs, bar, note))
     return rows
 
 
-def _steps(changes: dict) -> Callable[[], object]:
+def steps(changes: dict, device: torch.device = CPU) -> Callable[[], object]:
     """A few local steps of one client that has played before, all of the same batch size."""
-    raw = {**RESNET, **changes, "partition": {"name": "iid"}}
-    raw["local"] = {**RESNET["local"], "steps": _STEPS, **changes.get("local", {})}
-    x = experiment(raw, 2)
+    raw = merge({**RESNET, "partition": {"name": "iid"}}, {"local": {"steps": _STEPS}})
+    x = experiment(merge(raw, changes), 2, device)
     net = x.clients.net
     sent = Sent({"w": net.weights.clone()}, net.buffers.clone())
     # Some methods do nothing in a client's first round.

@@ -61,9 +61,13 @@ LARGE_TEST: dict[str, Any] = {
 LARGE_TEST_BATCH = 500
 
 
-def experiment(raw: dict, rounds: int) -> Experiment:
-    """The experiment of the config `raw`, on one CPU thread, tested at its end only."""
-    device = torch.device("cpu")
-    configure(device, 1)
+CPU = torch.device("cpu")
+
+
+def experiment(
+    raw: dict, rounds: int, device: torch.device = CPU, tf32: bool = False
+) -> Experiment:
+    """The experiment of the config `raw`, on one CPU thread or a GPU, tested at its end only."""
+    configure(device, 1, tf32)
     config = schema.resolve({**raw, "rounds": rounds, "evaluation": {"every": rounds + 1}})
     return build.experiment(config, build.load_data(config.data, config.seed), device)
