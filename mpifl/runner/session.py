@@ -157,17 +157,17 @@ def _train(
     if store is not None:
         start.reached = experiment.evaluation.reached(store.rounds)
         start.is_tested = not lacks_test(store.rounds, start.progress.round)
-        counted = _counted(experiment)
-        if counted is not None:
-            store.describe(counted.attributes(len(experiment.clients.net.weights)))
-        kept = results.weights_rounds(config.rounds)
-        told.append(StoreWriter(store, experiment, kept, counted))
-        if not quiet:
-            told += [live, ConsoleLogger(config.rounds)]
-        for given in (*config.callbacks, *callbacks):
-            told.append(Tracking(given) if isinstance(given, Tracker) else given)
     try:
         if store is not None:
+            counted = _counted(experiment)
+            if counted is not None:
+                store.describe(counted.attributes(len(experiment.clients.net.weights)))
+            kept = results.weights_rounds(config.rounds)
+            told.append(StoreWriter(store, experiment, kept, counted))
+            if not quiet:
+                told += [live, ConsoleLogger(config.rounds)]
+            for given in (*config.callbacks, *callbacks):
+                told.append(Tracking(given) if isinstance(given, Tracker) else given)
             _tell_start(told, opened.folder, config, store, start.progress.round)
         with live_line(live.text, shown=live in told):
             progress = rounds.run(experiment, communicator, told, checkpoints, start)

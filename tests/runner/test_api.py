@@ -15,6 +15,7 @@ from tiny import RUN, digests
 
 import mpifl
 from mpifl.algorithms.feddyn import FedDyn
+from mpifl.training import flops
 from mpifl.training.local import Local
 
 CONFIG = {**RUN, "rounds": 2}
@@ -56,6 +57,18 @@ class Rounds(mpifl.Callback):
 
     def round_finished(self, progress: mpifl.Progress, last: bool) -> None:
         self.told.append((progress.round, last))
+
+
+def test_an_interrupt_while_a_steps_operations_are_counted_ends_the_run_as_failed(
+    elsewhere, monkeypatch
+):
+    def interrupted(clients):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flops, "count", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mpifl.run(CONFIG, out="a", quiet=True)
+    assert mpifl.open("a").status == "failed"
 
 
 def test_callbacks_are_told_of_each_round(elsewhere):
