@@ -97,7 +97,10 @@ def count(clients: Clients) -> Flops:
 
 
 def _alone(clients: Clients, samples: int) -> Clients:
-    """The client with the most samples, with the first of them and a net of its own."""
+    """The client with the most samples, with the first of them and a net of its own.
+
+    No step is recorded to be replayed: what an attempt takes would count too.
+    """
     net = clients.net
     channels_last = net.memory_format is torch.channels_last
     own = clients.parts[int(clients.sizes.argmax())][:samples]
@@ -107,6 +110,7 @@ def _alone(clients: Clients, samples: int) -> Clients:
         samples=clients.samples.taken(own, net.device),
         parts=_one_part(samples),
         labels=clients.labels[own],
+        graphs="no",
     )
 
 

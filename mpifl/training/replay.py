@@ -42,6 +42,7 @@ def recorded(function: Function, inputs: Sequence[Tensor], static: Iterable[Tens
     numbers, for values read by Python, for sizes that depend on values, and for tensors of unknown
     origin.
     """
+    inputs = [tensor.detach() for tensor in inputs]  # one that is given twice becomes two
     recorder = _Recorder(inputs, static)
     # A GPU's backward pass would run in another thread, beside this one's calls.
     with torch.autograd.set_multithreading_enabled(False), recorder:
@@ -55,6 +56,8 @@ class _Recorder(TorchDispatchMode):
     def __init__(self, inputs: Sequence[Tensor], static: Iterable[Tensor]) -> None:
         super().__init__()
         self._static = {_address(tensor) for tensor in static}
+        if any(_address(tensor) in self._static for tensor in inputs):
+            raise Differs("an input shares its memory with a tensor that stays where it is")
         self._name_of: dict[int, str] = {}
         self._alive: list[Tensor] = []  # so that no other tensor gets the id of one of these
         self._namespace: dict[str, Any] = {"inf": math.inf, "nan": math.nan}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mpifl.losses.loss import Loss, Sum, Wrapper
 from mpifl.net import Net
@@ -21,7 +21,11 @@ _SMALL = 100_000
 _BEFORE = 2
 """batches of a shape that are not replayed: a shape that is rare is not worth a recording"""
 _MOST_GRAPHS = 32
-"""of one net: each takes memory of the GPU"""
+"""of one net on a GPU: each takes its memory"""
+_MOST_RECORDINGS = 128
+"""of one net on a CPU: each takes up to a megabyte"""
+_MOST_SEEN = 1000
+"""kinds of steps that are counted: an algorithm's pull may be another one in each round"""
 
 
 class Taken(NamedTuple):
@@ -60,9 +64,11 @@ class Replays:
         """
         if key in self._functions:
             return self._functions[key]
-        is_full = self._is_on_gpu and len(self._functions) >= _MOST_GRAPHS
-        if is_full or not self._is_on:
+        most = _MOST_GRAPHS if self._is_on_gpu else _MOST_RECORDINGS
+        if len(self._functions) >= most or not self._is_on:
             return None
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
         self._seen[key] = self._seen.get(key, 0) + 1
         if self._seen[key] <= _BEFORE:
             return None
@@ -124,4 +130,6 @@ def _parts(net: Net, loss: Loss, gradient: Gradient) -> Iterator[object]:
 
 
 def _comes_with_mpifl(part: object) -> bool:
+    if isinstance(part, nn.Module) and (part._forward_hooks or part._forward_pre_hooks):
+        return False
     return type(part).__module__.startswith(("mpifl.", "torch.nn."))

@@ -111,6 +111,12 @@ def test_losses_that_draw_their_shapes_are_means_over_draws():
     assert flops.count(clients(**of)) == counted
 
 
+def test_what_is_recorded_to_be_replayed_is_not_counted():
+    resnet = {"model": {"name": "resnet20"}, "local": {"loss": "ce + gradaug", "batch": 4}}
+    counted = {flops.count(clients(**resnet, runtime={"graphs": kind})) for kind in ("yes", "no")}
+    assert len(counted) == 1
+
+
 def test_what_a_step_takes_whatever_its_batch_is_apart_from_what_each_sample_takes():
     # LoRA makes rank * inputs * outputs products a step, forward and twice backward
     counted = flops.count(clients(model={**MLP, "lora": {"rank": 2}}))

@@ -15,6 +15,7 @@ from mpifl.losses.step import ClientRound
 from mpifl.options import options
 from mpifl.parallel.devices import configure
 from mpifl.runner.schema import resolve
+from mpifl.training import steps
 from mpifl.training.local import Local, Trainer
 from mpifl.training.replay import Differs, recorded
 
@@ -135,7 +136,37 @@ def test_a_loss_of_yours_is_not_replayed():
     assert check(net_for("ce"), Yours(), Local()) == 0
 
 
+def test_a_network_with_a_hook_of_yours_is_not_replayed():
+    net = net_for("ce")
+    net.module.register_forward_hook(lambda module, given, out: None)
+    assert check(net, tiny_loss("ce"), Local()) == 0
+
+
+def test_kinds_of_steps_beyond_the_most_recordings_are_made_anew_in_the_same_bits(monkeypatch):
+    monkeypatch.setattr(steps, "_MOST_RECORDINGS", 1)
+    assert check(net_for("ce"), tiny_loss("ce"), Local()) == 1
+
+
+def test_kinds_of_steps_that_never_come_again_are_forgotten(monkeypatch):
+    monkeypatch.setattr(steps, "_MOST_SEEN", 10)
+    replays = Trainer(net_for("ce"), tiny_loss("ce"), Local(), "yes")._replays
+    for pull in range(25):
+        assert replays.find(pull, make=None, inputs=[]) is None
+    assert len(replays._seen) <= 10
+
+
 W = torch.ones(3)
+
+
+def test_an_input_that_stays_where_it_is_is_not_recorded_as_the_static_tensor():
+    with pytest.raises(Differs):
+        recorded(lambda x: (x.view(-1) * 2,), [W], [W])
+
+
+def test_inputs_that_were_one_tensor_when_recorded_may_be_two_later():
+    repeat = recorded(lambda a, b: (a - b,), [W, W], [])
+    [difference] = repeat(torch.full((3,), 5.0), torch.ones(3))
+    assert difference.tolist() == [4.0, 4.0, 4.0]
 
 
 @pytest.mark.parametrize(
