@@ -434,17 +434,17 @@ def _notes_of_times(
     planned: DryRun, measured: Profile, loads: list[cost.Load], device: torch.device
 ) -> Iterator[str]:
     test = planned.config.evaluation.batches(planned.data.test)
+    batches = "1 batch" if test == 1 else f"{test} batches"
     threads = torch.get_num_threads()
     yield (
         f"Measured here, on {device} with {_counted(threads, 'thread')}: "
         f"{_short(measured.step)} a step of {_counted(measured.batch, 'sample')}, "
         f"{_short(measured.client)} a client beside its steps, "
-        f"{_short(measured.evaluation)} a batch of the test's {test}. The times above are computed "
-        "from these, without MPI and the disk, with a core or a GPU for every rank."
+        f"{_short(measured.evaluation)} a batch of the test, which has {batches}. The times above "
+        "are computed from these, without MPI and the disk, with a core or a GPU for every rank."
     )
     waiting = [load.ranks for load in loads if cost.server_is_last(planned, measured, load)]
     if waiting:
-        batches = "1 batch" if test == 1 else f"{test} batches"
         yield (
             f"From {waiting[0]} ranks on, workers wait for the server's test of {batches}: a "
             'larger evaluation.every or evaluation.where="auto" would shorten the round.'

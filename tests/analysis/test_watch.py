@@ -337,6 +337,10 @@ def test_the_time_left_is_that_of_the_rounds_left_less_the_time_since_the_last_o
     assert np.isnan(state(folder, ended="stopped").seconds_left)
 
 
+def test_the_time_left_is_unknown_before_the_first_round(made):
+    assert np.isnan(state(made([])).seconds_left)
+
+
 def test_clients_that_take_far_longer_than_the_median_are_slow(made):
     folder = made([0.1, 0.2], rows={"seconds": [0.1, 0.1, 0.1, 0.4]})
     assert state(folder).slow == "3 (4.0 x), beside the median of 0.1 s"

@@ -93,7 +93,7 @@ def state_of(path: str, look: Look, now: datetime) -> State:
     written = seconds_since_written(run, now)
     has_ended = bool(look.ended)
     left = math.nan
-    if not has_ended and planned:
+    if not has_ended and planned and not math.isnan(seconds):
         left = max(0.0, seconds * (planned - done) - _positive(written))
     return State(
         path=path,
