@@ -149,6 +149,8 @@ class DealtTogether:
         return partial(self._batches, len(self._orders) - 1)
 
     def _batches(self, number: int) -> Minibatches:
+        if len(self._orders) == 1:  # which may be long: it is picked in parts
+            return deal(self._samples, self._orders[0], self._augmentation)
         if not self._picked:
             self._pick()
         x, y = self._picked[number]

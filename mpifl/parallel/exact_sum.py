@@ -127,7 +127,9 @@ class WeightedSum:
         if not self.add_each([reply], [weight]).all():
             raise Diverged("its reply is not finite, or out of proportion to what was sent")
 
-    def add_each(self, replies: Sequence[Message], weights: Sequence[float]) -> np.ndarray:
+    def add_each(
+        self, replies: Sequence[Message], weights: Sequence[float] | np.ndarray
+    ) -> np.ndarray:
         """Add `weight * reply` of each of some replies, which have the same names and sizes.
 
         Returns which of them were added, bool [replies]: nothing is added of those that have a

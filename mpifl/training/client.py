@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +94,14 @@ class Work(NamedTuple):
     """int64: minibatches"""
     samples: np.ndarray
     """f8: samples in these minibatches"""
+
+
+class _Streams(NamedTuple):
+    """The random streams of a client's batches in a round."""
+
+    shuffle: np.random.Generator
+    augment: np.random.Generator | None
+    """None where nothing is changed"""
 
 
 class Played(NamedTuple):
@@ -244,7 +253,12 @@ class Clients:
         whatever their number, but for augmentation. `epochs` replaces the config's number of passes
         or steps. The minibatches of another `call` in the same round are others.
         """
-        order = self._order(client, round, epochs, call, steps)
+        stream = (client, round) if call == 0 else (client, round, call)
+        streams = _Streams(
+            seeds.generator(self.seed, "shuffle", *stream),
+            seeds.generator(self.seed, "augment", *stream),
+        )
+        order = self._order(client, streams, epochs, steps)
         return deal(self.samples, order, self.augmentation)
 
     def minibatches(
@@ -256,8 +270,13 @@ class Clients:
         """
         group = DealtTogether(self.samples, self.augmentation)
         waiting: list[Callable[[], Minibatches]] = []
-        for client, own_steps in zip(clients, steps, strict=True):
-            order = self._order(client, round, steps=own_steps)
+        shuffles = seeds.generators(self.seed, "shuffle", clients, round)
+        augments: Iterable[np.random.Generator | None] = repeat(None)
+        if not self.augmentation.is_nothing:
+            augments = seeds.generators(self.seed, "augment", clients, round)
+        streams = map(_Streams, shuffles, augments)
+        for client, own_steps, own_streams in zip(clients, steps, streams, strict=False):
+            order = self._order(client, own_streams, steps=own_steps)
             if group.size + len(order.indices) > CHUNK:
                 yield from waiting
                 group = DealtTogether(self.samples, self.augmentation)
@@ -266,20 +285,17 @@ class Clients:
         yield from waiting
 
     def _order(
-        self, client: int, round: int, epochs: int = 0, call: int = 0, steps: int | None = None
+        self, client: int, streams: _Streams, epochs: int = 0, steps: int | None = None
     ) -> Order:
         local = self.local
-        stream = (client, round) if call == 0 else (client, round, call)
-        shuffle = seeds.generator(self.seed, "shuffle", *stream)
         own = self.parts[client]
         steps = None if epochs else steps or local.steps or None
         order, lengths = sequence(
-            own, local.batch, epochs or local.epochs, steps, local.drop_last, shuffle
+            own, local.batch, epochs or local.epochs, steps, local.drop_last, streams.shuffle
         )
         draws = None
-        if not self.augmentation.is_nothing:  # making a stream would take a tenth of a tiny step
-            random = seeds.generator(self.seed, "augment", *stream)
-            draws = self.augmentation.draw(len(order), random, self.samples.size)
+        if streams.augment is not None:
+            draws = self.augmentation.draw(len(order), streams.augment, self.samples.size)
         return Order(order, lengths, draws)
 
     def context(

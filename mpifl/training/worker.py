@@ -139,22 +139,25 @@ class Worker:
 
         The state of a client that failed stays what it was before the round.
         """
-        good = []
-        for turn in turns:
-            rows[turn.place, Column.SAMPLES :] = turn.played.row[Column.SAMPLES :]
-            loss = turn.played.row[Column.LOSS]
-            if self._experiment.divergence == "continue" or np.isfinite(loss):
-                good.append(turn)
-            else:
-                rows[turn.place, Column.FAILED] = Failure.LOSS_NOT_FINITE
-        if good:
-            replies = [turn.played.reply.flat() for turn in good]
-            shares = [float(rows[turn.place, Column.WEIGHT]) for turn in good]
-            for turn, is_added in zip(good, sums.add_each(replies, shares), strict=True):
-                if not is_added:
-                    rows[turn.place, Column.FAILED] = Failure.REPLY_OUT_OF_RANGE
-        for turn in turns:
-            if rows[turn.place, Column.FAILED] == Failure.NONE:
+        if not turns:
+            return
+        places = [turn.place for turn in turns]
+        own_rows = np.stack([turn.played.row for turn in turns])
+        own_rows[:, Column.WEIGHT] = rows[places, Column.WEIGHT]
+        is_good = np.ones(len(turns), dtype=bool)
+        if self._experiment.divergence != "continue":
+            is_good = np.isfinite(own_rows[:, Column.LOSS])
+        own_rows[~is_good, Column.FAILED] = Failure.LOSS_NOT_FINITE
+        good = np.flatnonzero(is_good)
+        if len(good):
+            replies = [turns[number].played.reply.flat() for number in good]
+            is_added = sums.add_each(replies, own_rows[good, Column.WEIGHT])
+            own_rows[good[~is_added], Column.FAILED] = Failure.REPLY_OUT_OF_RANGE
+        rows[places] = own_rows
+        if self._states.are_empty:
+            return
+        for turn, failure in zip(turns, own_rows[:, Column.FAILED], strict=True):
+            if failure == Failure.NONE:
                 self._states.keep(turn.client, turn.played.state)
             else:
                 self._states.keep(turn.client, self._states.of(turn.client))

@@ -147,3 +147,20 @@ def test_batches_of_several_clients_picked_together_are_those_of_each_alone():
             assert torch.equal(x, expected_x)
             assert torch.equal(y, expected_y)
             assert x.data_ptr() % 64 == expected_x.data_ptr() % 64
+
+
+def test_the_batches_of_one_client_alone_are_picked_in_parts(monkeypatch):
+    some = samples()
+    most = 0
+
+    def pick(indices, *others):
+        nonlocal most
+        most = max(most, len(indices))
+        return Samples.pick(some, indices, *others)
+
+    monkeypatch.setattr(some, "pick", pick)
+    monkeypatch.setattr("mpifl.data.batches.CHUNK", 11)
+    together = DealtTogether(some, Augmentation())
+    dealt = together.add(Order(np.arange(50), [8, 8, 8, 8, 8, 8, 2], None))
+    assert sum(len(y) for _, y in dealt()) == 50
+    assert most <= 16
