@@ -25,7 +25,9 @@ from benchmarks import (
     report,
     report_page,
     resnet,
+    total,
     waiting,
+    workers,
 )
 
 BENCHMARKS = {
@@ -35,6 +37,8 @@ BENCHMARKS = {
     "methods": methods.methods,
     "waiting": waiting.waiting,
     "evaluation": evaluation.evaluation,
+    "workers": workers.workers,
+    "total": total.total,
     "plan": plan.plan,
     "curvature": curvature.curvature,
     "products": products.products,

@@ -101,4 +101,4 @@ def overhead() -> list[Row]:
 
 def small() -> list[Row]:
     """very little arithmetic: a round of 64 clients of one step against the bare loop"""
-    return [Row.of("round / bare steps", compare(workloads.TINY_STEPS, bare.mlp(), 300))]
+    return [Row.of("round / bare steps", compare(workloads.TINY_STEPS, bare.mlp(), 300), bar=1.6)]

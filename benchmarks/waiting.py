@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 
+from benchmarks.on_ranks import on_ranks
 from benchmarks.pairs import Pairs, Times
 from benchmarks.report import Row
 
 
 def waiting() -> list[Row]:
     """two workers train on two cores while rank 0 waits, against the same while it sleeps"""
-    found = _measure(turns=15)
+    found = on_ranks(3, "benchmarks.ranks", 15)
     away = [_times(slowest) for slowest, _ in found["away"]]
     rows = []
     for name, server, bar in (
@@ -37,16 +32,3 @@ def waiting() -> list[Row]:
 
 def _times(pair: list[float]) -> Times:
     return Times(*pair)
-
-
-def _measure(turns: int) -> dict:
-    """What `benchmarks.ranks` prints on three ranks, started by the mpirun beside this Python, or
-    by that of the PATH.
-    """
-    beside = Path(sys.executable).parent / "mpirun"
-    mpirun = str(beside) if beside.exists() else shutil.which("mpirun") or "mpirun"
-    command = [mpirun, "-n", "3", sys.executable, "-m", "benchmarks.ranks", str(turns)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(command)}:\n{result.stdout}{result.stderr}")
-    return json.loads(result.stdout.splitlines()[-1])

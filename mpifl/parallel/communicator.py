@@ -148,27 +148,27 @@ class Communicator(Ranks):
         """The sum of every rank's `sums`, and of its `figures` (float64), on the server; else None.
 
         Each figure is filled by one rank and zero elsewhere, so that adding bit patterns as int64
-        gathers it exactly. All ranks pass figures of the same names and shapes. The integers of
-        the server's `sums` become the total's.
+        gathers it exactly. All ranks pass figures of the same names and shapes. The server's
+        `sums` is used up.
         """
-        own = sums.integers().cpu()
+        integers, owed = sums.patterns()
+        own = integers.cpu()
         if self.size == 1:
-            return sums.values(own), figures
-        patterns = np.concatenate(
-            [np.ascontiguousarray(array).view(np.int64).ravel() for array in figures.values()]
-        )
+            return sums.values(own, owed), figures
+        arrays = [np.ascontiguousarray(array).view(np.int64) for array in figures.values()]
+        patterns = np.concatenate([owed, *(array.ravel() for array in arrays)])
         self.arrive()
         self._add_up(own.numpy())
         self._add_up(patterns)
         if not self.is_server:
             return None
         totals: Arrays = {}
-        offset = 0
+        offset = len(owed)
         for name, array in figures.items():
             pattern = patterns[offset : offset + array.size]
             totals[name] = pattern.view(np.float64).reshape(array.shape)
             offset += array.size
-        return sums.values(own), totals
+        return sums.values(own, patterns[: len(owed)]), totals
 
     def _add_up(self, integers: np.ndarray) -> None:
         """Replace the server's int64 `integers` by their sum over ranks; no copy is made."""

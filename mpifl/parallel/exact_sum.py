@@ -182,23 +182,40 @@ class WeightedSum:
     def integers(self) -> Tensor:
         """The sum in grid units: int64 `[n]`, all vectors one after the other; what ranks add."""
         for name, part in self._parts.items():
-            owed = self._owed[name] * _MAGIC_BITS
-            part.total.sub_((owed + 2**63) % 2**64 - 2**63)
+            part.total.sub_(_wrapped(self._owed[name] * _MAGIC_BITS))
             self._owed[name] = 0
         return self._total
 
-    def values(self, integers: Tensor) -> Message:
-        """`integers`, one rank's or the sum of several, as vectors `[n]` of the replies' types."""
+    def patterns(self) -> tuple[Tensor, np.ndarray]:
+        """The sum in grid units with what is still owed: int64 `[n]`, and int64 [vectors].
+
+        Ranks may add both, and give the sums to `values`.
+        """
+        return self._total, np.array(list(self._owed.values()), dtype=np.int64)
+
+    def values(self, integers: Tensor, owed: np.ndarray | None = None) -> Message:
+        """`integers`, one rank's or the sum of several, as vectors `[n]` of the replies' types.
+
+        They are those of `integers`, or with `owed` of `patterns`.
+        """
+        if owed is None:
+            owed = np.zeros(len(self._parts), dtype=np.int64)
         result = {}
         offset = 0
-        for name, part in self._parts.items():
+        for (name, part), count in zip(self._parts.items(), owed.tolist(), strict=True):
             size = part.total.numel()
+            debt = _wrapped(count * _MAGIC_BITS)
             result[name] = torch.empty(size, dtype=part.dtype)
             pieces = integers[offset : offset + size].split(BLOCK)
             for piece, values in zip(pieces, result[name].split(BLOCK), strict=True):
-                values.copy_(piece.double().mul_(2.0**part.exponent))
+                values.copy_((piece - debt).double().mul_(2.0**part.exponent))
             offset += size
         return result
+
+
+def _wrapped(number: int) -> int:
+    """An integer as int64 has it, where sums overflow to the other end."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def layout_of(reply: Message) -> Layout:
