@@ -68,6 +68,17 @@ def test_accuracies_end_at_100_and_marks_are_drawn():
     assert axes.get_ylim()[1] == 100 and axes.lines[1].get_ydata() == [95.5, 95.5]
 
 
+@pytest.mark.parametrize("count", range(2, 8))
+def test_a_legend_is_no_wider_than_its_figure(count):
+    labels = ["FedAvg", "FedAvg+MAN", "FedSAM", "FedSAM+MAN", "FedDyn", "FedDyn+MAN", "FedAvg+SWA"]
+    x = np.arange(2.0)
+    panel = Panel("x", "y", [Trace(label, x, np.zeros((1, 2))) for label in labels[:count]])
+    drawn = figure([panel])
+    drawn.draw_without_rendering()
+    box = drawn.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= drawn.bbox.width
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_figure_is_the_same_bytes_each_time_whatever_matplotlib_is_set_to(panels, form):

@@ -204,11 +204,8 @@ def _legend(figure: Figure, axes: Axes, title: str) -> None:
 def _legend_columns(labels: Sequence[str], width: float) -> int:
     """How many columns of a legend fit in `width` inches; it is filled column by column."""
     for columns in range(len(labels), 1, -1):
-        rows = math.ceil(len(labels) / columns)
-        widths = []
-        for start in range(0, len(labels), rows):
-            letters = max(len(label) for label in labels[start : start + rows])
-            widths.append(0.55 + 0.058 * letters)
+        letters = np.array([len(label) for label in labels])
+        widths = [0.55 + 0.058 * column.max() for column in np.array_split(letters, columns)]
         if sum(widths) <= width:
             return columns
     return 1
