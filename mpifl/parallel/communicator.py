@@ -151,10 +151,10 @@ class Communicator(Ranks):
         gathers it exactly. All ranks pass figures of the same names and shapes. The server's
         `sums` is used up.
         """
-        integers, owed = sums.patterns()
-        own = integers.cpu()
         if self.size == 1:
-            return sums.values(own, owed), figures
+            return sums.total(), figures
+        integers, owed = sums.integers()
+        own = integers.cpu()
         arrays = [np.ascontiguousarray(array).view(np.int64) for array in figures.values()]
         patterns = np.concatenate([owed, *(array.ravel() for array in arrays)])
         self.arrive()

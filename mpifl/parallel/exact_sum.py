@@ -25,7 +25,7 @@ _BLOCK_ON_GPU = 1 << 24  # 128 MiB of scratch: calls cost more there than memory
 # A fast way from float64 v, |v| < 2^51, to the nearest integer:
 # 1. v + _MAGIC is rounded to an integer, because float64 has no finer bits there.
 # 2. The low bits of that float64's pattern are the integer, so patterns are added as int64.
-# 3. Each addition also adds the pattern of _MAGIC; `integers` subtracts those once.
+# 3. Each addition also adds the pattern of _MAGIC; `values` subtracts those once.
 _MAGIC = 1.5 * 2.0**52
 _MAGIC_BITS = int(torch.tensor(_MAGIC, dtype=torch.float64).view(torch.int64))
 _FAST_LIMIT = 2.0**51
@@ -179,27 +179,22 @@ class WeightedSum:
         for values, sums in blocks:
             _accumulate(sums, (values.double() * scale).round_().to(torch.int64)[None])
 
-    def integers(self) -> Tensor:
-        """The sum in grid units: int64 `[n]`, all vectors one after the other; what ranks add."""
-        for name, part in self._parts.items():
-            part.total.sub_(_wrapped(self._owed[name] * _MAGIC_BITS))
-            self._owed[name] = 0
-        return self._total
-
-    def patterns(self) -> tuple[Tensor, np.ndarray]:
-        """The sum in grid units with what is still owed: int64 `[n]`, and int64 [vectors].
-
-        Ranks may add both, and give the sums to `values`.
+    def integers(self) -> tuple[Tensor, np.ndarray]:
+        """What ranks add: the sum in grid units, int64 `[n]`, all vectors one after the other, and
+        int64 [vectors]: how often _MAGIC was added to each.
         """
         return self._total, np.array(list(self._owed.values()), dtype=np.int64)
 
-    def values(self, integers: Tensor, owed: np.ndarray | None = None) -> Message:
-        """`integers`, one rank's or the sum of several, as vectors `[n]` of the replies' types.
+    def total(self) -> Message:
+        """The sum of this rank's replies alone."""
+        integers, owed = self.integers()
+        return self.values(integers.cpu(), owed)
 
-        They are those of `integers`, or with `owed` of `patterns`.
+    def values(self, integers: Tensor, owed: np.ndarray) -> Message:
+        """`integers()`, one rank's or the sums of several, as vectors `[n]` of the replies' types.
+
+        Both are on the host.
         """
-        if owed is None:
-            owed = np.zeros(len(self._parts), dtype=np.int64)
         result = {}
         offset = 0
         for (name, part), count in zip(self._parts.items(), owed.tolist(), strict=True):

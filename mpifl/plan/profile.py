@@ -87,7 +87,7 @@ class _Player:
         remembered = planned.server
         began = time.perf_counter()
         planned.timetable.turn(1)
-        mean = Reply.from_flat(self._sums.values(self._sums.integers().cpu()))
+        mean = Reply.from_flat(self._sums.total())
         of = ServerRound(1, clients.rounds, clients.rate(1), clients.rate(1), 1, 1.0)
         w, _ = clients.algorithm.server(w, remembered, mean.algorithm, of)
         digest(w, mean.buffers)
