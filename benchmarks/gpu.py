@@ -333,11 +333,19 @@ def _sharing(size: Size) -> Found:
             [*command, json.dumps(work)], capture_output=True, text=True, timeout=120, check=False
         )
         if done.returncode:
-            raise RuntimeError(f"{ranks} ranks: {done.stderr.strip().splitlines()[-1:]}")
+            click.echo(f"W1 on {ranks} ranks failed: {_reason(done.stderr)}")
+            continue
         seconds = json.loads(done.stdout.splitlines()[-1])
         workers = "server and worker" if ranks == 1 else f"{ranks - 1} of them workers"
         what = f"W1, graphs, {ranks} ranks on one GPU: a round"
         yield Line(what, *_extrapolated(seconds), 60.0, workers)
+
+
+def _reason(errors: str) -> str:
+    """The line that names the exception, or else the last one."""
+    lines = errors.strip().splitlines() or ["it said nothing"]
+    named = [line for line in lines if "Error" in line]
+    return (named or lines)[-1]
 
 
 def _methods(size: Size) -> Found:

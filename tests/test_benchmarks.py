@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -91,6 +92,13 @@ def test_the_busy_share_counts_time_that_two_kernels_share_once():
 def test_the_dry_run_for_a_gpu_starts_ranks():
     lines = [line.text() for line in gpu._sharing(gpu.DRY)]
     assert [line[: line.index(":")] for line in lines] == ["W1, graphs, 2 ranks on one GPU"]
+
+
+def test_ranks_that_fail_are_named_with_their_error(monkeypatch, capsys):
+    failed = subprocess.CompletedProcess([], 1, "", "Traceback\nRuntimeError: no\nAbort(1)\n")
+    monkeypatch.setattr(gpu.subprocess, "run", lambda *words, **options: failed)
+    assert list(gpu._sharing(gpu.DRY)) == []
+    assert capsys.readouterr().out == "W1 on 2 ranks failed: RuntimeError: no\n"
 
 
 @pytest.mark.long

@@ -130,7 +130,7 @@ class Runtime:
     graphs: Graphs = "auto"
     """whether local steps are recorded once and replayed, on a GPU as CUDA graphs, with the same
     bits; auto: on a GPU, and for small models. Steps that draw random numbers, or whose loss or
-    model is yours, are not
+    model is yours, are not; with auto, nor are those of which a GPU can make no graph
     """
     grace_seconds: NonNegative = 20.0
     """after a signal to stop: how long the current round may still take, before it is abandoned,
