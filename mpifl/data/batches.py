@@ -157,6 +157,8 @@ class DealtTogether:
         if x.data_ptr() % _CACHE_LINE:
             x = x.clone()
         lengths = self._orders[number].lengths
+        if len(lengths) == 1:
+            return [(x, y)]
         return zip(x.split(lengths), y.split(lengths), strict=True)
 
     def _pick(self) -> None:

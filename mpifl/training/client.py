@@ -215,7 +215,7 @@ class Clients:
         """
         began = time.perf_counter()
         state = state.to(self.net.device)
-        if len(sent.buffers):
+        if sent.buffers.numel():
             self.net.buffers.copy_(self._buffers_at_start(sent, state))
         training = _LocalTraining(self, client, round, sent, state, alive, steps, dealt)
         reply, remembered = self.algorithm.client(sent.algorithm, state.algorithm, training)
@@ -224,7 +224,7 @@ class Clients:
         where = self._where("client")
         check_vectors(f"{where}, its reply", reply)
         check_vectors(f"{where}, what it remembers", remembered, like=state.algorithm)
-        row = np.zeros(len(Column))
+        row = np.zeros(len(COLUMNS))
         row[Column.SAMPLES] = self.sizes[client]
         row[Column.STEPS] = trained.steps
         row[Column.LOSS] = trained.loss

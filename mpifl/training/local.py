@@ -248,7 +248,7 @@ class Trainer:
             gradient_weights.add_step(step_factor)
             losses.append(taken.loss)
             correct.append(taken.correct)
-            samples += len(y)
+            samples += y.shape[0]
         carried = None
         if course.velocity is not None and momentum is not None:
             carried = gradient_weights.carried * momentum

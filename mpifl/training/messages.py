@@ -309,4 +309,4 @@ def _owned(owner: str, vectors: Mapping[str, Tensor]) -> Vectors:
 
 
 def _unless_empty(buffers: Tensor) -> Vectors:
-    return {"buffers": buffers} if len(buffers) else {}
+    return {"buffers": buffers} if buffers.numel() else {}
