@@ -30,7 +30,7 @@ class WeightsAndBiases(Tracker):
     tags: tuple[str, ...] = ()
     """words to find the run by at W&B"""
     mode: Literal["offline", "online"] = "offline"
-    """offline: only files; online: sent at once, which rank 0 needs a network and a login for"""
+    """offline: only files; online: sent at once; rank 0 needs a network and a login"""
 
     def check_installed(self) -> None:
         """Raises BadInput."""
