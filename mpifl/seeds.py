@@ -110,5 +110,5 @@ class _Hash:
 
 
 def _mixed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    words = first * np.uint32(0xCA01F9DD) - second * np.uint32(0x4973F715)
+    words: np.ndarray = first * np.uint32(0xCA01F9DD) - second * np.uint32(0x4973F715)
     return words ^ words >> np.uint32(16)
