@@ -23,8 +23,8 @@ def once(monkeypatch):
     """Each pair is timed once."""
     plain = pairs.interleave
 
-    def interleave(ours, other, _pairs, *before):
-        return plain(ours, other, 1, *before)
+    def interleave(ours, other, _pairs, **before):
+        return plain(ours, other, 1, **before)
 
     for name in REPEATED:
         module = getattr(__import__(f"benchmarks.{name}"), name)
@@ -102,6 +102,7 @@ def test_ranks_that_fail_are_named_with_their_error(monkeypatch, capsys):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what mpifl is compared with
 @pytest.mark.parametrize("name", [n for n in command.BENCHMARKS if n not in MINUTES])
 def test_every_benchmark_runs(once, name):
     assert command.BENCHMARKS[name]()
