@@ -17,7 +17,7 @@ from mpifl.commands.process import one_line_errors
 @click.option(
     "--target",
     type=float,
-    help="An accuracy, 0 to 1: rounds, bytes and seconds until it is reached.",
+    help="An accuracy, 0 to 1: rounds, FLOP, bytes and seconds until it is reached.",
 )
 @click.option(
     "--last",

@@ -47,6 +47,30 @@ def test_an_adaptive_step_is_the_papers_number_by_number(name):
     assert path(STEPS[name]).tolist() == pytest.approx(expected, rel=1e-13)
 
 
+@pytest.mark.parametrize(
+    "start, expected",
+    [
+        ("zero", [(0.05, -0.00909091), (0.12881615, -0.02574199)]),
+        ("tau2", [(0.04148218, -0.005), (0.11124797, -0.0145)]),
+    ],
+)
+def test_adam_starts_as_the_paper_or_as_the_code_in_an_independent_program(start, expected):
+    step = Adam(lr=0.1, tau=0.01, start=start)
+    w = torch.zeros(2, dtype=torch.float64)
+    change = torch.tensor([0.1, -0.01], dtype=torch.float64)
+    state = step.init(w)
+    for after in expected:
+        w, state = step(w, w + change, state)
+        assert w.tolist() == pytest.approx(after, abs=5e-9)
+
+
+def test_the_first_step_of_fedlns_yogi_is_that_of_an_independent_program():
+    step = Yogi(lr=0.01, tau=1e-3)
+    w = torch.zeros(1, dtype=torch.float64)
+    moved, _ = step(w, w + 0.1, step.init(w))
+    assert moved.item() == pytest.approx(0.00904988, abs=5e-9)
+
+
 def test_momentum_adds_up_the_ways_to_the_targets():
     w, m = W, torch.zeros(3).double()
     for target in TARGETS:

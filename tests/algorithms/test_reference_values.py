@@ -107,13 +107,60 @@ def test_fedexp_averages_its_last_two_models():
     assert torch.equal(history[0].server["last"], history[0].w)
 
 
-@pytest.mark.parametrize("alpha, away", [(0.1, 2.2e-2), (1.0, 3.3e-9)])
-def test_feddyn_with_momentum_of_earlier_rounds_converges(alpha, away):
+OPTIMUM = torch.tensor([-1 / 3, 1 / 2], dtype=torch.float64)
+
+
+def away(w) -> float:
+    """How far weights are from the optimum of the objective."""
+    return float((w - OPTIMUM).norm())
+
+
+@pytest.mark.parametrize(
+    "alpha, expected", [(1.0, 0.0965), (0.5, 0.0459), (0.1, 0.00881), (0.02, 0.00175)]
+)
+def test_the_fixed_point_of_fedcm_is_as_far_off_as_that_of_an_independent_program(alpha, expected):
+    """A round is linear in w and v: six rounds say where it does not move."""
+    x = Problem().experiment(FedCM(alpha=alpha), LOCAL, 7, objective="uniform")
+    states = torch.stack([torch.cat([m.w, m.server["gradient"]]) for m in moments(x)])
+    before, after = states[:-1], states[1:]
+    if alpha == 1:  # v does not count then
+        before, after = before[:, :2], after[:, :2]
+    ones = torch.ones(len(before), 1, dtype=torch.float64)
+    solved = torch.linalg.lstsq(torch.cat([before, ones], dim=1), after).solution
+    matrix, constant = solved[:-1].T, solved[-1]
+    fixed = torch.linalg.solve(torch.eye(len(matrix), dtype=torch.float64) - matrix, constant)
+    assert away(fixed[:2]) == pytest.approx(expected, rel=6e-3)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [FedMoSwa(), FedMoSwa(rho=0.1), FedMoSwa(first=True), FedGmt(beta=1.0)],
+    ids=["fedmoswa", "fedmoswa, falling", "fedmoswa, code", "fedgmt"],
+)
+def test_with_all_clients_the_limit_is_the_optimum(algorithm):
+    x = Problem().experiment(algorithm, LOCAL, 60, objective="uniform")
+    assert away(moments(x)[-1].w) < 1e-5
+
+
+@pytest.mark.slow
+def test_the_limit_of_fedsmoo_is_as_far_off_as_that_of_an_independent_program():
+    x = Problem().experiment(FedSmoo(), LOCAL, 300, objective="uniform")
+    assert away(moments(x)[-1].w) == pytest.approx(0.00803, rel=0.01)
+
+
+def test_fedmoswa_that_goes_all_the_way_is_scaffold_if_all_clients_take_part():
+    a, b = (
+        moments(Problem().experiment(algorithm, LOCAL, 6, objective="uniform"))[-1].w
+        for algorithm in (FedMoSwa(gamma=1.0), Scaffold())
+    )
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("alpha, distance", [(0.1, 2.2e-2), (1.0, 3.3e-9)])
+def test_feddyn_with_momentum_of_earlier_rounds_converges(alpha, distance):
     local = replace(LOCAL, momentum=0.9, momentum_state="persist")
     x = Problem().experiment(FedDyn(alpha=alpha), local, 60, objective="uniform")
-    optimum = torch.tensor([-1 / 3, 1 / 2], dtype=torch.float64)
-    distance = float((moments(x)[-1].w - optimum).norm())
-    assert distance == pytest.approx(away, rel=0.1)
+    assert away(moments(x)[-1].w) == pytest.approx(distance, rel=0.1)
 
 
 @pytest.mark.parametrize("algorithm", [FedExP(), FedMoSwa(first=True)])

@@ -122,6 +122,13 @@ def test_above_strength_zero_the_weights_differ(case):
     assert digests({"model": MODELS["resnet"], **STRONG[case]}) != without("resnet")
 
 
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_the_teacher_of_fedgmt_at_strength_zero_moves_nothing_and_above_it_does(gamma):
+    rule = of_rule("fedgmt")
+    taught = digests({"model": MODELS["cnn"], **of_loss(f"ce + gmt(gamma={gamma})"), **rule})
+    assert (taught == without("cnn", **rule)) == (gamma == 0)
+
+
 def test_moon_changes_the_weights_once_clients_play_again():
     plain, moon = (
         digests({"model": MODELS["headed cnn"], "rounds": 3, **of_loss(text)})
