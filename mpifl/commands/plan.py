@@ -105,6 +105,10 @@ def plan(
             _draw(planned, picture)
 
 
+_MOST_RANKS = 1_000_000
+"""of a cluster: a forecast for more takes minutes, and gigabytes"""
+
+
 def _refuse_contradiction(
     ranks: int | None,
     nodes: int | None,
@@ -126,6 +130,10 @@ def _refuse_contradiction(
         raise BadInput("--nodes: expected it with --ranks-per-node; got none")
     if ranks is not None:
         raise BadInput("--nodes: expected it without --ranks, which follows from it; got both")
+    if nodes * ranks_per_node > _MOST_RANKS:
+        raise BadInput(
+            f"--nodes: expected at most {_MOST_RANKS:,} ranks; got {nodes * ranks_per_node:,}"
+        )
     if no_timing:
         raise BadInput(
             "--nodes: expected it without --no-timing: it needs measured steps; got both"

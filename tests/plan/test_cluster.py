@@ -180,6 +180,10 @@ def test_a_plan_for_a_cluster_says_how_long_and_what_limits(path):
     ("words", "mistake"),
     [
         (["--nodes", "2"], "--nodes: expected it with --ranks-per-node; got none"),
+        (
+            ["--nodes", "100000", "--ranks-per-node", "1000"],
+            "--nodes: expected at most 1,000,000 ranks; got 100,000,000",
+        ),
         (["--cores", "2"], "--cores: expected it with --nodes; got no --nodes"),
         (["--nodes", "2", "--ranks-per-node", "2", "--ranks", "3"], "without --ranks"),
         (["--nodes", "2", "--ranks-per-node", "2", "--no-timing"], "needs measured steps"),
