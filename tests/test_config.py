@@ -139,6 +139,14 @@ def test_a_mistake_is_one_line_that_says_where_expected_got(text):
     assert "\n" not in str(caught.value)
 
 
+def test_a_sweep_in_place_of_a_config_is_named_with_the_command_for_it(tmp_path):
+    write(tmp_path, sweep='base = "demo.toml"\n[grid]\nseed = [1, 2]')
+    with pytest.raises(
+        BadInput, match="expected a config; got a sweep.*`mpifl sweep .*sweep.toml`"
+    ):
+        schema.raw(str(tmp_path / "sweep.toml"), [])
+
+
 def test_a_circle_of_extends_is_refused(tmp_path):
     write(tmp_path, a='extends = "b.toml"', b='extends = "a.toml"')
     with pytest.raises(BadInput, match="circle"):

@@ -212,7 +212,13 @@ def raw(path: str, assignments: Sequence[str]) -> dict:
     Raises BadInput. The plugins of a run are loaded as `plugins.load_stored` says.
     """
     if not Path(path).is_dir() and not path.endswith(".h5"):
-        named = configs.override(configs.read(Path(path)), assignments)
+        written = configs.read(Path(path))
+        if "base" in written:
+            raise BadInput(
+                f"{path}: expected a config; got a sweep, for it has `base`: "
+                f"`mpifl sweep {path}` lists its runs"
+            )
+        named = configs.override(written, assignments)
         allow(named)
         return plugins.load_named(named)
     run = Run.open(path)
