@@ -242,6 +242,17 @@ def test_the_names_of_lines_stand_beside_the_curves():
     assert min(text.get_fontsize() for text in axes.get_legend().get_texts()) >= 7
 
 
+def test_the_names_of_two_unit_eigenvectors_fit_the_width_of_one_panel():
+    names = [f"eigenvector {k} (λ = 5.067), length 1" for k in (1, 2)]
+    lines = [line_between([3, 2, 1, 2, 3, 2, 1], name) for name in names]
+    lines = [replace(line, title="a") for line in lines]
+    drawn = figure([lines])
+    drawn.draw_without_rendering()
+    legend = drawn.axes[0].get_legend().get_window_extent()
+    assert legend.x0 >= 0
+    assert legend.x1 <= drawn.bbox.x1
+
+
 def test_the_command_writes_a_picture_a_page_and_the_numbers(run, command, tmp_path):
     few = ("--points", "5", "--side", "3", "--samples", "30", "-o", "deep/land")
     code, said, _ = command(

@@ -31,7 +31,7 @@ from mpifl.analysis.landscape.panels import (
 )
 from mpifl.analysis.landscape.values import Landscape
 
-_LONG_NAME = 36
+_LONG_NAME = 28
 """characters of a name in a legend, of which two do not fit beside each other"""
 
 _HALO = withStroke(linewidth=1.2, foreground="white")
