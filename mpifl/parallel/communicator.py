@@ -24,6 +24,8 @@ from mpifl.parallel.ranks import Ranks, pieces
 Result = TypeVar("Result")
 
 _SHORTEST_NAP, _LONGEST_NAP = 2e-5, 1e-3  # seconds
+_NAPS = 50
+"""a nap is at most this part of the wait so far"""
 _LARGEST_MOVE = 1 << 28  # bytes of clients' states on their way at once
 
 
@@ -116,12 +118,12 @@ class Communicator(Ranks):
         Sleeps between looks, so that a core is free for a client and signal handlers run.
         """
         request = self.Ibarrier()
-        nap = _SHORTEST_NAP
+        began = time.perf_counter()
         with self.heartbeat.waiting():
             while not request.Test():
                 self.heartbeat.poll()
-                time.sleep(nap)
-                nap = min(_LONGEST_NAP, nap * 1.5)
+                nap = (time.perf_counter() - began) / _NAPS  # so that little is added to a wait
+                time.sleep(min(max(nap, _SHORTEST_NAP), _LONGEST_NAP))
 
     def broadcast(self, message: Message) -> Message:
         """The server's `message` on every rank, in one Bcast through host memory.
