@@ -63,7 +63,8 @@ INTRODUCTION = """# Methods
 <!-- Made by `python docs/methods.py`. -->
 
 What is here, where it comes from, and what proves it. `mpifl explain NAME` prints a method's
-formulas and its options with their defaults; all names go together unless `mpifl run` says why not.
+formulas and its options with their defaults (`mpifl explain norm`: what norms there are). All
+names go together unless `mpifl run` says why not.
 
 - **Number of an independent program**: the weights after four rounds on two quadratic clients, to
   2e-8 (`tests/algorithms/test_reference_values.py`).

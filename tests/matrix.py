@@ -36,7 +36,10 @@ FACTORS: dict[str, dict[str, Any]] = {
         "scaffold, momentum": {
             "name": "scaffold",
             "server_optimizer": {"name": "sgd", "momentum": 0.5},
-        }
+        },
+        "fedlesam, scaffold": {"name": "fedlesam", "rule": "scaffold"},
+        "fedlesam, feddyn": {"name": "fedlesam", "rule": "feddyn"},
+        "fedspeed, stale": {"name": "fedspeed", "stale_ascent": True},
     },
     "loss": {
         text: text
@@ -85,14 +88,15 @@ def impossible(choice: Choice) -> bool:
     gmt needs what only FedGMT sends.
     """
     loss, model = choice.get("loss", ""), choice.get("model")
-    algorithm = choice.get("algorithm")
-    if algorithm in WITH_GRADIENT and choice.get("gradient", "plain") != "plain":
+    algorithm = choice.get("algorithm", "")
+    has_own_gradient = algorithm.split(",")[0] in WITH_GRADIENT
+    if has_own_gradient and choice.get("gradient", "plain") != "plain":
         return True
     if algorithm == "fedbn" and choice.get("norm") in ("none", "fedfn"):
         return True
     if algorithm == "fedbn" and model == "fedln_cnn":  # its norms have no scale
         return True
-    if "gmt" in loss and algorithm not in (None, "fedgmt"):
+    if "gmt" in loss and algorithm not in ("", "fedgmt"):
         return True
     return model is not None and any(
         word in loss and model not in able for word, able in MODELS_OF.items()
