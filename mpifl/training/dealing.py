@@ -74,7 +74,7 @@ def deal(batches: int, loads: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     that it takes for a batch. Ties go to the lower rank.
 
     >>> deal(5, np.array([0.0, 3.0, 2.0]), np.array([1.0, 1.0, 1.0])).tolist()
-    [2, 1, 0, 0, 0]
+    [2, 0, 0, 0, 0]
     """
     queue = []
     for rank, (load, of_a_batch) in enumerate(zip(loads, seconds, strict=True)):

@@ -215,7 +215,13 @@ def test_landscapes_and_features_are_read_as_they_were_kept(copies):
     assert len(Findings.open(run).under("landscape")) == 2, "replaced, not added"
 
 
-def test_what_is_missing_comes_with_a_command_for_each_run_that_lacks_it(opened):
+def test_what_is_missing_comes_with_a_command_for_each_run_that_lacks_it(folder, tmp_path):
+    for name in ("avg-1", "man-1"):  # without what other tests have measured of them
+        shutil.copytree(folder / name, tmp_path / name, ignore=shutil.ignore_patterns("hessian.h5"))
+
+    def opened(name: str) -> Run:
+        return Run.open(tmp_path / name)
+
     compared = Compared.of(group([opened("avg-1"), opened("man-1")]))
     commands = {lack.what.partition(",")[0]: command_of(lack) for lack in lacks(compared)}
     assert 'mpifl hessian "$run"' in commands["Curvature and spectra."]
