@@ -30,6 +30,9 @@ CASES |= {
     for name in SERVER_OPTIMIZERS
 }
 CASES |= {
+    "fedlesam, scaffold": {"algorithm": {"name": "fedlesam", "rule": "scaffold"}},
+    "fedlesam, feddyn": {"algorithm": {"name": "fedlesam", "rule": "feddyn"}},
+    "fedspeed, stale": {"algorithm": {"name": "fedspeed", "stale_ascent": True}},
     "fedavg, moon": {**HEADED, "local": {"loss": "ce + moon"}},
     "feddc, moon, momentum, buffers": {
         **HEADED,
