@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from mpifl import terminal
+from mpifl.terminal import progress
 
 ALARM = "red \x1b[31m bell \x07"
 ESCAPED = r"red \x1b[31m bell \x07"
@@ -98,7 +99,7 @@ def test_no_text_is_lost_in_a_terminal_of_few_columns(monkeypatch, capsys, colum
 
 def test_a_progress_bar_is_drawn_in_a_terminal_and_lines_stand_above_it(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "0")
-    monkeypatch.setattr(terminal, "_SECONDS_BETWEEN_BARS", 0)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_BARS", 0)
     server, client = os.openpty()
     monkeypatch.setattr(sys, "stderr", os.fdopen(client, "w"))
     with terminal.progress_bar("models", 4) as advance:
@@ -122,7 +123,7 @@ def test_no_progress_bar_is_drawn_in_a_file_or_in_a_closed_stream(monkeypatch):
 
 
 def test_a_log_gets_a_line_of_progress_where_it_is_asked_for(monkeypatch):
-    monkeypatch.setattr(terminal, "_SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with terminal.progress_bar("images read", 1200, in_logs=True) as advance:
         advance(0)
