@@ -11,7 +11,16 @@ from mpifl.plan.dry_run import DryRun
 from mpifl.plan.network import described
 from mpifl.plan.profile import Profile
 from mpifl.runner.idle_workers import idle_workers
-from mpifl.terminal import duration, facts, plural, say_paragraph, say_table, size, table
+from mpifl.terminal import (
+    duration,
+    facts,
+    plural,
+    say_paragraph,
+    say_table,
+    short_time,
+    size,
+    table,
+)
 
 _REMEDIES = {
     "compute": "more ranks, as long as a round has clients for them",
@@ -42,19 +51,21 @@ def _parts(planned: DryRun, cluster: Cluster, found: Forecast) -> None:
     hops = cluster.nodes - 1
     between = hops * (traffic.broadcast + traffic.reduce)
     made = facts()
-    made.add_row("Bcast of the model", f"{_short(found.broadcast)}, {size(traffic.broadcast)}")
+    made.add_row("Bcast of the model", f"{short_time(found.broadcast)}, {size(traffic.broadcast)}")
     made.add_row(
         "training, the rank that ends last",
-        f"{_short(found.training)}, on average {found.clients:.3g} of a round's clients",
+        f"{short_time(found.training)}, on average {found.clients:.3g} of a round's clients",
     )
-    made.add_row("waiting for tests, on average", _short(found.waiting))
-    made.add_row("Reduce of the replies", f"{_short(found.reduce)}, {size(traffic.reduce)} a rank")
-    made.add_row("the server alone", _short(found.server))
-    made.add_row("a round", f"{_short(found.round)}; {_of_run(planned, found)} in all")
+    made.add_row("waiting for tests, on average", short_time(found.waiting))
+    made.add_row(
+        "Reduce of the replies", f"{short_time(found.reduce)}, {size(traffic.reduce)} a rank"
+    )
+    made.add_row("the server alone", short_time(found.server))
+    made.add_row("a round", f"{short_time(found.round)}; {_of_run(planned, found)} in all")
     made.add_row("between nodes", f"{size(between)} a round")
     made.add_row(
         "efficiency",
-        f"{_percent(found.efficiency)}: one rank would take {_short(found.alone)} a round",
+        f"{_percent(found.efficiency)}: one rank would take {short_time(found.alone)} a round",
     )
     made.add_row("most of it is", f"{found.limit}; shorter by {_REMEDIES[found.limit]}")
     nodes = plural(cluster.nodes, "node")
@@ -69,7 +80,7 @@ def _by_nodes(planned: DryRun, forecasts: list[Forecast]) -> None:
             str(found.nodes),
             str(found.ranks),
             f"{found.clients:.3g}",
-            _short(found.round),
+            short_time(found.round),
             _of_run(planned, found),
             _percent(found.efficiency),
             found.limit,
@@ -91,9 +102,10 @@ def _notes(
     if cluster.cores:
         cores = f"{plural(cluster.cores, 'core')} a node, which its ranks share"
     yield (
-        f"Assumed: steps take as long there as here ({_short(measured.step)} a step of "
-        f"{measured.batch} samples, {_short(measured.client)} a client beside them); {cores}; rank "
-        "0 on the first node; ranks of a node do not slow each other's memory; files take nothing."
+        f"Assumed: steps take as long there as here ({short_time(measured.step)} a step of "
+        f"{measured.batch} samples, {short_time(measured.client)} a client beside them); {cores}; "
+        "rank 0 on the first node; ranks of a node do not slow each other's memory; files take "
+        "nothing."
     )
     network = cluster.network
     yield (
@@ -108,7 +120,3 @@ def _of_run(planned: DryRun, found: Forecast) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds >= 0.9995 else f"{1000 * seconds:.3g} ms"
