@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -43,6 +44,8 @@ class Communicator(Ranks):
     """the ranks of this rank's node"""
     bytes_moved: int
     """by this rank's Bcasts and Reduces, so far"""
+    seconds_moved: float
+    """that this rank has spent on messages so far, without the wait until all ranks have arrived"""
     _windows: list[MPI.Win]
     """keeps shared memory mapped"""
 
@@ -56,6 +59,7 @@ class Communicator(Ranks):
             self.node.heartbeat = self.heartbeat
         self._windows = []
         self.bytes_moved = 0
+        self.seconds_moved = 0.0
         if communicator is None:
             mismatch.refuse_separate_jobs(library(), self.size)
         return self
@@ -109,7 +113,9 @@ class Communicator(Ranks):
         if self.size == 1:
             return value
         self.arrive()
-        known = [found for found in self.allgather(value) if found is not None]
+        with self._moving():
+            values = self.allgather(value)
+        known = [found for found in values if found is not None]
         return known[0] if known else None
 
     def arrive(self) -> None:
@@ -125,6 +131,15 @@ class Communicator(Ranks):
                 nap = (time.perf_counter() - began) / _NAPS  # so that little is added to a wait
                 time.sleep(min(max(nap, _SHORTEST_NAP), _LONGEST_NAP))
 
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Count the time inside this context as that of messages."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds_moved += time.perf_counter() - began
+
     def broadcast(self, message: Message) -> Message:
         """The server's `message` on every rank, in one Bcast through host memory.
 
@@ -135,15 +150,17 @@ class Communicator(Ranks):
             return message
         vectors = list(message.values())
         sizes = [vector.numel() for vector in vectors]
-        if self.is_server:
-            packed = torch.cat([vector.reshape(-1) for vector in vectors]).cpu()
-        else:
-            packed = torch.empty(sum(sizes), dtype=vectors[0].dtype)
+        with self._moving():
+            if self.is_server:
+                packed = torch.cat([vector.reshape(-1) for vector in vectors]).cpu()
+            else:
+                packed = torch.empty(sum(sizes), dtype=vectors[0].dtype)
         self.arrive()
-        for piece in pieces(packed.numpy()):
-            self.Bcast(piece, root=0)
+        with self._moving():
+            for piece in pieces(packed.numpy()):
+                self.Bcast(piece, root=0)
+            unpacked = packed.to(vectors[0].device).split(sizes)
         self.bytes_moved += packed.nbytes
-        unpacked = packed.to(vectors[0].device).split(sizes)
         return dict(zip(message, unpacked, strict=True))
 
     def total(self, sums: WeightedSum, figures: Arrays) -> tuple[Message, Arrays] | None:
@@ -160,8 +177,9 @@ class Communicator(Ranks):
         arrays = [np.ascontiguousarray(array).view(np.int64) for array in figures.values()]
         patterns = np.concatenate([owed, *(array.ravel() for array in arrays)])
         self.arrive()
-        self._add_up(own.numpy())
-        self._add_up(patterns)
+        with self._moving():
+            self._add_up(own.numpy())
+            self._add_up(patterns)
         if not self.is_server:
             return None
         totals: Arrays = {}
@@ -190,8 +208,9 @@ class Communicator(Ranks):
             return values
         self.arrive()
         result = np.array(values, order="C")
-        for piece in pieces(result):
-            self.Allreduce(MPI.IN_PLACE, piece, op=MPI.SUM)
+        with self._moving():
+            for piece in pieces(result):
+                self.Allreduce(MPI.IN_PLACE, piece, op=MPI.SUM)
         return result
 
     def replicate(self, arrays: Arrays | None) -> Arrays:
@@ -211,7 +230,8 @@ class Communicator(Ranks):
         bytes_each = sum(vector.nbytes for vector in like.values())
         at_once = max(1, _LARGEST_MOVE // max(1, bytes_each))
         for start in range(0, len(moves), at_once):
-            self._move(states, like, moves[start : start + at_once])
+            with self._moving():
+                self._move(states, like, moves[start : start + at_once])
 
     def _move(
         self, states: MutableMapping[int, Message], like: Message, moves: list[tuple[int, int, int]]

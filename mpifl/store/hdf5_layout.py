@@ -315,7 +315,8 @@ def _add_timeline(file: h5py.File, arrays: Mapping[str, np.ndarray]) -> None:
     _add_scale(group, "round", arrays["round"])
     _add_scale(group, "rank", np.arange(arrays[timeline.NAMES[0]].shape[1]))
     for name in timeline.NAMES:
-        _add(group, name, arrays[name], "round", "rank")
+        if name in arrays:
+            _add(group, name, arrays[name], "round", "rank")
 
 
 def _add_holdout(file: h5py.File, arrays: Mapping[str, np.ndarray]) -> None:

@@ -80,7 +80,8 @@ _LONG_NAMES = {
     "rank": "MPI rank",
     "timeline/train": "what the rank spent on training clients",
     "timeline/test": "what the rank spent on tests, of the round before or of clients' own models",
-    "timeline/wait": "what the rank waited for others and for messages",
+    "timeline/wait": "what the rank waited until all others were there",
+    "timeline/communicate": "what the rank spent on messages, and on what clients keep",
     "timeline/write": "what the rank spent on callbacks, files and checkpoints",
     # /partition
     "indices": "indices of the training samples, client after client",

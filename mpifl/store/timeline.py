@@ -1,7 +1,8 @@
 """What each rank spent its time on, by round: /timeline.
 
-`train`, `test`, `wait` and `write` are float32 (rounds, ranks), in seconds; NaN where a round had
-fewer ranks. Their rounds are in `round`: runs of before /timeline lack those, or the whole group.
+`train`, `test`, `wait`, `communicate` and `write` are float32 (rounds, ranks), in seconds; NaN
+where a round had fewer ranks. Their rounds are in `round`: runs of before /timeline lack those, or
+the whole group. Rounds of before `communicate` have NaN there; their `wait` has what it would have.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from numpy.typing import ArrayLike
 
 from mpifl.store import validate
 
-NAMES = ("train", "test", "wait", "write")
+NAMES = ("train", "test", "wait", "communicate", "write")
+_LATER = ("communicate",)
+"""those that older runs lack"""
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -22,7 +25,8 @@ class TimelineTable:
     """The seconds of every rank, a row for each round.
 
     >>> table = TimelineTable()
-    >>> table.append(1, {"train": [0.0, 2.0], "test": [1, 0], "wait": [1, 0], "write": [0, 0]})
+    >>> seconds = dict.fromkeys(NAMES, [1.0, 0.0]) | {"train": [0.0, 2.0]}
+    >>> table.append(1, seconds)
     >>> table.arrays()["train"].tolist()
     [[0.0, 2.0]]
     """
@@ -30,9 +34,11 @@ class TimelineTable:
     def __init__(self, arrays: Arrays | None = None) -> None:
         """Empty, or from the `arrays()` of another."""
         self._rows: dict[int, np.ndarray] = {}
-        arrays = arrays or {}
-        for place, round in enumerate(arrays.get("round", np.zeros(0, "i8")).tolist()):
-            self._rows[round] = np.stack([arrays[name][place] for name in NAMES])
+        if not arrays:
+            return
+        unknown = np.full_like(arrays["train"], np.nan)
+        for place, round in enumerate(arrays["round"].tolist()):
+            self._rows[round] = np.stack([arrays.get(name, unknown)[place] for name in NAMES])
 
     def append(self, round: int, seconds: Mapping[str, ArrayLike]) -> None:
         """Add a round: an array (ranks) for each of NAMES."""
@@ -63,4 +69,6 @@ def check(arrays: Arrays) -> None:
     validate.check_array("timeline/round", arrays["round"], "i", (None,))
     shape = (len(arrays["round"]), arrays[NAMES[0]].shape[-1])
     for name in NAMES:
+        if name in _LATER and name not in arrays:
+            continue
         validate.check_array(f"timeline/{name}", arrays[name], "f", shape)

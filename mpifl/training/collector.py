@@ -81,7 +81,7 @@ class Collector:
         figures |= {_SCORES + name: values for name, values in share.scores.items()}
         figures |= self._own_time()
         total = self._communicator.total(played.sums, figures)
-        self._stopwatch.take()  # how long a rank waited for the sum follows from what all tell
+        self._stopwatch.keep_messages()  # how long a rank waited follows from what all tell
         waited = time.perf_counter() - began
         models = self._collect_models(plan, played)
         if total is None:

@@ -51,7 +51,7 @@ def run(
         start.holders,
         experiment.states_folder,
     )
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(communicator)
     evaluator = evaluator_of(experiment, communicator, states, stopwatch)
     server = Server(experiment, communicator, callbacks, evaluator, start, stopwatch)
     worker = Worker(experiment, communicator, evaluator.tester, states, stopwatch)

@@ -26,6 +26,7 @@ from mpifl.analysis.report.time_spent import rank_seconds
 from mpifl.analysis.runs.groups import group
 from mpifl.store import Run
 from mpifl.store.measurements import Finding, Findings
+from mpifl.store.timeline import NAMES
 
 RUNS = ("avg-1", "avg-2", "man-1", "man-2")
 
@@ -260,11 +261,19 @@ def test_of_many_ranks_the_server_and_the_busiest_are_drawn():
     train = np.arange(100.0)[None] + np.array([[0.0], [2.0]])
     train[:, 0] = 0
     train[1, 50] = np.nan
-    ranks, seconds = rank_seconds({"train": train, "test": train, "wait": train, "write": train})
+    ranks, seconds = rank_seconds(dict.fromkeys(NAMES, train))
     assert ranks == [0, *range(61, 100)]
-    assert seconds[0] == [0.0] * 4 and seconds[1] == [62.0] * 4
-    ranks, seconds = rank_seconds(dict.fromkeys(("train", "test", "wait", "write"), train[:, :52]))
-    assert ranks[-2:] == [50, 51] and seconds[-2] == [50.0] * 4, "the mean of the known rounds"
+    assert seconds[0] == [0.0] * 5 and seconds[1] == [62.0] * 5
+    ranks, seconds = rank_seconds(dict.fromkeys(NAMES, train[:, :52]))
+    assert ranks[-2:] == [50, 51] and seconds[-2] == [50.0] * 5, "the mean of the known rounds"
+
+
+def test_a_run_of_before_messages_were_told_apart_has_its_four_kinds():
+    older = dict.fromkeys(("train", "test", "wait", "write"), np.ones((2, 3)))
+    assert rank_seconds(older) == ([0, 1, 2], [[1.0] * 4] * 3)
+    resumed = older | {"communicate": np.full((2, 3), np.nan)}
+    assert rank_seconds(resumed) == ([0, 1, 2], [[1.0] * 4] * 3)
+    assert rank_seconds(older | {"communicate": np.full((2, 3), 2.0)})[1][0] == [1, 1, 1, 2, 1]
 
 
 def test_domains_have_a_table_and_their_own_names(groups):

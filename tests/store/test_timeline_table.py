@@ -48,5 +48,12 @@ def test_arrays_come_back_as_they_were():
     again = TimelineTable(table.arrays())
     for name, array in table.arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], array)
+    older = table.arrays()
+    del older["communicate"]
+    resumed = TimelineTable(older)
+    resumed.append(5, seconds(5, 3))
+    assert np.isnan(resumed.arrays()["communicate"][:2]).all()
+    assert resumed.arrays()["communicate"][2].tolist() == [8.0] * 3
+    np.testing.assert_array_equal(resumed.arrays()["write"][:2], table.arrays()["write"])
     assert again.up_to(3).arrays()["round"].tolist() == [1]
     assert again.up_to(0).arrays() == {}

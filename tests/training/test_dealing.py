@@ -62,8 +62,9 @@ def share_of(rank, ranks, experiment, sent, means, plan):
         is_server=rank == 0,
         heartbeat=SimpleNamespace(poll_in_round=lambda: None),
         broadcast=lambda message: {name: got[name] for name in message},
+        seconds_moved=0.0,
     )
-    evaluator = Evaluator(experiment, communicator, Stopwatch())
+    evaluator = Evaluator(experiment, communicator, Stopwatch(communicator))
     return evaluator.share(sent, plan, means if rank == 0 else {})
 
 

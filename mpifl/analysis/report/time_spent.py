@@ -17,15 +17,14 @@ _OF_ROUND = {
     "training of the busiest worker": COLOURS[0],
     "tests, messages, averaging and files": COLOURS[4],
 }
-_RANKS = ("train", "test", "wait", "write")
-"""names of /timeline"""
-_KINDS = [
-    ("training clients", COLOURS[0]),
-    ("testing", COLOURS[2]),
-    ("waiting, and messages", COLOURS[4]),
-    ("files and callbacks", COLOURS[3]),
-]
-"""their words and colours"""
+_KINDS = {
+    "train": ("training clients", COLOURS[0]),
+    "test": ("testing", COLOURS[2]),
+    "wait": ("waiting", COLOURS[4]),
+    "communicate": ("messages", COLOURS[5]),
+    "write": ("files and callbacks", COLOURS[3]),
+}
+"""names of /timeline, with their words and colours"""
 _MOST_BARS = 40
 """of a figure"""
 _LONGEST = 30
@@ -62,7 +61,7 @@ def time(compared: Compared) -> Section:
         if run.timeline:
             drawn.append(_of_ranks(run.timeline, f"{group.label}, seed {run.seed}"))
     if drawn:
-        section.parts += [blocks.colour_key(_KINDS), blocks.charts(drawn)]
+        section.parts += [blocks.colour_key(list(_KINDS.values())), blocks.charts(drawn)]
     return section
 
 
@@ -75,22 +74,31 @@ def _phases(run: Run) -> list[float]:
 
 def _of_ranks(timeline: Mapping[str, np.ndarray], name: str) -> str:
     """The chart of a run's ranks."""
+    kinds = _known_kinds(timeline)
     ranks, seconds = rank_seconds(timeline)
     caption = (
         "Mean seconds of a round on each rank: the rank with the least waiting is the one that all "
         "others wait for."
     )
+    if "communicate" not in kinds:
+        caption += " Waiting has the messages too: the version that wrote this run did not tell."
     count = timeline["train"].shape[1]
     if count > _MOST_BARS:
         caption += f" (Rank 0 and those that trained longest are drawn, of {count} ranks.)"
     names = [f"rank {rank}, server" if rank == 0 else f"rank {rank}" for rank in ranks]
-    return blocks.chart(_bars(names, seconds, _KINDS), f"Time of a round by rank: {name}", caption)
+    made = _bars(names, seconds, [_KINDS[kind] for kind in kinds])
+    return blocks.chart(made, f"Time of a round by rank: {name}", caption)
+
+
+def _known_kinds(timeline: Mapping[str, np.ndarray]) -> list[str]:
+    """Those of _KINDS that the run has seconds of; older runs have none of messages."""
+    return [kind for kind in _KINDS if kind in timeline and np.isfinite(timeline[kind]).any()]
 
 
 def rank_seconds(timeline: Mapping[str, np.ndarray]) -> tuple[list[int], list[list[float]]]:
-    """The ranks that are drawn, and for each its mean seconds of each of _RANKS."""
+    """The ranks that are drawn, and for each its mean seconds of each kind that is known."""
     means = []
-    for kind in _RANKS:
+    for kind in _known_kinds(timeline):
         known = np.isfinite(timeline[kind])
         count = np.maximum(known.sum(0), 1)
         means.append(np.where(known, timeline[kind], 0).sum(0) / count)

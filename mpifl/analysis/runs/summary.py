@@ -200,7 +200,8 @@ def _ranks(run: Run) -> Iterator[tuple[str, str]]:
     """What the server and the workers have spent their time on, in percent."""
     if not run.timeline:
         return
-    spent = np.stack([np.nansum(run.timeline[name], axis=0) for name in TIMELINE])
+    kinds = [name for name in TIMELINE if name in run.timeline]
+    spent = np.stack([np.nansum(run.timeline[name], axis=0) for name in kinds])
     groups = {"server": spent[:, :1], "workers": spent[:, 1:]}
     if spent.shape[1] == 1:
         groups = {"one rank": spent}
@@ -208,7 +209,7 @@ def _ranks(run: Run) -> Iterator[tuple[str, str]]:
     for who, of_ranks in groups.items():
         parts = of_ranks.sum(1) / max(of_ranks.sum(), 1e-9)
         shares = []
-        for name, part in zip(TIMELINE, parts, strict=True):
+        for name, part in zip(kinds, parts, strict=True):
             if part >= 0.005:
                 shares.append(f"{name} {100 * part:.0f} %")
         words.append(f"{who}: {', '.join(shares)}")
