@@ -188,6 +188,11 @@ def model_name(round: int) -> str:
     return f"round_{round:06d}"
 
 
+def model_file(round: int) -> str:
+    """The file of a round's weights, relative to the run folder."""
+    return f"models/{model_name(round)}.h5"
+
+
 def format_of(path: Path) -> str | None:
     """The `format` attribute of an HDF5 file of mpifl; None for any other file, or without one."""
     try:
@@ -350,7 +355,7 @@ def _add_models(file: h5py.File, models: Mapping[int, Sequence[str]]) -> None:
         target = group.create_group(model_name(round))
         # links to datasets: a link to their group keeps xarray from opening the file as a tree
         for name in names:
-            target[name] = h5py.ExternalLink(f"models/{model_name(round)}.h5", f"/{name}")
+            target[name] = h5py.ExternalLink(model_file(round), f"/{name}")
 
 
 def _add_scale(group: h5py.Group, name: str, values: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checkpoint, checksum, run_folder
+from mpifl.store import atomic, checkpoint, checksum, model_files, run_folder
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes
 from mpifl.store.checkpoint import Checkpoint
@@ -24,16 +24,15 @@ from mpifl.store.hdf5_layout import (
     OTHER_SCHEDULE_UNTIL,
     Entry,
     Results,
-    model_name,
+    model_file,
     partition_arrays,
     results_image,
     run_attributes,
     timestamp,
 )
 from mpifl.store.plugin_texts import StoredPlugin
-from mpifl.store.reader import model_opened
 from mpifl.store.round_tables import Cohorts, RoundTable
-from mpifl.store.run_folder import MODELS, RESULTS
+from mpifl.store.run_folder import RESULTS
 
 
 def damage(folder: Path) -> str:
@@ -114,7 +113,7 @@ def _saved_models(file: Path, found: Checkpoint) -> dict[int, tuple[str, ...]]:
     """The names of the arrays in each sound file of weights of this run, by its round."""
     models = {}
     for round in range(found.round + 1):
-        name = f"{MODELS}/{model_name(round)}.h5"
-        with suppress(BadInput), model_opened(file, name, round, found.run_id) as content:
+        name = model_file(round)
+        with suppress(BadInput), model_files.opened(file, name, round, found.run_id) as content:
             models[round] = tuple(key for key in content if key in DIMENSIONS)
     return models

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import h5py
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checksum, datasets, notes
+from mpifl.store import atomic, checksum, datasets, model_files, notes
 from mpifl.store.arrays import ROOM_FOR_HEADERS
+from mpifl.store.hdf5_groups import stored_provenance
 from mpifl.store.hdf5_layout import model_name, results_image
-from mpifl.store.reader import Run, as_results, model_opened, stored_provenance
+from mpifl.store.reader import Run, as_results
 from mpifl.store.run_folder import RESULTS
 
 
@@ -45,7 +46,7 @@ def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Pat
         with atomic.replacing(out) as temporary:
             room = ROOM_FOR_HEADERS
             for model in set(linked.values()):
-                room += (run.file.resolve().parent / model.name).stat().st_size
+                room += model_files.place(run.file, model.name).stat().st_size
             is_clean = stored_provenance(results) == [run.provenance, *run.resumes]
             # A deleted attribute would leave its bytes in the file: results that hold secrets are
             # written anew.
@@ -55,7 +56,9 @@ def pack(run_path: str | Path, out_path: str | Path, force: bool = False) -> Pat
             # as a whole, then each link is replaced by its array.
             with h5py.File(temporary, "r+", locking=False) as packed:
                 for path, model in linked.items():
-                    with model_opened(run.file, model.name, model.round, run.run_id) as source:
+                    with model_files.opened(
+                        run.file, model.name, model.round, run.run_id
+                    ) as source:
                         del packed[path]
                         packed.copy(source[Path(path).name], path)
                 for path in _links(packed):  # of a packed file that was written anew
@@ -106,7 +109,7 @@ def _check_own(run: Run, results: h5py.File, linked: Collection[str]) -> None:
 def _check_models(run: Run, linked: dict[str, _ModelFile]) -> None:
     """Raise BadInput unless each linked file is there, intact and the run's own."""
     for model in set(linked.values()):
-        with model_opened(run.file, model.name, model.round, run.run_id) as content:
+        with model_files.opened(run.file, model.name, model.round, run.run_id) as content:
             datasets.check_all(content, set())
 
 

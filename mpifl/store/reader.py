@@ -14,13 +14,20 @@ import numpy as np
 
 from mpifl.config import parse
 from mpifl.options import BadInput, checked_path
-from mpifl.store import datasets, evaluations, plugin_texts, timeline, validate
+from mpifl.store import (
+    datasets,
+    evaluations,
+    hdf5_groups,
+    model_files,
+    plugin_texts,
+    timeline,
+    validate,
+)
 from mpifl.store.attributes import Attributes, read_attributes
 from mpifl.store.confidential import publishable
 from mpifl.store.hdf5_layout import (
     FORMAT,
     FORMAT_VERSION,
-    MODEL_FORMAT,
     OTHER_PLUGINS,
     OTHER_SCHEDULE,
     Entry,
@@ -28,8 +35,8 @@ from mpifl.store.hdf5_layout import (
     model_name,
 )
 from mpifl.store.plugin_texts import StoredPlugin
-from mpifl.store.round_tables import RESERVED, Cohorts
-from mpifl.store.run_folder import MODELS, RESULTS
+from mpifl.store.round_tables import Cohorts
+from mpifl.store.run_folder import RESULTS
 
 OTHERS_TESTED = {
     "test_accuracy_cohort": "mean of the cohort's models",
@@ -192,7 +199,9 @@ class Run:
         Raises BadInput if they are not stored.
         """
         with self._model(round) as model:
-            return _array_of(model, "global", None), _array_of(model, "buffers", None)
+            return hdf5_groups.array_of(model, "global", None), hdf5_groups.array_of(
+                model, "buffers", None
+            )
 
     def average(self, round: int | None = None) -> np.ndarray:
         """The server's second model `[d]` after `round` (default: the last saved one).
@@ -205,7 +214,7 @@ class Run:
                     f"{self.path}: expected a run that stores the server's second model "
                     '(evaluation.models = ["average"]); got one without'
                 )
-            return _array_of(model, "average", None)
+            return hdf5_groups.array_of(model, "average", None)
 
     def frozen(self) -> np.ndarray:
         """The weights that never change `[f]`, stored with round 0; empty where all train.
@@ -215,7 +224,7 @@ class Run:
         if not any(entry.kind == "frozen" for entry in self.layout):
             return np.zeros(0, "f4")
         with self._model(0) as model:
-            return _array_of(model, "frozen", None)
+            return hdf5_groups.array_of(model, "frozen", None)
 
     def client_weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids `[k]`, weights `[k, d]` and buffers `[k, b]` of the clients stored with `round`.
@@ -228,10 +237,10 @@ class Run:
                     f"{self.path}: expected a round saved with its clients' weights; "
                     "got one without"
                 )
-            ids = _array_of(model, "client_ids", None)
-            weights = _array_of(model, "clients", len(ids), None)
+            ids = hdf5_groups.array_of(model, "client_ids", None)
+            weights = hdf5_groups.array_of(model, "clients", len(ids), None)
             if "client_buffers" in model:
-                buffers = _array_of(model, "client_buffers", len(ids), None)
+                buffers = hdf5_groups.array_of(model, "client_buffers", len(ids), None)
             else:
                 buffers = np.zeros((len(ids), 0), "f4")
             return ids, weights, buffers
@@ -259,7 +268,7 @@ class Run:
             for round in (saved for saved in self.saved_rounds if model_name(saved) in models):
                 link = models[model_name(round)].get("global", getlink=True)
                 is_elsewhere = isinstance(link, h5py.ExternalLink)
-                if is_elsewhere and not _model_file(self.file, link.filename).exists():
+                if is_elsewhere and not model_files.place(self.file, link.filename).exists():
                     absent.append(round)
         return absent
 
@@ -271,7 +280,7 @@ class Run:
             group = content["models"][model_name(round)]
             link = group.get("global", getlink=True)
             if isinstance(link, h5py.ExternalLink):
-                with model_opened(self.file, link.filename, round, self.run_id) as model:
+                with model_files.opened(self.file, link.filename, round, self.run_id) as model:
                     yield model
             else:
                 yield group
@@ -314,36 +323,6 @@ def as_results(run: Run) -> Results:
     )
 
 
-@contextmanager
-def model_opened(results: Path, name: str, round: int, run_id: str) -> Iterator[h5py.File]:
-    """The weights of a round, open for reading: the file `name` in the folder of `results`.
-
-    Raises BadInput if they are another round's or run's. If `results` is a symbolic link, the
-    folder is that of its target.
-    """
-    own_name = f"{MODELS}/{model_name(round)}.h5"
-    if name != own_name:
-        raise BadInput(f"{results}: expected weights in {own_name}; got a link to {name}")
-    file = _model_file(results, name)
-    if not file.exists():
-        raise BadInput(
-            f"{file}: expected the weights of round {round}; got no such file; copy {MODELS}/ of "
-            f"the run beside {results.name}"
-        )
-    with validate.opened(file, "the weights of a round", MODEL_FORMAT, FORMAT_VERSION) as content:
-        for attribute, expected in {"run_id": run_id, "round": round}.items():
-            found = content.attrs[attribute]
-            if found != expected:
-                raise BadInput(
-                    f"{file}: expected the weights of {attribute} {expected}; got those of {found}"
-                )
-        yield content
-
-
-def _model_file(results: Path, name: str) -> Path:
-    return results.resolve().parent / name
-
-
 def _opened(file: Path) -> AbstractContextManager[h5py.File]:
     return validate.opened(file, _EXPECTED, FORMAT, FORMAT_VERSION)
 
@@ -354,14 +333,16 @@ def _read(file: Path, content: h5py.File) -> Run:
     for name in ("indices", "offsets", "label_counts"):
         partition[name] = datasets.whole(content["partition"][name])
     rounds = {name: datasets.whole(dataset) for name, dataset in content["rounds"].items()}
-    clients = _cohorts(content["clients"], len(partition["offsets"]) - 1)
+    clients = hdf5_groups.cohorts(content["clients"], len(partition["offsets"]) - 1)
     validate.check_run(attrs, partition, rounds, clients)
-    counted = _arrays(content, "evaluations")
-    held_out = _arrays(content, "holdout")
+    counted = hdf5_groups.arrays(content, "evaluations")
+    held_out = hdf5_groups.arrays(content, "holdout")
     evaluations.check(counted, held_out, clients.clients)
-    spent = _arrays(content, "timeline")
+    spent = hdf5_groups.arrays(content, "timeline")
     timeline.check(spent)
-    provenance, *resumes = [publishable(stored) for stored in stored_provenance(content)]
+    provenance, *resumes = [
+        publishable(stored) for stored in hdf5_groups.stored_provenance(content)
+    ]
     saved_arrays = {}
     for round in datasets.whole(content["models"]["round"]).tolist():
         saved_arrays[round] = tuple(content["models"][model_name(round)].keys())
@@ -370,66 +351,16 @@ def _read(file: Path, content: h5py.File) -> Run:
         file=file,
         attrs=attrs,
         provenance=provenance,
-        layout=_layout(content["layout"]),
+        layout=hdf5_groups.layout(content["layout"]),
         rounds=rounds,
         clients=clients,
         **partition,
         saved_rounds=list(saved_arrays),
         saved_arrays=saved_arrays,
         resumes=resumes,
-        notes=_notes(content),
+        notes=hdf5_groups.notes(content),
         evaluations=counted,
         holdout=held_out,
-        plugins=plugin_texts.of_arrays(_arrays(content, "plugins")),
+        plugins=plugin_texts.of_arrays(hdf5_groups.arrays(content, "plugins")),
         timeline=spent,
     )
-
-
-def _arrays(content: h5py.File, name: str) -> dict[str, np.ndarray]:
-    """The arrays of a group that older runs lack, without those that only name a dimension."""
-    arrays = {}
-    for array_name, dataset in content.get(name, {}).items():
-        is_dimension = array_name in ("sample", "boundary", "plugin", "rank", *evaluations.AXES)
-        if not is_dimension:
-            arrays[array_name] = datasets.whole(dataset)
-    return arrays
-
-
-def stored_provenance(content: h5py.File) -> list[dict[str, Any]]:
-    """The provenance of the run's start, then of each resume, as they stand in the file."""
-    group = content["provenance"]
-    resumes = [item for item in group.values() if isinstance(item, h5py.Group)]
-    return [read_attributes(stored) for stored in (group, *resumes)]
-
-
-def _notes(content: h5py.File) -> dict[str, str]:
-    if "notes" not in content:
-        return {}
-    return {name: str(datasets.whole(dataset)) for name, dataset in content["notes"].items()}
-
-
-def _cohorts(group: h5py.Group, clients: int) -> Cohorts:
-    if "cohort" not in group:
-        by_round = {}
-        for name, dataset in group.items():
-            if dataset.ndim == 2:
-                by_round[name] = datasets.whole(dataset)
-        return Cohorts.of_arrays(by_round)
-    reported = {name: datasets.whole(group[name]) for name in group if name not in RESERVED}
-    ids = datasets.whole(group["cohort"])
-    return Cohorts(clients, ids, datasets.whole(group["offsets"]), reported)
-
-
-def _layout(group: h5py.Group) -> list[Entry]:
-    names = ("name", "kind", "shape", "ndim", "offset", "size")
-    columns = [datasets.whole(group[name]).tolist() for name in names]
-    entries = []
-    for name, kind, shape, ndim, offset, size in zip(*columns, strict=True):
-        entries.append(Entry(name, kind, tuple(shape[:ndim]), offset, size))
-    return entries
-
-
-def _array_of(model: h5py.Group, name: str, *lengths: int | None) -> np.ndarray:
-    array = datasets.whole(model[name])
-    validate.check_array(name, array, "fi", lengths)
-    return array

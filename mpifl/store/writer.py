@@ -12,28 +12,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mpifl.options import BadInput
-from mpifl.store import atomic, checkpoint, compatibility, manifest, run_folder
+from mpifl.store import atomic, checkpoint, compatibility, manifest, model_files, run_folder
 from mpifl.store.arrays import model_arrays
 from mpifl.store.evaluations import EvaluationTable, Holdout, holdout_arrays
 from mpifl.store.hdf5_layout import (
-    FORMAT_VERSION,
-    MODEL_FORMAT,
     Attributes,
     Entry,
     Results,
-    model_image,
-    model_name,
     partition_arrays,
     results_image,
     run_attributes,
-    software,
     timestamp,
 )
 from mpifl.store.manifest import Part
 from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.resume import Resuming, load_stopped, results_after
 from mpifl.store.round_tables import ClientTable, Cohorts, RoundTable, Value
-from mpifl.store.run_folder import MODELS, RESULTS, Owner
+from mpifl.store.run_folder import RESULTS, Owner
 from mpifl.store.timeline import TimelineTable
 
 _PAUSE_PER_COMMIT = 20
@@ -257,16 +252,9 @@ class Store:
         arrays = model_arrays(
             weights, buffers, clients, client_buffers, client_ids, frozen, average
         )
-        attributes: dict[str, str | int] = {
-            **software(),
-            "format": MODEL_FORMAT,
-            "format_version": FORMAT_VERSION,
-            "run_id": self.run_id,
-            "round": round,
-        }
-        image = model_image(attributes, arrays, self._fixed.layout)
-        atomic.make_folder(self.folder / MODELS)
-        atomic.write_hdf5(self.folder / MODELS / f"{model_name(round)}.h5", image, self.owner.check)
+        model_files.write(
+            self.folder, round, arrays, self._fixed.layout, self.run_id, self.owner.check
+        )
         self._models[round] = tuple(arrays)
 
     def checkpoint(
