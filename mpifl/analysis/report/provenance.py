@@ -8,7 +8,7 @@ from mpifl import __version__
 from mpifl.analysis.report import blocks
 from mpifl.analysis.report.blocks import Section
 from mpifl.analysis.report.compared import Compared
-from mpifl.analysis.runs.summary import counted
+from mpifl.analysis.runs.provenance_shown import counted
 from mpifl.store import Run, notes
 from mpifl.store.hdf5_layout import timestamp
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
+from mpifl.analysis.runs.columns import evaluated
 from mpifl.analysis.runs.groups import options
 from mpifl.options import BadInput
 from mpifl.store import Run
@@ -91,13 +90,6 @@ def _cells(path: str, run: Run, now: datetime) -> list[str]:
         last = percent(accuracy[-1])
         best = percent(accuracy.max())
     return [path, str(config.get("name", "")), run.status, rounds, last, best, age(run, now)]
-
-
-def evaluated(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The rounds that were tested, and their accuracies."""
-    accuracy = run.rounds.get("test_accuracy", np.full(len(run.rounds["round"]), np.nan))
-    known = np.isfinite(accuracy)
-    return run.rounds["round"][known], accuracy[known]
 
 
 def age(run: Run, now: datetime) -> str:

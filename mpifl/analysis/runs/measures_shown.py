@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mpifl.analysis.runs.columns import last
 from mpifl.store import Run
 from mpifl.terminal import percent, plural
 
@@ -57,7 +58,7 @@ def lines(run: Run) -> Iterator[tuple[str, str]]:
     for title, columns in found.items():
         words = []
         for column, what in columns.items():
-            value = _last(run, column)
+            value = last(run, column)
             if not math.isnan(value):
                 words.append(f"{what} {percent(value)}")
         if words and "own_right_by_client" in run.evaluations:
@@ -73,19 +74,12 @@ def _counted(run: Run, of: np.ndarray) -> str:
     """How many of the clients `of` (bool [C]) have samples, and how many the worst one has."""
     samples = run.evaluations["own_samples_by_client"]
     right = run.evaluations["own_right_by_client"]
-    last = right[(right >= 0).any(axis=1)][-1]
+    of_last = right[(right >= 0).any(axis=1)][-1]
     tested = np.flatnonzero(of & (samples > 0))
-    worst = tested[np.argmin(last[tested] / samples[tested])]
+    worst = tested[np.argmin(of_last[tested] / samples[tested])]
     clients = plural(len(tested), "client")
     return f"of {clients}; the worst has {plural(int(samples[worst]), 'sample')}"
 
 
 def _over_clients(name: str) -> dict[str, str]:
     return {f"{name}{end}": what for end, what in _SPREAD.items()}
-
-
-def _last(run: Run, column: str) -> float:
-    """The last known value of a column; NaN where there is none."""
-    known = run.rounds.get(column, np.zeros(0))
-    known = known[np.isfinite(known)]
-    return float(known[-1]) if len(known) else math.nan

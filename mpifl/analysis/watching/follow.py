@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mpifl.analysis.runs.listing import evaluated
+from mpifl.analysis.runs.columns import evaluated
 from mpifl.analysis.watching import screen as screens
 from mpifl.analysis.watching.picture import picture
 from mpifl.analysis.watching.state import UNREADABLE, WAITING, State, training_loss

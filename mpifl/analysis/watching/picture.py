@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpifl.analysis.runs.character_plots import plot, sparkline
-from mpifl.analysis.runs.listing import ago, evaluated
+from mpifl.analysis.runs.columns import evaluated, known
+from mpifl.analysis.runs.listing import ago
 from mpifl.analysis.watching.state import UNREADABLE, WAITING, State, training_loss
 from mpifl.store import Run
 from mpifl.terminal import duration, facts, percent, plural, styled, table
@@ -93,8 +94,7 @@ def _scores(run: Run) -> Iterator[tuple[str, str]]:
             f"last {percent(accuracy[-1])}, best {percent(accuracy[best])} (round {rounds[best]})",
         )
     losses = []
-    tested = run.rounds.get("test_loss", np.zeros(0))
-    tested = tested[np.isfinite(tested)]
+    tested = known(run, "test_loss")
     if len(tested):
         losses.append(f"test {tested[-1]:.4f}")
     trained = training_loss(run)

@@ -11,8 +11,9 @@ from time import time
 
 import numpy as np
 
+from mpifl.analysis.runs.columns import evaluated, known
 from mpifl.analysis.runs.groups import options
-from mpifl.analysis.runs.listing import ago, evaluated, seconds_since_written
+from mpifl.analysis.runs.listing import ago, seconds_since_written
 from mpifl.options import BadInput
 from mpifl.store import Run, manifest
 from mpifl.store.run_folder import CHECKPOINT, MANIFEST
@@ -117,8 +118,7 @@ def _positive(seconds: float) -> float:
 
 
 def _seconds_a_round(run: Run) -> float:
-    seconds = run.rounds.get("seconds", np.zeros(0))
-    seconds = seconds[np.isfinite(seconds)][-_RECENT:]
+    seconds = known(run, "seconds")[-_RECENT:]
     return float(np.median(seconds)) if len(seconds) else math.nan
 
 
@@ -185,8 +185,8 @@ def _warnings(run: Run, look: Look, written: float) -> Iterator[str]:
 
 def _silence(run: Run, written: float) -> Iterator[str]:
     """A run that has not written for much longer than its rounds take."""
-    seconds = run.rounds.get("seconds", np.zeros(0))
-    longest = float(np.nanmax(seconds)) if np.isfinite(seconds).any() else math.nan
+    seconds = known(run, "seconds")
+    longest = float(seconds.max()) if len(seconds) else math.nan
     allowed = _LEAST_SILENCE + 3 * _positive(longest)
     if written > allowed:
         line = f"nothing was written for {ago(written)}"

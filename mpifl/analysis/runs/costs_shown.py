@@ -1,0 +1,64 @@
+"""What a run has cost, in the lines of `mpifl show`: operations, bytes, seconds, time of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mpifl.store import Run
+from mpifl.store.timeline import NAMES as TIMELINE
+from mpifl.terminal import operations, plural, size
+
+
+def _ranks(run: Run) -> Iterator[tuple[str, str]]:
+    """What the server and the workers have spent their time on, in percent."""
+    if not run.timeline:
+        return
+    kinds = [name for name in TIMELINE if name in run.timeline]
+    spent = np.stack([np.nansum(run.timeline[name], axis=0) for name in kinds])
+    groups = {"server": spent[:, :1], "workers": spent[:, 1:]}
+    if spent.shape[1] == 1:
+        groups = {"one rank": spent}
+    words = []
+    for who, of_ranks in groups.items():
+        parts = of_ranks.sum(1) / max(of_ranks.sum(), 1e-9)
+        shares = []
+        for name, part in zip(kinds, parts, strict=True):
+            if part >= 0.005:
+                shares.append(f"{name} {100 * part:.0f} %")
+        words.append(f"{who}: {', '.join(shares)}")
+    yield "time of ranks", "; ".join(words)
+
+
+def _training(run: Run) -> Iterator[tuple[str, str]]:
+    """What a step takes and holds; nothing for runs of before 0.2."""
+    known = run.attrs
+    if "flops_sample" not in known:
+        return
+    step = known["flops_once"] + known["flops_sample"] * known["flops_batch"]
+    words = f"{operations(step)} a step of {plural(known['flops_batch'], 'sample')}"
+    if known["flops_draws"] > 1:
+        words += f" (mean over {known['flops_draws']} draws)"
+    yield "training", f"{words}, {operations(known['flops_forward'])} a sample of the test"
+    trained = known["parameters_trained"]
+    yield "numbers held", f"{known['parameters_held']:,} by a client, of which {trained:,} train"
+
+
+def lines(run: Run) -> Iterator[tuple[str, str]]:
+    """What training takes, and each cost: its mean and its sum over the rounds."""
+    yield from _training(run)
+    for name, column in run.rounds.items():
+        title = name.replace("_", " ")
+        if name.startswith("seconds") and np.isfinite(column).any():
+            mean = np.nanmean(column)
+            total = np.nansum(column)
+            yield title, f"mean {mean:.3g} a round, {total:.4g} in all"
+        elif name.startswith("bytes") and (column >= 0).any():
+            known = column[column >= 0]
+            yield title, f"mean {size(known.mean())} a round, {size(known.sum())} in all"
+        elif name == "flops" and np.isfinite(column).any():
+            known = column[np.isfinite(column)]
+            in_all = operations(known.sum())
+            yield "training took", f"mean {operations(known.mean())} a round, {in_all} in all"
+    yield from _ranks(run)
