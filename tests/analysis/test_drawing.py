@@ -15,8 +15,9 @@ from mpifl.analysis.clients.saving import draw
 from mpifl.analysis.clients.selection import Selection
 from mpifl.analysis.figures.matplotlib_figures import FORMATS, figure, matrices, rendered
 from mpifl.analysis.figures.panels import COLOURS, Panel, Trace
-from mpifl.analysis.figures.plotly_figures import log_ticks, panel_figure
+from mpifl.analysis.figures.plotly_figures import panel_figure
 from mpifl.analysis.figures.plotly_page import page
+from mpifl.analysis.figures.plotly_theme import log_ticks
 from mpifl.analysis.hessian.metrics import GLOBAL
 from mpifl.analysis.models.reload import reload_run
 from mpifl.analysis.runs.curves import curve_panels

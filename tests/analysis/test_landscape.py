@@ -13,7 +13,7 @@ import torch
 from analysis.small import make
 from quadratics import Point
 
-from mpifl.analysis.figures.plotly_figures import THEME
+from mpifl.analysis.figures.plotly_theme import THEME
 from mpifl.analysis.landscape import compute
 from mpifl.analysis.landscape.compute import compute_landscape, coordinates_along
 from mpifl.analysis.landscape.directions import (

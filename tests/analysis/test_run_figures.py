@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpifl.analysis.figures.plotly_figures import THEME
 from mpifl.analysis.figures.plotly_page import document, grid
+from mpifl.analysis.figures.plotly_theme import THEME
 from mpifl.analysis.runs.run_figures import time_figure
 from mpifl.options import BadInput
 from mpifl.store.round_tables import Cohorts

@@ -1,88 +1,33 @@
 """Figures for pages: panels as plotly draws them. A figure is a dict of its data and its layout.
 
-All figures of a page have THEME; `plotly_page` writes the page around them.
+`plotly_theme.py` has the look of all, `plotly_hover.py` what is read at a point; `plotly_page.py`
+writes the page around them.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from mpifl.analysis.figures.heat_maps import HeatMap
-from mpifl.analysis.figures.panels import COLOURS, Band, Panel, Trace, band_in_words
-
-Figure = dict[str, Any]
-"""{"data": [...], "layout": {...}}"""
-
-DASHES = ("solid", "dash", "dot", "dashdot")
-"""the second is used when the colours are used up, and so on"""
+from mpifl.analysis.figures.panels import Band, Panel, Trace, band_in_words
+from mpifl.analysis.figures.plotly_hover import hover, literal, texts_of_mean, texts_of_run
+from mpifl.analysis.figures.plotly_theme import (
+    LINE,
+    THEME,
+    Figure,
+    axis,
+    escaped,
+    log_ticks,
+    look,
+    numbers,
+    title_of,
+    with_unit,
+)
 
 _MOST_MARKERS = 60
-_FEW = 5.0
-_FEW_DECADES = 3
-_MOST_DECADES = 9
-
-TEXT = "#222222"
-_LINE = "#444444"
-_GRID = "#e3e3e3"
-
-AXIS: dict[str, Any] = {
-    "automargin": True,
-    "gridcolor": _GRID,
-    "linecolor": _LINE,
-    "showgrid": True,
-    "showline": True,
-    "ticks": "outside",
-    "tickcolor": _LINE,
-    "tickangle": 0,
-    "nticks": 7,
-    "zeroline": False,
-}
-"""of every plane axis"""
-
-THEME: dict[str, Any] = {
-    "autosize": True,
-    "font": {"family": "system-ui, sans-serif", "size": 12, "color": TEXT},
-    "paper_bgcolor": "white",
-    "plot_bgcolor": "white",
-    "colorway": list(COLOURS),
-    "hovermode": "closest",
-    "hoverlabel": {
-        "align": "left",
-        "bgcolor": "white",
-        "bordercolor": _LINE,
-        "font": {"size": 12, "color": TEXT},
-        "namelength": -1,
-    },
-    "margin": {"l": 55, "r": 14, "t": 30, "b": 45},
-    "showlegend": False,
-}
-"""the layout that all figures of a page begin with"""
-
-
-def axis(title: str, **how: Any) -> dict[str, Any]:
-    """A plane axis in the theme, with its title."""
-    return {**AXIS, "title": {"text": escaped(title), "standoff": 8}, **how}
-
-
-def title_of(text: str) -> dict[str, Any]:
-    """A figure's title in the theme: small, above the plot's left edge."""
-    return {"text": escaped(text), "font": {"size": 13}, "x": 0, "xref": "paper", "xanchor": "left"}
-
-
-def escaped(text: str) -> str:
-    """Text as plotly shows it: it reads `<`, `>` and `&` as HTML."""
-    return escape(text, quote=False)
-
-
-def look(number: int) -> dict[str, Any]:
-    """Colour and dashes of the line of the group of this number."""
-    dashes = DASHES[number // len(COLOURS) % len(DASHES)]
-    return {"color": COLOURS[number % len(COLOURS)], "dash": dashes}
 
 
 def panel_figure(panel: Panel, band: Band = "std") -> Figure:
@@ -161,7 +106,7 @@ def _diagonal(panel: Panel) -> dict[str, Any]:
         "mode": "lines",
         "x": ends,
         "y": ends,
-        "line": {"color": _LINE, "dash": "dot", "width": 1},
+        "line": {"color": LINE, "dash": "dot", "width": 1},
         "hoverinfo": "skip",
     }
 
@@ -217,7 +162,7 @@ def _drawn(
     if runs > 1:
         for run, values in enumerate(trace.values):
             yield {
-                **_hover(panel, trace, _texts_of_run(trace, run), escaped(trace.name_of(run))),
+                **hover(panel, trace, texts_of_run(trace, run), escaped(trace.name_of(run))),
                 "mode": "lines" if panel.line else "markers",
                 "marker": {"size": 3},
                 "x": numbers(trace.x),
@@ -225,13 +170,13 @@ def _drawn(
                 "line": {"color": line["color"], "width": 1},
                 "opacity": 0.35,
             }
-        texts = _texts_of_mean(trace, band)
+        texts = texts_of_mean(trace, band)
         of = f"{band_in_words(band).rstrip(',')} of {runs} runs"
     else:
-        texts = _texts_of_run(trace, 0)
+        texts = texts_of_run(trace, 0)
         of = escaped(trace.name_of(0))
     yield {
-        **_hover(panel, trace, texts, of),
+        **hover(panel, trace, texts, of),
         "mode": _mode(panel, len(trace.x)),
         "marker": {"size": 4},
         "x": numbers(trace.x),
@@ -252,90 +197,12 @@ def _mark(panel: Panel, trace: Trace, mark: float, line: dict[str, Any]) -> dict
     value = with_unit(mark, panel.y_unit)
     text = f"<b>{escaped(trace.label)}</b><br>published {escaped(panel.y_name)} {value}"
     return {
-        "hovertemplate": f"{_literal(text)}<extra></extra>",
+        "hovertemplate": f"{literal(text)}<extra></extra>",
         "mode": "lines",
         "x": [float(known.min()), float(known.max())],
         "y": [mark, mark],
         "line": {"color": line["color"], "dash": "dot", "width": 1},
     }
-
-
-def _hover(panel: Panel, trace: Trace, texts: Sequence[str], of: str) -> dict[str, Any]:
-    """What is read at each point: group, quantity and value, place, and `of` which runs it is.
-
-    `texts`: the values with their spread. Lines are short enough for a narrow screen.
-    """
-    value = f"{escaped(panel.y_name)} %{{text}} {panel.y_unit}".rstrip()
-    lines = [f"<b>{_literal(escaped(trace.label))}</b>", value, _place(panel), _literal(of)]
-    hover: dict[str, Any] = {
-        "text": list(texts),
-        "hovertemplate": "<br>".join(lines) + "<extra></extra>",
-    }
-    if panel.names:
-        hover["customdata"] = [escaped(name) for name in panel.names]
-    return hover
-
-
-def _place(panel: Panel) -> str:
-    """Where a point is, as a template: the name of what is along x, or its number."""
-    if panel.names:
-        return "%{customdata}"
-    form = "d" if panel.whole else ",.4~r"
-    return f"{escaped(panel.x_name)} %{{x:{form}}} {panel.x_unit}".rstrip()
-
-
-def _literal(text: str) -> str:
-    """Text in a template, where `%{` would begin a variable."""
-    return text.replace("%{", "% {")
-
-
-def _texts_of_run(trace: Trace, run: int) -> list[str]:
-    """Each value of a run, with its error where that is known."""
-    texts = [written(value) for value in trace.values[run].tolist()]
-    if trace.texts:
-        return [f"{text} ({what})" for text, what in zip(texts, trace.texts[run], strict=True)]
-    if not len(trace.errors):
-        return texts
-    with_errors = []
-    for text, error in zip(texts, trace.errors[run].tolist(), strict=True):
-        with_errors.append(f"{text} ± {error:.2g}" if math.isfinite(error) else text)
-    return with_errors
-
-
-def _texts_of_mean(trace: Trace, band: Band) -> list[str]:
-    """Each mean of several runs, with the spread that the band shows."""
-    means = trace.mean
-    texts = [written(value) for value in means.tolist()]
-    ends = trace.band(band)
-    if ends is None:
-        return texts
-    low, high = ends
-    if band == "range":
-        spreads = [f"({written(a)} to {written(b)})" for a, b in zip(low, high, strict=True)]
-    else:
-        spreads = [f"± {half:.2g}" for half in (means - low).tolist()]
-    return [f"{text} {spread}" for text, spread in zip(texts, spreads, strict=True)]
-
-
-def with_unit(value: float, unit: str) -> str:
-    """A number with its unit, if it has one."""
-    return f"{written(value)} {unit}".rstrip()
-
-
-def written(value: float) -> str:
-    """A number in about four digits, without an exponent where it has few.
-
-    >>> written(93.8721), written(12345.6), written(0.98431), written(3.0)
-    ('93.87', '12,346', '0.9843', '3')
-    """
-    if 1e4 <= abs(value) < 1e9:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
-
-
-def numbers(values: np.ndarray) -> list[float | None]:
-    """A vector as a page has it: seven digits; None, a gap, where a number is not finite."""
-    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values.tolist()]
 
 
 def _x_axis(panel: Panel) -> dict[str, Any]:
@@ -351,38 +218,3 @@ def _y_axis(panel: Panel) -> dict[str, Any]:
         return axis(panel.y_title, rangemode="tozero" if panel.from_zero else "normal")
     drawn = np.concatenate([trace.values.ravel() for trace in panel.traces])
     return axis(panel.y_title, type="log", **log_ticks(drawn))
-
-
-def log_ticks(values: np.ndarray) -> dict[str, Any]:
-    """Ticks of a logarithmic axis, as people write numbers: 0.1, not 1e-01 or a power of ten.
-
-    They are at 1, 2 and 5 of each decade, at decades only where these are many, and evenly spaced
-    where the values lie within a factor of 5.
-    """
-    positive = values[np.isfinite(values) & (values > 0)]
-    if not len(positive):
-        return {}
-    low = float(positive.min())
-    high = float(positive.max())
-    ticks = _even_ticks(low, high) if high < _FEW * low else _ticks_by_decade(low, high)
-    return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
-
-
-def _ticks_by_decade(low: float, high: float) -> list[float]:
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    step = 1 + len(decades) // _MOST_DECADES
-    digits = (1, 2, 5) if len(decades) <= _FEW_DECADES else (1,)
-    ticks = []
-    for decade in decades[::step]:
-        ticks += [float(f"{digit}e{decade}") for digit in digits]
-    return ticks
-
-
-def _even_ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers around values that lie close together."""
-    rough = max(high - low, 1e-3 * low) / 4
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(digit * unit for digit in (1, 2, 5, 10) if digit * unit >= rough)
-    first = math.floor(low / step)
-    last = math.ceil(high / step)
-    return [float(f"{number * step:.6g}") for number in range(first, last + 1) if number > 0]

@@ -14,7 +14,8 @@ from plotly.offline import get_plotlyjs
 
 from mpifl.analysis.figures.heat_maps import HeatMap
 from mpifl.analysis.figures.panels import Band, Panel, in_words
-from mpifl.analysis.figures.plotly_figures import Figure, look, map_figure, panel_figure
+from mpifl.analysis.figures.plotly_figures import map_figure, panel_figure
+from mpifl.analysis.figures.plotly_theme import Figure, look
 
 _STYLE = """
 :root { color-scheme: light; }

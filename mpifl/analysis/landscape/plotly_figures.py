@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mpifl.analysis.figures.panels import COLOURS
-from mpifl.analysis.figures.plotly_figures import (
+from mpifl.analysis.figures.plotly_page import document, grid
+from mpifl.analysis.figures.plotly_theme import (
     AXIS,
     TEXT,
     THEME,
@@ -20,7 +21,6 @@ from mpifl.analysis.figures.plotly_figures import (
     title_of,
     written,
 )
-from mpifl.analysis.figures.plotly_page import document, grid
 from mpifl.analysis.landscape.panels import (
     LossScale,
     Panel,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from mpifl.analysis.figures.plotly_figures import Figure
 from mpifl.analysis.figures.plotly_page import legend
+from mpifl.analysis.figures.plotly_theme import Figure
 from mpifl.terminal import printable
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from mpifl.analysis.figures.heat_maps import HeatMap
 from mpifl.analysis.figures.panels import Band, Panel, Trace
-from mpifl.analysis.figures.plotly_figures import Figure, map_figure, panel_figure
+from mpifl.analysis.figures.plotly_figures import map_figure, panel_figure
+from mpifl.analysis.figures.plotly_theme import Figure
 
 MOST_POINTS = 200
 """of a line; a longer one is thinned"""

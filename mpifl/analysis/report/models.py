@@ -10,7 +10,7 @@ import numpy as np
 from mpifl.analysis.clients.panels import Arrays, feature_panels
 from mpifl.analysis.clients.stored import features_of, has_features
 from mpifl.analysis.figures import check_installed
-from mpifl.analysis.figures.plotly_figures import escaped
+from mpifl.analysis.figures.plotly_theme import escaped
 from mpifl.analysis.landscape.panels import LossScale, is_plane, loss_scales, title_of_panel
 from mpifl.analysis.landscape.plotly_figures import page_figure
 from mpifl.analysis.landscape.stored import has_landscapes, landscapes_of

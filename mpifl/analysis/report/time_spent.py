@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mpifl.analysis.figures.panels import COLOURS
-from mpifl.analysis.figures.plotly_figures import THEME, Figure, axis, escaped, written
+from mpifl.analysis.figures.plotly_theme import THEME, Figure, axis, escaped, written
 from mpifl.analysis.report import blocks, figures
 from mpifl.analysis.report.blocks import Section
 from mpifl.analysis.report.compared import MOST_MAPS, Compared

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpifl.analysis.figures.panels import COLOURS
-from mpifl.analysis.figures.plotly_figures import THEME, Figure, axis, numbers, title_of, written
+from mpifl.analysis.figures.plotly_theme import THEME, Figure, axis, numbers, title_of, written
 from mpifl.options import BadInput
 from mpifl.store import Run
 
