@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from mpifl.analysis.models.reload import ReloadedRun, reload_run
     from mpifl.analysis.models.stored import StoredModel
     from mpifl.analysis.runs.comparison import Comparison, compare
-    from mpifl.analysis.runs.curves import curve, curve_panels, series
+    from mpifl.analysis.runs.curves import curve, curve_panels
     from mpifl.analysis.runs.groups import Group, group, open_runs, options
     from mpifl.analysis.runs.outcomes import outcome
     from mpifl.analysis.runs.paired import Pairing, compare_paired
+    from mpifl.analysis.runs.series import series
     from mpifl.analysis.runs.table_formats import latex, markdown, rows
     from mpifl.store.measurements import Findings
 

@@ -143,9 +143,9 @@ def open_groups(
     Runs that have just begun, and have none of `quantities` yet, are passed over. With
     `over_domains`, runs that differ in the domains left out are one group.
     """
-    from mpifl.analysis.runs.curves import only_tested
     from mpifl.analysis.runs.groups import group, open_runs
     from mpifl.analysis.runs.listing import only_runs
+    from mpifl.analysis.runs.series import only_tested
     from mpifl.terminal import say
 
     opened = open_runs(only_runs(runs))

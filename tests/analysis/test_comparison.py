@@ -12,10 +12,10 @@ from damage import cut
 
 from mpifl.analysis.flatness.comparison import Averaging, Cell, LocalAgainstGlobal
 from mpifl.analysis.runs.comparison import compare
-from mpifl.analysis.runs.curves import series
 from mpifl.analysis.runs.groups import Group, group
 from mpifl.analysis.runs.outcomes import outcome
 from mpifl.analysis.runs.published import published
+from mpifl.analysis.runs.series import series
 from mpifl.analysis.runs.table_formats import FORMATS, latex, markdown, rows
 from mpifl.options import BadInput
 from mpifl.store import Run

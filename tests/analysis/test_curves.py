@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from mpifl.analysis.figures.panels import Panel, Trace, points
-from mpifl.analysis.runs.curves import curve, curve_panels, quantities, series
+from mpifl.analysis.runs.curves import curve, curve_panels
 from mpifl.analysis.runs.groups import Group
+from mpifl.analysis.runs.series import quantities, series
 from mpifl.options import BadInput
 
 

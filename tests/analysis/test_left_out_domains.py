@@ -10,9 +10,9 @@ import pytest
 import mpifl
 from mpifl.analysis.runs import left_out
 from mpifl.analysis.runs.comparison import compare
-from mpifl.analysis.runs.curves import series
 from mpifl.analysis.runs.groups import group
 from mpifl.analysis.runs.paired import Pairing, compare_paired
+from mpifl.analysis.runs.series import series
 from mpifl.analysis.runs.table_formats import markdown
 from mpifl.options import BadInput
 

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from mpifl.analysis.runs.curves import series
 from mpifl.analysis.runs.measures_shown import lines
 from mpifl.analysis.runs.quantities import MEASURES, column_of, measures
+from mpifl.analysis.runs.series import series
 from mpifl.analysis.runs.summary import show
 from mpifl.cli import main
 from mpifl.options import BadInput

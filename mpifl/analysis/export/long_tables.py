@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mpifl.analysis.runs.curves import has, series
 from mpifl.analysis.runs.groups import options
+from mpifl.analysis.runs.series import has, series
 from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.store.evaluations import NAMES, axis_of

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from mpifl.analysis.figures.heat_maps import HeatMap
 from mpifl.analysis.figures.panels import Band, Panel, band_in_words
 from mpifl.analysis.report import blocks, figures
-from mpifl.analysis.runs.curves import curve_panels, has
+from mpifl.analysis.runs.curves import curve_panels
 from mpifl.analysis.runs.groups import Group
 from mpifl.analysis.runs.outcomes import outcome
+from mpifl.analysis.runs.series import has
 from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.store.measurements import Findings

@@ -14,7 +14,7 @@ from mpifl.analysis.landscape.stored import has_landscapes
 from mpifl.analysis.report import blocks
 from mpifl.analysis.report.blocks import Section
 from mpifl.analysis.report.compared import Compared
-from mpifl.analysis.runs.curves import has
+from mpifl.analysis.runs.series import has
 from mpifl.store import Run
 from mpifl.store.measurements import Findings
 

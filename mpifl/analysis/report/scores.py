@@ -10,10 +10,11 @@ from mpifl.analysis.report.blocks import Section
 from mpifl.analysis.report.compared import Compared
 from mpifl.analysis.runs import paired_formats, table_formats
 from mpifl.analysis.runs.comparison import LOCAL_GLOBAL, Comparison
-from mpifl.analysis.runs.curves import curve_panels, has
+from mpifl.analysis.runs.curves import curve_panels
 from mpifl.analysis.runs.outcomes import REACHED
 from mpifl.analysis.runs.paired import Pairing, compare_paired
 from mpifl.analysis.runs.published import CURVATURE, with_published_accuracy
+from mpifl.analysis.runs.series import has
 from mpifl.options import BadInput
 
 _CURVES = {

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from mpifl.analysis.flatness.comparison import local_global_scalars
 from mpifl.analysis.hessian import metrics
 from mpifl.analysis.runs import left_out
-from mpifl.analysis.runs.curves import series, title, unit
 from mpifl.analysis.runs.groups import Group
 from mpifl.analysis.runs.outcomes import REACHED, Summary, outcome, summaries
 from mpifl.analysis.runs.published import (
@@ -21,6 +20,8 @@ from mpifl.analysis.runs.published import (
     states_target,
 )
 from mpifl.analysis.runs.quantities import GENERALISATION, column_of
+from mpifl.analysis.runs.series import series
+from mpifl.analysis.runs.units import title, unit
 from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.store.measurements import Findings

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mpifl.analysis.runs import left_out
-from mpifl.analysis.runs.curves import has, series
 from mpifl.analysis.runs.groups import Group
 from mpifl.analysis.runs.quantities import GENERALISATION
+from mpifl.analysis.runs.series import has, series
 from mpifl.options import BadInput
 from mpifl.store import Run
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from mpifl.analysis.runs.curves import series
 from mpifl.analysis.runs.differences import PairedRow
 from mpifl.analysis.runs.groups import Group
 from mpifl.analysis.runs.pairing import Pairs, not_compared
+from mpifl.analysis.runs.series import series
 from mpifl.analysis.runs.statistics import ENOUGH
 from mpifl.terminal import plural
 

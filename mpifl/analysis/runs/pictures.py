@@ -8,8 +8,9 @@ import numpy as np
 
 from mpifl.analysis.figures.heat_maps import HeatMap
 from mpifl.analysis.figures.panels import Panel, Trace
-from mpifl.analysis.runs.curves import class_accuracy, run_name
+from mpifl.analysis.runs.curves import run_name
 from mpifl.analysis.runs.groups import Group
+from mpifl.analysis.runs.series import class_accuracy
 from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.terminal import percent
