@@ -28,7 +28,8 @@ from mpifl.models.frozen import freeze
 from mpifl.net import Net
 from mpifl.options import BadInput
 from mpifl.runner.crop_size import check_crop_size
-from mpifl.runner.schema import Config, Data
+from mpifl.runner.schema import Config
+from mpifl.runner.sections import Data
 from mpifl.runner.start import load_start
 from mpifl.store import Run
 from mpifl.training.batchnorm import BufferPolicy

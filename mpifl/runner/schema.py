@@ -1,6 +1,7 @@
-"""What a config may say: its sections with every option and default, and the config itself.
+"""What a config may say, and how a raw one becomes a checked one.
 
-What does not go together is in `combinations.py`.
+The sections are options of the parts that they configure, and those of `sections.py`. What does not
+go together is in `combinations.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from annotated_types import Ge, Le
 from mpifl import config as configs
 from mpifl.algorithms import ALGORITHMS
 from mpifl.algorithms.fedavg import FedAvg
-from mpifl.data.augmentation import Augmentation
 from mpifl.data.holdout import HoldOut
 from mpifl.data.partition import PARTITIONS, Partition
 from mpifl.data.partition.dirichlet import Dirichlet
@@ -32,7 +32,6 @@ from mpifl.options import (
     Count,
     Free,
     Named,
-    NonNegative,
     NonNegativeInt,
     adapter,
     options,
@@ -42,6 +41,7 @@ from mpifl.options import (
 from mpifl.options import json_schema as options_schema
 from mpifl.runner import combinations, plugins
 from mpifl.runner.factories import allow_remembered
+from mpifl.runner.sections import GENERATED, Data, Results, Runtime
 from mpifl.runner.trackers import TRACKERS, Tracker
 from mpifl.store import Run
 from mpifl.training.algorithm import Algorithm
@@ -49,101 +49,6 @@ from mpifl.training.evaluate import Evaluation
 from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.local import Local
 from mpifl.training.sampling import Participation
-from mpifl.training.steps import Graphs
-
-GENERATED = ("digits", "synthetic")
-"""data sets that need no packed file"""
-
-
-@options
-class Data:
-    """Which images, and how they are prepared."""
-
-    name: str = ""
-    """"digits" or "synthetic", which need no file, or a plugin's; for a packed file, a name to show
-    """
-    path: str = ""
-    """a file packed by `mpifl data`; may contain ~ and $VARIABLES of the rank's environment"""
-    options: Free = field(default_factory=dict)
-    """options of data that need no file"""
-    train_limit: NonNegativeInt = 0
-    """number of training samples to use, chosen at random with the classes' shares kept; 0: all"""
-    test_limit: NonNegativeInt = 0
-    """the same for the test samples"""
-    normalise: bool = True
-    """whether each channel of the images is scaled to mean 0 and standard deviation 1; else pixels
-    are in 0 to 1
-    """
-    augment: Augmentation = Augmentation()
-
-
-@options
-class Results:
-    """What a run writes to disk, and how often."""
-
-    weights_every: NonNegativeInt = 10
-    """rounds between stored global weights; 0: only the last, which is always stored"""
-    clients_every: NonNegativeInt = 0
-    """rounds between stored weights of the clients, and of the global weights that they were sent;
-    0: never
-    """
-    commit_seconds: NonNegative = 10.0
-    """shortest time between two commits of results.h5"""
-    checkpoint_rounds: NonNegativeInt = 0
-    """rounds between checkpoints, from which --resume continues; 0: by time only, and at the end
-    """
-    checkpoint_minutes: NonNegative = 10.0
-    """minutes between checkpoints; 0: by rounds only, and at the end"""
-
-    def clients_rounds(self, rounds: int) -> frozenset[int]:
-        """The rounds, in a run of `rounds`, whose clients' weights are stored."""
-        every = self.clients_every
-        if not every:
-            return frozenset()
-        return frozenset({rounds, *range(every, rounds + 1, every)})
-
-    def weights_rounds(self, rounds: int) -> frozenset[int]:
-        """The rounds, in a run of `rounds`, whose global weights are stored.
-
-        For a round whose clients' weights are stored, so are the global weights before and after.
-        """
-        kept = {rounds}
-        if self.weights_every:
-            kept.update(range(self.weights_every, rounds + 1, self.weights_every))
-        for after in self.clients_rounds(rounds):
-            kept.add(after)
-            if after > 1:
-                kept.add(after - 1)
-        return frozenset(kept)
-
-
-@options
-class Runtime:
-    """Where a run computes, and how long it waits."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """where ranks compute; auto: on a GPU, where there is one"""
-    threads: NonNegativeInt = 0
-    """threads of each rank; 0: as many as Slurm gives a task, or 1 without Slurm"""
-    channels_last: Literal["auto", "yes", "no"] = "auto"
-    """whether images are in channels-last memory format; auto: whichever is faster for the model"""
-    graphs: Graphs = "auto"
-    """whether local steps are recorded once and replayed, on a GPU as CUDA graphs, with the same
-    bits; auto: on a GPU, and for small models. Steps that draw random numbers, or whose loss or
-    model is yours, are not; with auto, nor are those of which a GPU can make no graph
-    """
-    grace_seconds: NonNegative = 20.0
-    """after a signal to stop: how long the current round may still take, before it is abandoned,
-    and a test, before it is left to be done when the run is resumed
-    """
-    patience_minutes: NonNegative = 10.0
-    """how long a rank may be silent before all ranks end; six times as long while data or
-    checkpoints are read or written; 0: no limit, as a debugger needs
-    """
-    states_folder: str = ""
-    """folder in which each rank keeps its clients' states in a file; may contain ~ and $VARIABLES
-    of the rank's environment; empty: states are kept in memory
-    """
 
 
 @options
@@ -182,8 +87,8 @@ class Config:
     heterogeneity: Heterogeneity = Heterogeneity()
     data: Data = Data(name="digits")
     partition: Annotated[Partition, Named(PARTITIONS, "dirichlet")] = Dirichlet()
-    holdout: HoldOut = HoldOut()
     """how the training samples are divided among the clients"""
+    holdout: HoldOut = HoldOut()
     model: Annotated[Architecture, Named(MODELS, "cnn")] = Cnn()
     """the network"""
     init: str = ""

@@ -21,6 +21,7 @@ from mpifl.runner.live_progress import LiveProgress
 from mpifl.runner.opening import Opened, Target, open_folder, refuse_contradiction, round_of
 from mpifl.runner.provenance import place
 from mpifl.runner.ranks import choose_device, shared_data
+from mpifl.runner.sections import Runtime
 from mpifl.runner.trackers import Tracker
 from mpifl.runner.trackers.tracking import Tracking
 from mpifl.store import Store, Superseded
@@ -66,7 +67,7 @@ def play(
     `callbacks` are told of each round, on rank 0, after the run's own. Raises AgreedBadInput and
     RunFailed on every rank; BadInput, Superseded, Refused and Lost on the rank that they concern.
     """
-    patience = 60 * schema.Runtime().patience_minutes  # the config's own is not known yet
+    patience = 60 * Runtime().patience_minutes  # the config's own is not known yet
     with communicator.heartbeat.listening(patience):
         refuse_contradiction(target)
         config = _agree_on_config(communicator, read_config)
