@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import __main__ as command
-from benchmarks import bare, gpu, overhead, pairs, workloads
+from benchmarks import bare, gpu, gpu_clients, overhead, pairs, workloads
 
 REPEATED = ("curvature", "memory_format", "methods", "order_free_sum", "products", "resnet")
 """modules that time pairs"""
@@ -73,9 +73,9 @@ def test_a_part_that_fails_leaves_the_lines_of_the_others(monkeypatch, capsys):
         raise RuntimeError("as asked for\nmore")
 
     monkeypatch.setattr(gpu, "FULL", replace(gpu.DRY, ranks=(), rounds=1))
-    for part in ("_resnet", "_methods"):
+    for part in ("resnet", "methods_of_field"):
         monkeypatch.setattr(gpu, part, failing)
-    monkeypatch.setattr(gpu, "_small_clients", lambda size: iter([gpu.Line("W1", 0.1, 150, 60)]))
+    monkeypatch.setattr(gpu, "small_clients", lambda size: iter([gpu.Line("W1", 0.1, 150, 60)]))
     assert gpu.gpu() == [gpu.Line("W1", 0.1, 150, 60)]
     said = capsys.readouterr().out
     assert "< 60 s: NO" in said
@@ -83,21 +83,21 @@ def test_a_part_that_fails_leaves_the_lines_of_the_others(monkeypatch, capsys):
 
 
 def test_the_busy_share_counts_time_that_two_kernels_share_once():
-    assert gpu.busy_share([(0, 2), (1, 3), (9, 10)]) == 0.4
-    assert gpu.busy_share([(0, 9), (1, 2), (9, 10)]) == 1.0
-    assert gpu.busy_share([]) == 0.0
+    assert gpu_clients.busy_share([(0, 2), (1, 3), (9, 10)]) == 0.4
+    assert gpu_clients.busy_share([(0, 9), (1, 2), (9, 10)]) == 1.0
+    assert gpu_clients.busy_share([]) == 0.0
 
 
 @pytest.mark.slow
 def test_the_dry_run_for_a_gpu_starts_ranks():
-    lines = [line.text() for line in gpu._sharing(gpu.DRY)]
+    lines = [line.text() for line in gpu_clients.sharing(gpu.DRY)]
     assert [line[: line.index(":")] for line in lines] == ["W1, graphs, 2 ranks on one GPU"]
 
 
 def test_ranks_that_fail_are_named_with_their_error(monkeypatch, capsys):
     failed = subprocess.CompletedProcess([], 1, "", "Traceback\nRuntimeError: no\nAbort(1)\n")
-    monkeypatch.setattr(gpu.subprocess, "run", lambda *words, **options: failed)
-    assert list(gpu._sharing(gpu.DRY)) == []
+    monkeypatch.setattr(gpu_clients.subprocess, "run", lambda *words, **options: failed)
+    assert list(gpu_clients.sharing(gpu.DRY)) == []
     assert capsys.readouterr().out == "W1 on 2 ranks failed: RuntimeError: no\n"
 
 
