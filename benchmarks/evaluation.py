@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
+from benchmarks.on_ranks import on_ranks
 from benchmarks.report import Row
 
 ROUNDS = 4
@@ -19,7 +17,7 @@ def evaluation() -> list[Row]:
     ranks share cores, sharing slows both alike)"""
     rows = []
     for where, bar in (("auto", 1.3), ("server", None)):
-        found = _measure(where)
+        found = on_ranks(3, "benchmarks.evaluation", where)
         seconds = sum(found["seconds"])
         work = sum(found["work"])
         row = Row.counted(f"round / work, evaluation.where={where}", seconds, work, bar)
@@ -29,22 +27,10 @@ def evaluation() -> list[Row]:
     return rows
 
 
-def _measure(where: str) -> dict:
-    """What the program below prints on three ranks, started by the mpirun beside this Python, or
-    by that of the PATH.
-    """
-    beside = Path(sys.executable).parent / "mpirun"
-    mpirun = str(beside) if beside.exists() else shutil.which("mpirun") or "mpirun"
-    command = [mpirun, "-n", "3", sys.executable, "-m", "benchmarks.evaluation", where]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(command)}:\n{result.stdout}{result.stderr}")
-    return json.loads(result.stdout.splitlines()[-1])
-
-
 def main(where: str) -> None:
     """Train on three ranks; rank 0 prints seconds and work by round as JSON."""
     from benchmarks import workloads
+    from mpifl.options import validated
     from mpifl.parallel.communicator import Communicator
     from mpifl.training import rounds
     from mpifl.training.callback import Callback
@@ -69,7 +55,8 @@ def main(where: str) -> None:
 
     communicator = Communicator()
     experiment = workloads.experiment(workloads.LARGE_TEST, rounds=ROUNDS)
-    experiment.evaluation = Evaluation(where=where, batch=workloads.LARGE_TEST_BATCH)
+    options = {"where": where, "batch": workloads.LARGE_TEST_BATCH}
+    experiment.evaluation = validated(Evaluation, options, "evaluation")
     seconds = Seconds()
     rounds.run(experiment, communicator, [seconds])
     if communicator.is_server:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import tomli_w
 import torch
 
 from benchmarks import workloads
+from benchmarks.on_ranks import mpirun
 from benchmarks.pairs import Pairs, Times
 from benchmarks.report import Row
 from mpifl.parallel.devices import configure
@@ -84,10 +84,10 @@ def _row(name: str, raw: dict[str, Any], ranks: int) -> Row:
         config.write_text(tomli_w.dumps({**raw, "rounds": ROUNDS[name]}), encoding="utf-8")
         links: tuple[str, ...] = ()
         if ranks > 1:
-            _mpirun(ranks, "doctor", config, "--save", folder / "network.json")
+            mpirun(ranks, "mpifl", "doctor", config, "--save", folder / "network.json")
             links = (str(folder / "network.json"),)
         before = _measured(config)
-        _mpirun(ranks, "run", config, "--out", folder / "run")
+        mpirun(ranks, "mpifl", "run", config, "--out", folder / "run")
         measured = _faster(before, _measured(config))
         seconds = Run.open(folder / "run").rounds["seconds"][_BEGINNING:]
         cluster = Cluster(1, ranks, network(links), os.cpu_count() or 1)
@@ -122,12 +122,3 @@ def _faster(one: Profile, other: Profile) -> Profile:
     from the same measurement.
     """
     return min(one, other, key=lambda profile: profile.step + profile.client)
-
-
-def _mpirun(ranks: int, *words: str | Path) -> None:
-    beside = Path(sys.executable).parent / "mpirun"
-    mpirun = str(beside) if beside.exists() else shutil.which("mpirun") or "mpirun"
-    command = [mpirun, "-n", str(ranks), sys.executable, "-m", "mpifl", *map(str, words)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(command)}:\n{result.stdout}{result.stderr}")
