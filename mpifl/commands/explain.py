@@ -1,4 +1,4 @@
-"""`mpifl explain`: what a section, an option or a name of a config means."""
+"""`mpifl explain`: what a section, an option, a name or a value of a config means."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mpifl.commands.process import one_line_errors
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @PLUGINS
 def explain(words: tuple[str, ...], plugins: tuple[Path, ...]) -> None:
-    """Say what WORD means in a config: a section, an option or a name.
+    """Say what WORD means in a config: a section, an option, a name or a value.
 
     Printed are options with their defaults, what is allowed, and what they do; of a method also its
     paper and formulas. Without WORD it lists all sections and names.
@@ -24,6 +24,7 @@ def explain(words: tuple[str, ...], plugins: tuple[Path, ...]) -> None:
     mpifl explain local            a section
     mpifl explain lr results.weights_every
     mpifl explain feddyn man       an algorithm, a loss, a model, a partition ...
+    mpifl explain weight           the options that have this value, such as model.norm
     mpifl explain --plugin mine.py confidence
     """
     with one_line_errors():

@@ -95,7 +95,7 @@ from mpifl.commands.process import imports_for_ranks
     type=FilePath(),
     default="landscape",
     show_default=True,
-    help="Files to write: OUT.png, OUT.html, OUT.npz.",
+    help="Files to write: OUT.png, OUT.html, OUT.npz; OUT may have one of these suffixes.",
 )
 def landscape(
     runs: tuple[str, ...],

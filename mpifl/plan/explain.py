@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from mpifl.options import BadInput, similar
@@ -110,6 +110,7 @@ def _print_all(word: str) -> None:
         say("\n".join([f"{word}, in a config:", *choice.config, ""]))
     for explained in choice.words:
         _print_meanings(explained)
+    _print_settable(word.lower())
 
 
 def _print_meanings(word: str) -> None:
@@ -118,10 +119,10 @@ def _print_meanings(word: str) -> None:
         word = word.lower()
     meant = [topic for topic in topics() if topic.is_called(word)]
     tables = {path: named for path, named in _by_path().items() if _is_called(path, word)}
-    options = _options_called(word)
-    if not meant and not tables and not options:
+    options = _options_where(lambda name, option: _is_called(name, word))
+    if not any((meant, tables, options, _settable(word))):
         raise BadInput(
-            f"explain: expected a section, an option or a name; got {word!r}"
+            f"explain: expected a section, an option, a name or a value; got {word!r}"
             f"{similar(word, _known_words())}; `mpifl explain` lists them, "
             "and `mpifl curves --help` what is measured"
         )
@@ -131,6 +132,18 @@ def _print_meanings(word: str) -> None:
         _print_names(path, named)
     if options:
         _print_options(f"options called {word}", options)
+    _print_settable(word)
+
+
+def _settable(word: str) -> list[Option]:
+    return _options_where(lambda name, option: word in option.words)
+
+
+def _print_settable(word: str) -> None:
+    """Print the options that this word is a value of."""
+    settable = _settable(word)
+    if settable:
+        _print_options(f"options that may be {word}", settable)
 
 
 def _chosen(option: str, value: str) -> str:
@@ -159,7 +172,7 @@ def _print_names(path: str, named: Iterable[Topic]) -> None:
 def _print_options(title: str, options: Iterable[Option]) -> None:
     made = table("option", "default", "allowed", "meaning", texts=4)
     for option in options:
-        made.add_row(*option)
+        made.add_row(option.name, option.default, option.allowed, option.meaning)
     say_table(title, made)
 
 
@@ -172,14 +185,17 @@ def _by_path() -> dict[str, list[Topic]]:
     return found
 
 
-def _options_called(word: str) -> list[Option]:
-    """The options of this name, under their full names, with the methods that have them."""
+def _options_where(is_meant: Callable[[str, Option], bool]) -> list[Option]:
+    """The options for which `is_meant(full name, option)`, under their full names.
+
+    The names have the methods that have the option.
+    """
     found = []
     owners: dict[Option, list[str]] = {}
     for topic in topics():
         for option in topic.options:
             full_name = topic.full_name(option)
-            if _is_called(full_name, word) and option.allowed != SECTION:
+            if is_meant(full_name, option) and option.allowed != SECTION:
                 alike = option._replace(name=full_name)
                 owners.setdefault(alike, []).append(topic.name)
     for option, names in owners.items():
@@ -199,4 +215,6 @@ def _known_words() -> set[str]:
         words |= {topic.path, topic.name}
         words |= {option.name for option in topic.options}
         words |= {topic.full_name(option) for option in topic.options}
+        for option in topic.options:
+            words.update(option.words)
     return words - {""}

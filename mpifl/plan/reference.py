@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -33,6 +33,8 @@ class Option(NamedTuple):
     default: str
     allowed: str
     meaning: str
+    words: tuple[str, ...] = ()
+    """the values that are words, if it may only have certain ones"""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ def _options(kind: type, path: str = "") -> list[Option]:
             found.append(Option(name, "", SECTION, f"see `mpifl explain {section}`"))
         else:
             default = "" if field.default is MISSING else _in_toml(field.default)
-            allowed = _allowed(properties[name])
-            found.append(Option(name, default, allowed, description(kind, name)))
+            known = properties[name]
+            meaning = description(kind, name)
+            found.append(Option(name, default, _allowed(known), meaning, tuple(_words(known))))
     return found
 
 
@@ -171,6 +174,17 @@ def _allowed(known: Mapping[str, Any]) -> str:
     if kind in ("integer", "number"):
         return f"{kind}{_bounds(known)}"
     return _WORDS.get(str(kind), "")
+
+
+def _words(known: Mapping[str, Any]) -> Iterator[str]:
+    """The words that a JSON Schema allows as values, also in a list."""
+    for value in known.get("enum", ()):
+        if isinstance(value, str):
+            yield value
+    for one in known.get("anyOf", ()):
+        yield from _words(one)
+    if "items" in known:
+        yield from _words(known["items"])
 
 
 _CLASSES = {"Schedule": ", ".join(SCHEDULES), "Loss": "a loss"}

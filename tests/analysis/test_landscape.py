@@ -272,10 +272,11 @@ def test_the_command_writes_a_picture_a_page_and_the_numbers(run, command, tmp_p
 
 def test_the_command_draws_several_runs_at_one_scale(run, command, tmp_path):
     shutil.copytree(run.path, tmp_path / "other")
-    few = ("--dims", "2", "--side", "3", "--samples", "30", "-o", "land")
+    few = ("--dims", "2", "--side", "3", "--samples", "30", "-o", "land.png")
     which = ("--along", "eigen", "--scale", "unit")
     code, _, heard = command("landscape", str(run.path), "other", *which, *few)
     assert (code, heard) == (0, "")
+    assert {path.name for path in tmp_path.glob("land*")} == {"land.png", "land.html", "land.npz"}
     with np.load(tmp_path / "land.npz") as numbers:
         titles = [str(numbers[f"{number}_title"]) for number in range(2)]
         scales = [str(numbers[f"{number}_scale"]) for number in range(2)]

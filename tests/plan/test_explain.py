@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,7 @@ from mpifl.cli import main
 from mpifl.data.partition import PARTITIONS
 from mpifl.losses import LOSSES
 from mpifl.models import MODELS
+from mpifl.models.layers import NormKind
 from mpifl.plan.explain import PAPERS_NAMES
 from mpifl.plan.reference import SECTION, topics
 from mpifl.runner.schema import resolve
@@ -86,6 +88,20 @@ def test_a_name_may_be_written_as_its_paper_writes_it():
     assert explained("FedRep") == explained("fedrep")
 
 
+def test_every_word_that_an_option_may_be_is_found_with_the_option():
+    names: dict[str, set[str]] = {}
+    for topic in topics():
+        for option in topic.options:
+            for word in option.words:
+                names.setdefault(word, set()).add(topic.full_name(option))
+    assert set(get_args(NormKind)) <= set(names)
+    printed = explained(*names)
+    for word, options in names.items():
+        _, _, of_word = printed.partition(f"options that may be {word}\n")
+        found, _, _ = of_word.partition("options that may be")
+        assert all(f" {name} " in found for name in options), word
+
+
 def test_a_method_is_printed_with_its_paper():
     assert "FedDyn (Acar et al. 2021, algorithm 1)" in explained("feddyn")
     assert "Yashwanth et al. 2024" in explained("local.loss=man")
@@ -99,8 +115,9 @@ def test_a_word_that_means_nothing_is_refused_with_a_suggestion():
     result = CliRunner().invoke(main, ["explain", "momentun"])
     assert result.exit_code == 2
     assert result.output == (
-        "mpifl: explain: expected a section, an option or a name; got 'momentun'; did you mean "
-        "momentum?; `mpifl explain` lists them, and `mpifl curves --help` what is measured\n"
+        "mpifl: explain: expected a section, an option, a name or a value; got 'momentun'; "
+        "did you mean momentum?; `mpifl explain` lists them, and `mpifl curves --help` what is "
+        "measured\n"
     )
 
 

@@ -23,16 +23,18 @@ def save(
 ) -> None:
     """Write OUT.png, OUT.html and OUT.npz. Raises BadInput where they cannot be written.
 
-    The `title` stands in place of the panels' own titles, unless these are `titled`.
+    `out` may end in one of these suffixes itself. The `title` stands in place of the panels' own
+    titles, unless these are `titled`.
     """
     files: dict[str, bytes | memoryview] = {
         "png": rendered(figure(panels, title="" if titled else title), "png"),
         "html": page(panels, title, titled).encode(),
         "npz": _numbers(panels),
     }
+    name = out.stem if out.suffix.removeprefix(".") in files else out.name
     try:
         for suffix, content in files.items():
-            write(out.with_name(f"{out.name}.{suffix}"), content)
+            write(out.with_name(f"{name}.{suffix}"), content)
     except OSError as problem:
         raise BadInput(
             f"{problem.filename}: expected a place to write; got {problem.strerror}"
