@@ -29,7 +29,7 @@ extensions = [
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["extensions", "pictures/*.py"]
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3  # README and pages link to headings, as GitHub names them
 
 autodoc_member_order = "bysource"

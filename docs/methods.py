@@ -1,6 +1,7 @@
-"""Write docs/methods.md: every method, its paper, its file, what proves it, paper against code.
+"""Write docs/methods.md: every method, its rule, its paper, what proves it, paper against code.
 
-Names, files and lines are the package's own; docs/methods.toml has what only a person knows.
+Names, files and lines are the package's own; docs/methods.toml has what only a person knows, and
+docs/formulas.toml the rules as TeX.
 Type `python docs/methods.py` after a method was added or changed.
 """
 
@@ -24,6 +25,8 @@ HERE = Path(__file__).parent
 PAGE = HERE / "methods.md"
 TESTS = HERE.parent / "tests"
 NOTES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "methods.toml").read_text("utf-8"))
+FORMULAS: dict[str, dict[str, Any]] = tomllib.loads((HERE / "formulas.toml").read_text("utf-8"))
+LETTERS: dict[str, str] = FORMULAS["letters"]
 
 NORMS = dict.fromkeys(get_args(layers.NormKind), layers.norm) | {
     "none": layers.NoNorm,
@@ -62,9 +65,10 @@ INTRODUCTION = """# Methods
 
 <!-- Made by `python docs/methods.py`. -->
 
-What is here, where it comes from, and what proves it. `mpifl explain NAME` prints a method's
-formulas and its options with their defaults (`mpifl explain norm`: what norms there are). All
-names go together unless `mpifl run` says why not.
+What is here, by which rule, where it comes from, and what proves it. `mpifl explain NAME` prints a
+method's options with their defaults. All names go together unless `mpifl run` says why not.
+
+What proves a method:
 
 - **Number of an independent program**: the weights after four rounds on two quadratic clients, to
   2e-8 (`tests/algorithms/test_reference_values.py`).
@@ -149,14 +153,37 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[st
         yield f"| {' | '.join(cells)} |"
 
 
-def methods(option: str) -> Iterator[tuple[str, ...]]:
-    """The rows of an option's names."""
-    for name, kind in GROUPS[option][1].items():
-        path, lines = source(kind)
-        place = path.relative_to(HERE.parent).as_posix()
-        note = NOTES[option][name]
-        proven = "; ".join(proofs(option, name))
-        yield f"`{name}`", linked(note["paper"]), f"`{place}`, {lines}", proven, note["differs"]
+def display(formulas: list[str]) -> Iterator[str]:
+    """Formulas, each on a line of its own."""
+    for formula in formulas:
+        yield from ("$$", formula, "$$", "")
+
+
+def rule(formulas: Mapping[str, Any]) -> Iterator[str]:
+    """The rule of a method, in formulas."""
+    yield from display(formulas.get("formula", []))
+    if "client" in formulas:
+        yield from ("Client:", "", *display(formulas["client"]))
+        yield from (f"Sent: {formulas['sent']}.", "")
+    if "server" in formulas:
+        yield from ("Server:", "", *display(formulas["server"]))
+    if "where" in formulas:
+        yield from (formulas["where"], "")
+
+
+def method(option: str, name: str, kind: Any) -> Iterator[str]:
+    """All that the page says of one name."""
+    path, lines = source(kind)
+    place = path.relative_to(HERE.parent).as_posix()
+    note = NOTES[option][name]
+    yield from (f"### `{name}`", "")
+    paper = note["paper"][0].upper() + note["paper"][1:]
+    yield from (f"{linked(paper)}. In `{place}`, {lines} lines.", "")
+    yield from rule(FORMULAS[option][name])
+    yield f"- *Proven by:* {'; '.join(proofs(option, name))}."
+    if note["differs"]:
+        yield f"- *Paper and code:* {note['differs']}"
+    yield ""
 
 
 def combinations() -> Iterator[tuple[str, ...]]:
@@ -169,13 +196,15 @@ def combinations() -> Iterator[tuple[str, ...]]:
 
 def page() -> str:
     """The text of docs/methods.md."""
-    lines = [INTRODUCTION]
-    for option, (title, _) in GROUPS.items():
-        lines += [f"## {title}", "", f"`{option}`", ""]
-        head = ("name", "paper", "file, lines", "what proves it", "paper and code")
-        lines += [*table(head, methods(option)), ""]
+    lines = [INTRODUCTION, "Letters that all rules share:", "", LETTERS["all"]]
+    for option, (title, names) in GROUPS.items():
+        lines += [f"## {title}", "", f"The option `{option}`.", ""]
         if option == "algorithm":
             lines += [f"The median of the files has {median_lines():g} lines.", ""]
+        if option in LETTERS:
+            lines += [LETTERS[option], ""]
+        for name, kind in names.items():
+            lines += method(option, name, kind)
     lines += ["## Papers' names for combinations", ""]
     lines += ["Each is a config that runs at once: `configs/methods/NAME.toml`.", ""]
     lines += [*table(("name", "paper", "options", "what proves it"), combinations()), ""]

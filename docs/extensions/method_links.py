@@ -1,4 +1,4 @@
-"""On the site, each name in the tables of methods.md leads to its formula and options."""
+"""On the site, each method of methods.md leads to its options."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from sphinx.application import Sphinx
 
 from mpifl.plan.reference import topics
 
-_SECTION = re.compile(r"^`(\S+)`$")
-_ROW = re.compile(r"^\| `(\w+)` \|")
+_SECTION = re.compile(r"^The option `(\S+)`\.$")
+_METHOD = re.compile(r"^### `([\w-]+)`$")
 
 
 def _link(app: Sphinx, page: str, source: list[str]) -> None:
-    """Turn the first cell of each row into a link, where there is something to lead to."""
+    """Add a link to the paragraph below each heading, where there is something to lead to."""
     if page != "methods":
         return
     known = {target(topic) for topic in topics()}
     path = ""
     lines = source[0].splitlines()
     for place, line in enumerate(lines):
-        section, row = _SECTION.match(line), _ROW.match(line)
+        section, method = _SECTION.match(line), _METHOD.match(line)
         if section:
             path = section[1]
-        elif row and (label := f"{path}-{row[1]}".replace(".", "-")) in known:
-            lines[place] = f"| [`{row[1]}`](#{label}) |{line[row.end() :]}"
+        elif method and (label := f"{path}-{method[1]}".replace(".", "-")) in known:
+            lines[place + 2] += f" [Its options](#{label})."
     source[0] = "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The directive `{options}`: every option of a config, as `mpifl explain` knows it."""
+"""The directives `{options}` and `{option-names}`: what `mpifl explain` knows of a config."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def _lines(topic: Topic) -> Iterable[str]:
         yield from _formula(paragraph) if paragraph.startswith("    ") else _prose(paragraph)
         yield ""
     if topic.options:
+        yield "{.options}"
         yield "| option | default | allowed | meaning |"
         yield "|---|---|---|---|"
         yield from map(_row, topic.options)
@@ -60,16 +61,53 @@ def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-class Options(SphinxDirective):
-    """All topics, each under a heading of its own."""
+def _named(path: str) -> list[Topic]:
+    """The names that an option may have; of no option the sections of a config."""
+    return [topic for topic in topics() if path == (topic.path if topic.name else "")]
+
+
+def _index(path: str) -> str:
+    """Links to what the page has of an option, for readers who know what they look for."""
+    links = []
+    for topic in _named(path):
+        word = topic.name or topic.path or "no section"
+        links.append(f"[`{word}`](#{target(topic)})")
+    return f"`{path}`: {' · '.join(links)}" if path else " · ".join(links)
+
+
+class OptionNames(SphinxDirective):
+    """Links to the names of the options in the argument; without one to the sections."""
+
+    optional_arguments = 1
+    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        lines = [line for topic in topics() for line in _lines(topic)]
+        return self.parse_text_to_nodes("\n\n".join(_index(path) for path in _paths(self)))
+
+
+class Options(OptionNames):
+    """Them all, each under a heading of its own."""
+
+    def run(self) -> list[nodes.Node]:
+        lines: list[str] = []
+        for path in _paths(self):
+            for topic in _named(path):
+                lines += _lines(topic)
         self.content = StringList(lines, source="mpifl explain")
         return self.parse_content_to_nodes(allow_section_headings=True)
 
 
+def _paths(directive: SphinxDirective) -> list[str]:
+    """The options in the argument of a directive, the empty one if there is none."""
+    paths = directive.arguments[0].split() if directive.arguments else [""]
+    for path in paths:
+        if not _named(path):
+            raise directive.error(f"expected an option whose values have names; got {path}")
+    return paths
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive."""
+    """Register the directives."""
+    app.add_directive("option-names", OptionNames)
     app.add_directive("options", Options)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,7 @@
-"""Pages that index.md does not list are listed at its end, so that no page is out of reach."""
+"""Pages that index.md does not list are listed at its end, so that no page is out of reach.
+
+Those in folders are listed by the page of the folder's name.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ def _add(app: Sphinx, page: str, source: list[str]) -> None:
     if page != app.config.root_doc:
         return
     listed = {line.strip() for text in _LISTS.findall(source[0]) for line in text.splitlines()}
-    others = sorted(app.env.found_docs - listed - {page})
+    others = sorted(name for name in app.env.found_docs - listed - {page} if "/" not in name)
     if others:
         source[0] += "\n```{toctree}\n:maxdepth: 1\n:caption: More\n\n"
         source[0] += "\n".join(others) + "\n```\n"
