@@ -118,7 +118,7 @@ def server():
 
 def test_a_port_scan_or_a_browser_at_the_servers_port_keeps_no_worker_out(server):
     server.client(b"").close()
-    browser = server.client(b"GET / HTTP/1.1\r\nHost: somewhere\r\n\r\n")
+    browser = server.client(b"GET / HTTP/1.1\r\nHost: somewhere\r\nAccept: text/html\r\n\r\n")
     guesser = server.answer(rank=1, key=b"t" * 16)
     server.client(b"")  # stays, and says nothing
     server.wait_until(lambda: is_closed(browser) and is_closed(guesser))
@@ -170,8 +170,9 @@ def test_where_no_file_can_be_opened_the_oldest_stranger_makes_room(server):
     server.connections.wait(30)
     last = server.client(b"")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    opened = max(int(number) for number in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (opened, hard))
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     try:
         server.connections.wait(30)
     finally:
@@ -187,6 +188,7 @@ def test_the_key_crosses_no_connection(server):
 
     def listen(listener: socket.socket) -> None:
         connection, _ = listener.accept()
+        listener.close()  # else the worker would try the server's other names
         connection.sendall(b"c" * CHALLENGE_BYTES)
         sent.append(connection.recv(1000))
         connection.close()
