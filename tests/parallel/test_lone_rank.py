@@ -13,7 +13,7 @@ from pathlib import Path
 from mpifl.parallel.heartbeat import Heartbeat
 
 PROGRAM = Path(__file__).parent / "programs" / "lone_rank.py"
-TIMEOUTS = "beat=0.1 margin=0.4 react=0.1 close=0.1"
+TIMEOUTS = "beat=0.005 margin=0.4 react=0.1 close=0.1"
 
 
 class Alone:
