@@ -35,7 +35,7 @@ demo: $(VENV)/demo.installed  ## set up, then 16 federated clients on handwritte
 
 check: $(VENV)/test.installed  ## set up, then the quick tests: a minute on two cores, for the loop of edit and test; without mpirun, Slurm and all marked slow
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2 -m "not slow and not long" --ignore tests/mpi --ignore tests/slurm
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not long" --ignore tests/mpi --ignore tests/slurm
 
 test: docs  ## set up, build the site, then the tests, under two MPI libraries
 	$(BIN)/ruff check .

@@ -3,29 +3,40 @@ working tree.
 """
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
-os.environ["OMP_NUM_THREADS"] = "1"  # for programs that tests start
+# torch reads it, here and in programs that tests start. It is not imported here: the process that
+# hands tests out to pytest-xdist's workers needs none.
+os.environ["OMP_NUM_THREADS"] = "1"
 _STATE = tempfile.TemporaryDirectory(prefix="mpifl-state-")  # removed at the end
 os.environ["XDG_STATE_HOME"] = _STATE.name  # in place of the user's own
-torch.set_num_threads(1)
 # A shell's background job ignores Ctrl-C, and the programs that tests start would do so too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+gc.disable()  # until all tests are collected, of which nothing is garbage
 
+
+def _forget(descriptor: int) -> None:
+    """In place of os.fsync: tests kill processes, but not the machine."""
+
+
+os.fsync = _forget
 
 _TESTS = Path(__file__).parent
 _FIRST = ("slurm", "mpi")
 """the folders whose tests take longest: they begin first, so that no worker ends long after the
 others
 """
+_APART = tuple(f"tests/{folder}/" for folder in _FIRST)
+"""how the ids of their tests begin"""
 
 
 @pytest.hookimpl(trylast=True)
@@ -37,6 +48,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             _name_group(item)
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays to the end: imported code and tests."""
+    gc.freeze()
+    gc.enable()
+
+
 def _name_group(item: pytest.Item) -> None:
     """Write a test's xdist_group at the end of its id, where the scheduler looks for it.
 
@@ -46,6 +63,28 @@ def _name_group(item: pytest.Item) -> None:
     group = item.get_closest_marker("xdist_group")
     if group is not None and "@" not in item.nodeid.rpartition("]")[2]:
         item._id = type(item._id).parse(f"{item.nodeid}@{group.args[0]}")  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadgroup`, hand out whole files, in their order, but for those of `_FIRST`.
+
+    What the tests of a file share is then made once, and not by each worker.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class Scheduler(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope = super()._split_scope(nodeid)
+            has_group = scope != nodeid
+            if has_group or nodeid.startswith(_APART):
+                return scope
+            return nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
 
 
 def _place(item: pytest.Item) -> int:

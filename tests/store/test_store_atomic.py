@@ -160,3 +160,24 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         atomic.write(tmp_path / "a", b"new", interrupt)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"old")]
+
+
+@pytest.mark.parametrize("write", [atomic.write, atomic.write_hdf5])
+def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_folder_after(
+    tmp_path, monkeypatch, write
+):
+    done = []
+    replace = os.replace
+
+    def replaced(old, new):
+        done.append("replaced")
+        replace(old, new)
+
+    def synced(descriptor):
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        done.append("folder" if path == tmp_path else path.read_bytes()[:3])
+
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "fsync", synced)
+    write(tmp_path / "file", b"new")
+    assert done == [b"new", "replaced", "folder"]
