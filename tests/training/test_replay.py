@@ -29,6 +29,8 @@ REPLAYED = {
 }
 """the others draw random numbers, or ask for the client, what it was sent or the round"""
 
+SHAPE = (3, 8, 8)
+
 TERMS = {
     "nothing": {},
     "linear": {"linear": True},
@@ -47,11 +49,11 @@ def net_for(loss: str, model: str = "", norm: dict | None = None, device="cpu"):
     name = model or ("resnet20" if RESIDUAL in able else "lenet")
     extra = {"projection": 4} if "moon" in loss and name in HEADED else {}
     options = {**extra, **(norm or {})}
-    return tiny.net(name, (3, 16, 16), dtype=torch.float32, device=device, **options)
+    return tiny.net(name, SHAPE, dtype=torch.float32, device=device, **options)
 
 
 def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0):
-    """The weights, buffers and figures after eight batches of two clients, some of them short."""
+    """The weights, buffers and figures after six batches of two clients, every other one short."""
     w, buffers = net.weights.clone(), net.buffers.clone()
     sent = (w, buffers)
     random = torch.Generator().manual_seed(3)
@@ -70,8 +72,8 @@ def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0):
             vectors={"average": w + 0.02},
         )
         some = [
-            tiny.batch(size, (3, 16, 16), torch.float32, seed=10 * client + number)
-            for number, size in enumerate((4, 4, 4, 4, 3, 4, 3, 3))
+            tiny.batch(size, SHAPE, torch.float32, seed=10 * client + number)
+            for number, size in enumerate((4, 3, 4, 3, 4, 3))
         ]
         some = [(x.to(net.device), y.to(net.device)) for x, y in some]
         start = w + 0.01 * torch.randn(len(w), generator=random).to(net.device)
