@@ -48,6 +48,7 @@ def test_a_round_of_mpifl_does_the_work_of_the_bare_loop():
     assert len(found.ours) == len(found.other) == 2
 
 
+@pytest.mark.slow
 def test_the_dry_run_for_a_gpu_measures_each_line_and_is_held_to_no_bar(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "DRY", replace(gpu.DRY, ranks=()))
     lines = invoke("gpu", "--dry-run", "--json", str(tmp_path / "rows.json"))

@@ -56,6 +56,7 @@ def names_below(folder: Path, *suffixes: str) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in suffixes}
 
 
+@pytest.mark.slow
 def test_it_has_every_module_job_file_and_config(wheel):
     packed = set(zipfile.ZipFile(wheel).namelist())
     modules = {f"mpifl/{name}" for name in names_below(REPOSITORY / "mpifl", ".py", ".typed")}
@@ -69,6 +70,7 @@ def test_it_has_every_module_job_file_and_config(wheel):
     assert {name for name in packed if name.startswith("mpifl/")} == expected
 
 
+@pytest.mark.slow
 def test_an_index_would_take_both(sdist, wheel):
     pytest.importorskip("twine")
     command = [sys.executable, "-m", "twine", "check", "--strict", sdist, wheel]

@@ -121,6 +121,7 @@ def test_clients_differ_in_their_norms_only_and_are_tested_with_them_on_their_do
     assert by_domain.tolist() == (2 * np.bincount(test.domains)).tolist()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_one_that_was_never_stopped(tmp_path):
     options = {**RUN, "participation": {"fraction": 0.5}, "results": {"checkpoint_rounds": 2}}
     straight = mpifl.run({**options, "rounds": 4}, out=tmp_path / "straight", quiet=True)

@@ -74,6 +74,7 @@ def test_reaches_the_optimum_of_the_objective_and_its_fixed_points_identities(
         assert distance(alpha * state["drift"], state["c"] - q.gradient(i, optimum)) < 1e-9
 
 
+@pytest.mark.slow
 def test_reaches_the_optimum_with_local_momentum():
     q = Quadratics()
     local = Local(steps=5, batch=100, lr=0.05, momentum=0.9)

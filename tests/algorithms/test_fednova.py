@@ -81,6 +81,7 @@ def test_at_small_rates_it_rests_at_the_optimum_and_fedavg_where_more_steps_coun
     assert move(FedAvg(), biased) < 0.02 < 0.5 < move(FedAvg(), p)
 
 
+@pytest.mark.slow
 def test_many_rounds_reach_its_fixed_point():
     q, lr = unequal(), 0.2
     local = Local(batch=1, lr=lr)

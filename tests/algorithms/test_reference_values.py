@@ -132,6 +132,7 @@ def test_the_fixed_point_of_fedcm_is_as_far_off_as_that_of_an_independent_progra
     assert away(fixed[:2]) == pytest.approx(expected, rel=6e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "algorithm",
     [FedMoSwa(), FedMoSwa(rho=0.1), FedMoSwa(first=True), FedGmt(beta=1.0)],
@@ -156,6 +157,7 @@ def test_fedmoswa_that_goes_all_the_way_is_scaffold_if_all_clients_take_part():
     torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha, distance", [(0.1, 2.2e-2), (1.0, 3.3e-9)])
 def test_feddyn_with_momentum_of_earlier_rounds_converges(alpha, distance):
     local = replace(LOCAL, momentum=0.9, momentum_state="persist")

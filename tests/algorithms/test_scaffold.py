@@ -145,6 +145,7 @@ def test_a_round_at_no_rate_teaches_the_controls_nothing(algorithm):
     )
 
 
+@pytest.mark.slow
 def test_a_server_optimizer_of_its_own_changes_the_way_and_not_the_goal():
     q = Quadratics()
     x = q.experiment(

@@ -64,6 +64,7 @@ def test_features_fills_a_folder(command, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_what_has_no_clients_is_looked_at_without_them(command, tmp_path):
     code, _, heard = command("features", "bare", "--what", "features", "--samples", "40")
     assert (

@@ -102,6 +102,7 @@ def test_runs_measured_at_different_rounds_are_refused(copies):
         curvature_panels([Group("avg", copies)])
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_picture_a_page_and_the_numbers(copies, command, tmp_path):
     measure(copies[0], {2: 10.0, 4: 14.0})
     words = ["-o", "c.png", "-o", "c.html", "-o", "c.csv"]

@@ -69,6 +69,7 @@ def test_accuracies_end_at_100_and_marks_are_drawn():
     assert axes.get_ylim()[1] == 100 and axes.lines[1].get_ydata() == [95.5, 95.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", range(2, 8))
 def test_a_legend_is_no_wider_than_its_figure(count):
     labels = ["FedAvg", "FedAvg+MAN", "FedSAM", "FedSAM+MAN", "FedDyn", "FedDyn+MAN", "FedAvg+SWA"]

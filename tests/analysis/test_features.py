@@ -91,6 +91,7 @@ def test_every_array_has_the_axes_it_says(found):
             assert sizes.setdefault(axis, size) == size, name
 
 
+@pytest.mark.slow
 def test_clients_may_be_looked_at_on_their_own_images(of):
     ids, weights, buffers = of.run.client_weights(4)
     client = int(ids[0])

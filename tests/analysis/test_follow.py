@@ -126,6 +126,7 @@ def test_local_models_are_compared_with_the_global_one_as_rounds_come(
     assert "Gain of averaging" in " ".join(said.split())
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_gone_is_dead_and_may_be_resumed(stages, script, command, tmp_path):
     run = tmp_path / "run"
     put(stages / "round-2", run)

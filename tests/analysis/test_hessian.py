@@ -89,6 +89,7 @@ def test_every_number_is_that_of_the_dense_hessians(run):
     assert set(scalars(measurement.findings)) == {"lambda_max", "H_T", "H_N", "H_D"}
 
 
+@pytest.mark.slow
 def test_the_average_of_the_servers_models_is_measured_beside_the_global_one(command, tmp_path):
     folder = tmp_path / "averaged"
     make(folder, 'evaluation.models=["average"]', "evaluation.average={name='ema', decay=0.5}")
@@ -106,6 +107,7 @@ def test_the_average_of_the_servers_models_is_measured_beside_the_global_one(com
     assert (code, "round 2 average" in said) == (0, True)
 
 
+@pytest.mark.slow
 def test_all_quantities_agree_with_each_other(run):
     found = measured(run, clients=False).findings.under("exact/round_000002/global")
     values = torch.linalg.eigvalsh(hessian(run, None)).numpy()
@@ -207,6 +209,7 @@ def test_a_round_named_twice_is_one(run):
     assert select_rounds(run, "2,1,2") == [2, 1]
 
 
+@pytest.mark.slow
 def test_more_eigenvalues_than_there_are_come_out_as_all_but_the_smallest(run):
     found = measured(
         run, Exact(samples=0, top=10_000), clients=False, quantities=["eigenvalues"]

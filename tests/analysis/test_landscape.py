@@ -253,6 +253,7 @@ def test_the_names_of_two_unit_eigenvectors_fit_the_width_of_one_panel():
     assert legend.x1 <= drawn.bbox.x1
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_picture_a_page_and_the_numbers(run, command, tmp_path):
     few = ("--points", "5", "--side", "3", "--samples", "30", "-o", "deep/land")
     code, said, _ = command(
@@ -270,6 +271,7 @@ def test_the_command_writes_a_picture_a_page_and_the_numbers(run, command, tmp_p
         assert numbers["2_loss"].shape == (3, 3)
 
 
+@pytest.mark.slow
 def test_the_command_draws_several_runs_at_one_scale(run, command, tmp_path):
     shutil.copytree(run.path, tmp_path / "other")
     few = ("--dims", "2", "--side", "3", "--samples", "30", "-o", "land.png")

@@ -70,6 +70,7 @@ def test_mean_and_worst_are_over_domains_that_each_weigh_the_same():
     assert row["final_accuracy:photo"] == 0.95
 
 
+@pytest.mark.slow
 def test_runs_of_all_domains_are_one_row_with_mean_and_deviation_over_seeds(runs):
     groups = group(list(runs.values()), over_domains=True)
     table = compare(groups)

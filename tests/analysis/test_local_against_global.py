@@ -180,6 +180,7 @@ def test_too_few_samples_for_all_clients_are_refused(run):
         choose_samples(run, [0, 1, 2], Exact(samples=2))
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_what_follows(run, command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     code, said, _ = command("hessian", str(run.path), "--local-against-global", "--samples", "30")

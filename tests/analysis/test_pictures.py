@@ -167,6 +167,7 @@ def test_a_page_shows_maps_marks_and_the_names_of_points():
     assert text.count('class="plotly-graph-div"') == 2 and '<div class="legend">' not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["classes", "clients", "calibration", "partition"])
 def test_the_command_draws_each_picture(command, tmp_path, what):
     code, _, _ = command("curves", "avg-1", "man-1", "--what", what, "-o", "a.csv", "-o", "a.png")

@@ -96,6 +96,7 @@ def _features() -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.slow
 def test_a_browser_draws_every_figure_at_both_widths_and_asks_no_network(browser, page):
     drawn = "[...document.querySelectorAll('.plot')].map(p => p.querySelector('.main-svg') ? 1 : 0)"
     plots = browser.value(drawn)
@@ -108,6 +109,7 @@ def test_a_browser_draws_every_figure_at_both_widths_and_asks_no_network(browser
     assert {url.partition(":")[0] for url in browser.requests} <= {"file", "data", "blob"}
 
 
+@pytest.mark.slow
 def test_the_switch_changes_page_and_figures_and_keys_reach_everything(browser):
     browser.resize(1280)
     browser.prefer(dark=True)
@@ -127,6 +129,7 @@ def test_the_switch_changes_page_and_figures_and_keys_reach_everything(browser):
     assert browser.value("document.activeElement.hash") == "#runs"
 
 
+@pytest.mark.slow
 def test_a_click_on_a_name_hides_its_lines_and_an_arrow_turns_a_landscape(browser):
     browser.value("document.querySelector('.legend button[data-group=\"1\"]').click()")
     hidden = "document.querySelector('.plot').data.filter(t => t.visible === false).length"

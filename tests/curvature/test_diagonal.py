@@ -67,6 +67,7 @@ def test_the_zero_matrix_has_trace_zero(zero):
     assert (found.trace.value, found.norm.value, found.probes) == (0, 0, 8)
 
 
+@pytest.mark.slow
 def test_deflation_takes_a_fifth_of_the_products_at_five_percent():
     values = np.concatenate([100 * 0.6 ** np.arange(10), np.linspace(-2, 2, 390)])
     H, plain = matrix(values), matrix(values)
@@ -83,6 +84,7 @@ def test_the_largest_eigenvalue_is_at_most_the_trace_where_none_is_negative():
     assert ends.top.values[0] <= trace(H, ends.basis).value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn with group norm", "vit block"])
 def test_each_layer_has_its_blocks_eigenvalue_and_trace(kind):
     operator, H = curvature(kind), dense(kind)

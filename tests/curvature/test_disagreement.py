@@ -59,6 +59,7 @@ def _after_training(client: int) -> torch.Tensor:
     return (H + H.T) / 2
 
 
+@pytest.mark.slow
 def test_a_hundred_products_a_model_give_both_within_three_percent(hessians):
     diagonals = []
     for client, H in enumerate(hessians):

@@ -101,6 +101,7 @@ def test_when_a_rank_fails_the_others_end_with_code_1_and_name_it(jobs, rank, ho
         assert job.stderr(2) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "where"),
     [
@@ -120,6 +121,7 @@ def test_a_rank_that_hangs_prints_where_before_it_is_ended(jobs, case, where):
         assert job.code(rank) == 1
 
 
+@pytest.mark.slow
 def test_when_all_ranks_wait_inside_mpi_they_end_and_the_server_says_so(jobs):
     job = Job(jobs / "1.waits")
     assert [job.code(rank) for rank in range(SIZE)] == [1, 1, 1]
@@ -130,12 +132,14 @@ def test_when_all_ranks_wait_inside_mpi_they_end_and_the_server_says_so(jobs):
     assert job.stderr(1) == job.stderr(2) == ""
 
 
+@pytest.mark.slow
 def test_a_rank_that_hangs_when_all_have_been_at_their_ends_prints_where_and_ends(jobs):
     job = Job(jobs / "1.stays")
     assert [job.code(rank) for rank in range(SIZE)] == [0, 1, 0]
     assert "in hang" in job.stderr(1)
 
 
+@pytest.mark.slow
 def test_a_rank_that_hangs_where_no_stack_can_be_printed_is_ended_by_an_alarm(jobs):
     job = Job(jobs / "1.mute")
     assert [job.code(rank) for rank in range(SIZE)] == [0, -signal.SIGALRM, 0]

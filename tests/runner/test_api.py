@@ -29,6 +29,7 @@ def expected() -> list[str]:
     return [digest for digest, _ in digests(CONFIG)]
 
 
+@pytest.mark.slow
 def test_a_dict_a_file_a_finished_run_and_a_config_give_the_same_run(elsewhere):
     (elsewhere / "config.toml").write_text(tomli_w.dumps(CONFIG))
     from_dict = mpifl.run(CONFIG, out="a", quiet=True)
@@ -77,6 +78,7 @@ def test_callbacks_are_told_of_each_round(elsewhere):
     assert rounds.told == [(1, False), (2, True)]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_resumed_to_the_same_bits(elsewhere):
     class Stop(mpifl.Callback):
         def round_finished(self, progress, last) -> None:

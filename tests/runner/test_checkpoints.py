@@ -147,6 +147,7 @@ def test_checkpoints_come_by_rounds_by_minutes_since_the_last_and_at_the_end(
     assert store.rounds == KEPT[rounds, minutes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("minutes", "round"), [(1e-9, LAST - 1), (10.0, 0), (0.0, 0)])
 def test_a_run_goes_on_from_the_checkpoint_that_its_minutes_brought(
     elsewhere, monkeypatch, capsys, minutes, round

@@ -131,6 +131,7 @@ def rounds_played(tmp_path, grace: float, **evaluation) -> int:
     return played
 
 
+@pytest.mark.slow
 def test_a_round_whose_test_would_outlast_the_grace_counts_and_is_tested_when_resumed(
     tmp_path, slow_tests
 ):

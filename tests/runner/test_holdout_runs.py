@@ -62,6 +62,7 @@ def test_a_plan_says_what_is_held_out_and_what_its_test_costs(tmp_path):
     assert f"every 10 rounds ({-(-own.sum() // 50)} batches more)" in said
 
 
+@pytest.mark.slow
 def test_own_test_sets_and_training_samples_are_the_whole_partition(tmp_path):
     run = ran(tmp_path)
     whole = ran(tmp_path, "whole", holdout={}, rounds=1)
@@ -124,6 +125,7 @@ def ran_with_opposite_labels(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_of_two_clients_with_opposite_labels_the_one_that_trains_is_learned_and_the_other_is_not(
     tmp_path,
 ):

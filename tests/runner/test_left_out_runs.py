@@ -54,6 +54,7 @@ def pack(path, train, test, clients=None):
     return {"path": str(path)}
 
 
+@pytest.mark.slow
 def test_a_model_of_upright_images_fails_on_the_turned_domain_that_it_has_never_met(tmp_path):
     data = pack(tmp_path / "two.h5", [0, 0, 1, 1, 2, 2] * 10, [0, 0, 1, 1, 2, 2] * 2)
     options = {"data": data, "clients": 4, "local": {"lr": 0.5, "epochs": 20}}
@@ -134,6 +135,7 @@ def test_a_plan_of_a_packed_file_counts_the_samples_that_the_run_has(tmp_path, l
     assert planned.left_out == ("turned",)
 
 
+@pytest.mark.slow
 def test_a_partition_of_a_run_with_other_domains_left_out_is_refused(tmp_path):
     whole = ran(tmp_path, "whole", holdout={}, rounds=1)
     with pytest.raises(BadInput, match=r"same domains left out \(domain 1\); got one with none"):

@@ -121,6 +121,7 @@ def test_torchvisions_weights_are_known_by_name(tmp_path):
         trained(tmp_path / "run", init="torchvision:IMAGENET21K", **raw)
 
 
+@pytest.mark.slow
 def test_lora_starts_from_weights_without_it(folder, tmp_path):
     trained(tmp_path / "base", model=VIT)
     trained(tmp_path / "run", model={**VIT, "lora": {"rank": 2}}, init=str(tmp_path / "base"))
@@ -145,6 +146,7 @@ def test_frozen_weights_are_stored_once_and_found_again_in_a_packed_file(folder,
     assert torch.equal(first[name], last[name])
 
 
+@pytest.mark.slow
 def test_a_resume_takes_the_same_start_from_any_path_and_refuses_another(folder, tmp_path):
     frozen = {"model": {"trainable": ["head"]}}
     trained(tmp_path / "run", init=f"{folder}/first@1", **frozen)

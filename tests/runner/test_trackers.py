@@ -90,6 +90,7 @@ def test_a_tracker_is_given_by_name_or_as_an_object_to_a_python_call(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_same_tracker_run_with_other_trackers_or_none(tmp_path):
     folder = tmp_path / "run"
     mpifl.run({**RUN, "rounds": 1, "callbacks": ["noting"]}, out=folder, quiet=True)

@@ -77,12 +77,14 @@ def test_an_old_run_resumes_to_the_weights_of_the_old_version(folder, name):
     check_as_expected(folder, name)
 
 
+@pytest.mark.slow
 def test_an_old_run_resumes_from_the_config_stored_in_it(folder, name):
     resumed = resume(folder, folder)
     assert resumed.exit_code == 0, resumed.output
     check_as_expected(folder, name)
 
 
+@pytest.mark.slow
 def test_an_old_run_whose_resume_was_killed_before_a_checkpoint_resumes_again(
     folder, name, monkeypatch
 ):

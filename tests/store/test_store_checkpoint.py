@@ -310,6 +310,7 @@ for limit in map(int, sys.argv[3:]):
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     write(tmp_path, 1)
     limits = ["0", "1", "3000", "100000", "1500000"]

@@ -140,6 +140,7 @@ def test_reseal_accepts_edited_files_and_marks_them(run):
     assert reseal(folder) == []
 
 
+@pytest.mark.slow
 def test_reseal_refuses_an_edited_file_that_is_no_longer_a_run(folder):
     file = folder / "results.h5"
     file.chmod(0o644)
@@ -162,6 +163,7 @@ def test_a_file_on_which_libhdf5_hangs_or_crashes_is_refused(folder, monkeypatch
         readable.check(file)
 
 
+@pytest.mark.slow
 def test_an_edited_file_with_a_damaged_part_is_refused(folder):
     file = folder / "models" / "round_000004.h5"
     touch(file)

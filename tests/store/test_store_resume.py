@@ -130,6 +130,7 @@ def test_columns_that_came_late_or_grew_wider_are_as_if_never_stopped(tmp_path, 
     same(Run.open(stopped.folder).clients, Run.open(whole.folder).clients)
 
 
+@pytest.mark.slow
 def test_more_rounds_than_the_first_arrays_hold_are_resumed(tmp_path, begin, add_round):
     store = begin(tmp_path / "run", commit_seconds=1e9)
     for t in range(1, 101):

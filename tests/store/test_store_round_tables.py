@@ -57,6 +57,7 @@ def test_arrays_that_are_large_and_mostly_empty_are_stored_as_cohorts(
     assert read["participated"].sum() == each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("create", [True], indirect=True, ids=[""])
 def test_a_million_clients_cost_what_their_cohorts_do(tmp_path, create):
     indices, offsets, counts = (

@@ -56,6 +56,7 @@ def test_a_sweep_is_run_task_by_task_and_says_what_is_missing(folder):
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["avg_seed=2"]
 
 
+@pytest.mark.slow
 def test_a_run_with_rounds_to_go_is_partial_and_goes_on(folder):
     assert sweep("--task", "3").exit_code == 0
     (folder / "base.toml").write_text(BASE.replace("rounds = 2", "rounds = 3"))

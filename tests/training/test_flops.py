@@ -92,6 +92,7 @@ def test_what_a_client_holds_is_what_the_papers_count():
     assert flops.count(clients(model=MLP, local={"loss": "ce + prox"})).held == 2 * d
 
 
+@pytest.mark.slow
 def test_fedaligns_step_costs_a_few_percent_more_as_in_its_table_5():
     plain = flops.count(clients(data=CIFAR, model="resnet56"))
     align = flops.count(clients(data=CIFAR, model="resnet56", local={"loss": "ce + fedalign"}))
@@ -111,6 +112,7 @@ def test_losses_that_draw_their_shapes_are_means_over_draws():
     assert flops.count(clients(**of)) == counted
 
 
+@pytest.mark.slow
 def test_what_is_recorded_to_be_replayed_is_not_counted():
     resnet = {"model": {"name": "resnet20"}, "local": {"loss": "ce + gradaug", "batch": 4}}
     counted = {flops.count(clients(**resnet, runtime={"graphs": kind})) for kind in ("yes", "no")}
