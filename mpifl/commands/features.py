@@ -101,7 +101,8 @@ def features(
 
     RUNS are folders, results.h5 or packed files. Clients' models are stored by runs with
     results.clients_every > 0. Lines are means over runs that differ only in their seeds, bands one
-    standard deviation.
+    standard deviation. What has one round only is drawn by layer; its numbers by round are in the
+    csv.
 
     \b
     drift     how far clients move from the model that they were sent, and from their mean,

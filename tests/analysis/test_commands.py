@@ -66,10 +66,13 @@ def test_features_fills_a_folder(command, tmp_path):
 
 @pytest.mark.slow
 def test_what_has_no_clients_is_looked_at_without_them(command, tmp_path):
-    code, _, heard = command("features", "bare", "--what", "features", "--samples", "40")
-    assert (
-        code == 0 and "1 model at 1 round" in heard and (tmp_path / "figures/features.png").exists()
-    )
+    how = ("--what", "features", "--samples", "40", "--format", "html,csv")
+    code, _, heard = command("features", "bare", *how)
+    assert code == 0 and "1 model at 1 round" in heard
+    page = (tmp_path / "figures/features.html").read_text("utf-8")
+    assert "singular values of features" in page
+    assert "effective rank" not in page, "one round is no course"
+    assert "effective rank" in (tmp_path / "figures/features.csv").read_text("utf-8")
 
 
 MISTAKES = {

@@ -63,12 +63,25 @@ def _named(panels: Sequence[Panel], groups: Sequence[Group]) -> list[Panel]:
 
 
 def save_drawn(drawn: Drawn, folder: Path, suffixes: Sequence[str]) -> None:
-    """Write each figure with each suffix, and the clients' cosines as pictures. Raises OSError."""
+    """Write each figure with each suffix, and the clients' cosines as pictures. Raises OSError.
+
+    Panels by round are left out of pictures and pages where they have one round only.
+    """
     for suffix in suffixes:
         for name, panels in drawn.figures.items():
-            save(folder / f"{name}.{suffix}", panels)
+            shown = panels if suffix == "csv" else _with_courses(panels)
+            save(folder / f"{name}.{suffix}", shown)
         if drawn.drifts and suffix in PICTURES:
             save_cosines(folder / f"cosines.{suffix}", drawn.drifts, drawn.seeds)
+
+
+def _with_courses(panels: Sequence[Panel]) -> list[Panel]:
+    """The panels without those by round that are of one round."""
+    shown = []
+    for panel in panels:
+        if panel.x_title != "round" or any(len(trace.x) > 1 for trace in panel.traces):
+            shown.append(panel)
+    return shown
 
 
 def _have_clients(runs: Sequence[Arrays]) -> bool:
