@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from mpifl.net import digest
-from mpifl.parallel.exact_sum import Diverged, WeightedSum, layout_of
+from mpifl.parallel.exact_sum import WeightedSum, layout_of
 from mpifl.plan.dry_run import DryRun
 from mpifl.training.algorithm import ServerRound
 from mpifl.training.evaluate import evaluate
@@ -22,6 +21,8 @@ from mpifl.training.messages import Reply
 _REPEATS = 3
 _SECONDS = 0.3  # for timing the steps, unless a single step takes longer
 _MOST_STEPS = 20
+_MOST_CLIENTS = 16  # a worker prepares the batches of small clients together, so they are timed so
+_WARM_UP = 4  # steps; with the first ones, those that repeat are recorded
 
 
 class Profile(NamedTuple):
@@ -48,8 +49,10 @@ def measure(planned: DryRun) -> Profile:
     net = trial.clients.net
     saved = SavedForBackward(net.weights, net.frozen)
     with saved:
-        player.play(1)  # this also warms up
-    more = int(min(_MOST_STEPS, max(1, _SECONDS / _REPEATS / player.play(1))))
+        player.play(1)
+    player.play(_WARM_UP)
+    player.clients_together = _up_to(_MOST_CLIENTS, player.play(1))
+    more = _up_to(_MOST_STEPS, player.play(1) * player.clients_together)
     # the minimum, because other work on the machine only adds
     few = min(player.play(1) for _ in range(_REPEATS))
     many = min(player.play(1 + more) for _ in range(_REPEATS))
@@ -60,8 +63,16 @@ def measure(planned: DryRun) -> Profile:
     return Profile(batch, step, max(0.0, few - step), tested, saved.peak, server)
 
 
+def _up_to(most: int, seconds: float) -> int:
+    """How often to do what takes so many seconds, for one measurement: at least once."""
+    return int(min(most, max(1, _SECONDS / _REPEATS / seconds)))
+
+
 class _Player:
     """One client's round, as a worker does it."""
+
+    clients_together = 1
+    """how many clients are played for one measurement"""
 
     def __init__(self, planned: DryRun) -> None:
         self._clients = planned.trial.clients
@@ -71,14 +82,19 @@ class _Player:
         self._sums = WeightedSum(self._sent.vectors(), layout_of(planned.reply.flat()))
 
     def play(self, steps: int) -> float:
-        """Seconds of a round with `steps` steps."""
+        """Seconds of a client's round with `steps` steps."""
         clients = self._clients
-        clients.local = replace(clients.local, steps=steps)
+        count = self.clients_together
         began = time.perf_counter()
-        played = clients.play(0, 1, self._sent, self._state)
-        with suppress(Diverged):  # which takes as long
-            self._sums.add(played.reply.flat(), 1.0)
-        return time.perf_counter() - began
+        replies = []
+        for dealt in clients.minibatches([0] * count, 1, [steps] * count):
+            played = clients.play(0, 1, self._sent, self._state, steps=steps, dealt=dealt)
+            replies.append(played.reply.flat())
+        at_once = self._sums.at_once(played.reply.elements())
+        for start in range(0, count, at_once):
+            some = replies[start : start + at_once]
+            self._sums.add_each(some, [1.0] * len(some))
+        return (time.perf_counter() - began) / count
 
     def serve(self, planned: DryRun) -> float:
         """Seconds of what the server does between two rounds, from a sum of replies on."""
