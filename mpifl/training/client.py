@@ -144,6 +144,8 @@ class Clients:
 
     def __post_init__(self) -> None:
         self.sizes = self.parts.sizes
+        self.samples_held = int(self.sizes.sum())
+        self._mean_size = self.samples_held / max(1, np.count_nonzero(self.sizes))
         self.algorithm = self.algorithm.placed(self.net.coordinates)
         if self.algorithm.gradient is not None:
             self.local = replace(self.local, gradient=self.algorithm.gradient)
@@ -162,18 +164,19 @@ class Clients:
 
     def steps(self, cohort: np.ndarray) -> np.ndarray:
         """int64 [cohort]: how many minibatches each client of `cohort` has in a full round."""
-        return self.work().steps[cohort]
+        return self.work(cohort).steps
 
-    def work(self) -> Work:
-        """What each client has to do in a full round."""
+    def work(self, cohort: np.ndarray | None = None) -> Work:
+        """What each client of `cohort`, or of all, has to do in a full round."""
         local = self.local
-        full, rest = np.divmod(self.sizes, local.batch)
+        sizes = self.sizes if cohort is None else self.sizes[cohort]
+        full, rest = np.divmod(sizes, local.batch)
         has_short = (rest > 0) & ((full == 0) | (not local.drop_last))
         batches = full + has_short
-        used = np.where(has_short, self.sizes, full * local.batch)
+        used = np.where(has_short, sizes, full * local.batch)
         if not local.steps:
             return Work(local.epochs, local.epochs * batches, local.epochs * used)
-        steps = np.full(len(self), local.steps, dtype=np.int64)
+        steps = np.full(len(sizes), local.steps, dtype=np.int64)
         return Work(0, steps, steps * used / np.maximum(batches, 1))
 
     def rate(self, round: int) -> float:
@@ -320,15 +323,14 @@ class Clients:
     def local_round(self, client: int, round: int, steps: int | None = None) -> LocalRound:
         """What the algorithm may know of the client's round, of `steps` or of a full round's."""
         local = self.local
-        mean_size = self.sizes.sum() / np.count_nonzero(self.sizes)
         return LocalRound(
             round=round,
             rounds=self.rounds,
             lr=self.rate(round),
             first_lr=self.rate(1),
             steps=steps or int(self.steps(np.array([client]))[0]),
-            mean_steps=local.steps or local.epochs * math.ceil(mean_size / local.batch),
-            relative_size=float(self.sizes[client] / mean_size),
+            mean_steps=local.steps or local.epochs * math.ceil(self._mean_size / local.batch),
+            relative_size=float(self.sizes[client] / self._mean_size),
             gradient=local.gradient,
         )
 

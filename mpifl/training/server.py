@@ -295,10 +295,10 @@ class Server:
 
     def _share(self, replied: np.ndarray) -> float:
         """The part of all clients' weight that the clients `replied` have."""
-        sizes = self._experiment.clients.sizes
+        clients = self._experiment.clients
         if self._experiment.objective == "uniform":
             return len(replied) / len(self._experiment.players)
-        return float(sizes[replied].sum() / sizes.sum())
+        return float(clients.sizes[replied].sum() / clients.samples_held)
 
     def _means(self, parts: Vectors, share: float) -> Vectors:
         """The means of local models: of this round's, and of all clients' latest.
