@@ -53,6 +53,10 @@ EQUAL = {
     "fedsmoo without radius": (FedSmoo(alpha=0.3, rho=0.0), FedDyn(alpha=0.3)),
     "fedlesam without radius": (FedLesam(rho=0.0), FedAvg()),
     "fedlesam of scaffold without radius": (FedLesam(rho=0.0, rule=Scaffold()), Scaffold()),
+    "fedlesam of feddyn without radius": (
+        FedLesam(rho=0.0, rule=FedDyn(alpha=0.3)),
+        FedDyn(alpha=0.3),
+    ),
     "fedlesam of feddyn, own models, without radius": (
         FedLesam(rho=0.0, rule=FedDyn(alpha=0.3), last="own"),
         FedDyn(alpha=0.3),

@@ -158,10 +158,21 @@ def test_fedmoswa_that_goes_all_the_way_is_scaffold_if_all_clients_take_part():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alpha, distance", [(0.1, 2.2e-2), (1.0, 3.3e-9)])
-def test_feddyn_with_momentum_of_earlier_rounds_converges(alpha, distance):
+@pytest.mark.parametrize(
+    "algorithm, distance",
+    [
+        (FedDyn(alpha=0.1), 2.2e-2),
+        (FedDyn(alpha=1.0), 3.3e-9),
+        (FedDC(alpha=0.1), 7.3e-5),
+        (FedDC(alpha=1.0), 4.4e-9),
+    ],
+    ids=["feddyn-0.1", "feddyn-1", "feddc-0.1", "feddc-1"],
+)
+def test_with_momentum_of_earlier_rounds_duals_converge_as_fast_as_in_an_independent_program(
+    algorithm, distance
+):
     local = replace(LOCAL, momentum=0.9, momentum_state="persist")
-    x = Problem().experiment(FedDyn(alpha=alpha), local, 60, objective="uniform")
+    x = Problem().experiment(algorithm, local, 60, objective="uniform")
     assert away(moments(x)[-1].w) == pytest.approx(distance, rel=0.1)
 
 

@@ -141,6 +141,16 @@ def test_accumulated_is_fednovas_closed_form(options, pull, expected):
     assert got == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(("pull", "expected"), [(0.0, 2.439), (0.1, 2.40489)])
+def test_three_steps_carry_as_much_of_earlier_momentum_as_in_an_independent_program(pull, expected):
+    net, local = make(dtype=torch.float64), Local(lr=0.1, momentum=0.9)
+    w = net.weights.clone()
+    some = batches(3, dtype=torch.float64)
+    trainer = Trainer(net, Nothing(), local)
+    got = trainer(some, context(w), 0.1, w, momentum=torch.ones_like(w), pull=pull)
+    torch.testing.assert_close(got.carried, torch.full_like(w, expected), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("pull", [0.0, 2.0])
 def test_what_earlier_momentum_put_into_the_way_is_what_is_left_of_it_where_there_are_no_gradients(
