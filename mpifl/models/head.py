@@ -12,8 +12,7 @@ class Head(nn.Module):
     """From pooled features [B, q] to logits [B, classes].
 
     With `projection` > 0, MOON's head (Li et al., 2021) comes before the classifier: Linear(q, q),
-    ReLU, Linear(q, projection). Features narrower than q use the first columns of the first
-    weights.
+    ReLU, Linear(q, projection).
     """
 
     def __init__(
@@ -36,9 +35,19 @@ class Head(nn.Module):
         """The number of its nonlinearities."""
         return 0 if self.hidden is None else 1
 
-    def forward(self, f: Tensor, recorder: Recorder) -> tuple[Tensor, Tensor]:
-        """The logits and the features that enter the classifier; `recorder` applies the ReLU."""
+    def forward(self, f: Tensor, recorder: Recorder, narrow: bool = False) -> tuple[Tensor, Tensor]:
+        """The logits and the features that enter the classifier; `recorder` applies the ReLU.
+
+        In a `narrow` pass the features are those of a sub-network: the first of the q.
+        """
         if self.hidden is not None and self.project is not None:
-            f = self.project(recorder.relu(self.hidden(f, f.shape[1])))
+            width = f.shape[1] if narrow else None
+            f = recorder.relu(self.hidden(f, width))
+            f = _linear(self.project, f, narrow)
         f = feature_norm(f, self.normalise)
-        return self.classifier(f), f
+        return _linear(self.classifier, f, narrow), f
+
+
+def _linear(layer: Linear, f: Tensor, narrow: bool) -> Tensor:
+    """All outputs of the layer; in a `narrow` pass from its first inputs."""
+    return layer(f, layer.out_features if narrow else None)

@@ -60,7 +60,7 @@ class Conv(nn.Conv2d):
 
 
 class Linear(nn.Linear):
-    """A linear layer; a narrower input uses the first columns of the weights."""
+    """A linear layer; with `out_features` given, its first outputs from the first inputs."""
 
     standardised: bool = False
     """whether a pass uses `standardised` weights, which `weight` itself is not"""
@@ -69,10 +69,13 @@ class Linear(nn.Linear):
         weight: Tensor = self.weight
         bias: Tensor | None = self.bias
         if out_features is not None:
-            weight = weight[:out_features]
+            weight = weight[:out_features, : x.shape[-1]]
             bias = _first(bias, out_features)
-        if x.shape[-1] != self.in_features:
-            weight = weight[:, : x.shape[-1]]
+        elif x.shape[-1] != self.in_features:
+            raise BadInput(
+                f"model: expected {self.in_features} numbers at a linear layer, as for the images "
+                f"that the network is built for; got {x.shape[-1]}"
+            )
         if self.standardised:
             weight = standardised(weight)
         return F.linear(x, weight, bias)

@@ -199,7 +199,7 @@ class ResNet(Network):
                 x = block(x, cut, next(gate), recorder)
             recorder.stage(x)
         x = x.mean((2, 3)) if self.cells == 1 else F.adaptive_avg_pool2d(x, self.cells).flatten(1)
-        logits, features = self.head(x, recorder)
+        logits, features = self.head(x, recorder, narrow=cut is not None)
         return recorder.output(logits, features)
 
     def last_stage(self, x: Tensor, width: float) -> Tensor:

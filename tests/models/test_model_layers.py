@@ -54,8 +54,13 @@ def test_a_cut_convolution_is_the_convolution_of_its_first_filters():
 
 def test_a_cut_linear_layer_takes_as_many_columns_as_it_gets():
     linear, x = Linear(8, 5), images(3, 4)
-    assert torch.equal(linear(x), F.linear(x, linear.weight[:, :4], linear.bias))
+    assert torch.equal(linear(x, 5), F.linear(x, linear.weight[:, :4], linear.bias))
     assert torch.equal(linear(x, 2), F.linear(x, linear.weight[:2, :4], linear.bias[:2]))
+
+
+def test_a_linear_layer_that_is_not_cut_refuses_inputs_of_another_size():
+    with pytest.raises(BadInput, match=r"^model: expected 8 numbers at a linear layer.*; got 4$"):
+        Linear(8, 5)(images(3, 4))
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 3, 3), (6, 8)])
