@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mpifl.algorithms.controls import mean_gradient
 from mpifl.algorithms.fedopt import Optimizer, Sgd
 from mpifl.algorithms.oracles import Scaled
-from mpifl.algorithms.scaffold import mean_gradient
 from mpifl.options import Share, options
 from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.messages import Vectors

@@ -20,8 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mpifl.algorithms.controls import renewed
 from mpifl.algorithms.feddyn import mean_change, own_change, reply_of
-from mpifl.algorithms.scaffold import renewed
 from mpifl.options import NonNegative, options
 from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.local import Trained

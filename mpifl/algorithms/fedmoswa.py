@@ -9,20 +9,18 @@ server's control is the mean of the clients'.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
+from mpifl.algorithms.controls import Controlled, renewed
 from mpifl.algorithms.fedswa import train_falling
-from mpifl.algorithms.scaffold import renewed
 from mpifl.options import Fraction, Share, options
-from mpifl.training.algorithm import Algorithm, ServerRound, Train
+from mpifl.training.algorithm import ServerRound, Train
 from mpifl.training.messages import Vectors
 
 
 @options
-class FedMoSwa(Algorithm):
+class FedMoSwa(Controlled):
     """With rho = gamma = 1 and all clients in each round it is SCAFFOLD, up to rounding."""
 
     rho: Fraction = 1.0
@@ -32,16 +30,8 @@ class FedMoSwa(Algorithm):
     first: bool = False
     """whether it goes all the way after the first round, as in the code"""
 
-    needs_sgd: ClassVar[bool] = True
-
     def init_server(self, w: Tensor) -> Vectors:
         return {"c": torch.zeros_like(w), "has_control": torch.zeros_like(w[:1])}
-
-    def init_client(self, w: Tensor) -> Vectors:
-        return {"c": torch.zeros_like(w)}
-
-    def send(self, w: Tensor, server: Vectors) -> Vectors:
-        return {"w": w, "c": server["c"]}
 
     def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
         w, c, c_c = sent["w"], sent["c"], own["c"]
