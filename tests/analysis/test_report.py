@@ -17,7 +17,7 @@ from mpifl.analysis.kept import keep
 from mpifl.analysis.landscape.stored import keep_landscapes, landscapes_of
 from mpifl.analysis.landscape.values import Landscape
 from mpifl.analysis.report import figures
-from mpifl.analysis.report.blocks import chart
+from mpifl.analysis.report.blocks import NOTHING, chart, words_table
 from mpifl.analysis.report.build import report
 from mpifl.analysis.report.clients import domains
 from mpifl.analysis.report.compared import Compared
@@ -277,6 +277,18 @@ def test_a_run_of_before_messages_were_told_apart_has_its_four_kinds():
     resumed = older | {"communicate": np.full((2, 3), np.nan)}
     assert rank_seconds(resumed) == ([0, 1, 2], [[1.0] * 4] * 3)
     assert rank_seconds(older | {"communicate": np.full((2, 3), 2.0)})[1][0] == [1, 1, 1, 2, 1]
+
+
+def test_rows_of_a_wide_table_are_lists_on_paper():
+    heads = [f"local.option{number}" for number in range(9)]
+    cells = ["method", "a<b", NOTHING, *"345678"]
+    wide = words_table(heads, [cells], "options")
+    assert wide.startswith('<div class="words wide">')
+    assert '<td data-head="local.option1">a&lt;b</td>' in wide
+    assert f'<td data-head="local.option2" class="nothing">{NOTHING}</td>' in wide
+    narrow = words_table(heads[:8], [cells[:8]], "options")
+    assert narrow.startswith('<div class="words">')
+    assert "data-head" not in narrow
 
 
 def test_domains_have_a_table_and_their_own_names(groups):

@@ -16,6 +16,13 @@ from mpifl.analysis.figures.plotly_page import legend
 from mpifl.analysis.figures.plotly_theme import Figure
 from mpifl.terminal import printable
 
+NOTHING = "–"
+"""a cell where there is nothing to tell"""
+_LONG = 100
+"""characters of a cell from which it is long"""
+_MOST_COLUMNS = 8
+"""of a table of words that fits onto paper"""
+
 
 @dataclass
 class Section:
@@ -101,12 +108,19 @@ def charts(made: Sequence[str], across: int = 2) -> str:
     return f'<div class="{kind}">{"".join(made)}</div>' if made else ""
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A table that scrolls by itself where it is too wide; the first cell of a row is its head."""
-    head = "".join(f'<th scope="col">{text(cell)}</th>' for cell in heads)
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str, is_listed: bool = False
+) -> str:
+    """A table that scrolls by itself where it is too wide; the first cell of a row is its head.
+
+    Cells know the head of their column if the rows may be lists (`is_listed`).
+    """
+    head = "".join(f'<th scope="col">{_breakable(cell)}</th>' for cell in heads)
     body = []
     for first, *others in rows:
-        cells = "".join(f"<td>{text(cell)}</td>" for cell in others)
+        cells = ""
+        for cell, column in zip(others, heads[1:], strict=True):
+            cells += _cell(cell, column if is_listed else "")
         body.append(f'<tr><th scope="row">{text(first)}</th>{cells}</tr>')
     name = escape(printable(caption), quote=True)
     return (
@@ -117,9 +131,29 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> 
     )
 
 
+def _cell(words: str, head: str) -> str:
+    """A cell of a table; on paper a long one is given more room, and one in a list has its head."""
+    marks = f' data-head="{escape(printable(head), quote=True)}"' if head else ""
+    if len(words) > _LONG:
+        marks += ' class="long"'
+    elif words == NOTHING:
+        marks += ' class="nothing"'
+    return f"<td{marks}>{text(words)}</td>"
+
+
+def _breakable(option: str) -> str:
+    """The dotted name of an option, which may go on in a new line after each dot, on paper."""
+    return text(option).replace(".", ".<wbr>")
+
+
 def words_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A table of words rather than of numbers: its cells are aligned at the left."""
-    return f'<div class="words">{table(heads, rows, caption)}</div>'
+    """A table of words rather than of numbers: its cells are aligned at the left.
+
+    On paper the rows of one that is too wide are lists.
+    """
+    is_wide = len(heads) > _MOST_COLUMNS
+    of_class = "words wide" if is_wide else "words"
+    return f'<div class="{of_class}">{table(heads, rows, caption, is_wide)}</div>'
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> str:

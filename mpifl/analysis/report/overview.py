@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpifl.analysis.report import blocks
-from mpifl.analysis.report.blocks import Section
+from mpifl.analysis.report.blocks import NOTHING, Section
 from mpifl.analysis.report.compared import Compared
 from mpifl.analysis.runs.groups import Group, is_no_method, options
 from mpifl.analysis.runs.labels import Options
@@ -19,7 +19,6 @@ _MOST_ACROSS = 6
 """methods that are columns of a table of options; more are rows"""
 _NEVER = ("seed", "name")
 """options that the table of runs shows"""
-NOTHING = "–"
 
 
 def summary(compared: Compared) -> str:
