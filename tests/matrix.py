@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations, product
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import tiny
 import torch
 
 from mpifl.algorithms import ALGORITHMS, SERVER_OPTIMIZERS
+from mpifl.models.layers import NormKind
 from mpifl.parallel.communicator import Communicator
 from mpifl.training.gradients import GRADIENTS
 from mpifl.training.rounds import run
@@ -63,9 +64,7 @@ FACTORS: dict[str, dict[str, Any]] = {
         )
     },
     "gradient": {name: name for name in GRADIENTS},
-    "norm": {
-        name: {"norm": name} for name in ("batch", "group", "layer", "scale", "weight", "none")
-    }
+    "norm": {name: {"norm": name} for name in get_args(NormKind)}
     | {"fedfn": {"norm": "none", "feature_norm": True}},
     "model": {name: name for name in SMALL},
 }
