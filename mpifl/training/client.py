@@ -145,7 +145,7 @@ class Clients:
     def __post_init__(self) -> None:
         self.sizes = self.parts.sizes
         self.samples_held = int(self.sizes.sum())
-        self._mean_size = self.samples_held / max(1, np.count_nonzero(self.sizes))
+        self._mean_size = self.samples_held / max(1, int(np.count_nonzero(self.sizes)))
         self.algorithm = self.algorithm.placed(self.net.coordinates)
         if self.algorithm.gradient is not None:
             self.local = replace(self.local, gradient=self.algorithm.gradient)

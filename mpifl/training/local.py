@@ -236,7 +236,16 @@ class Trainer:
         net.load(w)
         if not net.module.training:  # the walk over all modules costs as much as a small one's step
             net.module.train()
-        course = self._course(lr, w, momentum, moments, linear, pull, gradient, moving)
+        course = _Course(
+            w,
+            lr,
+            oracle=gradient or self._local.gradient,
+            linear=linear,
+            pull=pull + self._loss.pull,
+            moving=moving,
+            velocity=self._velocity(w, momentum),
+            adaptive=self._adaptive(w, moments),
+        )
         gradient_weights = _GradientWeights(self._local, lr, course.pull)
         losses = []
         correct = []
@@ -264,26 +273,18 @@ class Trainer:
             None if course.adaptive is None else course.adaptive.vectors(),
         )
 
-    def _course(
-        self,
-        lr: float,
-        w: Tensor,
-        momentum: Tensor | None,
-        moments: Vectors | None,
-        linear: Tensor | None,
-        pull: float,
-        gradient: Oracle | None,
-        moving: Tensor | None,
-    ) -> _Course:
-        local = self._local
-        velocity = None
-        if local.momentum:
-            velocity = torch.zeros_like(w) if momentum is None else momentum.clone()
-        adaptive = None
-        if isinstance(local.optimizer, AdamW):
-            adaptive = Moments(local.optimizer, moments or local.optimizer.initial(w))
-        oracle = gradient or local.gradient
-        return _Course(w, lr, oracle, linear, pull + self._loss.pull, moving, velocity, adaptive)
+    def _velocity(self, w: Tensor, momentum: Tensor | None) -> Tensor | None:
+        """The momentum to begin with, which the steps change; None without momentum."""
+        if not self._local.momentum:
+            return None
+        return torch.zeros_like(w) if momentum is None else momentum.clone()
+
+    def _adaptive(self, w: Tensor, moments: Vectors | None) -> Moments | None:
+        """The moments to begin with, which the steps change; None without adamw."""
+        optimizer = self._local.optimizer
+        if not isinstance(optimizer, AdamW):
+            return None
+        return Moments(optimizer, moments or optimizer.initial(w))
 
     def _gradient(
         self, course: _Course, x: Tensor, y: Tensor, context: ClientRound, number: int
