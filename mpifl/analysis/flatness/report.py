@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mpifl.analysis.flatness.comparison import Cell, Estimate, LocalAgainstGlobal
+from mpifl.analysis.landscape.values import barrier_in_words
 from mpifl.terminal import Table, percent, say, say_paragraph, say_table, table
 
 _CELLS = ("λ_max", "trace", "sharpness", "‖grad‖", "loss", "accuracy")
@@ -51,7 +52,7 @@ def _ways(found: LocalAgainstGlobal) -> Table:
             percent(found.shares[number]),
             f"{averaging.distance[number]:.4g}",
             f"{averaging.distance_to_mean[number]:.4g}",
-            _barrier(averaging.barrier[number]),
+            barrier_in_words(averaging.barrier[number]),
         )
     return made
 
@@ -95,7 +96,7 @@ def _derived(found: Sequence[LocalAgainstGlobal]) -> Table:
             estimate(one.curvature_inconsistency),
             f"{one.distance:.3g}",
             f"{one.averaging_gain:.3g}",
-            _barrier(one.barrier),
+            barrier_in_words(one.barrier),
         )
     return made
 
@@ -119,11 +120,3 @@ def estimate(found: Estimate) -> str:
     if 10 * found.error <= abs(found.value):
         return f"{found.value:.3g}"
     return f"{found.value:.2g} ± {found.error:.1g}"
-
-
-def _barrier(height: float) -> str:
-    return "none" if height < _ROUNDING else f"{height:.3g}"
-
-
-_ROUNDING = 1e-6
-"""smaller rises of the loss are rounding errors"""

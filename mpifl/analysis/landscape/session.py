@@ -10,15 +10,13 @@ from mpifl.analysis.figures import check_installed
 from mpifl.analysis.landscape.panels import Panel, together
 from mpifl.analysis.landscape.plan import LandscapeOptions, LandscapePlan, names_of
 from mpifl.analysis.landscape.stored import keep_landscapes
+from mpifl.analysis.landscape.values import barrier_in_words
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.options import BadInput
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner.exit_codes import DONE, on_all_ranks
 from mpifl.store import Run
 from mpifl.terminal import plural, say
-
-_ROUNDING = 1e-6
-"""smaller rises of the loss are rounding errors"""
 
 
 def main(
@@ -78,7 +76,7 @@ def _draw(
     communicator.agree(save)
     if communicator.is_server and not several:
         for name, barrier in plans[0].barriers(panels).items():
-            say(f"barrier {name}: {_in_words(barrier)}")
+            say(f"barrier {name}: {barrier_in_words(barrier)}")
     return DONE
 
 
@@ -113,7 +111,3 @@ def _beside_each_other(
             panels.append([replace(landscape, title=title) for landscape in panel])
         panels_of_runs.append(panels)
     return together(panels_of_runs)
-
-
-def _in_words(barrier: float) -> str:
-    return "none" if barrier < _ROUNDING else f"{barrier:.3g}"

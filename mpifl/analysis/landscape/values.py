@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_ROUNDING = 1e-6
+"""smaller rises of the loss are rounding errors"""
+
 Marks = Mapping[str, tuple[float, ...]]
 """coordinates of models, by name"""
 
@@ -51,3 +54,12 @@ def barrier_between(at: np.ndarray, loss: np.ndarray) -> float:
     first, second = np.interp([0.0, 1.0], at, loss)
     straight = first + at[between] * (second - first)
     return float(max((loss[between] - straight).max(), 0.0))
+
+
+def barrier_in_words(height: float) -> str:
+    """A barrier for people.
+
+    >>> barrier_in_words(0.02345), barrier_in_words(1e-9)
+    ('0.0234', 'none')
+    """
+    return "none" if height < _ROUNDING else f"{height:.3g}"
