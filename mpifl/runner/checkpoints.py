@@ -15,7 +15,7 @@ from mpifl.store import Checkpoint, Store, checkpoint
 from mpifl.training.callback import Checkpointer
 from mpifl.training.client_states import ClientStates
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import ClientState, Vectors
+from mpifl.training.messages import ClientState, Vectors, owned
 from mpifl.training.progress import Progress, Start, first_progress
 
 _SERVER, _MEANS = "server.", "means."
@@ -84,9 +84,9 @@ def start_from(
     progress = Progress(
         vectors["w"],
         vectors["buffers"],
-        _below(_SERVER, vectors),
+        owned(_SERVER, vectors),
         found.round,
-        means=_below(_MEANS, vectors),
+        means=owned(_MEANS, vectors),
     )
     holders = {}
     for number, client in enumerate(sorted(found.clients_held())):
@@ -118,10 +118,6 @@ def _server_arrays(progress: Progress) -> dict[str, np.ndarray]:
     arrays["w"] = progress.w.numpy()
     arrays["buffers"] = progress.buffers.numpy()
     return arrays
-
-
-def _below(owner: str, vectors: Vectors) -> Vectors:
-    return {n.removeprefix(owner): v for n, v in vectors.items() if n.startswith(owner)}
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -120,7 +120,7 @@ class Sent:
     @classmethod
     def from_flat(cls, vectors: Mapping[str, Tensor]) -> Sent:
         """The inverse of `flat`."""
-        algorithm = _owned(_ALGORITHM, vectors)
+        algorithm = owned(_ALGORITHM, vectors)
         action, round, evaluate, checkpoint, *means = vectors["order"].tolist()
         order = Order(
             Action(int(action)),
@@ -174,7 +174,7 @@ class Reply:
     def from_flat(cls, vectors: Mapping[str, Tensor]) -> Reply:
         """The inverse of `flat`."""
         buffers = vectors.get("buffers", torch.zeros(0))
-        return cls(_owned(_ALGORITHM, vectors), buffers, _owned(_MEAN, vectors))
+        return cls(owned(_ALGORITHM, vectors), buffers, owned(_MEAN, vectors))
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class ClientState:
     @classmethod
     def from_flat(cls, vectors: Mapping[str, Tensor]) -> ClientState:
         """The inverse of `flat`; also of checkpoints up to 0.1, where nothing was prefixed."""
-        algorithm = _owned(_ALGORITHM, vectors)
+        algorithm = owned(_ALGORITHM, vectors)
         if not algorithm:
             algorithm = {n: vector for n, vector in vectors.items() if not _is_of_the_loop(n)}
         previous = None
@@ -234,7 +234,7 @@ class ClientState:
             previous,
             vectors.get("latest"),
             vectors.get("buffers"),
-            _owned(_MOMENTS, vectors),
+            owned(_MOMENTS, vectors),
             "met" in vectors and bool(vectors["met"]),
         )
 
@@ -304,7 +304,8 @@ def _prefixed(owner: str, vectors: Vectors) -> Vectors:
     return {owner + name: vector for name, vector in vectors.items()}
 
 
-def _owned(owner: str, vectors: Mapping[str, Tensor]) -> Vectors:
+def owned(owner: str, vectors: Mapping[str, Tensor]) -> Vectors:
+    """The vectors whose names begin with `owner`, by the rest of their names."""
     return {n.removeprefix(owner): v for n, v in vectors.items() if n.startswith(owner)}
 
 
