@@ -123,7 +123,7 @@ _HOMES = {
     "reload_run": "mpifl.analysis.models.reload",
     "rows": "mpifl.analysis.runs.table_formats",
     "save": "mpifl.analysis.figures.saving",
-    "series": "mpifl.analysis.runs.curves",
+    "series": "mpifl.analysis.runs.series",
     "subset": "mpifl.analysis.clients.features",
 }
 """where each public name is defined: imported when it is first asked for"""
