@@ -13,8 +13,11 @@ from mpifl.options import BadInput
 
 SMALL = {"tiny_cnn": (3, 8, 8), "resnet18": (3, 8, 8), "resnet56": (3, 4, 4), "resnet20": (3, 4, 4)}
 NORMS = ["batch", "group", "layer", "scale", "l2", "shift", "weight", "none"]
-ALL = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet18" else name for name in OWN]
-"""ResNet-18 has ten times the weights of the others"""
+LARGE = ("resnet18", "resnet56")
+"""ResNet-18 has ten times the weights of the others, ResNet-56 three times the layers of
+ResNet-20
+"""
+ALL = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in OWN]
 names = pytest.mark.parametrize("name", ALL)
 
 

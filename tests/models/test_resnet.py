@@ -96,7 +96,7 @@ def test_full_width_and_open_gates_are_the_plain_pass_bit_for_bit(norm, options)
         assert all(torch.equal(p, q) for p, q in zip(gradient, g, strict=True))
 
 
-@pytest.mark.parametrize("name", ["resnet20", "resnet18"])
+@pytest.mark.parametrize("name", ["resnet20", pytest.param("resnet18", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("width", [0.25, 0.8, 0.99])
 def test_a_narrow_pass_trains_a_part_of_each_weight_and_no_running_statistic(name, norm, width):

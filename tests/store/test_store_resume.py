@@ -76,8 +76,9 @@ def same(mine, theirs) -> None:
         np.testing.assert_array_equal(mine[name], theirs[name])
 
 
-@pytest.mark.parametrize("stop", [0, 1, 3, 4, 6])
-@pytest.mark.parametrize("beyond", [0, 2])
+@pytest.mark.parametrize(
+    ("stop", "beyond"), [(stop, beyond) for stop in (0, 1, 3, 4) for beyond in (0, 2)] + [(6, 0)]
+)
 def test_a_resumed_run_has_the_rows_and_weights_of_one_never_stopped(
     once, tmp_path, begin, add_round, stop, beyond
 ):

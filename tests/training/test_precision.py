@@ -3,11 +3,10 @@
 import pytest
 import tiny
 import torch
-from matrix import FACTORS
 
 from mpifl.training.local import Local
 from mpifl.training.rounds import run
-from tests.training.test_replay import net_for, tiny_loss, trained
+from tests.training.test_replay import EVERY_LOSS, net_for, tiny_loss, trained
 
 
 def after(loss, graphs="no"):
@@ -16,7 +15,7 @@ def after(loss, graphs="no"):
     return trained(net, tiny_loss(loss), Local(lr=0.01), graphs)
 
 
-@pytest.mark.parametrize("loss", FACTORS["loss"])
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_every_loss_trains_in_bfloat16_with_weights_in_float32(loss):
     results, _ = after(loss)
     weights = results[0]

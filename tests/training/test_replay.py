@@ -31,6 +31,12 @@ REPLAYED = {
 
 SHAPE = (3, 8, 8)
 
+EVERY_LOSS = [
+    pytest.param(text, marks=pytest.mark.slow) if "gradaug" in text else text
+    for text in FACTORS["loss"]
+]
+"""GradAug takes several passes through a residual network"""
+
 TERMS = {
     "nothing": {},
     "linear": {"linear": True},
@@ -98,7 +104,7 @@ def check(net, loss, local, **terms):
     return recordings
 
 
-@pytest.mark.parametrize("loss", FACTORS["loss"])
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_every_loss_has_the_same_bits_replayed(loss):
     recordings = check(net_for(loss), tiny_loss(loss), Local(lr=0.01, momentum=0.9))
     assert recordings == (2 if loss in REPLAYED else 0)
