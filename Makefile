@@ -42,7 +42,7 @@ test: docs  ## set up, build the site, then the tests, under two MPI libraries
 	$(BIN)/python -m pytest -n 3 --dist loadgroup  # two for two cores, and one that mostly waits for Slurm
 
 docs: $(VENV)/test.installed  ## build the site of docs/ into site/, every warning an error: open site/index.html
-	$(BIN)/sphinx-build -q -W --keep-going -d site/.doctrees docs site
+	$(BIN)/sphinx-build -q -j 2 -W --keep-going -d site/.doctrees docs site
 
 links: $(VENV)/test.installed  ## check the links of docs/ to other sites, which needs a network
 	$(BIN)/sphinx-build -q -b linkcheck -d site/.doctrees docs site/links
