@@ -141,6 +141,7 @@ def test_every_cell_is_that_of_the_models_dense_hessian_on_these_samples(surveye
     assert abs(found.trace_difference.value) < 4 * found.trace_difference.error
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_clients_models_is_fedavgs_global_model(surveyed):
     measurement = measured(surveyed)
     [found] = comparisons(measurement.findings)

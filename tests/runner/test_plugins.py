@@ -378,6 +378,7 @@ class TestResume:
     def begun(self) -> mpifl.Run:
         return mpifl.run(uses("mine", plugin("mine.py")), out="run", quiet=True)
 
+    @pytest.mark.slow
     def test_with_the_same_text_in_another_file_it_goes_on(self, folder):
         self.begun()
         plugin("other/mine.py")
@@ -393,6 +394,7 @@ class TestResume:
             mpifl.run(more, out="run", resume=True, quiet=True)
         assert len(mpifl.open("run").rounds["round"]) == 1
 
+    @pytest.mark.slow
     def test_with_another_text_it_goes_on_when_told_to_and_is_marked(self, folder):
         first = self.begun()
         plugin("mine.py", text="Changed.")

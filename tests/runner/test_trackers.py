@@ -118,6 +118,7 @@ def test_a_tracker_that_fails_is_left_out_with_one_warning(tmp_path, capsys, fai
     )
 
 
+@pytest.mark.slow
 def test_trackers_change_neither_the_bits_of_a_run_nor_its_method(tmp_path):
     plain = mpifl.run(RUN, out=tmp_path / "a", quiet=True)
     tracked = mpifl.run({**RUN, "callbacks": ["noting"]}, out=tmp_path / "b", quiet=True)

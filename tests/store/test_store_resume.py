@@ -77,7 +77,18 @@ def same(mine, theirs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stop", "beyond"), [(stop, beyond) for stop in (0, 1, 3, 4) for beyond in (0, 2)] + [(6, 0)]
+    ("stop", "beyond"),
+    [
+        (0, 0),
+        pytest.param(0, 2, marks=pytest.mark.slow),
+        pytest.param(1, 0, marks=pytest.mark.slow),
+        pytest.param(1, 2, marks=pytest.mark.slow),
+        pytest.param(3, 0, marks=pytest.mark.slow),
+        (3, 2),
+        pytest.param(4, 0, marks=pytest.mark.slow),
+        (4, 2),
+        pytest.param(6, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_resumed_run_has_the_rows_and_weights_of_one_never_stopped(
     once, tmp_path, begin, add_round, stop, beyond

@@ -103,6 +103,7 @@ def test_fedaligns_step_costs_a_few_percent_more_as_in_its_table_5():
     assert align.held == plain.held
 
 
+@pytest.mark.slow
 def test_losses_that_draw_their_shapes_are_means_over_draws():
     of = {"model": {"name": "resnet20"}, "local": {"loss": "stochdepth(ce, keep=0.5)"}}
     counted = flops.count(clients(**of))

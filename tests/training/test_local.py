@@ -53,7 +53,7 @@ CASES = {
     ("model", "dtype", "bound"), [("cnn", torch.float32, 2e-6), ("resnet20", torch.float64, 1e-10)]
 )
 def test_equals_torch_sgd_on_the_same_batches_to_rounding(model, dtype, bound, case):
-    options, some = CASES[case], batches(dtype=dtype)
+    options, some = CASES[case], batches(4, dtype=dtype)
     ours = trained(make(model, dtype), some, Local(lr=0.05, **options))
     module = make(model, dtype).module.train()
     sgd = {k: v for k, v in options.items() if k != "clip"}

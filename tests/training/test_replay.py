@@ -123,7 +123,13 @@ def test_a_pull_after_the_clip_has_the_same_bits_replayed(clip_pull):
     assert check(net_for("ce"), tiny_loss("ce"), local, pull=0.3) == 2
 
 
-@pytest.mark.parametrize("model", FACTORS["model"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "resnet20" else name
+        for name in FACTORS["model"]
+    ],
+)
 @pytest.mark.parametrize("norm", FACTORS["norm"])
 def test_every_norm_of_every_family_has_the_same_bits_replayed(norm, model):
     extra = {"vit": {"dim": 8, "depth": 2, "heads": 2}, "mlp": {"hidden": [8]}}.get(model, {})
