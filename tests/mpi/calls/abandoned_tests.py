@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
+import numpy as np
+
 from mpifl.parallel.communicator import Communicator
 from mpifl.parallel.mpi import MPI
 from mpifl.runner import session
+from mpifl.training import evaluator
 from mpifl.training.evaluate import Tester
 
 FOREVER = 60.0
@@ -43,6 +46,11 @@ def run_all(communicator: Communicator, config: Path, folder: Path) -> list[int]
     return [_run(communicator, config, folder / name, case) for name, case in CASES.items()]
 
 
+def _in_turn(batches: int, loads: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """A share of each test for each rank, however quick the ranks have been so far."""
+    return np.sort(np.arange(batches) % len(loads))[::-1]
+
+
 def _run(communicator: Communicator, config: Path, out: Path, case: Case) -> int:
     own = Communicator(MPI.Intracomm(communicator))  # one that was stopped stays so
     tests = iter(range(1, 1000))
@@ -57,5 +65,9 @@ def _run(communicator: Communicator, config: Path, out: Path, case: Case) -> int
         return rows(self, *more)
 
     target = session.Target(out)
-    with patch.object(Tester, "loaded_rows", rows_until_left), redirect_stdout(io.StringIO()):
+    with (
+        patch.object(Tester, "loaded_rows", rows_until_left),
+        patch.object(evaluator, "deal", _in_turn),
+        redirect_stdout(io.StringIO()),
+    ):
         return session.run(own, str(config), case.options, target)
