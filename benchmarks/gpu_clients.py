@@ -50,8 +50,10 @@ def _extrapolated(seconds: list[float]) -> tuple[float, float]:
 def _bare_round(size: Size, experiment: Experiment) -> list[float]:
     """Seconds of rounds of the bare loop."""
     clients = experiment.clients
-    module = copy.deepcopy(clients.net.module) if size.changes else bare.pfl_cnn()
-    loop = bare.Bare(nn.Sequential(module, _Logits()) if size.changes else module, clients)
+    module: nn.Module = bare.pfl_cnn()
+    if size.changes:
+        module = nn.Sequential(copy.deepcopy(clients.net.module), _Logits())
+    loop = bare.Bare(module, clients)
     w = loop.weights.clone()
     plan = experiment.plan(1, 1)
     batches = [loop.batches(int(client), 1) for client in plan.cohort]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch.nn import functional
@@ -91,9 +90,9 @@ def methods_of_field(size: Size) -> Found:
         changes, bar, note = methods.METHODS[name]
         other = _method(size, methods.HEAD) if "model" in changes else plain
         pairs = interleave(_method(size, changes), other, size.pairs)
-        ratio = replace(Ratio(name, 0.0), what=f"ResNet-56, {name} : plain, a step")
         median = float(sorted(pairs.ratios())[len(pairs.ours) // 2])
-        yield replace(ratio, value=median, bar=bar, least=False, note=note)
+        what = f"ResNet-56, {name} : plain, a step"
+        yield Ratio(what, median, bar, least=False, note=note)
 
 
 def _method(size: Size, changes: dict) -> Callable[[], float]:
