@@ -16,7 +16,7 @@ from mpifl.runner.provenance import Facts
 from mpifl.runner.schema import Config
 from mpifl.schedules import Schedule
 from mpifl.store import Run, StoredPlugin
-from mpifl.store.hdf5_layout import OTHER_PLUGINS, OTHER_SCHEDULE, OTHER_SCHEDULE_UNTIL
+from mpifl.store.contents import OTHER_PLUGINS, OTHER_SCHEDULE, OTHER_SCHEDULE_UNTIL
 
 _MOVES_BITS = {
     "version_mpifl": "mpifl",

@@ -7,8 +7,8 @@ from mpifl.store import checkpoint
 from mpifl.store.arrays import sha256
 from mpifl.store.atomic import Refused
 from mpifl.store.checkpoint import Checkpoint
+from mpifl.store.contents import Entry, Partition
 from mpifl.store.evaluations import Holdout
-from mpifl.store.hdf5_layout import Entry, Partition
 from mpifl.store.packing import pack
 from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.reader import OTHERS_TESTED, Run

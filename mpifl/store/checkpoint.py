@@ -21,7 +21,7 @@ import numpy as np
 from mpifl.options import BadInput
 from mpifl.store import arrays, atomic, checksum, compatibility, datasets, manifest
 from mpifl.store.arrays import Vectors, VectorSpec
-from mpifl.store.hdf5_layout import model_name
+from mpifl.store.contents import model_name
 from mpifl.store.manifest import CheckpointEntry, Manifest, Part
 from mpifl.store.run_folder import CHECKPOINT, MANIFEST
 

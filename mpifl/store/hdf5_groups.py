@@ -9,7 +9,7 @@ import numpy as np
 
 from mpifl.store import datasets, evaluations, validate
 from mpifl.store.attributes import read_attributes
-from mpifl.store.hdf5_layout import Entry
+from mpifl.store.contents import Entry
 from mpifl.store.round_tables import RESERVED, Cohorts
 
 

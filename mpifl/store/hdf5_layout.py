@@ -1,4 +1,4 @@
-"""What is in `results.h5` and `models/round_*.h5`, and how these are built in memory.
+"""What is in `results.h5` and `models/round_*.h5`: `contents.py` as HDF5, built in memory.
 
 Every array of `results.h5` is attached to netCDF-4 dimension scales of its own group, so that each
 group opens by itself in xarray. Arrays of model files have named dimensions but no scales: they are
@@ -8,41 +8,26 @@ read through external links, and a scale is an object reference, which is not va
 from __future__ import annotations
 
 import io
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 from h5py import h5d, h5ds
 
-from mpifl import __version__
 from mpifl.config import toml
 from mpifl.options import BadInput
 from mpifl.store import checksum, plugin_texts, timeline
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes, write_attributes
+from mpifl.store.contents import Entry, Results, model_file, model_name
 from mpifl.store.evaluations import axis_of, is_fixed
 from mpifl.store.long_names import describe
 from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.round_tables import Cohorts
 
-FORMAT = "mpifl-run"
-MODEL_FORMAT = "mpifl-model"
-FORMAT_VERSION = 1
-OTHER_SCHEDULE = "other_schedule"
-OTHER_SCHEDULE_UNTIL = "other_schedule_until"
-"""attributes of a run that was resumed with another schedule than its first rounds had: in words,
-and the last round of the other schedule
-"""
-OTHER_PLUGINS = "other_plugins"
-"""attribute of a run that was resumed with other plugins than its first rounds had, in words"""
-LOST_UNTIL = "lost_until"
-"""attribute of a run whose first rows were lost with a damaged file: the last of these rounds"""
 _NO_COORDINATES = "This is a netCDF dimension but not a netCDF variable. %10d"
 _TEXT = h5py.string_dtype()
 
@@ -52,98 +37,6 @@ LARGEST_BY_ROUND = 200_000
 """values; arrays (rounds, clients) of /clients that will have no more are stored as they are"""
 FULL_ENOUGH = 0.25
 """part of larger arrays (rounds, clients) that must be filled; with less, cohorts are stored"""
-
-
-class Entry(NamedTuple):
-    """Where one tensor lies in the flat vectors."""
-
-    name: str
-    kind: str
-    """`parameter` (in the weights), `buffer` (in the buffers) or `frozen` (stored with round 0)"""
-    shape: tuple[int, ...]
-    offset: int
-    size: int
-
-
-class Partition(NamedTuple):
-    """Who has which training samples: client c has `indices[offsets[c] : offsets[c + 1]]`."""
-
-    indices: np.ndarray
-    """(N) i8"""
-    offsets: np.ndarray
-    """(C + 1) i8"""
-    label_counts: np.ndarray
-    """(C, K) integers: samples of each class"""
-
-
-@dataclass(frozen=True)
-class Results:
-    """Everything in `results.h5`."""
-
-    attributes: Attributes
-    provenance: Attributes
-    layout: Sequence[Entry]
-    partition: Mapping[str, np.ndarray]
-    """the arrays of a Partition by name"""
-    rounds: Mapping[str, np.ndarray]
-    """columns (R) by name, `round` among them"""
-    clients: Cohorts
-    models: Mapping[int, Sequence[str]]
-    """the names of the saved arrays, by round"""
-    resumes: Sequence[Attributes] = ()
-    """the provenance of each resume"""
-    evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """what evaluations have counted, by name: see evaluations.py"""
-    holdout: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """the clients' own test sets as in a partition (indices, offsets), which clients train, and the
-    domains that do not
-    """
-    plugins: Sequence[StoredPlugin] = ()
-    timeline: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """what each rank spent its time on, by name: see timeline.py"""
-
-
-def run_attributes(config: str, seed: int) -> dict[str, str | int]:
-    """The attributes of a new run's `results.h5`."""
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        **software(),
-        "created": timestamp(),
-        "run_id": str(uuid.uuid4()),
-        "status": "running",
-        "seed": seed,
-        "config": config,
-    }
-
-
-def software() -> dict[str, str]:
-    """The attributes that say which software wrote a file; their names are openPMD's."""
-    return {"software": "mpifl", "softwareVersion": __version__}
-
-
-def timestamp() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def partition_arrays(
-    partition: tuple[np.ndarray, np.ndarray, np.ndarray], clients: int
-) -> dict[str, np.ndarray]:
-    """The arrays of a Partition by name. Raises ValueError if their shapes do not fit."""
-    indices = np.asarray(partition[0], "i8")
-    offsets = np.asarray(partition[1], "i8")
-    label_counts = np.asarray(partition[2])
-    if (
-        offsets.shape != (clients + 1,)
-        or len(label_counts) != clients
-        or offsets[-1] != len(indices)
-    ):
-        raise ValueError(
-            f"partition: expected (N), ({clients + 1}) ending with N, ({clients}, K); "
-            f"got {indices.shape}, {offsets.shape}, {label_counts.shape}"
-        )
-    return {"indices": indices, "offsets": offsets, "label_counts": label_counts}
 
 
 def results_image(results: Results) -> memoryview:
@@ -181,16 +74,6 @@ def model_image(
                 dataset.dims[axis].label = dimension
         _add_layout(file, layout)
     return image.getbuffer()
-
-
-def model_name(round: int) -> str:
-    """The name of a round's group in /models, and of its file without `.h5`."""
-    return f"round_{round:06d}"
-
-
-def model_file(round: int) -> str:
-    """The file of a round's weights, relative to the run folder."""
-    return f"models/{model_name(round)}.h5"
 
 
 def format_of(path: Path) -> str | None:

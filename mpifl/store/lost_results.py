@@ -17,8 +17,7 @@ from mpifl.store import atomic, checkpoint, checksum, model_files, run_folder
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes
 from mpifl.store.checkpoint import Checkpoint
-from mpifl.store.evaluations import Holdout, holdout_arrays
-from mpifl.store.hdf5_layout import (
+from mpifl.store.contents import (
     LOST_UNTIL,
     OTHER_SCHEDULE,
     OTHER_SCHEDULE_UNTIL,
@@ -26,10 +25,11 @@ from mpifl.store.hdf5_layout import (
     Results,
     model_file,
     partition_arrays,
-    results_image,
     run_attributes,
     timestamp,
 )
+from mpifl.store.evaluations import Holdout, holdout_arrays
+from mpifl.store.hdf5_layout import results_image
 from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.round_tables import Cohorts, RoundTable
 from mpifl.store.run_folder import RESULTS

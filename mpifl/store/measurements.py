@@ -28,6 +28,7 @@ import numpy as np
 
 from mpifl.options import BadInput
 from mpifl.store import atomic, datasets, findings_file
+from mpifl.store.contents import software, timestamp
 from mpifl.store.findings_file import (
     FORMAT,
     FORMAT_VERSION,
@@ -36,7 +37,6 @@ from mpifl.store.findings_file import (
     Facts,
     Finding,
 )
-from mpifl.store.hdf5_layout import software, timestamp
 from mpifl.store.reader import Run
 from mpifl.store.run_folder import HESSIAN
 from mpifl.store.shared_file import SharedFile, Version, version

@@ -11,14 +11,8 @@ import numpy as np
 
 from mpifl.options import BadInput
 from mpifl.store import atomic, validate
-from mpifl.store.hdf5_layout import (
-    FORMAT_VERSION,
-    MODEL_FORMAT,
-    Entry,
-    model_file,
-    model_image,
-    software,
-)
+from mpifl.store.contents import FORMAT_VERSION, MODEL_FORMAT, Entry, model_file, software
+from mpifl.store.hdf5_layout import model_image
 from mpifl.store.run_folder import MODELS
 
 

@@ -12,8 +12,9 @@ import h5py
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum, datasets, model_files, notes
 from mpifl.store.arrays import ROOM_FOR_HEADERS
+from mpifl.store.contents import model_name
 from mpifl.store.hdf5_groups import stored_provenance
-from mpifl.store.hdf5_layout import model_name, results_image
+from mpifl.store.hdf5_layout import results_image
 from mpifl.store.reader import Run, as_results
 from mpifl.store.run_folder import RESULTS
 

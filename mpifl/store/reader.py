@@ -25,7 +25,7 @@ from mpifl.store import (
 )
 from mpifl.store.attributes import Attributes, read_attributes
 from mpifl.store.confidential import publishable
-from mpifl.store.hdf5_layout import (
+from mpifl.store.contents import (
     FORMAT,
     FORMAT_VERSION,
     OTHER_PLUGINS,

@@ -9,7 +9,7 @@ import h5py
 
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum, findings_file, readable, validate
-from mpifl.store.hdf5_layout import FORMAT, FORMAT_VERSION, MODEL_FORMAT, timestamp
+from mpifl.store.contents import FORMAT, FORMAT_VERSION, MODEL_FORMAT, timestamp
 from mpifl.store.reader import Run
 from mpifl.store.run_folder import measured_files
 

@@ -14,8 +14,7 @@ import numpy as np
 from mpifl.options import BadInput
 from mpifl.store import checkpoint, compatibility, manifest, plugin_texts
 from mpifl.store.attributes import Attributes
-from mpifl.store.evaluations import EvaluationTable
-from mpifl.store.hdf5_layout import (
+from mpifl.store.contents import (
     LOST_UNTIL,
     OTHER_PLUGINS,
     OTHER_SCHEDULE,
@@ -25,6 +24,7 @@ from mpifl.store.hdf5_layout import (
     software,
     timestamp,
 )
+from mpifl.store.evaluations import EvaluationTable
 from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.reader import Run, as_results
 from mpifl.store.run_folder import CHECKPOINT, RESULTS

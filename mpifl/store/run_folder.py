@@ -16,7 +16,8 @@ from typing import Any
 from mpifl import regular
 from mpifl.options import BadInput
 from mpifl.store import atomic
-from mpifl.store.hdf5_layout import FORMAT, format_of
+from mpifl.store.contents import FORMAT
+from mpifl.store.hdf5_layout import format_of
 
 RESULTS = "results.h5"
 OWNER = "owner.json"

@@ -14,16 +14,9 @@ from numpy.typing import ArrayLike
 from mpifl.options import BadInput
 from mpifl.store import atomic, checkpoint, compatibility, manifest, model_files, run_folder
 from mpifl.store.arrays import model_arrays
+from mpifl.store.contents import Entry, Results, partition_arrays, run_attributes, timestamp
 from mpifl.store.evaluations import EvaluationTable, Holdout, holdout_arrays
-from mpifl.store.hdf5_layout import (
-    Attributes,
-    Entry,
-    Results,
-    partition_arrays,
-    results_image,
-    run_attributes,
-    timestamp,
-)
+from mpifl.store.hdf5_layout import Attributes, results_image
 from mpifl.store.manifest import Part
 from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.resume import Resuming, load_stopped, results_after

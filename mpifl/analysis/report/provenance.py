@@ -10,7 +10,7 @@ from mpifl.analysis.report.blocks import Section
 from mpifl.analysis.report.compared import Compared
 from mpifl.analysis.runs.provenance_shown import counted
 from mpifl.store import Run, notes
-from mpifl.store.hdf5_layout import timestamp
+from mpifl.store.contents import timestamp
 
 
 def provenance(compared: Compared) -> Section:
