@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from itertools import count
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -34,6 +36,19 @@ def broadcast_brings_the_servers_vectors(f: Communicator) -> None:
         assert torch.equal(got["w"], torch.full((5,), 0.1, dtype=dtype))
         assert torch.equal(got["c"], torch.arange(3, dtype=dtype))
         assert f.bytes_moved - moved == (0 if f.size == 1 else 8 * got["w"].element_size())
+
+
+def the_wait_for_other_ranks_is_no_time_of_messages(f: Communicator) -> None:
+    looks = count()  # each look at the clock is a second later
+    clock = SimpleNamespace(perf_counter=lambda: float(next(looks)), sleep=time.sleep)
+    before = f.seconds_moved
+    with patch.object(communicator, "time", clock):
+        f.arrive()
+        assert f.seconds_moved == before
+        f.broadcast({"w": torch.zeros(2)})  # packed before, and sent after all ranks have arrived
+        assert f.seconds_moved - before == (0 if f.size == 1 else 2)
+        f.everywhere(np.zeros(2))
+        assert f.seconds_moved - before == (0 if f.size == 1 else 3)
 
 
 def total_adds_vectors_exactly_and_gathers_rows_as_they_are(f: Communicator) -> None:
@@ -176,6 +191,7 @@ CHECKS = [
     messages_larger_than_a_library_counts_go_in_pieces,
     agree_gives_results_or_the_first_ranks_mistake_to_all,
     arrive_waits_asleep,
+    the_wait_for_other_ranks_is_no_time_of_messages,
 ]
 
 
