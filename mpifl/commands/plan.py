@@ -152,7 +152,7 @@ def _check(picture: tuple[Path, ...]) -> None:
 
 def _draw(planned: DryRun, picture: tuple[Path, ...]) -> None:
     from mpifl.analysis.figures.saving import save
-    from mpifl.analysis.runs.pictures import partition_map
+    from mpifl.analysis.runs.partition_pictures import partition_map
 
     for path in picture:
         drawn = partition_map(planned.clients.counts(), planned.config.name)

@@ -11,13 +11,8 @@ from mpifl.analysis.figures.panels import Panel, Trace, points
 from mpifl.analysis.figures.plotly_figures import map_figure, panel_figure
 from mpifl.analysis.figures.plotly_page import page
 from mpifl.analysis.runs.groups import Group
-from mpifl.analysis.runs.pictures import (
-    calibration_pictures,
-    class_pictures,
-    client_pictures,
-    partition_map,
-    partition_pictures,
-)
+from mpifl.analysis.runs.partition_pictures import partition_map, partition_pictures
+from mpifl.analysis.runs.pictures import calibration_pictures, class_pictures, client_pictures
 from mpifl.options import BadInput
 from mpifl.store.round_tables import Cohorts
 

@@ -16,7 +16,8 @@ from mpifl.analysis.report.compared import Compared
 from mpifl.analysis.runs.groups import Group
 from mpifl.analysis.runs.left_out import last_by_domain
 from mpifl.analysis.runs.outcomes import summary
-from mpifl.analysis.runs.pictures import Picture, class_pictures, client_pictures, partition_map
+from mpifl.analysis.runs.partition_pictures import partition_map
+from mpifl.analysis.runs.pictures import Picture, class_pictures, client_pictures
 from mpifl.options import BadInput
 from mpifl.store import Run
 
