@@ -51,9 +51,11 @@ def test_a_job_that_is_warned_before_its_ranks_can_hear_goes_on_all_the_same(acc
     assert hashes(account.folder / "run") == undisturbed(MORE_ROUNDS)
 
 
+@pytest.mark.long
 def test_a_job_near_its_time_limit_goes_on_in_another(account, undisturbed):
     """Of a minute there are up to 40 seconds before the warning, for Slurm signals up to a minute
-    early; it waits.
+    early; it waits. Long, because Slurm knows no shorter limit, and a busy machine may need all of
+    it to start. Other tests send the same warning when the run has come far enough.
     """
     job = account.sbatch(
         "--time=1", "--signal=B:USR1@20", "-n2", "train.sbatch", "config.toml", "run"
