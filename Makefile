@@ -39,7 +39,7 @@ check: $(VENV)/test.installed  ## set up, then the quick tests: a minute on two 
 
 test: docs  ## set up, build the site, then the tests, under two MPI libraries
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 3 --dist loadgroup  # two for two cores, and one that mostly waits for Slurm
+	$(BIN)/python -m pytest -n 4 --dist loadgroup  # for two cores: two of them mostly wait, for Slurm and for ranks
 
 docs: $(VENV)/test.installed  ## build the site of docs/ into site/, every warning an error: open site/index.html
 	$(BIN)/sphinx-build -q -j 2 -W --keep-going -d site/.doctrees docs site
@@ -58,7 +58,7 @@ matrix: $(VENV)/test.installed  ## train every algorithm with every loss, gradie
 
 coverage: $(VENV)/test.installed  ## the tests again, and which lines of mpifl/ they run, in all processes
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 3 --dist loadgroup $(TESTS)
+	$(BIN)/coverage run -m pytest -n 4 --dist loadgroup $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
