@@ -78,6 +78,7 @@ def test_an_index_would_take_both(sdist, wheel):
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.slow
 def test_the_sdist_has_all_that_is_needed_to_build_test_and_read_it(sdist):
     with tarfile.open(sdist) as packed:
         tops = {Path(name).parts[1] for name in packed.getnames() if len(Path(name).parts) > 1}
