@@ -24,16 +24,20 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from mpifl.parallel.heartbeat import Heartbeat
+from mpifl.parallel.monitor import Monitor
 
 SIZE = 3
 PATIENCE = 2.0
 FOREVER = 600.0
+BEATS = 3
+"""after which this rank's round and client have surely been sent"""
 
 
 class Ranks:
@@ -56,6 +60,11 @@ class Ranks:
         wait_for(files)
         return [pickle.loads(path.read_bytes()) for path in files]
 
+    def are_connected(self) -> None:
+        """Wait until each rank has its connections, which workers get from the server."""
+        (self.folder / f"{self.rank}.connected").touch()
+        wait_for([self.folder / f"{rank}.connected" for rank in range(SIZE)])
+
     def wait_for_all(self) -> None:
         if (self.rank, how_of(self.folder)) == (failing_rank_of(self.folder), "last"):
             while not self.others_wait():
@@ -75,6 +84,27 @@ def wait_for(files: list[Path]) -> None:
         time.sleep(0.01)
 
 
+class Beats:
+    """Counts the heartbeats that this process sends."""
+
+    def __init__(self) -> None:
+        self._sent = threading.Semaphore(0)
+        send = Monitor._send
+
+        def counted(*arguments: Any) -> Any:
+            report = send(*arguments)
+            self._sent.release()
+            return report
+
+        Monitor._send = counted  # type: ignore[method-assign]
+
+    def wait_for_more(self) -> None:
+        while self._sent.acquire(blocking=False):
+            continue
+        for _ in range(BEATS):
+            self._sent.acquire()
+
+
 def failing_rank_of(folder: Path) -> int:
     return int(folder.name.partition(".")[0])
 
@@ -91,10 +121,12 @@ def play(folder: Path, rank: int) -> None:
     if fails and how in ("stays", "mute"):
         atexit.register(hang, mute=how == "mute")
     ranks = Ranks(folder, rank)
+    beats = Beats()
     heartbeat = Heartbeat(ranks)
+    ranks.are_connected()
     with heartbeat.listening(PATIENCE), heartbeat.playing():
         heartbeat.check(7, 100 + rank)
-        time.sleep(1.0)  # for some heartbeats
+        beats.wait_for_more()
         if fails:
             fail(how, heartbeat, ranks)
         elif how not in ("late", "unhurried", "lingers", "last", "stays", "mute"):
