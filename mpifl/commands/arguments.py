@@ -153,7 +153,8 @@ def open_groups(
         opened = only_tested(opened, quantities)
     groups = group(opened, split(by), labels, over_domains)
     for found in groups:
-        seeds = ", ".join(str(seed) for seed in dict.fromkeys(run.seed for run in found.runs))
+        different = dict.fromkeys(run.seed for run in found.runs)
+        seeds = ", ".join(str(seed) for seed in different)
         noun = "run, seed" if len(found) == 1 else "runs, seeds"
         say(f"{found.label}: {len(found)} {noun} {seeds}", error=True)
     return groups

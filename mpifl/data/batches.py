@@ -47,7 +47,9 @@ class Samples:
         self.images = torch.from_numpy(images).to(device)
         self.labels = torch.from_numpy(labels).to(device)
         self._mean = torch.tensor(mean, device=device, dtype=dtype).view(1, -1, 1, 1)
-        divisors = [1.0 if deviation == 0 else deviation for deviation in std]
+        divisors = []
+        for deviation in std:
+            divisors.append(1.0 if deviation == 0 else deviation)
         self._std = torch.tensor(divisors, device=device, dtype=dtype).view(1, -1, 1, 1)
         self._dtype = dtype
 

@@ -22,7 +22,11 @@ class BadInput(ValueError):
     def __init__(self, line: str) -> None:
         if len(line) > _LONGEST_LINE:
             line = _shortened(line)
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+        super().__init__("".join(_escaped(character) for character in line))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 def checked_path(where: str, given: Any) -> Path:

@@ -38,7 +38,8 @@ def announce(
         ranks.add_row(*row)
     say_table(f"mpifl {mpifl.__version__}, {library()}", ranks)
 
-    net, sizes = experiment.clients.net, experiment.partition.sizes
+    net = experiment.clients.net
+    sizes = experiment.partition.sizes
     train = sizes > 0
     unseen = int((~train).sum())
     never = f", and {unseen} that never train" if unseen else ""
@@ -92,7 +93,8 @@ def conclude(folder: Path, progress: Progress) -> None:
             summary.add_row(what, _last_and_best(figures["round"], figures[name]))
     summary.add_row("last test loss", f"{figures['test_loss'][-1]:.4f}")
     summary.add_row("seconds", f"{figures['seconds'].sum():.1f}")
-    down, up = size(figures["bytes_down"].sum()), size(figures["bytes_up"].sum())
+    down = size(figures["bytes_down"].sum())
+    up = size(figures["bytes_up"].sum())
     summary.add_row("sent to clients, by clients", f"{down}, {up}")
     say_table("", summary)
     say(f"written to {folder}\nnext: mpifl show {folder}")

@@ -47,7 +47,8 @@ def _check_heterogeneity(config: Config) -> None:
 
 def _check_loss(config: Config) -> None:
     """Refuse a loss that needs what the model lacks, or has not switched on."""
-    loss, model = config.local.loss, config.model
+    loss = config.local.loss
+    model = config.model
     needs = parse_loss(loss, LOSSES).needs
     of_algorithm = {name for name in needs if name.startswith("sent.")}
     missing = needs - of_algorithm - model.capabilities - {"previous"}
@@ -176,7 +177,8 @@ def _check_pool(config: Config) -> None:
 
 def _check_own_parts(config: Config) -> None:
     """Refuse clients and domains that never train, which have no part of their own to be tested."""
-    holdout, algorithm = config.holdout, config.algorithm
+    holdout = config.holdout
+    algorithm = config.algorithm
     if not algorithm.personal or not algorithm.treats_apart:
         return
     for name, value in (("clients", holdout.clients), ("domains", holdout.domains)):

@@ -44,7 +44,8 @@ def of_config(text: str) -> dict[str, str]:
 
 def of_experiment(experiment: Experiment, dataset: Dataset) -> dict[str, str]:
     """The data, the partition, and the layout and types of the flat vectors."""
-    net, parts = experiment.clients.net, experiment.partition
+    net = experiment.clients.net
+    parts = experiment.partition
     partition = hashlib.sha256(parts.indices.tobytes())
     partition.update(parts.offsets.tobytes())
     facts = {

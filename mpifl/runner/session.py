@@ -143,7 +143,8 @@ def _train(
     quiet: bool,
 ) -> Progress:
     """Play the rounds; a failure is noted in the folder, where that is still possible."""
-    store, results = opened.store, config.results
+    store = opened.store
+    results = config.results
     checkpoints = Checkpoints(
         opened.folder,
         store,

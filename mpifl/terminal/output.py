@@ -112,7 +112,13 @@ def printable(text: str, kept: str = "\n\t") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in text)
+    return "".join(_escaped(character, kept) for character in text)
+
+
+def _escaped(character: str, kept: str) -> str:
+    if character.isprintable() or character in kept:
+        return character
+    return ascii(character)[1:-1]
 
 
 def encodable(text: str, encoding: str | None) -> str:

@@ -54,7 +54,9 @@ def _kept_features(selection: Selection, run: Run) -> Arrays:
 
 def _named(panels: Sequence[Panel], groups: Sequence[Group]) -> list[Panel]:
     """The panels with the names of the runs, which a page shows where the pointer is."""
-    names = {group.label: [run_name(run) for run in group.runs] for group in groups}
+    names = {}
+    for group in groups:
+        names[group.label] = [run_name(run) for run in group.runs]
     named = []
     for panel in panels:
         traces = [replace(trace, runs=names[trace.label]) for trace in panel.traces]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module
@@ -63,7 +64,11 @@ def _cells(column: np.ndarray) -> list[object]:
         return values
     if column.dtype == np.float32:  # the shortest text that is this number, such as 0.1
         values = [float(str(value)) for value in column]
-    return ["" if value != value else value for value in values]
+    return [_unless_nan(value) for value in values]
+
+
+def _unless_nan(value: float) -> float | str:
+    return "" if math.isnan(value) else value
 
 
 def _check_pyarrow() -> None:

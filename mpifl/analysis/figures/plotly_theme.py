@@ -97,7 +97,10 @@ def written(value: float) -> str:
 
 def numbers(values: np.ndarray) -> list[float | None]:
     """A vector as a page has it: seven digits; None, a gap, where a number is not finite."""
-    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values.tolist()]
+    found: list[float | None] = []
+    for value in values.tolist():
+        found.append(float(f"{value:.7g}") if math.isfinite(value) else None)
+    return found
 
 
 def log_ticks(values: np.ndarray) -> dict[str, Any]:

@@ -34,7 +34,9 @@ def curvature_panels(groups: Sequence[Group], measurement: str = "exact") -> lis
     spectrum is at the last of them. A panel is left out where a run lacks its values. Raises
     BadInput where a run has no measurement of this name, or the runs of a group share no round.
     """
-    found = [[_by_round(Findings.open(run), measurement) for run in of.runs] for of in groups]
+    found = []
+    for group in groups:
+        found.append([_by_round(Findings.open(run), measurement) for run in group.runs])
     panels = []
     for title, (name, error) in _MEASURES.items():
         traces = []

@@ -253,8 +253,13 @@ def _row(
     )
 
 
+def _has_seeds(group: Group) -> bool:
+    """Whether the runs of a group differ in the seed."""
+    return len({run.seed for run in group.runs}) > 1
+
+
 def _notes(groups: Sequence[Group], last: int, target: float | None) -> Iterator[str]:
-    if any(len({run.seed for run in group.runs}) > 1 for group in groups):
+    if any(_has_seeds(group) for group in groups):
         yield "mean ± sample standard deviation (n − 1) over runs that differ in the seed"
     if last > 1:
         yield f"final: the mean of the last {last} evaluations"

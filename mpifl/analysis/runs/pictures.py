@@ -132,7 +132,8 @@ def _reported(run: Run, name: str) -> Accuracies:
         return found
     values = cohorts.reported[name]
     for place, round in enumerate(run.rounds["round"].tolist()):
-        begin, end = cohorts.offsets[place], cohorts.offsets[place + 1]
+        begin = cohorts.offsets[place]
+        end = cohorts.offsets[place + 1]
         for client, value in zip(cohorts.ids[begin:end], values[begin:end], strict=True):
             if np.isfinite(value):
                 found[int(client)] = (float(value), f"round {round}")
@@ -153,7 +154,8 @@ def _sorted_clients(
         values = []
         texts = []
         for of_run in found:
-            ordered = [client for _, client in sorted((of_run[c][0], c) for c in of_run)]
+            by_accuracy = sorted((of_run[client][0], client) for client in of_run)
+            ordered = [client for _, client in by_accuracy]
             places = np.rint(np.linspace(0, len(ordered) - 1, fewest)).astype(int)
             chosen = [ordered[place] for place in places]
             values.append([100 * of_run[client][0] for client in chosen])
