@@ -121,6 +121,8 @@ class Net:
         tensors = [self.gradient, *self.module.parameters(), *self.module.buffers()]
         if "scales" in self.__dict__:
             tensors.append(self.scales)
+        for twin in self.twins:
+            tensors += twin.static()
         return tensors
 
     @property

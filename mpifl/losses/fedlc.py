@@ -30,8 +30,14 @@ class FedLC(Loss):
     def __call__(self, step: Step) -> Tensor:
         if self.tau == 0:
             return functional.cross_entropy(step.out.logits, step.y)
-        counts = step.context.counts
+        margin, absent = step.given(self._of_client)
         logits = step.out.logits
-        margin = torch.from_numpy(self.tau * np.maximum(counts, 1.0) ** -0.25).to(logits)
-        absent = torch.from_numpy(counts == 0).to(logits.device)
-        return functional.cross_entropy((logits - margin).masked_fill(absent, -1e9), step.y)
+        lowered = (logits - margin.to(logits)).masked_fill(absent, -1e9)
+        return functional.cross_entropy(lowered, step.y)
+
+    def _of_client(self, step: Step) -> tuple[Tensor, Tensor]:
+        """The margins (float64), and whether the client lacks a class: [classes] both."""
+        counts = step.context.counts
+        margin = torch.from_numpy(self.tau * np.maximum(counts, 1.0) ** -0.25)
+        absent = torch.from_numpy(counts == 0)
+        return margin.to(step.y.device), absent.to(step.y.device)

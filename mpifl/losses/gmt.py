@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import Step
+from mpifl.net import Net
 from mpifl.options import NonNegative, Positive, options
 
 
@@ -34,7 +35,7 @@ class Gmt(Loss):
     def __call__(self, step: Step) -> Tensor:
         if self.gamma == 0:
             return step.x.new_zeros(())
-        teacher = step.net.twin("sent.average", step.context.models["average"])
+        teacher = step.given(_teacher)
         with torch.no_grad():
             target = teacher(step.x, **step.frozen).logits / self.tau
         log_p = functional.log_softmax(step.out.logits / self.tau, dim=-1)
@@ -42,3 +43,8 @@ class Gmt(Loss):
             log_p, functional.log_softmax(target, dim=-1), reduction="batchmean", log_target=True
         )
         return self.gamma * self.tau**2 * divergence
+
+
+def _teacher(step: Step) -> Net:
+    """The server's averaged model, frozen."""
+    return step.net.twin("sent.average", step.context.models["average"])

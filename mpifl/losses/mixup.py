@@ -24,8 +24,15 @@ class Mixup(Wrapper):
     def __call__(self, step: Step) -> Tensor:
         if self.gamma == 0:
             return self.loss(step)
+        (lam, rest), order = step.given(self._drawn)
+        mixed = step.derived(x=lam * step.x + rest * step.x.index_select(0, order))
+        others = mixed.relabelled(step.y.index_select(0, order))
+        return lam * self.loss(mixed) + rest * self.loss(others)
+
+    def _drawn(self, step: Step) -> tuple[Tensor, Tensor]:
+        """(lam, 1 - lam) [2], and the other order of the batch, int64 [B]."""
         random = step.random("mixup")
         lam = random.beta(self.gamma, self.gamma)
-        order = torch.from_numpy(random.permutation(len(step.y))).to(step.y.device)
-        mixed = step.derived(x=lam * step.x + (1 - lam) * step.x[order])
-        return lam * self.loss(mixed) + (1 - lam) * self.loss(mixed.relabelled(step.y[order]))
+        shares = torch.tensor([lam, 1 - lam], dtype=step.x.dtype)
+        order = torch.from_numpy(random.permutation(len(step.y)))
+        return shares.to(step.x.device), order.to(step.y.device)

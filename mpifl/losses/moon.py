@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpifl.losses.loss import Loss
-from mpifl.losses.step import ClientRound, Step
-from mpifl.net import Weights
+from mpifl.losses.step import Step, sent
+from mpifl.net import Net
 from mpifl.options import NonNegative, Positive, options
 
 
@@ -49,22 +49,23 @@ class Moon(Loss):
     def __call__(self, step: Step) -> Tensor:
         if self.mu == 0:
             return step.x.new_zeros(())
-        previous_model = self._previous(step.context)
-        if previous_model is None:
+        previous = step.given(self._previous)
+        if previous is None:
             return step.x.new_tensor(self.mu * math.log(2))
-        sent = self._similarity(step, "sent", step.context.sent)
-        previous = self._similarity(step, "previous", previous_model)
-        return self.mu * functional.softplus((previous - sent) / self.tau).mean()
+        to_sent = self._similarity(step, step.given(sent))
+        to_previous = self._similarity(step, previous)
+        return self.mu * functional.softplus((to_previous - to_sent) / self.tau).mean()
 
-    def _previous(self, context: ClientRound) -> Weights | None:
+    def _previous(self, step: Step) -> Net | None:
         """The model to move away from; None where the term is a constant."""
-        if context.previous is None and self.first == "initial" and context.round > 1:
-            return context.initial
-        return context.previous
+        context = step.context
+        model = context.previous
+        if model is None and self.first == "initial" and context.round > 1:
+            model = context.initial
+        return None if model is None else step.net.twin("previous", model)
 
-    def _similarity(self, step: Step, name: str, model: Weights) -> Tensor:
-        """cos(z, z of `model`) of each sample [B]; the net keeps the frozen model under `name`."""
-        frozen = step.net.twin(name, model)
+    def _similarity(self, step: Step, frozen: Net) -> Tensor:
+        """cos(z, z of a `frozen` model) of each sample [B]."""
         with torch.no_grad():
             z = frozen(step.x, **step.frozen).features
         return functional.cosine_similarity(step.out.features, z, dim=-1)

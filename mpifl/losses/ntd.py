@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpifl.losses.loss import Loss
-from mpifl.losses.step import Step
+from mpifl.losses.step import Step, sent
 from mpifl.options import NonNegative, Positive, options
 
 
@@ -45,14 +45,13 @@ class Ntd(Loss):
     def __call__(self, step: Step) -> Tensor:
         if self.beta == 0:
             return step.x.new_zeros(())
-        teacher = step.net.twin("sent", step.context.sent)
+        teacher = step.given(sent)
         with torch.no_grad():
             u = teacher(step.x, **step.frozen).logits
         z = step.out.logits
         if self.leave_out == "label":
             return self.beta * divergence(z, u, step.y, self.tau)
-        counts = step.context.counts
-        frequent = torch.from_numpy(counts > np.mean(counts)).to(u.device)
+        frequent = step.given(_frequent)
         return self.beta * self.tau**2 * divergence(z, u, step.y, self.tau, frequent)
 
 
@@ -76,7 +75,13 @@ def divergence(
     )
 
 
+def _frequent(step: Step) -> Tensor:
+    """Whether the client has more of a class than of its mean class, bool [C]."""
+    counts = step.context.counts
+    return torch.from_numpy(counts > np.mean(counts)).to(step.y.device)
+
+
 def _others(values: Tensor, y: Tensor) -> Tensor:
     """Of `values [B, C]` those of all classes but the true one [B, C - 1]."""
-    is_other = torch.ones_like(values, dtype=torch.bool).scatter(1, y[:, None], False)
-    return values[is_other].view(len(y), -1)
+    place = torch.arange(values.shape[1] - 1, device=values.device)
+    return values.gather(1, place + (place >= y[:, None]))

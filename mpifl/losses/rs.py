@@ -36,11 +36,14 @@ class Rs(Loss):
         logits = step.out.logits
         if self.alpha == 1:
             return functional.cross_entropy(logits, step.y)
-        factors = torch.from_numpy(self._factors(step.context.counts)).to(logits)
+        factors = step.given(self._factors).to(logits)
         return functional.cross_entropy(logits * factors, step.y)
 
-    def _factors(self, counts: np.ndarray) -> np.ndarray:
-        """r [classes]."""
+    def _factors(self, step: Step) -> Tensor:
+        """r, float64 [classes]."""
+        counts = step.context.counts
         if self.by == "presence":
-            return np.where(counts > 0, 1.0, self.alpha)
-        return self.alpha + (1 - self.alpha) * counts / counts.max()
+            factors = np.where(counts > 0, 1.0, self.alpha)
+        else:
+            factors = self.alpha + (1 - self.alpha) * counts / counts.max()
+        return torch.from_numpy(factors).to(step.y.device)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch import Tensor
 from mpifl import seeds
 from mpifl.models.output import Output
 from mpifl.net import Net, Weights
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Step:
     """options of the forward pass of models in evaluation mode"""
     passes: list[Output] = field(default_factory=list)
     """the forward passes so far, also those of derived steps"""
+    answers: dict[Callable[[Step], Any], Any] = field(default_factory=dict)
+    """what was `given` so far, also to derived steps"""
 
     @cached_property
     def out(self) -> Output:
@@ -96,6 +100,18 @@ class Step:
         step.__dict__["out"] = self.out
         return step
 
+    def given(self, giver: Callable[[Step], Answer]) -> Answer:
+        """What `giver(step)` is: a tensor, a tuple of tensors, a frozen copy of the net, or None.
+
+        It may depend on the client, the round and the number of the step, but on nothing else of
+        the step than its sizes. Steps of a loss that asks for such things in this way only can be
+        recorded: each repetition is given its own.
+        """
+        if giver not in self.answers:
+            self.answers[giver] = giver(self)
+        answer: Answer = self.answers[giver]
+        return answer
+
     def random(self, purpose: str) -> np.random.Generator:
         """The random stream for `purpose` at this step: a new generator, the same at each call.
 
@@ -105,3 +121,8 @@ class Step:
         context = self.context
         number = context.done + self.number
         return seeds.generator(context.seed, purpose, context.client, context.round, number)
+
+
+def sent(step: Step) -> Net:
+    """The model that the client was sent, frozen: to be `given`."""
+    return step.net.twin("sent", step.context.sent)

@@ -28,7 +28,7 @@ from mpifl.training.gradients import GRADIENTS, Gradient, Oracle, Plain, norm
 from mpifl.training.messages import Vectors
 from mpifl.training.optimizers import OPTIMIZERS, AdamW, Moments, Optimizer, Sgd
 from mpifl.training.replay import Function
-from mpifl.training.steps import Graphs, Replays, Taken, Unknown
+from mpifl.training.steps import Answers, Graphs, Replays, Taken, Unknown, with_tensors
 
 
 @options
@@ -290,6 +290,7 @@ class Trainer:
         self, course: _Course, x: Tensor, y: Tensor, context: ClientRound, number: int
     ) -> Taken:
         """The gradient of a step with the algorithm's terms, clipped."""
+        step = Step(self._net, x, y, context, number, self._forward, self._frozen)
         if course.oracle is self._local.gradient:
             inputs = [x, y, course.w]
             inputs += [t for t in (course.linear, course.moving) if t is not None]
@@ -297,22 +298,26 @@ class Trainer:
                 *(x.shape, x.stride(), x.dtype, course.pull),
                 *(course.linear is None, course.moving is None),
             )
-            replay = self._replays.find(key, partial(self._without_context, course), inputs)
-            if replay is not None:
-                return Taken(*replay(*inputs))
-        return self._taken(
-            course, Step(self._net, x, y, context, number, self._forward, self._frozen)
-        )
+            taken = self._replays.repeat(key, step, inputs)
+            if taken is None:
+                taken = self._taken(course, step)
+                make = partial(self._without_context, course, step.answers)
+                self._replays.learn(key, step, make, inputs)
+            return taken
+        return self._taken(course, step)
 
-    def _without_context(self, course: _Course) -> Function:
-        """`_gradient` as a function of tensors, of the batch and of the course's vectors."""
+    def _without_context(self, course: _Course, answers: Answers) -> Function:
+        """`_gradient` as a function of tensors: of the batch, of the course's vectors, and of
+        those that the step was given.
+        """
 
         def function(x: Tensor, y: Tensor, w: Tensor, *others: Tensor) -> Taken:
             rest = list(others)
             linear = None if course.linear is None else rest.pop(0)
             moving = None if course.moving is None else rest.pop(0)
+            given = with_tensors(answers, rest)
             context: Any = Unknown()
-            step = Step(self._net, x, y, context, 0, self._forward, self._frozen)
+            step = Step(self._net, x, y, context, 0, self._forward, self._frozen, answers=given)
             return self._taken(replace(course, w=w, linear=linear, moving=moving), step)
 
         return function

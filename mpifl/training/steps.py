@@ -9,10 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from mpifl.losses.loss import Loss, Sum, Wrapper
+from mpifl.losses.step import Step
 from mpifl.net import Net
 from mpifl.terminal import say
 from mpifl.training.gradients import Gradient
 from mpifl.training.replay import CudaGraph, Differs, Function, recorded
+
+Answers = dict[Callable[[Step], Any], Any]
+"""what a step was given, by who gave it"""
 
 Graphs = Literal["auto", "yes", "no"]
 
@@ -24,6 +28,8 @@ _MOST_GRAPHS = 32
 """of one net on a GPU: each takes its memory"""
 _MOST_RECORDINGS = 128
 """of one net on a CPU: each takes up to a megabyte"""
+_MOST_OF_A_KIND = 4
+"""recordings of steps that differ only in what they were given, such as a model or none"""
 _MOST_SEEN = 1000
 """kinds of steps that are counted: an algorithm's pull may be another one in each round"""
 
@@ -35,6 +41,54 @@ class Taken(NamedTuple):
     """[d], with the algorithm's terms, clipped"""
     loss: Tensor
     correct: Tensor
+
+
+class _Recording(NamedTuple):
+    """A step that was recorded."""
+
+    function: Function
+    """of the inputs, and then of the tensors that the step is given"""
+    answers: Answers
+    """what the recorded step was given"""
+
+    def given(self, step: Step) -> list[Tensor] | None:
+        """The tensors that `step` is given; None if it differs in more than their values."""
+        tensors: list[Tensor] = []
+        for giver, known in self.answers.items():
+            answer = step.given(giver)
+            expected = _tensors(known)
+            if not expected and answer is not known:
+                return None
+            own = _tensors(answer)
+            if [_form(tensor) for tensor in own] != [_form(tensor) for tensor in expected]:
+                return None
+            tensors += own
+        return tensors
+
+
+def with_tensors(answers: Answers, tensors: list[Tensor]) -> Answers:
+    """What a step was given, with these tensors in place of its own."""
+    others = iter(tensors)
+    changed: Answers = {}
+    for giver, answer in answers.items():
+        if isinstance(answer, Tensor):
+            changed[giver] = next(others)
+        elif isinstance(answer, tuple):
+            changed[giver] = tuple(next(others) for _ in answer)
+        else:
+            changed[giver] = answer
+    return changed
+
+
+def _tensors(answer: Any) -> list[Tensor]:
+    """The tensors that a step was given; none if it was given a model, or nothing."""
+    if isinstance(answer, Tensor):
+        return [answer]
+    return list(answer) if isinstance(answer, tuple) else []
+
+
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype
 
 
 class Replays:
@@ -55,33 +109,55 @@ class Replays:
         self._is_on_gpu = net.device.type == "cuda"
         self._pool: Any = None
         self._seen: dict[Any, int] = {}
-        self._functions: dict[Any, Function | None] = {}
+        self._recordings: dict[Any, list[_Recording]] = {}
+        self._never: set[Any] = set()
 
-    def find(self, key: Any, make: Callable[[], Function], inputs: list[Tensor]) -> Function | None:
-        """The recorded step of this kind; None if there is none, for now or for good.
+    def __len__(self) -> int:
+        """How many steps are recorded."""
+        return sum(len(recordings) for recordings in self._recordings.values())
 
-        `make` gives the function that is recorded, of `inputs`.
+    def repeat(self, key: Any, step: Step, inputs: list[Tensor]) -> Taken | None:
+        """A recorded step of this kind, repeated with other inputs; None if there is none."""
+        for recording in self._recordings.get(key, ()):
+            given = recording.given(step)
+            if given is not None:
+                return Taken(*recording.function(*inputs, *given))
+        return None
+
+    def learn(
+        self, key: Any, step: Step, make: Callable[[], Function], inputs: list[Tensor]
+    ) -> None:
+        """Perhaps record a step of this kind, after it was taken.
+
+        `make` gives its function of `inputs` and then of the tensors that it was given.
         """
-        if key in self._functions:
-            return self._functions[key]
         most = _MOST_GRAPHS if self._is_on_gpu else _MOST_RECORDINGS
-        if len(self._functions) >= most or not self._is_on:
-            return None
+        if not self._is_on or key in self._never or len(self) >= most:
+            return
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
         self._seen[key] = self._seen.get(key, 0) + 1
-        if self._seen[key] <= _BEFORE:
-            return None
-        self._functions[key] = self._record(make(), inputs)
-        return self._functions[key]
+        if self._seen[key] < _BEFORE:
+            return
+        for answer in step.answers.values():
+            inputs = inputs + _tensors(answer)
+        function = self._record(make(), inputs)
+        if function is None:
+            self._never.add(key)
+            return
+        known = self._recordings.setdefault(key, [])
+        known.append(_Recording(function, dict(step.answers)))
+        if len(known) >= _MOST_OF_A_KIND:
+            self._never.add(key)
 
     def _record(self, function: Function, inputs: list[Tensor]) -> Function | None:
-        moved = [self._net.weights, *self._net.module.buffers()]  # by the calls made here
+        net = self._net
+        moved = [net.weights, net.gradient, *net.module.buffers()]  # by the calls made here
         kept = [tensor.clone() for tensor in moved]
         try:
             if self._is_on_gpu:
                 return self._captured(function, inputs)
-            return recorded(function, inputs, self._net.static())
+            return recorded(function, inputs, net.static())
         except Differs:
             return None
         finally:

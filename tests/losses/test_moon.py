@@ -106,10 +106,14 @@ def test_in_round_1_where_all_have_the_initial_model_no_pass_is_made():
 
 
 def test_cosines_give_the_value_of_an_independent_program(monkeypatch):
-    cosines = {"sent": torch.tensor([0.8]), "previous": torch.tensor([0.2])}
-    monkeypatch.setattr(Moon, "_similarity", lambda self, step, name, model: cosines[name])
     net = build()
-    value = Moon()(tiny.step(net, previous=other(net, 1)))
+
+    def similarity(self, step, frozen):
+        return torch.tensor([0.2 if frozen is net.twin("previous", before) else 0.8])
+
+    before = other(net, 1)
+    monkeypatch.setattr(Moon, "_similarity", similarity)
+    value = Moon()(tiny.step(net, previous=before))
     assert value.item() == pytest.approx(0.26328247, abs=5e-8)
 
 
