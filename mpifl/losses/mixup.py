@@ -26,8 +26,8 @@ class Mixup(Wrapper):
             return self.loss(step)
         (lam, rest), order = step.given(self._drawn)
         mixed = step.derived(x=lam * step.x + rest * step.x.index_select(0, order))
-        others = mixed.relabelled(step.y.index_select(0, order))
-        return lam * self.loss(mixed) + rest * self.loss(others)
+        loss = lam * self.loss(mixed)
+        return loss + rest * self.loss(mixed.relabelled(step.y.index_select(0, order)))
 
     def _drawn(self, step: Step) -> tuple[Tensor, Tensor]:
         """(lam, 1 - lam) [2], and the other order of the batch, int64 [B]."""
