@@ -16,20 +16,19 @@ from mpifl.training.steps import Replays
 
 def dying(step: int) -> None:
     """Let this process die in its replayed step number `step`."""
-    find = Replays.find
+    repeat = Replays.repeat
     replayed = 0
 
-    def counted(replays, key, make, inputs):
+    def counted(replays, key, step_taken, inputs):
         nonlocal replayed
-        function = find(replays, key, make, inputs)
-        if function is not None:
+        taken = repeat(replays, key, step_taken, inputs)
+        if taken is not None:
             replayed += 1
         if replayed == step:
-            function(*inputs)
             os.kill(os.getpid(), signal.SIGKILL)
-        return function
+        return taken
 
-    Replays.find = counted
+    Replays.repeat = counted
 
 
 if __name__ == "__main__":
