@@ -87,8 +87,9 @@ class Runtime:
     """whether images are in channels-last memory format; auto: whichever is faster for the model"""
     graphs: Graphs = "auto"
     """whether local steps are recorded once and replayed, on a GPU as CUDA graphs, with the same
-    bits; auto: on a GPU, and for small models. Steps that draw random numbers, or whose loss or
-    model is yours, are not; with auto, nor are those of which a GPU can make no graph
+    bits; auto: on a GPU, and for small models. Steps with dropout, with a loss that draws what it
+    computes (stochdepth, gradaug) or counts (uv), or whose loss or model is yours, are not; with
+    auto, nor are those of which a GPU can make no graph
     """
     grace_seconds: NonNegative = 20.0
     """after a signal to stop: how long the current round may still take, before it is abandoned,
