@@ -25,9 +25,9 @@ _SMALL = 100_000
 _BEFORE = 2
 """batches of a shape that are not replayed: a shape that is rare is not worth a recording"""
 _MOST_GRAPHS = 32
-"""of one net on a GPU: each takes its memory"""
+"""of one net on a GPU, with what could not be recorded: each takes its memory"""
 _MOST_RECORDINGS = 128
-"""of one net on a CPU: each takes up to a megabyte"""
+"""of one net on a CPU, likewise: each takes up to a megabyte"""
 _MOST_OF_A_KIND = 4
 """recordings of steps that differ only in what they were given, such as a model or none"""
 _MOST_SEEN = 1000
@@ -132,7 +132,7 @@ class Replays:
         `make` gives its function of `inputs` and then of the tensors that it was given.
         """
         most = _MOST_GRAPHS if self._is_on_gpu else _MOST_RECORDINGS
-        if not self._is_on or key in self._never or len(self) >= most:
+        if not self._is_on or key in self._never or len(self) + len(self._never) >= most:
             return
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()

@@ -177,6 +177,20 @@ def test_kinds_of_steps_that_never_come_again_are_forgotten(monkeypatch):
     assert len(replays._seen) <= 10
 
 
+def test_kinds_of_steps_that_cannot_be_recorded_are_remembered_up_to_the_most(monkeypatch):
+    monkeypatch.setattr(steps, "_MOST_RECORDINGS", 5)
+    net = net_for("ce")
+    replays = Trainer(net, tiny_loss("ce"), Local(), "yes")._replays
+
+    def differs():
+        raise Differs("of every kind")
+
+    for pull in range(20):
+        for _ in range(2):
+            replays.learn(pull, tiny.step(net), make=lambda: differs, inputs=[])
+    assert len(replays._never) == 5
+
+
 W = torch.ones(3)
 
 
