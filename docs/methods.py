@@ -180,10 +180,20 @@ def method(option: str, name: str, kind: Any) -> Iterator[str]:
     paper = note["paper"][0].upper() + note["paper"][1:]
     yield from (f"{linked(paper)}. In `{place}`, {lines} lines.", "")
     yield from rule(FORMULAS[option][name])
-    yield f"- *Proven by:* {'; '.join(proofs(option, name))}."
+    proven = "; ".join(proofs(option, name))
+    if proven:
+        yield f"- *Proven by:* {proven}."
     if note["differs"]:
         yield f"- *Paper and code:* {note['differs']}"
     yield ""
+
+
+def overview(names: Mapping[str, Any], option: str) -> Iterator[tuple[str, ...]]:
+    """The rows of a group's names: each with its paper and its file."""
+    for name, kind in names.items():
+        path, lines = source(kind)
+        place = path.relative_to(HERE.parent).as_posix()
+        yield f"[`{name}`](#{name})", NOTES[option][name]["paper"], f"`{place}`", str(lines)
 
 
 def combinations() -> Iterator[tuple[str, ...]]:
@@ -201,6 +211,8 @@ def page() -> str:
         lines += [f"## {title}", "", f"The option `{option}`.", ""]
         if option == "algorithm":
             lines += [f"The median of the files has {median_lines():g} lines.", ""]
+        if option in ("algorithm", "local.loss"):
+            lines += [*table(("name", "paper", "file", "lines"), overview(names, option)), ""]
         if option in LETTERS:
             lines += [LETTERS[option], ""]
         for name, kind in names.items():

@@ -5,7 +5,9 @@
 
 The clients' own sharpness-aware step is `local.gradient = "sam"` (the paper's rho_l). In the
 authors' code the duals' mean h moves by that much divided by the number of clients of the round:
-`duals = "code"`. Its warm-up of rho is a mistake and not offered; here rho rises linearly.
+`duals = "code"`. Its warm-up of rho is a mistake and not offered; here rho rises linearly. With
+several local epochs it moves dual and centre after each one, which is not offered either; the
+authors' runs have one epoch.
 """
 
 from __future__ import annotations

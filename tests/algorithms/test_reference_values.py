@@ -107,6 +107,17 @@ def test_fedexp_averages_its_last_two_models():
     assert torch.equal(history[0].server["last"], history[0].w)
 
 
+def test_fedexp_takes_the_plain_step_for_one_client_and_a_long_one_where_clients_cancel():
+    after = [moment.w for moment in problem(FedExP())]
+    for ours, plain in zip(after[:3], problem(FedAvg())[:3], strict=True):
+        assert torch.equal(ours, plain.w)
+    of = Problem()
+    w = after[2]
+    changes = (of.b - w) * (1 - (1 - 0.1 * of.A.diagonal(dim1=1, dim2=2)) ** 3)
+    step = (after[3] - w) / changes.mean(0)
+    np.testing.assert_allclose(step, 22.78587404, rtol=1e-8)
+
+
 OPTIMUM = torch.tensor([-1 / 3, 1 / 2], dtype=torch.float64)
 
 
