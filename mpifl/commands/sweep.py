@@ -20,6 +20,12 @@ from mpifl.commands.process import imports_for_ranks, one_line_errors
     help="Run number N: start it, continue it, or find it done.",
 )
 @click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Run all of them, one after the other; again: continue, or nothing.",
+)
+@click.option(
     "--missing",
     is_flag=True,
     help="Print the numbers of runs that are not done, as an array range.",
@@ -31,8 +37,8 @@ from mpifl.commands.process import imports_for_ranks, one_line_errors
     help="For scripts: a line for each run, with its number, state and folder, separated by tabs; "
     "with --task N, the line of run N.",
 )
-def sweep(sweep: Path, task: int | None, missing: bool, listed: bool) -> None:
-    """List the runs of a grid, SWEEP, or run one of them.
+def sweep(sweep: Path, task: int | None, everything: bool, missing: bool, listed: bool) -> None:
+    """List the runs of a grid, SWEEP, or run one or all of them.
 
     SWEEP is a TOML file. Its runs are listed as done, partial or missing.
 
@@ -51,14 +57,21 @@ def sweep(sweep: Path, task: int | None, missing: bool, listed: bool) -> None:
     \b
     mpifl sweep configs/grid.toml                      a table of its runs
     mpirun -n 3 mpifl sweep configs/grid.toml --task 0 one of them; again: continue it, or nothing
+    mpirun -n 3 mpifl sweep configs/grid.toml --all    all, one after the other
     sbatch --array=$(mpifl sweep grid.toml --missing) jobs/sweep.sbatch grid.toml
     """
-    if task is not None and not (listed or missing):
+    if everything and task is None and not (listed or missing):
+        _run_all(sweep)
+    if task is not None and not (everything or listed or missing):
         _run_one(sweep, task)
     with one_line_errors():
         from mpifl.options import BadInput
         from mpifl.sweep import status
 
+        if everything:
+            raise BadInput(
+                "command line: expected --all alone; got it with --list, --missing or --task"
+            )
         if missing and (listed or task is not None):
             raise BadInput("command line: expected --missing alone; got it with --list or --task")
         if listed:
@@ -74,3 +87,10 @@ def _run_one(sweep: Path, number: int) -> None:
         from mpifl.sweep import task
 
     sys.exit(task.main(sweep, number))
+
+
+def _run_all(sweep: Path) -> None:
+    with imports_for_ranks():
+        from mpifl.sweep import task
+
+    sys.exit(task.all_in_turn(sweep))

@@ -91,6 +91,15 @@ def missing(path: Path) -> None:
         say(f"mpifl: all {len(runs)} runs of {path} are done", error=True)
 
 
+def count(path: Path) -> int:
+    """How many runs the sweep has; raises BadInput if one of them is wrong."""
+    runs = read(path)
+    configs = _configs(runs)
+    _check_data(configs)
+    as_begun(runs, configs, runs)
+    return len(runs)
+
+
 def find(path: Path, number: int) -> tuple[SweepRun, bool]:
     """The run of this number, and whether it is done.
 

@@ -67,6 +67,27 @@ def test_a_run_with_rounds_to_go_is_partial_and_goes_on(folder):
     assert states()[3] == "done"
 
 
+def test_all_runs_train_in_turn_also_those_after_one_that_diverges(folder):
+    rates = 'base = "base.toml"\n[grid]\nlocal.lr = [1e30, 0.1]\n'
+    (folder / "sweep.toml").write_text(rates)
+    done = sweep("--all")
+    assert done.exit_code == 3
+    assert done.stderr.startswith("mpifl: task 0: round 1, client 0: its training loss is not")
+    assert states() == ["partial", "done"]
+    again = sweep("--all")
+    assert again.exit_code == 3
+    assert again.stdout.endswith("mpifl: runs/sweep/lr=0.1 is done\n")
+
+
+def test_a_run_that_is_stopped_is_the_last_one(folder, monkeypatch):
+    monkeypatch.setattr("mpifl.runner.session.run", lambda *_: 75)
+    assert sweep("--all").exit_code == 75
+    (folder / "sweep.toml").write_text(SWEEP.replace("seed = [1, 2]", "seed = [-1]"))
+    refused = sweep("--all")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("mpifl: avg: seed: expected greater")
+
+
 def test_where_all_is_done_nothing_is_missing(folder):
     (folder / "sweep.toml").write_text('base = "base.toml"')
     assert sweep("--task", "0").exit_code == 0
@@ -110,6 +131,7 @@ def test_wrong_calls_are_refused_in_one_line(folder):
         == "mpifl: --task: expected 0 to 3, the numbers of the sweep's runs; got 4\n"
     )
     assert sweep("--missing", "--list").exit_code == 2
+    assert sweep("--all", "--task", "0").exit_code == 2
     nowhere = CliRunner().invoke(main, ["sweep", "nowhere.toml"])
     assert nowhere.stderr.startswith("mpifl: nowhere.toml: expected a config")
 
