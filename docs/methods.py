@@ -192,8 +192,7 @@ def overview(names: Mapping[str, Any], option: str) -> Iterator[tuple[str, ...]]
     """The rows of a group's names: each with its paper and its file."""
     for name, kind in names.items():
         path, lines = source(kind)
-        place = path.relative_to(HERE.parent).as_posix()
-        yield f"[`{name}`](#{name})", NOTES[option][name]["paper"], f"`{place}`", str(lines)
+        yield f"[`{name}`](#{name})", NOTES[option][name]["paper"], f"`{path.name}`", str(lines)
 
 
 def combinations() -> Iterator[tuple[str, ...]]:
