@@ -6,10 +6,13 @@ import torch
 from PIL import Image
 
 from mpifl import seeds
+from mpifl.config import merge
 from mpifl.data.augmentation import Augmentation
 from mpifl.data.batches import Samples
 from mpifl.data.resized_crop import boxes, largest, resized
 from mpifl.options import BadInput
+from mpifl.runner import schema
+from mpifl.runner.crop_size import check_crop_size
 from tests import tiny
 
 
@@ -144,3 +147,15 @@ def test_a_network_for_any_size_trains_on_smaller_crops():
 def test_crops_that_cannot_be_are_refused(model, augment, message):
     with pytest.raises(BadInput, match=rf"data\.augment\.{message}"):
         tiny.experiment(run_with(model, **augment))
+
+
+def test_crops_are_refused_for_a_network_that_asserts_the_size_of_its_images(monkeypatch):
+    config = schema.resolve(merge(tiny.RUN, run_with("resnet20", size=6)))
+    net = tiny.net()
+
+    def refuse(x):
+        raise AssertionError("Input height (6) doesn't match model (8).")
+
+    monkeypatch.setattr(net.module, "forward", refuse)
+    with pytest.raises(BadInput, match=r"data\.augment\.size: expected a network that takes"):
+        check_crop_size(config, tiny.SHAPE, net)
