@@ -22,7 +22,7 @@ from mpifl.analysis.report.build import report
 from mpifl.analysis.report.clients import domains
 from mpifl.analysis.report.compared import Compared
 from mpifl.analysis.report.missing import command_of, lacks
-from mpifl.analysis.report.time_spent import rank_seconds
+from mpifl.analysis.report.time_spent import _of_ranks, rank_seconds
 from mpifl.analysis.runs.groups import group
 from mpifl.store import Run
 from mpifl.store.measurements import Finding, Findings
@@ -277,6 +277,20 @@ def test_a_run_of_before_messages_were_told_apart_has_its_four_kinds():
     resumed = older | {"communicate": np.full((2, 3), np.nan)}
     assert rank_seconds(resumed) == ([0, 1, 2], [[1.0] * 4] * 3)
     assert rank_seconds(older | {"communicate": np.full((2, 3), 2.0)})[1][0] == [1, 1, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("messages", "caption"),
+    [
+        ([np.nan, np.nan], "the version that wrote this run did not tell"),
+        ([np.nan, 2.0], "In the rounds that an older version wrote, waiting has the messages too"),
+        ([2.0, 2.0], "all others wait for.<"),
+    ],
+)
+def test_a_chart_of_ranks_says_where_waiting_has_the_messages_too(messages, caption):
+    known = dict.fromkeys(("train", "test", "wait", "write"), np.ones((2, 3)))
+    timeline = known | {"communicate": np.repeat(np.array(messages)[:, None], 3, axis=1)}
+    assert caption in _of_ranks(timeline, "a run")
 
 
 def test_rows_of_a_wide_table_are_lists_on_paper():

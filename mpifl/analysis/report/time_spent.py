@@ -82,6 +82,8 @@ def _of_ranks(timeline: Mapping[str, np.ndarray], name: str) -> str:
     )
     if "communicate" not in kinds:
         caption += " Waiting has the messages too: the version that wrote this run did not tell."
+    elif _has_older_rounds(timeline):
+        caption += " In the rounds that an older version wrote, waiting has the messages too."
     count = timeline["train"].shape[1]
     if count > _MOST_BARS:
         caption += f" (Rank 0 and those that trained longest are drawn, of {count} ranks.)"
@@ -93,6 +95,12 @@ def _of_ranks(timeline: Mapping[str, np.ndarray], name: str) -> str:
 def _known_kinds(timeline: Mapping[str, np.ndarray]) -> list[str]:
     """Those of _KINDS that the run has seconds of; older runs have none of messages."""
     return [kind for kind in _KINDS if kind in timeline and np.isfinite(timeline[kind]).any()]
+
+
+def _has_older_rounds(timeline: Mapping[str, np.ndarray]) -> bool:
+    """Whether some rounds, written before the run was resumed, do not tell messages apart."""
+    is_older = np.isfinite(timeline["train"]) & np.isnan(timeline["communicate"])
+    return bool(is_older.any())
 
 
 def rank_seconds(timeline: Mapping[str, np.ndarray]) -> tuple[list[int], list[list[float]]]:
