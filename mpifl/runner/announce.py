@@ -77,13 +77,11 @@ def announce(
         say(note)
 
 
-def conclude(folder: Path, progress: Progress) -> None:
-    """How the run went, and what to type next."""
+def conclude(folder: Path, progress: Progress, goes_on: bool) -> None:
+    """How the run went, and what to type next; whether the same command `goes_on` with it."""
     if progress.stopped:
-        say(
-            f"stopped by {progress.stopped} after round {progress.round}; to resume: the same "
-            "command with --resume"
-        )
+        command = "the same command" if goes_on else "the same command with --resume"
+        say(f"stopped by {progress.stopped} after round {progress.round}; to resume: {command}")
         return
     figures = Run.open(folder).rounds
     summary = facts()

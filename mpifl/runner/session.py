@@ -85,7 +85,7 @@ def play(
                 announce(config, experiment, dataset, places, opened.notes)
             progress = _train(communicator, config, experiment, opened, callbacks, quiet)
             if opened.store is not None and not quiet:
-                conclude(folder, progress)
+                conclude(folder, progress, goes_on=target.resume)
             return Outcome(progress, folder)
 
 

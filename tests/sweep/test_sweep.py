@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 
 from mpifl.cli import main
+from mpifl.runner.announce import conclude
 from mpifl.store import Run
 
 BASE = """
@@ -86,6 +88,13 @@ def test_a_run_that_is_stopped_is_the_last_one(folder, monkeypatch):
     refused = sweep("--all")
     assert refused.exit_code == 2
     assert refused.stderr.startswith("mpifl: avg: seed: expected greater")
+
+
+@pytest.mark.parametrize("goes_on, end", [(True, "command\n"), (False, "command with --resume\n")])
+def test_a_stopped_run_says_by_which_command_it_goes_on(tmp_path, capsys, goes_on, end):
+    conclude(tmp_path, SimpleNamespace(stopped="SIGTERM", round=3), goes_on)
+    said = "stopped by SIGTERM after round 3; to resume: the same "
+    assert capsys.readouterr().out == said + end
 
 
 def test_where_all_is_done_nothing_is_missing(folder):
