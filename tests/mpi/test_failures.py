@@ -46,7 +46,9 @@ def config(tmp_path) -> Path:
 def run_failing(
     mpi: str, ranks: int, how: str, config: Path, *assignments: str
 ) -> subprocess.CompletedProcess:
-    return launch(mpi, ranks, PROGRAM, how, config, config.parent / "run", *assignments)
+    done = launch(mpi, ranks, PROGRAM, how, config, config.parent / "run", *assignments)
+    print(done.stdout, done.stderr, sep="\n")  # pytest shows it where the test fails
+    return done
 
 
 def assert_all_ranks_ended(folder: Path, ranks: int) -> None:
