@@ -19,9 +19,9 @@ from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Reply
 
 _REPEATS = 3
-_SECONDS = 0.3  # for timing the steps, unless a single step takes longer
+_SECONDS = 0.1  # for timing the steps, unless a single step takes longer
 _MOST_STEPS = 20
-_MOST_CLIENTS = 16  # a worker prepares the batches of small clients together, so they are timed so
+_MOST_CLIENTS = 8  # a worker prepares the batches of small clients together, so they are timed so
 _WARM_UP = 4  # steps; with the first ones, those that repeat are recorded
 
 
