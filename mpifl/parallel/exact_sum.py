@@ -22,7 +22,6 @@ Message = dict[str, Tensor]
 FRACTION_BITS = 46
 BLOCK = 1 << 18  # elements a pass: the float64 scratch of one block stays in the cache
 _BLOCK_ON_GPU = 1 << 24  # 128 MiB of scratch: calls cost more there than memory
-_PIECE = 1 << 15  # integers turned into floats a pass: both copies stay in a core's own cache
 # A fast way from float64 v, |v| < 2^51, to the nearest integer:
 # 1. v + _MAGIC is rounded to an integer, because float64 has no finer bits there.
 # 2. The low bits of that float64's pattern are the integer, so patterns are added as int64.
@@ -196,29 +195,17 @@ class WeightedSum:
 
         Both are on the host.
         """
-        sizes = [part.total.numel() for part in self._parts.values()]
-        of_parts = zip(
-            self._parts.items(), owed.tolist(), integers.split_with_sizes(sizes), strict=True
-        )
         result = {}
-        for (name, part), count, own in of_parts:
-            result[name] = torch.empty(len(own), dtype=part.dtype)
-            _to_floats(own, count, part.exponent, result[name])
+        offset = 0
+        for (name, part), count in zip(self._parts.items(), owed.tolist(), strict=True):
+            size = part.total.numel()
+            debt = _wrapped(count * _MAGIC_BITS)
+            result[name] = torch.empty(size, dtype=part.dtype)
+            pieces = integers[offset : offset + size].split(BLOCK)
+            for piece, values in zip(pieces, result[name].split(BLOCK), strict=True):
+                values.copy_((piece - debt).double().mul_(2.0**part.exponent))
+            offset += size
         return result
-
-
-def _to_floats(integers: Tensor, times: int, exponent: int, result: Tensor) -> None:
-    """Write `integers [n]` of a grid, to which _MAGIC was added so many times, as floats."""
-    debt = _wrapped(times * _MAGIC_BITS)
-    longest = min(_PIECE, len(integers))
-    whole = torch.empty(longest, dtype=torch.int64)
-    floats = torch.empty(longest, dtype=torch.float64)
-    for piece, values in zip(integers.split(_PIECE), result.split(_PIECE), strict=True):
-        size = len(piece)
-        torch.sub(piece, debt, out=whole[:size])
-        floats[:size].copy_(whole[:size])
-        floats[:size].mul_(2.0**exponent)
-        values.copy_(floats[:size])
 
 
 def _wrapped(number: int) -> int:
