@@ -8,7 +8,7 @@ from mpifl.net import trained
 from mpifl.plan import cost
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
-from mpifl.terminal import average, facts, operations, plural, say_table, size
+from mpifl.terminal import average_of, facts, operations, plural, say_table, size
 from mpifl.training.flops import Flops
 
 
@@ -38,7 +38,7 @@ def show_messages(planned: DryRun, load: cost.Load) -> None:
     )
     made.add_row("a client remembers", remembered)
     made.add_row("on disk", f"{size(written)} of weights, of {plural(rounds_kept, 'round')}")
-    say_table(f"messages of a round of {average(load.cohort)} clients", made)
+    say_table(f"messages of a round of {average_of(load.cohort, 'client')}", made)
 
 
 def show_operations(planned: DryRun, counted: Flops, load: cost.Load) -> None:
@@ -63,7 +63,7 @@ def show_operations(planned: DryRun, counted: Flops, load: cost.Load) -> None:
         "a client holds",
         f"{counted.held:,} numbers in training, of which {trained_numbers:,} train",
     )
-    say_table(f"operations of a round of {average(load.cohort)} clients", made)
+    say_table(f"operations of a round of {average_of(load.cohort, 'client')}", made)
 
 
 def _names(vectors: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from mpifl.plan import cost
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile, on_gpu
 from mpifl.runner.idle_workers import idle_workers
-from mpifl.terminal import average, duration, plural, say_table, short_time, size, table
+from mpifl.terminal import average, average_of, duration, plural, say_table, short_time, size, table
 
 
 def show_rounds(planned: DryRun, measured: Profile | None, loads: list[cost.Load]) -> None:
@@ -29,7 +29,7 @@ def show_rounds(planned: DryRun, measured: Profile | None, loads: list[cost.Load
         made.add_row(*row)
     load = loads[0]
     say_table(
-        f"a round: {average(load.cohort)} clients, {load.steps:,.0f} steps; "
+        f"a round: {average_of(load.cohort, 'client')}, {load.steps:,.0f} steps; "
         "and the worker with the most",
         made,
     )

@@ -6,6 +6,7 @@ numbers as people read them.
 
 from mpifl.terminal.numbers import (
     average,
+    average_of,
     duration,
     operations,
     percent,
@@ -20,6 +21,7 @@ from mpifl.terminal.progress import progress_bar
 __all__ = [
     "Table",
     "average",
+    "average_of",
     "duration",
     "facts",
     "operations",

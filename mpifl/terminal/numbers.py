@@ -34,6 +34,15 @@ def average(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
+def average_of(number: float, noun: str) -> str:
+    """A mean of counts with its noun.
+
+    >>> average_of(1, "client"), average_of(5.3333, "client")
+    ('1 client', '5.33 clients')
+    """
+    return f"{average(number)} {noun}" if number == 1 else f"{average(number)} {noun}s"
+
+
 def size(number: float) -> str:
     """Bytes for people.
 

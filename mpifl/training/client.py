@@ -278,7 +278,7 @@ class Clients:
         if not self.augmentation.is_nothing:
             augments = seeds.generators(self.seed, "augment", clients, round)
         streams = map(_Streams, shuffles, augments)
-        for client, own_steps, own_streams in zip(clients, steps, streams, strict=False):
+        for client, own_steps, own_streams in zip(clients, steps, streams, strict=True):
             order = self._order(client, own_streams, steps=own_steps)
             if group.size + len(order.indices) > CHUNK:
                 yield from waiting

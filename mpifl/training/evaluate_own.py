@@ -80,8 +80,6 @@ class OwnEvaluator:
     def whole(self, sent: Sent, means: Vectors) -> Scores:
         """The whole evaluation, if the order asks for it; else NO_SCORES."""
         share = self.share(sent, None, means)
-        if share.is_whole:
-            return share.scores
         return gathered(share, self._communicator, self._stopwatch)
 
     def share(self, sent: Sent, plan: RoundPlan | None, means: Vectors) -> Share:

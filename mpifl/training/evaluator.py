@@ -96,8 +96,6 @@ class Evaluator:
         `means` are the server's; other ranks have none.
         """
         share = self.share(sent, None, means)
-        if share.is_whole:
-            return share.scores
         return gathered(share, self._communicator, self._stopwatch)
 
     def share(self, sent: Sent, plan: RoundPlan | None, means: Vectors) -> Share:
@@ -213,7 +211,12 @@ def _costs(sent: Sent, ranks: int) -> Costs:
 
 
 def gathered(share: Share, communicator: Communicator, stopwatch: Stopwatch) -> Scores:
-    """The scores of all ranks' shares, on every rank; none if a rank has abandoned its own."""
+    """The scores of all ranks' shares, on every rank; none if a rank has abandoned its own.
+
+    If the server does all of it, the scores are on the server alone.
+    """
+    if share.is_whole:
+        return share.scores
     with stopwatch.spending(Kind.WAIT):
         abandoned = np.zeros(communicator.size, np.int64)
         abandoned[communicator.rank] = share.is_abandoned

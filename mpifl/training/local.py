@@ -291,20 +291,20 @@ class Trainer:
     ) -> Taken:
         """The gradient of a step with the algorithm's terms, clipped."""
         step = Step(self._net, x, y, context, number, self._forward, self._frozen)
-        if course.oracle is self._local.gradient:
-            inputs = [x, y, course.w]
-            inputs += [t for t in (course.linear, course.moving) if t is not None]
-            key = (
-                *(x.shape, x.stride(), x.dtype, course.pull),
-                *(course.linear is None, course.moving is None),
-            )
-            taken = self._replays.repeat(key, step, inputs)
-            if taken is None:
-                taken = self._taken(course, step)
-                make = partial(self._without_context, course, step.answers)
-                self._replays.learn(key, step, make, inputs)
-            return taken
-        return self._taken(course, step)
+        if course.oracle is not self._local.gradient:
+            return self._taken(course, step)
+        inputs = [x, y, course.w]
+        for vector in (course.linear, course.moving):
+            if vector is not None:
+                inputs.append(vector)
+        has_vectors = (course.linear is not None, course.moving is not None)
+        key = (x.shape, x.stride(), x.dtype, course.pull, has_vectors)
+        taken = self._replays.repeat(key, step, inputs)
+        if taken is None:
+            taken = self._taken(course, step)
+            make = partial(self._without_context, course, step.answers)
+            self._replays.learn(key, step, make, inputs)
+        return taken
 
     def _without_context(self, course: _Course, answers: Answers) -> Function:
         """`_gradient` as a function of tensors: of the batch, of the course's vectors, and of

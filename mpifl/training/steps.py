@@ -51,7 +51,7 @@ class _Recording(NamedTuple):
     answers: Answers
     """what the recorded step was given"""
 
-    def given(self, step: Step) -> list[Tensor] | None:
+    def tensors_for(self, step: Step) -> list[Tensor] | None:
         """The tensors that `step` is given; None if it differs in more than their values."""
         tensors: list[Tensor] = []
         for giver, known in self.answers.items():
@@ -119,7 +119,7 @@ class Replays:
     def repeat(self, key: Any, step: Step, inputs: list[Tensor]) -> Taken | None:
         """A recorded step of this kind, repeated with other inputs; None if there is none."""
         for recording in self._recordings.get(key, ()):
-            given = recording.given(step)
+            given = recording.tensors_for(step)
             if given is not None:
                 return Taken(*recording.function(*inputs, *given))
         return None
