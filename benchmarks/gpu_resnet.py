@@ -13,7 +13,8 @@ from benchmarks.gpu_work import Size, experiment_of, synchronized
 from benchmarks.pairs import interleave
 from benchmarks.plain_resnet import PlainResNet56
 from mpifl.config import merge
-from mpifl.training.messages import ClientState, Sent
+from mpifl.training.client_states import ClientState
+from mpifl.training.messages import Sent
 
 FEDALIGN_STEPS = 16 * 20 * 49
 """of a round: 16 clients, 20 epochs, 3,125 samples each in batches of 64"""

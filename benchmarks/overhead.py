@@ -22,8 +22,9 @@ from mpifl.runner.callbacks import StoreWriter
 from mpifl.store import Entry, Store
 from mpifl.training import rounds
 from mpifl.training.callback import Callback
+from mpifl.training.client_states import ClientState
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import ClientState, Sent
+from mpifl.training.messages import Sent
 from mpifl.training.progress import Progress
 
 

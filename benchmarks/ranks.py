@@ -11,8 +11,9 @@ from benchmarks.pairs import Stopwatch, Times
 from mpifl.parallel.communicator import Communicator
 from mpifl.training import rounds
 from mpifl.training.callback import Callback
+from mpifl.training.client_states import ClientState
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import ClientState, Sent
+from mpifl.training.messages import Sent
 from mpifl.training.progress import Progress
 
 CLIENTS = 6

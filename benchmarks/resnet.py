@@ -20,7 +20,8 @@ from benchmarks.pairs import interleave
 from benchmarks.plain_resnet import PlainResNet56, with_weights
 from benchmarks.report import Row
 from mpifl.training.client import Clients
-from mpifl.training.messages import ClientState, Sent
+from mpifl.training.client_states import ClientState
+from mpifl.training.messages import Sent
 
 
 def resnet() -> list[Row]:

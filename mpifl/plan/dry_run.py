@@ -21,10 +21,11 @@ from mpifl.data.partition.iid import Iid
 from mpifl.runner import build, schema
 from mpifl.training.algorithm import LocalRound
 from mpifl.training.client import Clients
+from mpifl.training.client_states import ClientState
 from mpifl.training.experiment import Experiment
 from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.local import Trained
-from mpifl.training.messages import ClientState, Reply, Sent, Vectors
+from mpifl.training.messages import Reply, Sent, Vectors
 from mpifl.training.sampling import Participation
 from mpifl.training.timetable import Timetable, timetable
 

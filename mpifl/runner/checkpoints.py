@@ -13,9 +13,9 @@ import torch
 from mpifl.parallel.communicator import Communicator
 from mpifl.store import Checkpoint, Store, checkpoint
 from mpifl.training.callback import Checkpointer
-from mpifl.training.client_states import ClientStates
+from mpifl.training.client_states import ClientState, ClientStates
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import ClientState, Vectors, owned
+from mpifl.training.messages import Vectors, owned
 from mpifl.training.progress import Progress, Start, first_progress
 
 _SERVER, _MEANS = "server.", "means."

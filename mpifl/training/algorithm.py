@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from mpifl.net import Coordinates
@@ -192,3 +193,52 @@ class Algorithm(ABC):
     def average(self, w: Tensor, server: Vectors) -> Tensor:
         """The server's second model [d], tested with `evaluation.models = ["average"]`."""
         raise NotImplementedError
+
+
+def check_vectors(
+    where: str, vectors: object, dtype: torch.dtype | None = None, like: Vectors | None = None
+) -> Vectors:
+    """`vectors`, if they are what an algorithm may give; else TypeError, which begins with `where`.
+
+    That is a dict of vectors [n] of numbers, under names without a slash, of `dtype` if that is
+    given, and of the names, sizes and types of `like` if that is given.
+    """
+    if not isinstance(vectors, dict):
+        raise TypeError(f"{where}: expected a dict of vectors; got {type(vectors).__name__}")
+    if like is not None and vectors.keys() != like.keys():
+        raise TypeError(f"{where}: expected the names {list(like)}; got {list(vectors)}")
+    for name, vector in vectors.items():
+        if not isinstance(name, str) or not {"/", "\0"}.isdisjoint(name):
+            raise TypeError(f"{where}: expected a name, a text without a slash; got {name!r}")
+        _check_vector(f"{where}: {name}", vector, dtype, None if like is None else like[name])
+    return vectors
+
+
+def _check_vector(
+    where: str, vector: object, dtype: torch.dtype | None, like: Tensor | None
+) -> None:
+    if not isinstance(vector, Tensor) or vector.ndim != 1 or vector.dtype not in _STORABLE:
+        raise TypeError(f"{where}: expected a vector [n] of numbers; got {_in_words(vector)}")
+    if dtype is not None and vector.dtype != dtype:
+        raise TypeError(f"{where}: expected {dtype}, as the weights are; got {vector.dtype}")
+    if like is not None and (vector.dtype != like.dtype or vector.shape != like.shape):
+        raise TypeError(f"{where}: expected {_in_words(like)}, as before; got {_in_words(vector)}")
+
+
+def _in_words(vector: object) -> str:
+    if isinstance(vector, Tensor):
+        return f"{vector.dtype} {list(vector.shape)}"
+    return str(vector)
+
+
+_STORABLE = {
+    torch.float16,
+    torch.float32,
+    torch.float64,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.bool,
+}

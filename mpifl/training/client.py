@@ -31,12 +31,14 @@ from mpifl.data.partition import Parts, counts
 from mpifl.losses.loss import Loss
 from mpifl.losses.step import ClientRound
 from mpifl.net import Net
-from mpifl.training.algorithm import Algorithm, LocalRound
+from mpifl.training.algorithm import Algorithm, LocalRound, check_vectors
 from mpifl.training.batchnorm import BufferPolicy
+from mpifl.training.client_states import ClientState
 from mpifl.training.gradients import Oracle
-from mpifl.training.local import Local, Trained, Trainer
-from mpifl.training.messages import ClientState, Model, Reply, Sent, Vectors, check_vectors
+from mpifl.training.local import Local, Trained
+from mpifl.training.messages import Model, Reply, Sent, Vectors
 from mpifl.training.steps import Graphs
+from mpifl.training.trainer import Trainer
 
 
 class Column(IntEnum):

@@ -1,17 +1,105 @@
-"""What clients keep between rounds, on the ranks that played them last."""
+"""What clients keep between rounds, on the ranks that played them last.
+
+The algorithm's vectors stand apart from what the loop keeps, as in messages.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpifl.training.messages import ClientState, Vectors
+import torch
+from torch import Tensor
+
+from mpifl.training.messages import ALGORITHM, Model, Vectors, owned, prefixed
 from mpifl.training.sampling import RoundPlan
 from mpifl.training.state_storage import Slots, StoredStates
 
 if TYPE_CHECKING:  # clients are planned also where there is no MPI library
     from mpifl.parallel.communicator import Communicator
+
+_MOMENTS = "moments."
+
+
+@dataclass(frozen=True)
+class ClientState:
+    """What a client keeps between its rounds; None where nothing asks for it."""
+
+    algorithm: Vectors
+    """what the algorithm remembers of this client"""
+    momentum: Tensor | None = None
+    """[d], with `local.momentum_state = "persist"`"""
+    previous: Model | None = None
+    """its model after its last round, for losses that need it"""
+    latest: Tensor | None = None
+    """[d]: its weights after its last round, for the mean of all clients' latest models"""
+    buffers: Tensor | None = None
+    """[b]: its own BatchNorm statistics, with `buffers = "local"`"""
+    moments: Vectors = field(default_factory=dict)
+    """adamw's, with `local.momentum_state = "persist"`"""
+    has_played: bool = False
+    """whether `previous` and `buffers` are the client's own, not the initial ones"""
+
+    @property
+    def keeps_anything(self) -> bool:
+        """Whether anything is kept."""
+        return bool(self.flat())
+
+    def flat(self) -> Vectors:
+        """One level of names, empty for a client that keeps nothing."""
+        vectors = prefixed(ALGORITHM, self.algorithm)
+        if self.momentum is not None:
+            vectors["momentum"] = self.momentum
+        if self.previous is not None:
+            vectors["previous"] = self.previous.weights
+            vectors["previous_buffers"] = self.previous.buffers
+        if self.latest is not None:
+            vectors["latest"] = self.latest
+        if self.buffers is not None:
+            vectors["buffers"] = self.buffers
+        vectors |= prefixed(_MOMENTS, self.moments)
+        own = self.buffers if self.previous is None else self.previous.weights
+        if own is not None:
+            vectors["met"] = torch.full((1,), float(self.has_played), dtype=own.dtype)
+        return vectors
+
+    @classmethod
+    def from_flat(cls, vectors: Mapping[str, Tensor]) -> ClientState:
+        """The inverse of `flat`; also of checkpoints up to 0.1, where nothing was prefixed."""
+        algorithm = owned(ALGORITHM, vectors)
+        if not algorithm:
+            algorithm = {
+                name: vector for name, vector in vectors.items() if not _is_of_the_loop(name)
+            }
+        previous = None
+        if "previous" in vectors:
+            previous = Model(vectors["previous"], vectors["previous_buffers"])
+        return cls(
+            algorithm,
+            momentum=vectors.get("momentum"),
+            previous=previous,
+            latest=vectors.get("latest"),
+            buffers=vectors.get("buffers"),
+            moments=owned(_MOMENTS, vectors),
+            has_played="met" in vectors and bool(vectors["met"]),
+        )
+
+    def to(self, device: torch.device) -> ClientState:
+        """The same on a device."""
+        vectors = self.flat()
+        if all(vector.device == device for vector in vectors.values()):
+            return self
+        moved = {name: vector.to(device) for name, vector in vectors.items()}
+        return ClientState.from_flat(moved)
+
+
+_OF_THE_LOOP = ("momentum", "previous", "previous_buffers", "latest", "buffers", "met")
+
+
+def _is_of_the_loop(name: str) -> bool:
+    return name in _OF_THE_LOOP or name.startswith(_MOMENTS)
 
 
 class ClientStates:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mpifl.training.algorithm import check_vectors
 from mpifl.training.client import Column, Failure
+from mpifl.training.client_states import ClientState
 from mpifl.training.evaluate import Score
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import ClientState, Model, Vectors, check_vectors
+from mpifl.training.messages import Model, Vectors
 from mpifl.training.tallies import Tally
 from mpifl.training.timeline import Kind
 from mpifl.training.timetable import NOBODY

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpifl.training.algorithm import ServerRound
+from mpifl.training.algorithm import ServerRound, check_vectors
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client import Column, Failure
 from mpifl.training.collector import Collected
@@ -22,7 +22,7 @@ from mpifl.training.evaluate import Score
 from mpifl.training.evaluate_own import OwnEvaluator
 from mpifl.training.evaluator import ROWS, Evaluator, Scores, rows_of
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import Action, Order, Sent, Vectors, check_vectors
+from mpifl.training.messages import Action, Order, Sent, Vectors
 from mpifl.training.progress import Progress, RunFailed, Start
 from mpifl.training.sampling import RoundPlan
 from mpifl.training.tallies import TEST, Tally, from_flat

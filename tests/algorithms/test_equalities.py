@@ -23,8 +23,9 @@ from mpifl.algorithms.fedspeed import FedSpeed
 from mpifl.algorithms.fedswa import FedSwa
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.training.algorithm import ServerRound
+from mpifl.training.client_states import ClientState
 from mpifl.training.local import Local
-from mpifl.training.messages import ClientState, Sent
+from mpifl.training.messages import Sent
 from mpifl.training.sampling import Participation
 
 EQUAL = {

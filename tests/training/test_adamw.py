@@ -6,8 +6,8 @@ from torch import nn
 
 from mpifl.algorithms.fedavg import FedAvg
 from mpifl.options import BadInput
+from mpifl.training.client_states import ClientState
 from mpifl.training.local import Local
-from mpifl.training.messages import ClientState
 from mpifl.training.optimizers import AdamW
 from tests import tiny
 from tests.quadratics import Quadratics, weights_by_round

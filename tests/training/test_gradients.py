@@ -18,7 +18,8 @@ from mpifl.algorithms.fedprox import FedProx
 from mpifl.losses.step import ClientRound
 from mpifl.options import options
 from mpifl.training.gradients import GRADIENTS, Asam, Blend, Gradient, Plain, Sam
-from mpifl.training.local import Local, Trainer
+from mpifl.training.local import Local
+from mpifl.training.trainer import Trainer
 
 RHO = 0.3
 

@@ -9,7 +9,8 @@ from mpifl.models import MODELS
 from mpifl.net import Net
 from mpifl.options import options
 from mpifl.schedules import SCHEDULES, Cosine, Exponential, Milestones
-from mpifl.training.local import Local, Trainer
+from mpifl.training.local import Local
+from mpifl.training.trainer import Trainer
 
 SHAPE, CLASSES = (3, 16, 16), 5
 

@@ -10,8 +10,9 @@ from tiny import alone, experiment
 from mpifl.options import options
 from mpifl.training.algorithm import Algorithm
 from mpifl.training.callback import Callback
+from mpifl.training.client_states import ClientState
 from mpifl.training.local import Local
-from mpifl.training.messages import ClientState, Model
+from mpifl.training.messages import Model
 from mpifl.training.rounds import run
 from mpifl.training.sampling import Participation
 

@@ -16,8 +16,9 @@ from mpifl.options import options
 from mpifl.parallel.devices import configure
 from mpifl.runner.schema import resolve
 from mpifl.training import steps
-from mpifl.training.local import Local, Trainer
+from mpifl.training.local import Local
 from mpifl.training.replay import Differs, recorded
+from mpifl.training.trainer import Trainer
 
 NOT_REPLAYED = {
     "ce + man(site='pre', schedule=cosine(floor=0.5))": "its strength depends on the round",
