@@ -15,7 +15,7 @@ from torch.nn import functional
 from mpifl import seeds
 from mpifl.data.batches import sequence
 from mpifl.data.dataset import moments
-from mpifl.training.client import Clients
+from mpifl.training.clients import Clients
 
 
 def pfl_cnn() -> nn.Module:

@@ -13,6 +13,7 @@ from benchmarks.gpu_work import Size, experiment_of, synchronized
 from benchmarks.pairs import interleave
 from benchmarks.plain_resnet import PlainResNet56
 from mpifl.config import merge
+from mpifl.training.client import Task, play
 from mpifl.training.client_states import ClientState
 from mpifl.training.messages import Sent
 
@@ -60,7 +61,7 @@ def _step(size: Size, changes: dict) -> float:
     experiment = experiment_of(size, merge(RESNET, local), 1, **changes)
     clients = experiment.clients
     sent = Sent({"w": clients.net.weights.clone()}, clients.net.buffers.clone())
-    timed = synchronized(lambda: clients.play(0, 1, sent, ClientState({})))
+    timed = synchronized(lambda: play(clients, Task(0, 1, sent, ClientState({}))))
     timed()
     return min(timed() for _ in range(2)) / size.steps
 

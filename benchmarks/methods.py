@@ -12,6 +12,7 @@ from benchmarks.pairs import interleave
 from benchmarks.report import Row
 from benchmarks.workloads import CPU, RESNET, experiment
 from mpifl.config import merge
+from mpifl.training.client import Task, play
 from mpifl.training.messages import Sent
 
 HEAD = {"model": {"name": "resnet56", "projection": 256}}
@@ -54,4 +55,5 @@ def steps(changes: dict, device: torch.device = CPU) -> Callable[[], object]:
     sent = Sent({"w": net.weights.clone()}, net.buffers.clone())
     # Some methods do nothing in a client's first round.
     state = replace(x.clients.initial_state(net.weights.clone()), has_played=True)
-    return lambda: x.clients.play(0, 2, sent, state)
+    task = Task(0, 2, sent, state)
+    return lambda: play(x.clients, task)

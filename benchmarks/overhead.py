@@ -22,6 +22,7 @@ from mpifl.runner.callbacks import StoreWriter
 from mpifl.store import Entry, Store
 from mpifl.training import rounds
 from mpifl.training.callback import Callback
+from mpifl.training.client import Task, play
 from mpifl.training.client_states import ClientState
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Sent
@@ -84,7 +85,7 @@ def _store(folder: Path, x: Experiment) -> Store:
 def _refuse_different_work(x: Experiment, other: bare.Bare) -> None:
     w = x.clients.net.weights.clone()
     sent = Sent({"w": w}, x.clients.net.buffers.clone())
-    ours = x.clients.play(0, 1, sent, ClientState({})).reply.algorithm["w"]
+    ours = play(x.clients, Task(0, 1, sent, ClientState({}))).reply.algorithm["w"]
     other.play(w, other.batches(0, 1))
     if not torch.equal(ours, other.weights):
         raise AssertionError(

@@ -11,6 +11,7 @@ from benchmarks.pairs import Stopwatch, Times
 from mpifl.parallel.communicator import Communicator
 from mpifl.training import rounds
 from mpifl.training.callback import Callback
+from mpifl.training.client import Task, play
 from mpifl.training.client_states import ClientState
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Sent
@@ -46,7 +47,8 @@ def turn(
         net = x.clients.net
         sent = Sent({"w": net.weights.clone()}, net.buffers.clone())
         for client in range(CLIENTS):
-            x.clients.play(communicator.rank * CLIENTS + client, 1, sent, ClientState({}))
+            number = communicator.rank * CLIENTS + client
+            play(x.clients, Task(number, 1, sent, ClientState({})))
     trained = watch.lap()
     if server == "spinning":
         communicator.Barrier()

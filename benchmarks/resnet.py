@@ -19,8 +19,9 @@ from benchmarks.bare import Bare
 from benchmarks.pairs import interleave
 from benchmarks.plain_resnet import PlainResNet56, with_weights
 from benchmarks.report import Row
-from mpifl.training.client import Clients
+from mpifl.training.client import Task, play
 from mpifl.training.client_states import ClientState
+from mpifl.training.clients import Clients
 from mpifl.training.messages import Sent
 
 
@@ -33,18 +34,16 @@ def resnet() -> list[Row]:
     client = int(np.argsort(clients.sizes)[len(clients) // 2])
     w = clients.net.weights.clone()
     sent = Sent({"w": w}, clients.net.buffers.clone())
-    state = ClientState({})
+    task = Task(client, 1, sent, ClientState({}))
     model = with_weights(PlainResNet56(10), w)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     batches = Bare(nn.Linear(1, 1), clients).batches(client, 1)
-    reply = clients.play(client, 1, sent, state).reply.algorithm["w"]
+    reply = play(clients, task).reply.algorithm["w"]
     usual = _flat(_usual(model, clients, batches))
     if not torch.allclose(reply, usual, atol=1e-4):
         apart = float((reply - usual).abs().max())
         raise AssertionError(f"the plain loop ended {apart:.1e} away: not the same work")
-    times = interleave(
-        lambda: clients.play(client, 1, sent, state), lambda: _usual(model, clients, batches), 12
-    )
+    times = interleave(lambda: play(clients, task), lambda: _usual(model, clients, batches), 12)
     return [Row.of(f"{len(batches)} steps of one client", times)]
 
 

@@ -11,7 +11,7 @@ from mpifl.parallel.exact_sum import BLOCK, Message
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
 from mpifl.training import tallies
-from mpifl.training.client import Column
+from mpifl.training.client_rows import Column
 from mpifl.training.flops import Flops
 from mpifl.training.optimizers import AdamW
 from mpifl.training.sampling import assign, costs

@@ -20,8 +20,8 @@ from mpifl.data.partition import Known
 from mpifl.data.partition.iid import Iid
 from mpifl.runner import build, schema
 from mpifl.training.algorithm import LocalRound
-from mpifl.training.client import Clients
 from mpifl.training.client_states import ClientState
+from mpifl.training.clients import Clients
 from mpifl.training.experiment import Experiment
 from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.local import Trained

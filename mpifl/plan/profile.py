@@ -14,6 +14,7 @@ from mpifl.net import digest
 from mpifl.parallel.exact_sum import WeightedSum, layout_of
 from mpifl.plan.dry_run import DryRun
 from mpifl.training.algorithm import ServerRound
+from mpifl.training.client import Task, play
 from mpifl.training.evaluate import evaluate
 from mpifl.training.experiment import Experiment
 from mpifl.training.messages import Reply
@@ -88,7 +89,7 @@ class _Player:
         began = time.perf_counter()
         replies = []
         for dealt in clients.minibatches([0] * count, 1, [steps] * count):
-            played = clients.play(0, 1, self._sent, self._state, steps=steps, dealt=dealt)
+            played = play(clients, Task(0, 1, self._sent, self._state, steps, dealt))
             replies.append(played.reply.flat())
         at_once = self._sums.at_once(played.reply.elements())
         for start in range(0, count, at_once):

@@ -33,7 +33,7 @@ from mpifl.runner.sections import Data
 from mpifl.runner.start import load_start
 from mpifl.store import Run
 from mpifl.training.batchnorm import BufferPolicy
-from mpifl.training.client import Clients
+from mpifl.training.clients import Clients
 from mpifl.training.experiment import Experiment
 from mpifl.training.tallies import OWN, SOURCE, TRAIN, EvaluationSet, evaluation_set
 

@@ -13,7 +13,7 @@ from mpifl.store import Store
 from mpifl.terminal import duration, percent, say, size
 from mpifl.training import timeline
 from mpifl.training.callback import Callback
-from mpifl.training.client import COLUMNS, Column, Failure
+from mpifl.training.client_rows import COLUMNS, Column, Failure
 from mpifl.training.experiment import Experiment
 from mpifl.training.flops import Flops
 from mpifl.training.measures import Measures

@@ -12,7 +12,7 @@ import numpy as np
 from mpifl.data.batches import Samples
 from mpifl.data.partition import counts
 from mpifl.store import Holdout
-from mpifl.training.client import Clients, pooled
+from mpifl.training.clients import Clients, pooled
 from mpifl.training.evaluate import Evaluation
 from mpifl.training.heterogeneity import Heterogeneity
 from mpifl.training.sampling import Participation, RoundPlan, assign, costs

@@ -22,7 +22,8 @@ from torch.utils.flop_counter import flop_registry
 from mpifl.data.partition import Parts
 from mpifl.net import Net
 from mpifl.training.algorithm import LocalRound
-from mpifl.training.client import Clients, Work
+from mpifl.training.client import Task, play
+from mpifl.training.clients import Clients, Work
 from mpifl.training.local import Trained
 from mpifl.training.messages import Sent
 
@@ -132,7 +133,7 @@ def _step(one: Clients, samples: int, draws: int) -> float:
     steps = _Steps()
     counter = Counter()
     with sdpa_kernel(SDPBackend.MATH), counter:
-        one.play(0, 1, _sent(one), state, steps.begin, draws)
+        play(one, Task(0, 1, _sent(one), state, draws, alive=steps.begin))
     return counter.flops / steps.begun
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from mpifl.training.algorithm import check_vectors
-from mpifl.training.client import Column, Failure
+from mpifl.training.client_rows import Column, Failure
 from mpifl.training.client_states import ClientState
 from mpifl.training.evaluate import Score
 from mpifl.training.experiment import Experiment

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mpifl.training.algorithm import ServerRound, check_vectors
 from mpifl.training.callback import Callback, Checkpointer
-from mpifl.training.client import Column, Failure
+from mpifl.training.client_rows import Column, Failure
 from mpifl.training.collector import Collected
 from mpifl.training.dealing import Costs
 from mpifl.training.evaluate import Score

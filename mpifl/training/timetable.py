@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from mpifl.training.algorithm import Budget
-from mpifl.training.client import Clients, Work
+from mpifl.training.clients import Clients, Work
 from mpifl.training.heterogeneity import Heterogeneity, SmallestLabels
 from mpifl.training.sampling import Participation
 

@@ -4,16 +4,15 @@ of figures each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mpifl.data.batches import Minibatches
 from mpifl.parallel.exact_sum import WeightedSum
 from mpifl.parallel.heartbeat import Abandoned, Lost
-from mpifl.training.client import Column, Failure, Played
+from mpifl.training.client import Played, Task, play
+from mpifl.training.client_rows import Column, Failure
 from mpifl.training.client_states import ClientStates
 from mpifl.training.evaluate import Tester
 from mpifl.training.experiment import Experiment
@@ -88,7 +87,16 @@ class Worker:
         waiting: list[_Turn] = []
         try:
             for client, place, dealt in zip(own, places.tolist(), minibatches, strict=True):
-                played = self._play_one(client, plan.round, int(plan.steps[place]), sent, dealt)
+                task = Task(
+                    client,
+                    plan.round,
+                    sent,
+                    self._states.of(client),
+                    int(plan.steps[place]),
+                    dealt,
+                    alive=partial(self._communicator.heartbeat.check, plan.round, client),
+                )
+                played = self._play_one(task)
                 if plan.round in experiment.clients_rounds:
                     models[client] = _on_host(played.model)
                 waiting.append(_Turn(client, place, played))
@@ -107,22 +115,15 @@ class Worker:
             return []
         return plan.assigned[self._communicator.worker]
 
-    def _play_one(
-        self,
-        client: int,
-        round: int,
-        steps: int,
-        sent: Sent,
-        dealt: Callable[[], Minibatches],
-    ) -> Played:
+    def _play_one(self, task: Task) -> Played:
+        """Play a client, and test its model on the test set and its own if that is wanted."""
         clients = self._experiment.clients
-        state = self._states.of(client)
-        alive = partial(self._communicator.heartbeat.check, round, client)
+        client = task.client
         try:
             if not self._experiment.evaluation.clients:
-                return clients.play(client, round, sent, state, alive, steps, dealt)
-            before = self._own_right(client, clients.start(sent, state))
-            played = clients.play(client, round, sent, state, alive, steps, dealt)
+                return play(clients, task)
+            before = self._own_right(client, clients.start(task.sent, task.state))
+            played = play(clients, task)
             played.row[Column.OWN_RIGHT_BEFORE] = before
             with self._stopwatch.spending(Kind.OWN_TEST):
                 played.row[Column.TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
@@ -131,7 +132,7 @@ class Worker:
         except (Abandoned, Lost):
             raise
         except Exception as error:
-            error.add_note(f"rank {self._communicator.rank}, round {round}, client {client}")
+            error.add_note(f"rank {self._communicator.rank}, round {task.round}, client {client}")
             raise
 
     def _count(self, turns: list[_Turn], rows: np.ndarray, sums: WeightedSum) -> None:

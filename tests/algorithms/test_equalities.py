@@ -23,6 +23,7 @@ from mpifl.algorithms.fedspeed import FedSpeed
 from mpifl.algorithms.fedswa import FedSwa
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.training.algorithm import ServerRound
+from mpifl.training.client import Task, play
 from mpifl.training.client_states import ClientState
 from mpifl.training.local import Local
 from mpifl.training.messages import Sent
@@ -99,7 +100,7 @@ def test_an_algorithm_changes_no_tensor_that_it_is_given(name):
         sent = algorithm.send(w, server)
         given = [vector for state in (sent, own, server) for vector in state.values()]
         before = [vector.clone() for vector in given]
-        played = x.clients.play(0, round, Sent(sent, torch.zeros(0)), ClientState(own))
+        played = play(x.clients, Task(0, round, Sent(sent, torch.zeros(0)), ClientState(own)))
         reply, own = played.reply.algorithm, played.state.algorithm
         replies = [vector.clone() for vector in reply.values()]
         w, server = algorithm.server(w, server, reply, ServerRound(round, 3, 0.1, 0.1, 1, 0.25))

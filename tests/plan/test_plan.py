@@ -26,7 +26,7 @@ from mpifl.seeds import generator
 from mpifl.terminal import size
 from mpifl.training import flops, rounds
 from mpifl.training.callback import Callback
-from mpifl.training.client import COLUMNS
+from mpifl.training.client_rows import COLUMNS
 
 SMALL = {
     "seed": 3,

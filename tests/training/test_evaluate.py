@@ -11,7 +11,7 @@ from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.feddyn import FedDyn
 from mpifl.net import Net
 from mpifl.training.callback import Callback
-from mpifl.training.client import COLUMNS
+from mpifl.training.client_rows import COLUMNS
 from mpifl.training.evaluate import evaluate, score
 from mpifl.training.local import Local
 from mpifl.training.rounds import run

@@ -12,7 +12,7 @@ from mpifl.cli import main
 from mpifl.losses import LOSSES
 from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.options import options
-from mpifl.training.client import Failure
+from mpifl.training.client_rows import Failure
 
 CONFIG = {
     "seed": 3,

@@ -8,7 +8,7 @@ import torch
 
 from mpifl.runner import build, schema
 from mpifl.training import flops
-from mpifl.training.client import Clients, Work
+from mpifl.training.clients import Clients, Work
 from mpifl.training.flops import Counter, Flops
 from tests import tiny
 

@@ -12,7 +12,7 @@ from mpifl.algorithms.fedavg import FedAvg
 from mpifl.algorithms.fednova import FedNova
 from mpifl.algorithms.scaffold import Scaffold
 from mpifl.options import BadInput
-from mpifl.training.client import Work
+from mpifl.training.clients import Work
 from mpifl.training.heterogeneity import Cyclic, Heterogeneity, Labels, SmallestLabels, Uniform
 from mpifl.training.local import Local
 from mpifl.training.sampling import Participation

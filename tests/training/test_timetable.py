@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mpifl.training.client import Work
+from mpifl.training.clients import Work
 from mpifl.training.heterogeneity import Heterogeneity, SmallestLabels
 from mpifl.training.sampling import Participation
 from mpifl.training.timetable import Federation, Pool

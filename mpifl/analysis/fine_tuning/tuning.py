@@ -28,7 +28,9 @@ from mpifl.store import Run
 from mpifl.store.measurements import Finding
 from mpifl.training.algorithm import Algorithm, ServerRound, Train
 from mpifl.training.batchnorm import BufferPolicy
-from mpifl.training.client import Clients, Column
+from mpifl.training.client import Task, play
+from mpifl.training.client_rows import Column
+from mpifl.training.clients import Clients
 from mpifl.training.evaluate import Tester
 from mpifl.training.generalisation import recalls, skewed_accuracy
 from mpifl.training.local import Local
@@ -162,7 +164,7 @@ class FineTuner:
         own = self._own.of_client(client)
         found = {"own_before": self._right(self.start, own)}
         state = self._clients.initial_state(self.start.weights)
-        played = self._clients.play(client, 1, sent, state)
+        played = play(self._clients, Task(client, 1, sent, state))
         model = Model(played.model.weights.clone(), played.model.buffers.clone())
         after = self._counts(model, self._test)
         found["steps"] = played.row[Column.STEPS]

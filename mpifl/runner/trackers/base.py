@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
 from mpifl.training.callback import Callback, RunUnderway
-from mpifl.training.client import Column, Failure
+from mpifl.training.client_rows import Column, Failure
 from mpifl.training.progress import Progress
 
 
