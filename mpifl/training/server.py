@@ -1,4 +1,4 @@
-"""The server's side of the round loop: what comes next, the update of the model, and the report.
+"""The server's side of the round loop: what comes next, and the report of what was.
 
 Every rank has a Server. On a worker it only follows what rank 0 has sent.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpifl.training.algorithm import ServerRound, check_vectors
+from mpifl.training.algorithm import check_vectors
 from mpifl.training.callback import Callback, Checkpointer
 from mpifl.training.client_rows import Column, Failure
 from mpifl.training.collector import Collected
@@ -22,9 +22,10 @@ from mpifl.training.evaluate import Score
 from mpifl.training.evaluate_own import OwnEvaluator
 from mpifl.training.evaluator import ROWS, Evaluator, Scores, rows_of
 from mpifl.training.experiment import Experiment
-from mpifl.training.messages import Action, Order, Sent, Vectors
+from mpifl.training.messages import Action, Order, Sent
 from mpifl.training.progress import Progress, RunFailed, Start
 from mpifl.training.sampling import RoundPlan
+from mpifl.training.server_step import ServerStep, without_failed
 from mpifl.training.tallies import TEST, Tally, from_flat
 from mpifl.training.timeline import Kind, Stopwatch
 
@@ -63,7 +64,7 @@ class Server:
         self._stopwatch = stopwatch
         self._costs = Costs.unknown(communicator.size)
         self._reached = start.reached
-        self._initial = experiment.clients.net.weights.cpu().clone()
+        self._step = ServerStep(experiment)
         self._is_reported = True
         self._is_tested = start.is_tested
         self._news: _News | None = None
@@ -167,30 +168,30 @@ class Server:
         self._costs = self._costs.after(plan, collected.spent, collected.batches)
         if collected.abandoned or (sent.order.evaluate and not self._is_tested):
             return
-        failed = collected.rows[:, Column.FAILED]
         figures = self._figures(plan, sent, collected)
+        failed = collected.rows[:, Column.FAILED]
         if failed.any():
             weight_kept = float(collected.rows[failed == 0, Column.WEIGHT].sum())
-            if self._experiment.divergence == "stop" or weight_kept == 0:
+            stops = self._experiment.divergence == "stop"
+            if stops or weight_kept == 0:
                 self._failure = _failure(plan.round, plan.cohort, failed)
-                if self._experiment.divergence == "stop":
+                if stops:
                     self._failure += ", or divergence=skip"
                 return
-            collected = _without_failed(collected, weight_kept)
-        after = self._update(plan, collected)
+            collected = without_failed(collected, weight_kept)
+        after = self._step(self.progress, plan, collected)
         if not _is_finite(after.w, after.buffers):
             self._failure = (
                 f"round {plan.round}: the server's new weights are not finite; {_ADVICE}"
             )
             return
+        after.models = collected.models
+        after.spent = collected.spent
+        seconds = time.perf_counter() - self._round_began
+        after.figures = {**figures, "seconds": seconds, "seconds_wait": collected.seconds_wait}
         self.progress = after
         self._is_reported = False
         self._is_tested = False
-        self.progress.models = collected.models
-        self.progress.spent = collected.spent
-        seconds = time.perf_counter() - self._round_began
-        times = {"seconds": seconds, "seconds_wait": collected.seconds_wait}
-        self.progress.figures = figures | times
 
     def add_time(self, spent: np.ndarray) -> None:
         """Count seconds [ranks, Kind] after the last round as that round's."""
@@ -241,125 +242,31 @@ class Server:
             return Action.STOP
         return Action.PLAY
 
-    def _update(self, plan: RoundPlan, collected: Collected) -> Progress:
-        """How the run stands after the round, its figures and models left out."""
-        clients = self._experiment.clients
-        progress = self.progress
-        if not len(plan.cohort):
-            return self._unchanged(plan, collected)
-        mean, rows = collected.total, collected.rows
-        replied = plan.cohort[rows[:, Column.FAILED] == Failure.NONE]
-        share = self._share(replied)
-        of = ServerRound(
-            plan.round,
-            clients.rounds,
-            clients.rate(plan.round),
-            clients.rate(1),
-            len(replied),
-            share,
-        )
-        w, server = clients.algorithm.server(progress.w, progress.server, mean.algorithm, of)
-        buffers = progress.buffers
-        if len(mean.buffers):
-            buffers = clients.buffers.decode(mean.buffers, progress.w.dtype)
-        means = self._means(mean.means, share)
-        if "average" in clients.means:
-            means["average"] = self._average(plan.round, w, server)
-        return Progress(
-            w,
-            buffers,
-            server,
-            plan.round,
-            plan.cohort,
-            rows,
-            means=means,
-            late=plan.late,
-            there=plan.there,
-        )
-
-    def _unchanged(self, plan: RoundPlan, collected: Collected) -> Progress:
-        """How the run stands after a round in which nobody took part: as before, a round later."""
-        before = self.progress
-        means = {name: mean for name, mean in before.means.items() if name != "cohort"}
-        return Progress(
-            before.w,
-            before.buffers,
-            before.server,
-            plan.round,
-            plan.cohort,
-            collected.rows,
-            means=means,
-            late=plan.late,
-            there=plan.there,
-        )
-
-    def _share(self, replied: np.ndarray) -> float:
-        """The part of all clients' weight that the clients `replied` have."""
-        clients = self._experiment.clients
-        if self._experiment.objective == "uniform":
-            return len(replied) / len(self._experiment.players)
-        return float(clients.sizes[replied].sum() / clients.samples_held)
-
-    def _means(self, parts: Vectors, share: float) -> Vectors:
-        """The means of local models: of this round's, and of all clients' latest.
-
-        The latter moves by this round's mean change, weighed by the cohort's share.
-        """
-        means = dict(parts)
-        if "all" in parts:
-            before = self.progress.means.get("all", self._initial)
-            means["all"] = before + share * parts["all"]
-        return means
-
-    def _average(self, round: int, w: Tensor, server: Vectors) -> Tensor:
-        """The server's second model after a round that ended in the weights `w`."""
-        experiment = self._experiment
-        if experiment.clients.algorithm.has_average:
-            return experiment.clients.algorithm.average(w, server)
-        last = self.progress.means.get("average", self._initial)
-        return experiment.evaluation.average(last, self.progress.w, w, round, experiment.rounds)
-
     def _figures(self, plan: RoundPlan, sent: Sent, collected: Collected) -> dict[str, Any]:
         """The round's bytes, as a real federation would send them and as MPI moved them; times."""
-        seconds_of = dict(zip(plan.cohort.tolist(), collected.rows[:, Column.SECONDS], strict=True))
-        seconds = []
-        for clients in plan.assigned:
-            seconds.append(sum(seconds_of[client] for client in clients))
+        clients = self._experiment.clients
         size = self.progress.w.element_size()
-        if not self._experiment.clients.algorithm.communicates:
+        if not clients.algorithm.communicates:
             size = 0
-        unsent = self._experiment.clients.unsent()
+        unsent = clients.unsent()
         replied = np.count_nonzero(collected.rows[:, Column.FAILED] == Failure.NONE)
         asked = len(plan.cohort) + len(plan.late)
         return {
-            "lr": self._experiment.clients.rate(plan.round),
+            "lr": clients.rate(plan.round),
             "bytes_down": (sent.elements() - unsent) * size * asked,
             "bytes_up": (collected.total.elements() - unsent) * size * replied,
             "bytes_mpi": self._communicator.bytes_moved - self._bytes_before,
-            "seconds_train": max(seconds),
+            "seconds_train": _slowest(plan, collected.rows),
         }
 
 
-def _without_failed(collected: Collected, weight_kept: float) -> Collected:
-    """The mean of the replies that count, and rows and models without those of failed clients.
-
-    The weights of the others sum to 1, as in the mean.
-    """
-    rows = collected.rows.copy()
-    failed = rows[:, Column.FAILED] != Failure.NONE
-    rows[:, Column.WEIGHT] /= weight_kept
-    rows[failed, Column.WEIGHT] = 0.0
-    rows[failed, Column.LOSS] = np.nan
-    rows[failed, Column.ACCURACY] = np.nan
-    rows[failed, Column.TEST_ACCURACY] = np.nan
-    rows[failed, Column.OWN_RIGHT_BEFORE] = np.nan
-    rows[failed, Column.OWN_RIGHT_AFTER] = np.nan
-    models = []
-    if collected.models:
-        models = [collected.models[place] for place in np.flatnonzero(~failed)]
-    return collected._replace(
-        total=collected.total.divided_by(weight_kept), rows=rows, models=models
-    )
+def _slowest(plan: RoundPlan, rows: np.ndarray) -> float:
+    """Seconds of training on the rank whose clients took longest."""
+    seconds_of = dict(zip(plan.cohort.tolist(), rows[:, Column.SECONDS], strict=True))
+    seconds = []
+    for clients in plan.assigned:
+        seconds.append(sum(seconds_of[client] for client in clients))
+    return max(seconds)
 
 
 def _is_finite(*vectors: Tensor) -> bool:
