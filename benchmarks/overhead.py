@@ -19,7 +19,7 @@ from benchmarks.pairs import Pairs, Stopwatch
 from benchmarks.report import Row
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner.callbacks import StoreWriter
-from mpifl.store import Entry, Store
+from mpifl.store import Store
 from mpifl.training import rounds
 from mpifl.training.callback import Callback
 from mpifl.training.client import Task, play
@@ -75,7 +75,7 @@ def _store(folder: Path, x: Experiment) -> Store:
         folder,
         config="",
         seed=x.seed,
-        layout=[Entry(*entry) for entry in x.clients.net.layout],
+        layout=x.clients.net.layout,
         clients=len(x.clients),
         partition=partition,
         provenance={},

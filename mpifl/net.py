@@ -15,23 +15,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mpifl.flat_layout import Entry
 from mpifl.models.layers import is_norm
 from mpifl.models.network import Network
 from mpifl.models.output import Output
 
 Weights = tuple[Tensor, Tensor]
 """a model as vectors: weights [d] and buffers [b]"""
-
-
-class Entry(NamedTuple):
-    """One tensor's place in a flat vector."""
-
-    name: str
-    kind: str
-    """`parameter` (in the weights), `buffer` (in the buffers) or `frozen` (in the frozen vector)"""
-    shape: tuple[int, ...]
-    offset: int
-    size: int
 
 
 class Coordinates(NamedTuple):

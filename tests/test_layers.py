@@ -16,7 +16,7 @@ PACKAGE = REPOSITORY / "mpifl"
 
 LAYERS = [
     "__init__",
-    "lazy live_line options regular seeds terminal vision",
+    "flat_layout lazy live_line options regular seeds terminal vision",
     "config schedules",
     "parallel",
     "store",

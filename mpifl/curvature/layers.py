@@ -15,7 +15,7 @@ from mpifl.curvature.diagonal import Diagonal, Estimate
 from mpifl.curvature.lanczos import lanczos
 from mpifl.curvature.objective import Objective
 from mpifl.curvature.operator import Curvature
-from mpifl.net import Entry
+from mpifl.flat_layout import Entry
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from mpifl.runner.resuming import (
 )
 from mpifl.store import (
     Checkpoint,
-    Entry,
     Partition,
     Run,
     Store,
@@ -29,6 +28,7 @@ from mpifl.store import (
     compatibility,
     edited_results,
     lost_results,
+    run_folder,
 )
 from mpifl.training.experiment import Experiment
 
@@ -98,7 +98,7 @@ def open_folder(
         facts = provenance(dataset, experiment.clients.net, places)
         if not target.resume:
             return _create(folder, config, experiment, facts, target.force)
-        if Store.begun(folder):
+        if run_folder.begun(folder):
             return _resume(folder, config, experiment, facts, target)
         return _create_instead(folder, config, experiment, facts, target.or_start)
 
@@ -122,7 +122,7 @@ def _create(
         folder,
         config=schema.text(config),
         seed=config.seed,
-        layout=_layout(experiment),
+        layout=experiment.clients.net.layout,
         clients=config.clients,
         partition=_partition(experiment),
         holdout=experiment.holdout(),
@@ -142,7 +142,7 @@ def _create_instead(
 
     It always is where a run was killed before it stored anything.
     """
-    was_killed = Store.claimed(folder)
+    was_killed = run_folder.is_run(folder)
     if not or_start and not was_killed:
         raise BadInput(
             f"{folder}: expected a run to resume; got none there; allowed: the run's own --out, "
@@ -173,7 +173,7 @@ def _resume(
             found,
             config=schema.text(config),
             seed=config.seed,
-            layout=_layout(experiment),
+            layout=experiment.clients.net.layout,
             partition=_partition(experiment),
             holdout=experiment.holdout(),
             provenance=facts,
@@ -215,7 +215,7 @@ def _take_over(
     store = Store.resume(
         folder,
         config=schema.text(config),
-        layout=_layout(experiment),
+        layout=experiment.clients.net.layout,
         partition=_partition(experiment),
         round=round,
         provenance=facts,
@@ -245,11 +245,6 @@ def _store_start(store: Store, experiment: Experiment) -> None:
     frozen = net.frozen.cpu().numpy() if len(net.frozen) else None
     store.weights(0, net.weights.cpu().numpy(), net.buffers.cpu().numpy(), frozen=frozen)
     store.commit()
-
-
-def _layout(experiment: Experiment) -> list[Entry]:
-    """The flat vectors' table of contents, as the store keeps it."""
-    return [Entry(*row) for row in experiment.clients.net.layout]
 
 
 def _partition(experiment: Experiment) -> Partition:

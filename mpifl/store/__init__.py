@@ -3,15 +3,16 @@
 `checkpoint` writes and finds what a stopped run resumes from, and `Store.resume` takes it over.
 """
 
+from mpifl.flat_layout import Entry
 from mpifl.store import checkpoint
 from mpifl.store.arrays import sha256
 from mpifl.store.atomic import Refused
 from mpifl.store.checkpoint import Checkpoint
-from mpifl.store.contents import Entry, Partition
+from mpifl.store.contents import OTHERS_TESTED, Partition
 from mpifl.store.evaluations import Holdout
 from mpifl.store.packing import pack
 from mpifl.store.plugin_texts import StoredPlugin
-from mpifl.store.reader import OTHERS_TESTED, Run
+from mpifl.store.reader import Run
 from mpifl.store.run_folder import Superseded
 from mpifl.store.writer import Store
 

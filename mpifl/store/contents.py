@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpifl import __version__
+from mpifl.flat_layout import Entry
 from mpifl.store.attributes import Attributes
 from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.round_tables import Cohorts
@@ -28,16 +29,12 @@ OTHER_PLUGINS = "other_plugins"
 LOST_UNTIL = "lost_until"
 """attribute of a run whose first rows were lost with a damaged file: the last of these rounds"""
 
-
-class Entry(NamedTuple):
-    """Where one tensor lies in the flat vectors."""
-
-    name: str
-    kind: str
-    """`parameter` (in the weights), `buffer` (in the buffers) or `frozen` (stored with round 0)"""
-    shape: tuple[int, ...]
-    offset: int
-    size: int
+OTHERS_TESTED = {
+    "test_accuracy_cohort": "mean of the cohort's models",
+    "test_accuracy_all": "mean of all clients' latest models",
+    "test_accuracy_clients": "the cohort's own models, on average",
+}
+"""columns of /rounds with accuracies of other models than the server's, in words"""
 
 
 class Partition(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mpifl.flat_layout import Entry
 from mpifl.store import datasets, evaluations, validate
 from mpifl.store.attributes import read_attributes
-from mpifl.store.contents import Entry
 from mpifl.store.round_tables import RESERVED, Cohorts
 
 

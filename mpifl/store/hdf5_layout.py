@@ -18,11 +18,12 @@ import numpy as np
 from h5py import h5d, h5ds
 
 from mpifl.config import toml
+from mpifl.flat_layout import Entry
 from mpifl.options import BadInput
 from mpifl.store import checksum, plugin_texts, timeline
 from mpifl.store.arrays import DIMENSIONS
 from mpifl.store.attributes import Attributes, write_attributes
-from mpifl.store.contents import Entry, Results, model_file, model_name
+from mpifl.store.contents import Results, model_file, model_name
 from mpifl.store.evaluations import axis_of, is_fixed
 from mpifl.store.long_names import describe
 from mpifl.store.plugin_texts import StoredPlugin

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mpifl.flat_layout import Entry
 from mpifl.options import BadInput
 from mpifl.store import atomic, checkpoint, checksum, model_files, run_folder
 from mpifl.store.arrays import DIMENSIONS
@@ -21,7 +22,6 @@ from mpifl.store.contents import (
     LOST_UNTIL,
     OTHER_SCHEDULE,
     OTHER_SCHEDULE_UNTIL,
-    Entry,
     Results,
     model_file,
     partition_arrays,

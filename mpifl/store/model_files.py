@@ -9,9 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from mpifl.flat_layout import Entry
 from mpifl.options import BadInput
 from mpifl.store import atomic, validate
-from mpifl.store.contents import FORMAT_VERSION, MODEL_FORMAT, Entry, model_file, software
+from mpifl.store.contents import FORMAT_VERSION, MODEL_FORMAT, model_file, software
 from mpifl.store.hdf5_layout import model_image
 from mpifl.store.run_folder import MODELS
 
@@ -35,6 +36,32 @@ def write(
     image = model_image(attributes, arrays, layout)
     atomic.make_folder(folder / MODELS)
     atomic.write_hdf5(folder / model_file(round), image, check)
+
+
+@contextmanager
+def arrays(results: Path, group: h5py.Group, round: int, run_id: str) -> Iterator[h5py.Group]:
+    """The arrays of a saved round: of its file, or the `group` itself in a packed file.
+
+    `group` is that of the round in the file `results`. Raises BadInput as `opened` does.
+    """
+    name = _linked(group)
+    if name is None:
+        yield group
+    else:
+        with opened(results, name, round, run_id) as model:
+            yield model
+
+
+def is_here(results: Path, group: h5py.Group) -> bool:
+    """Whether the arrays of a saved round are there: in `results` or in its folder."""
+    name = _linked(group)
+    return name is None or place(results, name).exists()
+
+
+def _linked(group: h5py.Group) -> str | None:
+    """The file of which the group's arrays are; None if they are in the group."""
+    link = group.get("global", getlink=True)
+    return link.filename if isinstance(link, h5py.ExternalLink) else None
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from mpifl.config import parse
+from mpifl.flat_layout import Entry
 from mpifl.options import BadInput, checked_path
 from mpifl.store import (
     datasets,
@@ -30,20 +31,12 @@ from mpifl.store.contents import (
     FORMAT_VERSION,
     OTHER_PLUGINS,
     OTHER_SCHEDULE,
-    Entry,
     Results,
     model_name,
 )
 from mpifl.store.plugin_texts import StoredPlugin
 from mpifl.store.round_tables import Cohorts
 from mpifl.store.run_folder import RESULTS
-
-OTHERS_TESTED = {
-    "test_accuracy_cohort": "mean of the cohort's models",
-    "test_accuracy_all": "mean of all clients' latest models",
-    "test_accuracy_clients": "the cohort's own models, on average",
-}
-"""columns of /rounds with accuracies of other models than the server's, in words"""
 
 _EXPECTED = "a run's folder, its results.h5 or a packed file"
 
@@ -199,9 +192,8 @@ class Run:
         Raises BadInput if they are not stored.
         """
         with self._model(round) as model:
-            return hdf5_groups.array_of(model, "global", None), hdf5_groups.array_of(
-                model, "buffers", None
-            )
+            weights = hdf5_groups.array_of(model, "global", None)
+            return weights, hdf5_groups.array_of(model, "buffers", None)
 
     def average(self, round: int | None = None) -> np.ndarray:
         """The server's second model `[d]` after `round` (default: the last saved one).
@@ -239,10 +231,9 @@ class Run:
                 )
             ids = hdf5_groups.array_of(model, "client_ids", None)
             weights = hdf5_groups.array_of(model, "clients", len(ids), None)
+            buffers = np.zeros((len(ids), 0), "f4")
             if "client_buffers" in model:
                 buffers = hdf5_groups.array_of(model, "client_buffers", len(ids), None)
-            else:
-                buffers = np.zeros((len(ids), 0), "f4")
             return ids, weights, buffers
 
     def check_unchanged(self) -> None:
@@ -264,11 +255,11 @@ class Run:
         absent = []
         with _opened(self.file) as content:
             models = content["models"]
-            # a resume may have removed rounds since this run was read
-            for round in (saved for saved in self.saved_rounds if model_name(saved) in models):
-                link = models[model_name(round)].get("global", getlink=True)
-                is_elsewhere = isinstance(link, h5py.ExternalLink)
-                if is_elsewhere and not model_files.place(self.file, link.filename).exists():
+            for round in self.saved_rounds:
+                name = model_name(round)
+                if name not in models:  # a resume has removed it since this run was read
+                    continue
+                if not model_files.is_here(self.file, models[name]):
                     absent.append(round)
         return absent
 
@@ -278,12 +269,8 @@ class Run:
         round = self._saved(round)
         with self._opened() as content:
             group = content["models"][model_name(round)]
-            link = group.get("global", getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                with model_files.opened(self.file, link.filename, round, self.run_id) as model:
-                    yield model
-            else:
-                yield group
+            with model_files.arrays(self.file, group, round, self.run_id) as model:
+                yield model
 
     def _saved(self, round: int | None) -> int:
         """`round`, or the last saved one. Raises BadInput unless its weights are stored."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mpifl.flat_layout import Entry
 from mpifl.options import BadInput
 from mpifl.store import checkpoint, compatibility, manifest, plugin_texts
 from mpifl.store.attributes import Attributes
@@ -19,7 +20,6 @@ from mpifl.store.contents import (
     OTHER_PLUGINS,
     OTHER_SCHEDULE,
     OTHER_SCHEDULE_UNTIL,
-    Entry,
     Results,
     software,
     timestamp,
@@ -151,8 +151,7 @@ def _short(value: object) -> str:
 
 
 def _check_layout(run: Run, layout: Sequence[Entry]) -> None:
-    given = [Entry(e.name, e.kind, tuple(e.shape), e.offset, e.size) for e in layout]
-    for expected, got in zip_longest(run.layout, given):
+    for expected, got in zip_longest(run.layout, layout):
         if expected != got:
             raise BadInput(
                 f"{run.path}: layout: expected {_shown(expected)}; got {_shown(got)}: "

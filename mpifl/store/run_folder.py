@@ -129,7 +129,7 @@ def begun(folder: Path) -> bool:
     """Whether the folder holds something to resume: results, checkpoints or weights.
 
     Checkpoints or weights alone count too: if the results were lost, no new run may silently
-    replace the rest.
+    replace the rest. A run that was killed before its first commit has left nothing.
     """
     if os.path.lexists(folder / RESULTS) or os.path.lexists(folder / CHECKPOINT / MANIFEST):
         return True

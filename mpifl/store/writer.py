@@ -11,10 +11,11 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mpifl.flat_layout import Entry
 from mpifl.options import BadInput
 from mpifl.store import atomic, checkpoint, compatibility, manifest, model_files, run_folder
 from mpifl.store.arrays import model_arrays
-from mpifl.store.contents import Entry, Results, partition_arrays, run_attributes, timestamp
+from mpifl.store.contents import Results, partition_arrays, run_attributes, timestamp
 from mpifl.store.evaluations import EvaluationTable, Holdout, holdout_arrays
 from mpifl.store.hdf5_layout import Attributes, results_image
 from mpifl.store.manifest import Part
@@ -142,19 +143,6 @@ class Store:
         store.commit()
         manifest.begin(folder, store.run_id, owner.check)
         return store
-
-    @staticmethod
-    def begun(folder: Path) -> bool:
-        """Whether the folder holds something to resume.
-
-        A run killed before its first commit left nothing.
-        """
-        return run_folder.begun(folder)
-
-    @staticmethod
-    def claimed(folder: Path) -> bool:
-        """Whether the folder is that of a run, even one that was killed before its first commit."""
-        return run_folder.is_run(folder)
 
     @property
     def run_id(self) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mpifl.net import Entry
+from mpifl.flat_layout import Entry
 
 Policy = Literal["average", "pooled", "local"]
 

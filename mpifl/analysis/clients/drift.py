@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpifl import net
 from mpifl.analysis.models.stored import has_clients
 from mpifl.curvature.layers import layers
+from mpifl.flat_layout import Entry
 from mpifl.options import BadInput
-from mpifl.store import Entry, Run
+from mpifl.store import Run
 
 DIMENSIONS = {
     "round": ("round",),
@@ -34,7 +34,7 @@ DIMENSIONS = {
 
 def slices(layout: Sequence[Entry]) -> dict[str, slice]:
     """Where each layer's weights and biases lie in the flat vector [d], in its order."""
-    members = layers([net.Entry(*entry) for entry in layout])
+    members = layers(layout)
     places = {entry.name: entry for entry in layout if entry.kind == "parameter"}
     found = {}
     for layer, names in members.items():

@@ -15,7 +15,7 @@ from mpifl.analysis.hessian.model import Found, MeasuredModel
 from mpifl.analysis.hessian.protocols import FedAlign, Protocol
 from mpifl.analysis.models.stored import StoredModel
 from mpifl.curvature import Objective, layers
-from mpifl.net import Entry
+from mpifl.flat_layout import Entry
 
 QUANTITIES: dict[str, Mapping[str, Callable[[Any], Found]]] = {
     "exact": exact.QUANTITIES,

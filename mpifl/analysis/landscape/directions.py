@@ -18,7 +18,7 @@ from torch import Tensor
 from mpifl.analysis.models.on_ranks import RunOnRanks
 from mpifl.analysis.models.stored import StoredModel
 from mpifl.curvature import Curvature, Fixed, lanczos
-from mpifl.net import Entry
+from mpifl.flat_layout import Entry
 from mpifl.options import BadInput
 from mpifl.seeds import generator
 
