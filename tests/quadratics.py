@@ -134,15 +134,22 @@ class Moment(NamedTuple):
 
 
 class History(Callback):
-    """Remembers every round; its `play` in place of a worker's notes what clients remember."""
+    """Remembers every round; notes what clients remember when a worker plays them."""
 
     def __init__(self, x: Experiment) -> None:
         self.moments: list[Moment] = []
+        self._x = x
         w = x.clients.net.weights.clone()
         self._clients = [x.clients.initial_state(w).algorithm] * len(x.clients)
         self._models = [w] * len(x.clients)
 
-    def play(self, clients: Clients, task: Task) -> Played:
+    def run(self) -> None:
+        """Run the experiment on this process alone."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(worker, "play", self._play)
+            run(self._x, Communicator(), [self])
+
+    def _play(self, clients: Clients, task: Task) -> Played:
         played = client.play(clients, task)
         if np.isfinite(played.row[COLUMNS.index("loss")]):
             self._clients[task.client] = played.state.algorithm
@@ -159,9 +166,7 @@ class History(Callback):
 def moments(x: Experiment) -> list[Moment]:
     """Run `x` on this process alone: what it was after each round."""
     history = History(x)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "play", history.play)
-        run(x, Communicator(), [history])
+    history.run()
     return history.moments
 
 

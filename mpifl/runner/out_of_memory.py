@@ -29,8 +29,9 @@ _ADVICE = {
 _FILES = {
     "training/evaluate.py": "testing",
     "training/evaluate_own.py": "testing",
-    "training/local.py": "training",
+    "training/trainer.py": "training",
     "training/client.py": "training",
+    "training/clients.py": "training",
 }
 _FOLDERS = {"/mpifl/curvature/": "Hessian products"}
 

@@ -41,7 +41,7 @@ def test_means_are_of_the_rounds_models_and_of_every_clients_latest(algorithm, o
     x = q.experiment(algorithm, LOCAL, 6, HALF, objective=objective)
     x.clients.means = ("cohort", "all")
     history, p = Means(x), q.share(objective)
-    run(x, tiny.alone(), [history])
+    history.run()
     for round, (moment, means) in enumerate(
         zip(history.moments, history.means, strict=True), start=1
     ):
