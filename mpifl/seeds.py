@@ -49,6 +49,8 @@ def generators(
     >>> many == [float(generator(1, "shuffle", first, 7).random()) for first in (3, 4)]
     True
     """
+    if not len(firsts):
+        return
     before = [word for part in (seed, _purpose(purpose), 1 + len(rest)) for word in _words(part)]
     after = [word for part in rest for word in _words(part)]
     entropy = [np.full(len(firsts), word, dtype=np.uint32) for word in (*before, 0, *after)]

@@ -10,7 +10,7 @@ below 1e-13 of that value for 16 clients, far under float32's own 6e-8.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ Message = dict[str, Tensor]
 
 FRACTION_BITS = 46
 BLOCK = 1 << 18  # elements a pass: the float64 scratch of one block stays in the cache
+_BLOCK_READ = 1 << 17  # the same for sums, which a Reduce has just written into the cache
 _BLOCK_ON_GPU = 1 << 24  # 128 MiB of scratch: calls cost more there than memory
 # A fast way from float64 v, |v| < 2^51, to the nearest integer:
 # 1. v + _MAGIC is rounded to an integer, because float64 has no finer bits there.
@@ -190,21 +191,31 @@ class WeightedSum:
         integers, owed = self.integers()
         return self.values(integers.cpu(), owed)
 
-    def values(self, integers: Tensor, owed: np.ndarray) -> Message:
+    def blocks(self, integers: Tensor) -> Iterator[Tensor]:
+        """`integers()` in views of at most a megabyte, each of one vector.
+
+        All ranks have as many, of the same sizes.
+        """
+        for vector in integers.split([part.total.numel() for part in self._parts.values()]):
+            yield from vector.split(_BLOCK_READ)
+
+    def values(
+        self, integers: Tensor, owed: np.ndarray, receive: Callable[[Tensor], None] | None = None
+    ) -> Message:
         """`integers()`, one rank's or the sums of several, as vectors `[n]` of the replies' types.
 
-        Both are on the host.
+        Both are on the host. `receive` is called with each of `blocks(integers)` before it is read.
         """
         result = {}
-        offset = 0
+        blocks = self.blocks(integers)
         for (name, part), count in zip(self._parts.items(), owed.tolist(), strict=True):
-            size = part.total.numel()
             debt = _wrapped(count * _MAGIC_BITS)
-            result[name] = torch.empty(size, dtype=part.dtype)
-            pieces = integers[offset : offset + size].split(BLOCK)
-            for piece, values in zip(pieces, result[name].split(BLOCK), strict=True):
-                values.copy_((piece - debt).double().mul_(2.0**part.exponent))
-            offset += size
+            result[name] = torch.empty(part.total.numel(), dtype=part.dtype)
+            for values in result[name].split(_BLOCK_READ):
+                block = next(blocks)
+                if receive is not None:
+                    receive(block)
+                values.copy_((block - debt).double().mul_(2.0**part.exponent))
         return result
 
 

@@ -52,10 +52,14 @@ def the_wait_for_other_ranks_is_no_time_of_messages(f: Communicator) -> None:
 
 
 def total_adds_vectors_exactly_and_gathers_rows_as_they_are(f: Communicator) -> None:
-    sent, clients = {"w": torch.tensor([1.0, -3.0, 0.5])}, 7
-    replies = [
-        {"w": torch.randn(3, generator=torch.Generator().manual_seed(c))} for c in range(clients)
-    ]
+    # w is longer than one block of the sum, and the last block is short.
+    sizes, clients = {"w": 300_001, "empty": 0, "control": 3}, 7
+    sent = {name: torch.ones(size) for name, size in sizes.items()}
+    replies = []
+    for c in range(clients):
+        draws = torch.Generator().manual_seed(c)
+        reply = {name: torch.randn(size, generator=draws) for name, size in sizes.items()}
+        replies.append(reply)
     rows = np.array([[0.1 * c, np.nan if c == 2 else -0.0, np.inf, 5e-324] for c in range(clients)])
     layout = layout_of(sent)
     alone, sums = WeightedSum(sent, layout), WeightedSum(sent, layout)
@@ -70,7 +74,9 @@ def total_adds_vectors_exactly_and_gathers_rows_as_they_are(f: Communicator) -> 
     if result:
         mean, gathered = result
         assert gathered["none"].shape == (0, 2)
-        assert torch.equal(mean["w"], alone.total()["w"])
+        assert list(mean) == list(sizes)
+        for name, expected in alone.total().items():
+            assert torch.equal(mean[name], expected)
         assert gathered["rows"].tobytes() == rows.tobytes()
 
 
