@@ -76,8 +76,21 @@ def environment(mpi: str, extra: dict[str, str] | None = None) -> dict[str, str]
             "OMPI_MCA_osc": "^ucx",  # else it complains of itself on every window
             "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
             "PRTE_MCA_hwloc_default_binding_policy": "none",
+            "PRTE_MCA_prte_tmpdir_base": tempfile.mkdtemp(dir=_folder_of_launches()),
         }
     return kept | (extra or {})
+
+
+@cache
+def _folder_of_launches() -> Path:
+    """Where each mpirun of Open MPI has a folder of its own until this process ends.
+
+    It names its files by its process id, and does not start where it finds files of that name:
+    those of a killed one, whose id came round again.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mpifl-openmpi-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def mpirun(mpi: str, ranks: int, afresh: bool = False) -> list[str]:
