@@ -154,7 +154,8 @@ class ClientStates:
 
     def held(self, clients: int) -> list[int]:
         """Those of all `clients` whose states this rank has; each is had by one rank."""
-        first, workers = self._communicator.first_worker, self._communicator.workers
+        first = self._communicator.first_worker
+        workers = self._communicator.workers
         own = []
         for client in range(clients):
             holder = self._holders.get(client, first + client % workers)
