@@ -16,7 +16,7 @@ from benchmarks.pairs import Pairs, Times, interleave
 from benchmarks.report import Row
 from mpifl.parallel.communicator import Communicator
 from mpifl.parallel.devices import configure
-from mpifl.parallel.exact_sum import WeightedSum
+from mpifl.parallel.exact_sum import WeightedSum, layout_of
 from mpifl.parallel.mpi import MPI
 from mpifl.parallel.ranks import pieces
 
@@ -35,10 +35,15 @@ def total() -> list[Row]:
 
 def _compare(communicator: Communicator, size: int) -> Pairs:
     reply = {"w": torch.ones(size)}
-    sums = WeightedSum(reply)
-    sums.add(reply, 0.5)
+    sums = WeightedSum(reply, layout_of(reply))
     figures = {"rows": np.zeros((10, 10))}
     bare = np.ones(size, dtype=np.int64)
+
+    def prepare() -> None:
+        sums.begin(reply, expected=1 if communicator.is_server else 0)
+        if not communicator.is_server:
+            sums.add(reply, 1.0)
+        communicator.Barrier()
 
     def reduce() -> None:
         for piece in pieces(bare):
@@ -48,9 +53,7 @@ def _compare(communicator: Communicator, size: int) -> Pairs:
                 communicator.Reduce(piece, None, op=MPI.SUM, root=0)
 
     repeats = max(10, 40_000_000 // size)
-    return interleave(
-        lambda: communicator.total(sums, figures), reduce, repeats, before=communicator.Barrier
-    )
+    return interleave(lambda: communicator.total(sums, figures), reduce, repeats, before=prepare)
 
 
 def main() -> None:

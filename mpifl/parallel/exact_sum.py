@@ -26,7 +26,8 @@ _BLOCK_ON_GPU = 1 << 24  # 128 MiB of scratch: calls cost more there than memory
 # A fast way from float64 v, |v| < 2^51, to the nearest integer:
 # 1. v + _MAGIC is rounded to an integer, because float64 has no finer bits there.
 # 2. The low bits of that float64's pattern are the integer, so patterns are added as int64.
-# 3. Each addition also adds the pattern of _MAGIC; `values` subtracts those once.
+# 3. Each addition also adds the pattern of _MAGIC; they are subtracted once: by a sum that begins
+#    below zero, for the replies that are expected, and by `values` if those were not all.
 _MAGIC = 1.5 * 2.0**52
 _MAGIC_BITS = int(torch.tensor(_MAGIC, dtype=torch.float64).view(torch.int64))
 _FAST_LIMIT = 2.0**51
@@ -79,38 +80,41 @@ class WeightedSum:
         self._scratch = torch.empty(0, dtype=torch.float64, device=self._device)
         self._parts: dict[str, _Part] = {}
         self._owed: dict[str, int] = {}
+        self._expected = 0
         self.layout: Layout | None = None
         self.begin(sent)
         if layout is not None:
             self.lay_out(layout)
 
-    def begin(self, sent: Message) -> None:
+    def begin(self, sent: Message, expected: int = 0) -> None:
         """Begin another sum, of replies to `sent`, in the memory of the last one.
 
-        Raises Diverged where `sent` is not finite.
+        One rank may say how many replies are expected on all ranks: where as many are added,
+        `values` is quicker. Raises Diverged where `sent` is not finite.
         """
+        self._expected = expected
         self._exponents = {name: grid_exponent(vector) for name, vector in sent.items()}
         self._coarsest = max(self._exponents.values(), default=-FRACTION_BITS)
         if self.layout is not None:
-            self._total.zero_()
             self._set_parts(self.layout)
 
     def lay_out(self, layout: Layout) -> None:
         """Make room for replies of this layout; nothing may have been added before."""
         size = sum(elements for elements, _ in layout.values())
         self.layout = layout
-        self._total = torch.zeros(size, dtype=torch.int64, device=self._device)
+        self._total = torch.empty(size, dtype=torch.int64, device=self._device)
         scratch = min(self._block, max(BLOCK, size))
         self._scratch = torch.empty(scratch, dtype=torch.float64, device=self._device)
         self._set_parts(layout)
 
     def _set_parts(self, layout: Layout) -> None:
+        self._total.fill_(_wrapped(-self._expected * _MAGIC_BITS))
         offset = 0
         for name, (elements, dtype) in layout.items():
             total = self._total[offset : offset + elements]
             exponent = self._exponents.get(name, self._coarsest)
             self._parts[name] = _Part(total, exponent, dtype)
-            self._owed[name] = 0
+            self._owed[name] = -self._expected
             offset += elements
 
     @staticmethod
@@ -182,7 +186,7 @@ class WeightedSum:
 
     def integers(self) -> tuple[Tensor, np.ndarray]:
         """What ranks add: the sum in grid units, int64 `[n]`, all vectors one after the other, and
-        int64 [vectors]: how often _MAGIC was added to each.
+        int64 [vectors]: how often _MAGIC was added to each, beyond what was expected.
         """
         return self._total, np.array(list(self._owed.values()), dtype=np.int64)
 
@@ -215,7 +219,9 @@ class WeightedSum:
                 block = next(blocks)
                 if receive is not None:
                     receive(block)
-                values.copy_((block - debt).double().mul_(2.0**part.exponent))
+                if debt != 0:
+                    block = block - debt
+                values.copy_(block.double().mul_(2.0**part.exponent))
         return result
 
 

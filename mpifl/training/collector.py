@@ -67,7 +67,8 @@ class Collector:
             if self._sums is None:
                 self._sums = WeightedSum(sent.vectors(), self._layout)
             else:
-                self._sums.begin(sent.vectors())
+                expected = len(plan.cohort) if self._communicator.is_server else 0
+                self._sums.begin(sent.vectors(), expected)
         except Diverged as error:
             raise RunFailed(f"round {plan.round}: {error}") from None
         return self._sums

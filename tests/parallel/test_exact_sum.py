@@ -62,6 +62,17 @@ def test_a_single_client_of_weight_one_comes_back_unchanged_in_float32():
     assert (alone.total()["w"] - reply["w"]).abs().max() <= 2.0**-44
 
 
+@pytest.mark.parametrize("expected", [0, 2, 3, 5])
+def test_bits_do_not_depend_on_how_many_replies_were_expected(expected):
+    some = replies(3)
+    straight = total(some, [0.2, 0.3, 0.5], some[0]).total()["w"]
+    accumulator = WeightedSum(some[0], layout_of(some[0]))
+    accumulator.begin(some[0], expected)
+    for reply, weight in zip(some, [0.2, 0.3, 0.5], strict=True):
+        accumulator.add(reply, weight)
+    assert torch.equal(accumulator.total()["w"], straight)
+
+
 def test_values_far_larger_than_what_was_sent_still_add_exactly():
     reply = {"w": torch.tensor([60_000.0, -60_000.0])}
     got = total([reply, reply], [0.5, 0.5], {"w": torch.ones(2)})
