@@ -1,4 +1,4 @@
-"""The groups of a results file, as values of Python and numpy."""
+"""What a results file holds, as values of Python and numpy: all of it, and group by group."""
 
 from __future__ import annotations
 
@@ -8,9 +8,48 @@ import h5py
 import numpy as np
 
 from mpifl.flat_layout import Entry
-from mpifl.store import datasets, evaluations, validate
+from mpifl.store import datasets, evaluations, plugin_texts, timeline, validate
 from mpifl.store.attributes import read_attributes
+from mpifl.store.confidential import publishable
+from mpifl.store.contents import Results, model_name
 from mpifl.store.round_tables import RESERVED, Cohorts
+
+
+def results(content: h5py.File) -> Results:
+    """All that `hdf5_layout.results_image` writes, without secrets that old files may hold.
+
+    Raises ValueError or KeyError for what does not fit together.
+    """
+    attributes = read_attributes(content)
+    partition = {}
+    for name in ("indices", "offsets", "label_counts"):
+        partition[name] = datasets.whole(content["partition"][name])
+    rounds = {name: datasets.whole(dataset) for name, dataset in content["rounds"].items()}
+    clients = cohorts(content["clients"], len(partition["offsets"]) - 1)
+    validate.check_run(attributes, partition, rounds, clients)
+    counted = arrays(content, "evaluations")
+    held_out = arrays(content, "holdout")
+    evaluations.check(counted, held_out, clients.clients)
+    spent = arrays(content, "timeline")
+    timeline.check(spent)
+    provenance, *resumes = [publishable(stored) for stored in stored_provenance(content)]
+    models = {}
+    for round in datasets.whole(content["models"]["round"]).tolist():
+        models[round] = tuple(content["models"][model_name(round)].keys())
+    return Results(
+        attributes=attributes,
+        provenance=provenance,
+        layout=layout(content["layout"]),
+        partition=partition,
+        rounds=rounds,
+        clients=clients,
+        models=models,
+        resumes=resumes,
+        evaluations=counted,
+        holdout=held_out,
+        plugins=plugin_texts.of_arrays(arrays(content, "plugins")),
+        timeline=spent,
+    )
 
 
 def arrays(content: h5py.File, name: str) -> dict[str, np.ndarray]:

@@ -15,17 +15,8 @@ import numpy as np
 from mpifl.config import parse
 from mpifl.flat_layout import Entry
 from mpifl.options import BadInput, checked_path
-from mpifl.store import (
-    datasets,
-    evaluations,
-    hdf5_groups,
-    model_files,
-    plugin_texts,
-    timeline,
-    validate,
-)
-from mpifl.store.attributes import Attributes, read_attributes
-from mpifl.store.confidential import publishable
+from mpifl.store import hdf5_groups, model_files, validate
+from mpifl.store.attributes import Attributes
 from mpifl.store.contents import (
     FORMAT,
     FORMAT_VERSION,
@@ -70,7 +61,7 @@ class Run:
     """(C, K) i8"""
     saved_rounds: list[int]
     """rounds whose weights are stored"""
-    saved_arrays: Mapping[int, tuple[str, ...]]
+    saved_arrays: Mapping[int, Sequence[str]]
     """the names of the arrays stored for each saved round"""
     resumes: Sequence[Attributes]
     """for each resume: its `time`, the last `round` before it, and its provenance"""
@@ -315,39 +306,22 @@ def _opened(file: Path) -> AbstractContextManager[h5py.File]:
 
 
 def _read(file: Path, content: h5py.File) -> Run:
-    attrs = read_attributes(content)
-    partition = {}
-    for name in ("indices", "offsets", "label_counts"):
-        partition[name] = datasets.whole(content["partition"][name])
-    rounds = {name: datasets.whole(dataset) for name, dataset in content["rounds"].items()}
-    clients = hdf5_groups.cohorts(content["clients"], len(partition["offsets"]) - 1)
-    validate.check_run(attrs, partition, rounds, clients)
-    counted = hdf5_groups.arrays(content, "evaluations")
-    held_out = hdf5_groups.arrays(content, "holdout")
-    evaluations.check(counted, held_out, clients.clients)
-    spent = hdf5_groups.arrays(content, "timeline")
-    timeline.check(spent)
-    provenance, *resumes = [
-        publishable(stored) for stored in hdf5_groups.stored_provenance(content)
-    ]
-    saved_arrays = {}
-    for round in datasets.whole(content["models"]["round"]).tolist():
-        saved_arrays[round] = tuple(content["models"][model_name(round)].keys())
+    stored = hdf5_groups.results(content)
     return Run(
         path=file.parent if file.name == RESULTS else file,
         file=file,
-        attrs=attrs,
-        provenance=provenance,
-        layout=hdf5_groups.layout(content["layout"]),
-        rounds=rounds,
-        clients=clients,
-        **partition,
-        saved_rounds=list(saved_arrays),
-        saved_arrays=saved_arrays,
-        resumes=resumes,
+        attrs=stored.attributes,
+        provenance=stored.provenance,
+        layout=list(stored.layout),
+        rounds=stored.rounds,
+        clients=stored.clients,
+        **stored.partition,
+        saved_rounds=list(stored.models),
+        saved_arrays=stored.models,
+        resumes=stored.resumes,
         notes=hdf5_groups.notes(content),
-        evaluations=counted,
-        holdout=held_out,
-        plugins=plugin_texts.of_arrays(hdf5_groups.arrays(content, "plugins")),
-        timeline=spent,
+        evaluations=stored.evaluations,
+        holdout=stored.holdout,
+        plugins=stored.plugins,
+        timeline=stored.timeline,
     )
