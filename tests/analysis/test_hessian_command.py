@@ -85,11 +85,9 @@ def test_mistakes_end_in_one_line_and_exit_code_2(run, command, mistake):
 
 
 def test_rounds_have_names(run):
-    assert (select_rounds(run, "all"), select_rounds(run, "last"), select_rounds(run, "1,2")) == (
-        [1, 2],
-        [2],
-        [1, 2],
-    )
+    assert select_rounds(run, "all") == [1, 2]
+    assert select_rounds(run, "last") == [2]
+    assert select_rounds(run, "1,2") == [1, 2]
     best = int(run.rounds["round"][run.rounds["test_accuracy"].argmax()])
     assert select_rounds(run, "best") == [best]
 

@@ -58,8 +58,9 @@ def test_in_the_middle_is_the_model_itself(on_ranks):
     plan, panels = explored(on_ranks, along=("random", "eigen"))
     objective = on_ranks.objective(plan.model, Fixed(on_ranks.samples("train"), np.arange(90), 100))
     loss, accuracy = objective.score(on_ranks.vector(plan.model.weights))
-    assert [len(landscape.axes) for panel in panels for landscape in panel] == [1, 1, 2, 1, 1, 2]
-    for landscape in (landscape for panel in panels for landscape in panel):
+    landscapes = [landscape for panel in panels for landscape in panel]
+    assert [len(landscape.axes) for landscape in landscapes] == [1, 1, 2, 1, 1, 2]
+    for landscape in landscapes:
         middle = tuple(at.tolist().index(0.0) for at in landscape.coordinates)
         assert (landscape.loss[middle], landscape.accuracy[middle]) == pytest.approx(
             (loss, accuracy)
@@ -112,18 +113,22 @@ def test_along_unit_eigenvectors_a_quadratic_rises_by_half_its_eigenvalues(monke
     assert plane.axes[0] == "eigenvector 1 (λ = 4), length 1"
 
 
+def tensor_of(vector, entry):
+    return vector[entry.offset : entry.offset + entry.size].view(entry.shape)
+
+
 def test_random_directions_have_the_filters_norms(on_ranks):
-    w, layout = on_ranks.vector(on_ranks.reloaded.weights(2)[0]), on_ranks.net.layout
-    made = normalised(torch.ones_like(w), w, layout)
-    for entry in layout:
-        if entry.kind == "parameter":
-            ours, theirs = (
-                v[entry.offset : entry.offset + entry.size].view(entry.shape) for v in (made, w)
-            )
-            right = theirs.flatten(1).norm(dim=1) if len(entry.shape) > 1 else torch.zeros(1)
-            assert torch.allclose(
-                ours.flatten(1).norm(dim=1) if len(entry.shape) > 1 else ours.norm(), right.to(w)
-            )
+    w = on_ranks.vector(on_ranks.reloaded.weights(2)[0])
+    made = normalised(torch.ones_like(w), w, on_ranks.net.layout)
+    for entry in on_ranks.net.layout:
+        if entry.kind != "parameter":
+            continue
+        direction = tensor_of(made, entry)
+        if len(entry.shape) == 1:
+            assert not direction.any(), "biases and scales stay where they are"
+        else:
+            norms = tensor_of(w, entry).flatten(1).norm(dim=1)
+            assert torch.allclose(direction.flatten(1).norm(dim=1), norms)
 
 
 def test_the_way_to_a_client_ends_at_its_model_with_its_statistics(on_ranks):
