@@ -35,7 +35,7 @@ class Job:
     def __init__(self, mpi: str, log: Path) -> None:
         self._log = log
         with socket.create_server(("localhost", 0)) as server, log.open("wb") as output:
-            command = [*mpirun(mpi, RANKS, afresh=True), str(PROGRAM), str(server.getsockname()[1])]
+            command = [*mpirun(mpi, RANKS), str(PROGRAM), str(server.getsockname()[1])]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
