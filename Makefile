@@ -37,7 +37,7 @@ check: $(VENV)/test.installed  ## set up, then the quick tests: a minute on two 
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not long" --ignore tests/mpi --ignore tests/slurm
 
-test: docs  ## set up, build the site, then the tests, under two MPI libraries
+test: $(VENV)/test.installed  ## set up, then the tests, under two MPI libraries; one of them builds the site
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 4 --dist loadgroup  # for two cores: two of them mostly wait, for Slurm and for ranks
 

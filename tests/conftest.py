@@ -49,8 +49,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over what stays to the end: imported code and tests."""
+    """Let the garbage collector pass over what stays to the end: imported code and tests; and look
+    through all other objects seldom, for most of them stay too.
+    """
     gc.freeze()
+    gc.set_threshold(700, 10, 100)
     gc.enable()
 
 

@@ -1,9 +1,13 @@
-"""The built site: every link in it leads somewhere, and nothing is loaded from a network."""
+"""The site of `make docs`: it is built without a warning, every link in it leads somewhere, and
+nothing is loaded from a network.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,24 +16,34 @@ import pytest
 from documents.pages import REPOSITORY
 
 SITE = REPOSITORY / "site"
+BUILD = ("sphinx", "-q", "-W", "--keep-going", "-d", "site/.doctrees", "docs", "site")
 _ID = re.compile(r'\s(?:id|name)="([^"]+)"')
 _LINK = re.compile(r'<a\s[^>]*?href="([^"]*)"')
 _LOADED = re.compile(r'<(?:img|script|link|iframe)\s[^>]*?(?:src|href)="([^"]*)"')
 _ELSEWHERE = re.compile(r"[a-z]+:|//")
 
-pytestmark = pytest.mark.skipif(
-    not (SITE / "index.html").exists(), reason="`make docs` builds the site"
-)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def pages():
-    """The text of each page of the site; those with the source code of modules left out."""
+def pages(once):
+    """The text of each page of the site, which is built; those with the source code of modules left
+    out.
+    """
+    pytest.importorskip("myst_parser", reason="needs the extra docs")
+    once("site-is-built", build)
     texts = {}
     for path in SITE.rglob("*.html"):
         if "_modules" not in path.parts and "_static" not in path.parts:
             texts[path] = path.read_text("utf-8")
     return texts
+
+
+def build(done: Path) -> None:
+    command = [sys.executable, "-m", *BUILD]
+    built = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    done.mkdir()
 
 
 def test_every_link_leads_to_a_page_and_to_an_anchor_on_it(pages):
