@@ -52,8 +52,16 @@ def the_wait_for_other_ranks_is_no_time_of_messages(f: Communicator) -> None:
 
 
 def total_adds_vectors_exactly_and_gathers_rows_as_they_are(f: Communicator) -> None:
-    # w is longer than one block of the sum, and the last block is short.
-    sizes, clients = {"w": 300_001, "empty": 0, "control": 3}, 7
+    # longer than one block of the sum, and the last block is short
+    total_is_exact(f, 300_001)
+
+
+def total_of_few_numbers_is_exact(f: Communicator) -> None:
+    total_is_exact(f, 5)
+
+
+def total_is_exact(f: Communicator, size: int) -> None:
+    sizes, clients = {"w": size, "empty": 0, "control": 3}, 7
     sent = {name: torch.ones(size) for name, size in sizes.items()}
     replies = []
     for c in range(clients):
@@ -183,7 +191,7 @@ def arrive_waits_asleep(f: Communicator) -> None:
 
 WITH_VECTORS = [
     broadcast_brings_the_servers_vectors,
-    total_adds_vectors_exactly_and_gathers_rows_as_they_are,
+    total_of_few_numbers_is_exact,
     first_known_is_the_value_of_the_lowest_rank_that_has_one,
     everywhere_adds_up_on_all_ranks,
     move_takes_states_where_they_are_needed,
@@ -193,6 +201,7 @@ WITH_VECTORS = [
 CHECKS = [
     roles_are_those_of_the_rank,
     *WITH_VECTORS,
+    total_adds_vectors_exactly_and_gathers_rows_as_they_are,
     share_gives_the_node_one_copy,
     messages_larger_than_a_library_counts_go_in_pieces,
     agree_gives_results_or_the_first_ranks_mistake_to_all,
