@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,13 +23,16 @@ from mpifl.training.gradients import Oracle
 from mpifl.training.local import Trained
 from mpifl.training.messages import Model, Reply, Sent, Vectors
 
+_UNTESTED = np.zeros(len(COLUMNS))
+"""float64 [Column]: the row of a client that is not tested"""
+_UNTESTED[[Column.TEST_ACCURACY, Column.OWN_RIGHT_BEFORE, Column.OWN_RIGHT_AFTER]] = np.nan
+
 
 def _nothing() -> None:
     pass
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What one client has to do in a round."""
 
     client: int
@@ -67,20 +69,19 @@ def play(clients: Clients, task: Task) -> Played:
     state = task.state.to(net.device)
     if sent.buffers.numel():
         net.buffers.copy_(clients.buffers_at_start(sent, state))
-    training = _LocalTraining(clients, replace(task, state=state))
+    training = _LocalTraining(clients, task._replace(state=state))
     reply, remembered = algorithm.client(sent.algorithm, state.algorithm, training)
     trained = training.result()
     weights = algorithm.model(trained.y, remembered)
     where = f"{type(algorithm).__name__}.client"
     check_vectors(f"{where}, its reply", reply)
     check_vectors(f"{where}, what it remembers", remembered, like=state.algorithm)
-    row = np.zeros(len(COLUMNS))
+    row = _UNTESTED.copy()
     row[Column.SAMPLES] = clients.sizes[task.client]
     row[Column.STEPS] = trained.steps
     row[Column.LOSS] = trained.loss
     row[Column.ACCURACY] = trained.accuracy
     row[Column.SECONDS] = time.perf_counter() - began
-    row[[Column.TEST_ACCURACY, Column.OWN_RIGHT_BEFORE, Column.OWN_RIGHT_AFTER]] = np.nan
     model = Model(weights, net.buffers.clone())
     return Played(
         Reply(reply, clients.buffers.encode(net.buffers), _means(clients, weights, state)),
