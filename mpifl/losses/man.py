@@ -97,15 +97,23 @@ class Man(Loss):
                 "local.loss: man: expected a model with hidden layers; got one that has none"
             )
 
-    def _factor(self, step: Step) -> float:
-        if isinstance(self.schedule, Constant):  # then a step is the same in all rounds
-            return 1.0
-        return self.schedule(step.context.round, step.context.rounds)
+    def _strength(self, step: Step) -> float | Tensor | None:
+        """zeta in the round of `step`; None where it is 0."""
+        if isinstance(self.schedule, Constant):
+            return self.zeta or None
+        return step.given(self._scheduled)
+
+    def _scheduled(self, step: Step) -> Tensor | None:
+        """zeta by the schedule, float64; None where it is 0."""
+        strength = self.zeta * self.schedule(step.context.round, step.context.rounds)
+        if not strength:
+            return None
+        return torch.tensor(strength, dtype=torch.float64, device=step.y.device)
 
     def __call__(self, step: Step) -> Tensor:
-        strength = self.zeta * self._factor(step)
-        layers = list(self._layers(step)) if strength else []
-        if not layers:
+        strength = self._strength(step)
+        layers = [] if strength is None else list(self._layers(step))
+        if strength is None or not layers:
             return step.x.new_zeros(())
         squares = torch.stack([square for square, _ in layers])
         sizes = squares / squares.new_tensor(self._divisors(layers, len(step.y)))
@@ -113,7 +121,10 @@ class Man(Loss):
             sizes = (sizes + 1e-12).sqrt()
         if self.tiny_paper_bug and len(step.y) > 1:
             sizes = torch.cat([sizes, step.out.activations[4].var(0).mean(0, keepdim=True)])
-        return strength / 2 * (sizes.mean() if self.across == "mean" else sizes.sum())
+        size = sizes.mean() if self.across == "mean" else sizes.sum()
+        if isinstance(strength, Tensor):
+            return (strength / 2).to(size) * size
+        return strength / 2 * size
 
     def _divisors(self, layers: list[tuple[Tensor, int]], batch: int) -> list[int]:
         """What `reduction` divides the squares by: one number for each layer, or one for all."""
