@@ -33,11 +33,11 @@ LAUNCHED = ["sh", "-c", '"$@"; sleep 600', "sh"]
 SAID = {
     "killed": f"rank 1 on {socket.gethostname()} has died, or was killed",
     "hangs": f"rank 1 on {socket.gethostname()} has not reported for ",
-    "astray": "all ranks wait inside MPI, each for more than 1 s",
+    "astray": "all ranks wait inside MPI, each for more than 2 s",
     "leaves": f"rank 1 on {socket.gethostname()} ended early; this rank still waits for it",
 }
 """how rank 1 fails, and what rank 0 says of it"""
-SHORT = {"MPIFL_TIMEOUTS": "beat=0.2 margin=1 early=1 react=0.5 close=1"}
+SHORT = {"MPIFL_TIMEOUTS": "beat=0.2 margin=2 early=2 react=0.5 close=1"}
 
 
 class Jobs(NamedTuple):

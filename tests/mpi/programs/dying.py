@@ -16,7 +16,7 @@ from pathlib import Path
 from mpifl.parallel.heartbeat import Heartbeat
 from mpifl.parallel.mpi import MPI
 
-PATIENCE = 1.0
+PATIENCE = 2.0
 
 
 def play(ranks: MPI.Intracomm, how: str) -> None:
