@@ -175,11 +175,15 @@ class Heartbeat:
         self._stop_request.forget()
 
     def fail(self) -> None:
-        """Tell the server that this worker has raised an exception.
+        """Tell the server that this worker has raised an exception; the server tells its workers.
 
-        Returns when the server has had time to close its files and end all ranks.
+        On a worker it returns when the server has had time to close its files and end all ranks.
         """
         self._monitor.tell_failure()
+
+    def end_others(self) -> None:
+        """Tell the other ranks to end, and to print nothing: this one has said what went wrong."""
+        self._monitor.end_others()
 
     def ending(self) -> None:
         """This rank has done its work: from now on, its process is expected to end."""

@@ -46,7 +46,7 @@ class Kind(IntEnum):
     FAILED = 3
     """this rank has raised an exception"""
     END = 4
-    """from the server: end this process"""
+    """a rank has printed what went wrong, or the server's monitor ends the job: end this process"""
 
 
 class Activity:
@@ -85,6 +85,9 @@ class NoMonitor:
     def tell_failure(self) -> None:
         """There is nobody to tell."""
 
+    def end_others(self) -> None:
+        """There is nobody to tell."""
+
 
 class Monitor:
     """The thread, for the ranks of a communicator (an MPI.Intracomm)."""
@@ -119,14 +122,24 @@ class Monitor:
         self._connections.wake()
 
     def tell_failure(self) -> None:
-        """Tell the server that this worker has raised an exception.
+        """Tell the server that this worker has raised an exception; the server tells its workers.
 
-        Returns when the server has had time to close its files and end all ranks.
+        On a worker it returns when the server has had time to close its files and end all ranks.
         """
-        if self._rank:
-            self._kind = Kind.FAILED
-            self.wake()
-            time.sleep(TIMEOUTS.close)
+        if self._rank == 0:
+            self.end_others()
+            return
+        self._kind = Kind.FAILED
+        self.wake()
+        time.sleep(TIMEOUTS.close)
+
+    def end_others(self) -> None:
+        """Tell all connected ranks to end: this one has printed what went wrong.
+
+        Call it before the process ends; else the others say that it has died.
+        """
+        self._kind = Kind.END
+        self._send(Kind.END)
 
     def leave(self) -> None:
         """Tell the others that this rank has done its work; call it before the process ends."""
@@ -258,7 +271,7 @@ class Monitor:
             longest = 2 * (TIMEOUTS.react + TIMEOUTS.close)
             faulthandler.dump_traceback_later(longest, exit=True, file=nowhere)
             if self._rank == 0:
-                self._send(Kind.END)
+                self.end_others()
             time.sleep(TIMEOUTS.react)
             if self.main_thread_knows or not self.failure:
                 time.sleep(TIMEOUTS.close)

@@ -80,6 +80,7 @@ def _fail_alone(communicator: Communicator, line: str, code: int) -> int:
     if communicator.size > 1:
         line = f"rank {communicator.rank}: {line}"
     _say(line)
+    communicator.heartbeat.end_others()
     stop_all(code)
     return code
 

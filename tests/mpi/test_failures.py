@@ -105,6 +105,15 @@ def test_an_exception_on_the_server_ends_all_ranks(config):
 
 
 @pytest.mark.parametrize("mpi", MPIS)
+def test_a_rank_that_has_said_why_it_ends_is_the_only_one_that_says_so(config, mpi):
+    done = run_failing(mpi, 2, "refused", config)
+    assert_all_ranks_ended(config.parent, 2)
+    assert done.returncode != 0
+    [line] = lines_of_mpifl(done.stderr)
+    assert line.startswith("mpifl: rank 0: ") and "No space left on device" in line
+
+
+@pytest.mark.parametrize("mpi", MPIS)
 def test_a_diverging_run_ends_with_one_line_and_a_code_of_its_own(config, mpi):
     out = config.parent / "run"
     done = launch(mpi, 2, "-m", "mpifl", "run", config, "local.lr=1e6", "--out", out)

@@ -2,6 +2,7 @@
 client 3, by HOW.
 
 `raise`: training raises. `nan`: the loss is not finite. `server`: the server's evaluation raises.
+`refused`: it may not write, and its process ends a second after its connections.
 `exit`, `vanish`, `killed`: the rank ends, as if all were well (by sys.exit and by os._exit) or by
 SIGKILL. Each rank writes its process id into OUT.pids/, and the time of what went wrong into
 OUT.time.
@@ -9,8 +10,11 @@ OUT.time.
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -18,7 +22,9 @@ from pathlib import Path
 from mpifl.losses import LOSSES
 from mpifl.losses.cross_entropy import CrossEntropy
 from mpifl.options import options
-from mpifl.runner import session
+from mpifl.parallel.tcp_messages import Connections
+from mpifl.runner import exit_codes, session
+from mpifl.store import Refused
 from mpifl.training import evaluate as evaluation
 
 ROUND, CLIENT = 2, 3
@@ -52,16 +58,26 @@ def note_time(out: str) -> None:
     Path(f"{out}.time").write_text(str(time.time()))
 
 
-def failing_evaluation(out: str) -> None:
+def failing_evaluation(out: str, error: Exception) -> None:
     whole = evaluation.evaluate
 
     def evaluate(*given):
         if Path(out).is_dir():
             note_time(out)
-            raise RuntimeError("as asked for")
+            raise error
         return whole(*given)
 
     evaluation.evaluate = evaluate
+
+
+def stop_slowly(code: int) -> None:
+    """As on a busy machine: the launcher ends the other ranks when they have long noticed."""
+    for of_this_rank in gc.get_objects():
+        if isinstance(of_this_rank, Connections):
+            for connection in list(of_this_rank._connected.values()):
+                connection.shutdown(socket.SHUT_RDWR)
+    time.sleep(1)
+    os._exit(code)
 
 
 if __name__ == "__main__":
@@ -71,6 +87,9 @@ if __name__ == "__main__":
     (pids / str(os.getpid())).touch()
     LOSSES["failing"] = FailingAt
     if how == "server":
-        failing_evaluation(out)
+        failing_evaluation(out, RuntimeError("as asked for"))
+    if how == "refused":
+        failing_evaluation(out, Refused(errno.ENOSPC, "No space left on device", out))
+        exit_codes.stop_all = stop_slowly
     loss = f"local.loss=failing(how={how!r}, out={out!r})"
     sys.exit(session.main(config, [loss, *assignments], session.Target(Path(out))))
