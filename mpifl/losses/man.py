@@ -97,23 +97,29 @@ class Man(Loss):
                 "local.loss: man: expected a model with hidden layers; got one that has none"
             )
 
-    def _strength(self, step: Step) -> float | Tensor | None:
-        """zeta in the round of `step`; None where it is 0."""
-        if isinstance(self.schedule, Constant):
-            return self.zeta or None
-        return step.given(self._scheduled)
-
-    def _scheduled(self, step: Step) -> Tensor | None:
-        """zeta by the schedule, float64; None where it is 0."""
+    def _strength(self, step: Step) -> Tensor | None:
+        """zeta in the round of `step`, float64; None where it is 0."""
         strength = self.zeta * self.schedule(step.context.round, step.context.rounds)
-        if not strength:
+        if strength == 0:
             return None
         return torch.tensor(strength, dtype=torch.float64, device=step.y.device)
 
     def __call__(self, step: Step) -> Tensor:
-        strength = self._strength(step)
-        layers = [] if strength is None else list(self._layers(step))
-        if strength is None or not layers:
+        nothing = step.x.new_zeros(())
+        if isinstance(self.schedule, Constant):
+            return self.zeta / 2 * self._size(step) if self.zeta else nothing
+        strength = step.given(self._strength)
+        if strength is None:
+            return nothing
+        size = self._size(step)
+        if size.dtype is torch.float64:
+            return strength / 2 * size
+        return ((strength / 2).float() * size).to(size)  # bfloat16 would round the strength
+
+    def _size(self, step: Step) -> Tensor:
+        """How large the activations are, `[]`."""
+        layers = list(self._layers(step))
+        if not layers:
             return step.x.new_zeros(())
         squares = torch.stack([square for square, _ in layers])
         sizes = squares / squares.new_tensor(self._divisors(layers, len(step.y)))
@@ -121,10 +127,7 @@ class Man(Loss):
             sizes = (sizes + 1e-12).sqrt()
         if self.tiny_paper_bug and len(step.y) > 1:
             sizes = torch.cat([sizes, step.out.activations[4].var(0).mean(0, keepdim=True)])
-        size = sizes.mean() if self.across == "mean" else sizes.sum()
-        if isinstance(strength, Tensor):
-            return (strength / 2).to(size) * size
-        return strength / 2 * size
+        return sizes.mean() if self.across == "mean" else sizes.sum()
 
     def _divisors(self, layers: list[tuple[Tensor, int]], batch: int) -> list[int]:
         """What `reduction` divides the squares by: one number for each layer, or one for all."""

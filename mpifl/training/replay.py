@@ -131,6 +131,8 @@ class _Recorder(TorchDispatchMode):
             return "" if id(result) in self._name_of else self._named(result, "v")
         if result is None:
             return ""
+        if not isinstance(result, list | tuple):
+            raise Differs("it reads a number, which another step may find to be another")
         names = []
         for part in result:
             is_tensor = isinstance(part, Tensor)

@@ -223,6 +223,17 @@ def test_its_strength_follows_a_schedule(schedule, factor):
     torch.testing.assert_close(got, factor * Man()(step), rtol=1e-12, atol=0)
 
 
+def test_bfloat16_rounds_the_strength_of_a_schedule_no_more_than_a_constant_one():
+    values = []
+    for text in ("man(zeta=0.3, schedule=exponential(decay=0.5))", "man(zeta=0.15)"):
+        net = tiny.net("cnn", dtype=torch.float32)
+        step = tiny.step(net, rounds=10)
+        with torch.autocast("cpu", torch.bfloat16):
+            values.append(tiny.loss(text)(step))
+    assert values[0].dtype is values[1].dtype is torch.bfloat16
+    assert torch.equal(*values)
+
+
 def test_at_schedule_zero_the_loss_is_zero():
     step = tiny.step(tiny.net("cnn"), rounds=2)
     assert not tiny.loss("man(schedule=milestones(at=[0.1, 0.2], factor=1e-200))")(
