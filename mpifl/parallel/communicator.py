@@ -1,7 +1,8 @@
 """The communicator of one run, with the few collectives that a round needs.
 
 Rank 0 is the server. With more than one rank the others are the workers that play the clients;
-alone, rank 0 is both. Vectors travel as one contiguous buffer: a Bcast down, a Reduce of int64 up.
+alone, rank 0 is both. Vectors travel as one contiguous buffer: a Bcast down; up, Reduces of int64,
+one for a short vector and several in turn for a long one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 
 from mpifl.options import BadInput
 from mpifl.parallel import launcher, mismatch, node_memory
-from mpifl.parallel.exact_sum import Message, WeightedSum
+from mpifl.parallel.exact_sum import BLOCK_READ, Message, WeightedSum
 from mpifl.parallel.heartbeat import Heartbeat
 from mpifl.parallel.mpi import MPI, library, wait_for_all
 from mpifl.parallel.node_memory import Arrays
@@ -47,7 +48,9 @@ class Communicator(Ranks):
     bytes_moved: int
     """by this rank's Bcasts and Reduces, so far"""
     seconds_moved: float
-    """that this rank has spent on messages so far, without the wait until all ranks have arrived"""
+    """that this rank has spent on messages so far, without the wait until all ranks have arrived;
+    on the server also on turning sums into floats, which it does between Reduces
+    """
     _quick_looks: int
     """how often to look for the other ranks before the first sleep"""
     _windows: list[MPI.Win]
@@ -188,11 +191,12 @@ class Communicator(Ranks):
         self.arrive()
         with self._moving():
             self._add_up(torch.from_numpy(patterns))
+            length = BLOCK_READ * self.workers  # a Reduce of many ranks cuts it into as many pieces
             if not self.is_server:
-                for block in sums.blocks(own):
+                for block in sums.blocks(own, length):
                     self._add_up(block)
                 return None
-            vectors = sums.values(own, patterns[: len(owed)], self._add_up)
+            vectors = sums.values(own, patterns[: len(owed)], self._add_up, length)
         totals: Arrays = {}
         offset = len(owed)
         for name, array in figures.items():

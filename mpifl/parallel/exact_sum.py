@@ -21,7 +21,7 @@ Message = dict[str, Tensor]
 
 FRACTION_BITS = 46
 BLOCK = 1 << 18  # elements a pass: the float64 scratch of one block stays in the cache
-_BLOCK_READ = 1 << 17  # the same for sums, which a Reduce has just written into the cache
+BLOCK_READ = 1 << 17  # elements of a sum that become floats at once: a megabyte, from the cache
 _BLOCK_ON_GPU = 1 << 24  # 128 MiB of scratch: calls cost more there than memory
 # A fast way from float64 v, |v| < 2^51, to the nearest integer:
 # 1. v + _MAGIC is rounded to an integer, because float64 has no finer bits there.
@@ -195,34 +195,44 @@ class WeightedSum:
         integers, owed = self.integers()
         return self.values(integers.cpu(), owed)
 
-    def blocks(self, integers: Tensor) -> Iterator[Tensor]:
-        """`integers()` in views of at most a megabyte, each of one vector.
+    def blocks(self, integers: Tensor, length: int) -> Iterator[Tensor]:
+        """`integers()` in views of at most `length` elements, each of one vector.
 
         All ranks have as many, of the same sizes.
         """
         for vector in integers.split([part.total.numel() for part in self._parts.values()]):
-            yield from vector.split(_BLOCK_READ)
+            yield from vector.split(length)
 
     def values(
-        self, integers: Tensor, owed: np.ndarray, receive: Callable[[Tensor], None] | None = None
+        self,
+        integers: Tensor,
+        owed: np.ndarray,
+        receive: Callable[[Tensor], None] = lambda block: None,
+        length: int = BLOCK_READ,
     ) -> Message:
         """`integers()`, one rank's or the sums of several, as vectors `[n]` of the replies' types.
 
-        Both are on the host. `receive` is called with each of `blocks(integers)` before it is read.
+        Both are on the host. `receive` is called with each of `blocks(integers, length)` before it
+        is read.
         """
         result = {}
-        blocks = self.blocks(integers)
+        blocks = self.blocks(integers, length)
         for (name, part), count in zip(self._parts.items(), owed.tolist(), strict=True):
-            debt = _wrapped(count * _MAGIC_BITS)
             result[name] = torch.empty(part.total.numel(), dtype=part.dtype)
-            for values in result[name].split(_BLOCK_READ):
+            for values in result[name].split(length):
                 block = next(blocks)
-                if receive is not None:
-                    receive(block)
-                if debt != 0:
-                    block = block - debt
-                values.copy_(block.double().mul_(2.0**part.exponent))
+                receive(block)
+                _read(block, _wrapped(count * _MAGIC_BITS), 2.0**part.exponent, values)
         return result
+
+
+def _read(integers: Tensor, debt: int, spacing: float, values: Tensor) -> None:
+    """Fill `values [n]` with `(integers - debt) * spacing`."""
+    blocks = zip(integers.split(BLOCK_READ), values.split(BLOCK_READ), strict=True)
+    for block, of_block in blocks:
+        if debt != 0:
+            block = block - debt
+        of_block.copy_(block.double().mul_(spacing))
 
 
 def _wrapped(number: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpifl.parallel.exact_sum import BLOCK, Message
+from mpifl.parallel.exact_sum import BLOCK, BLOCK_READ, Message
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
 from mpifl.training import tallies
@@ -33,7 +33,7 @@ class Traffic:
     broadcast: int
     """to each rank, in MPI's Bcast"""
     reduce: int
-    """from each rank, in MPI's Reduce"""
+    """from each rank, in MPI's Reduces"""
 
 
 def size_of(message: Message) -> int:
@@ -99,7 +99,7 @@ def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tup
     yield "sum of replies, int64", 8 * values
     yield "scratch of the sum, float64", 8 * min(BLOCK, values)
     if ranks > 1:
-        yield "buffer of the Reduce, int64", 8 * values
+        yield "buffer of the Reduce, int64", 8 * min(BLOCK_READ * (ranks - 1), values)
     state = planned.state.flat()
     if state:
         yield "state of the client at work", size_of(state)

@@ -62,15 +62,17 @@ def total_of_few_numbers_is_exact(f: Communicator) -> None:
 
 def total_is_exact(f: Communicator, size: int) -> None:
     sizes, clients = {"w": size, "empty": 0, "control": 3}, 7
-    sent = {name: torch.ones(size) for name, size in sizes.items()}
+    sent = {name: torch.ones(length) for name, length in sizes.items()}
+    sent["control"] *= 100  # a coarser grid than that of w
     replies = []
     for c in range(clients):
         draws = torch.Generator().manual_seed(c)
-        reply = {name: torch.randn(size, generator=draws) for name, size in sizes.items()}
+        reply = {name: torch.randn(length, generator=draws) for name, length in sizes.items()}
         replies.append(reply)
     rows = np.array([[0.1 * c, np.nan if c == 2 else -0.0, np.inf, 5e-324] for c in range(clients)])
     layout = layout_of(sent)
     alone, sums = WeightedSum(sent, layout), WeightedSum(sent, layout)
+    sums.begin(sent, expected=clients if f.is_server else 0)
     own = np.zeros_like(rows)
     for c, reply in enumerate(replies):
         alone.add(reply, 1 / clients)
