@@ -24,7 +24,9 @@ class Architecture(ABC):
 
     name: ClassVar[str]
     channels_last: ClassVar[bool] = False
-    """whether training is faster on images in channels-last memory format (measured on CPUs)"""
+    """whether it trains on images in channels-last memory format, if `runtime.channels_last` is
+    auto; faster for ResNets. It stays as it is, because another format changes the bits of runs
+    """
     supports: ClassVar[frozenset[str]] = frozenset()
     """what losses may ask of this architecture: "pooling" (2x2 max-pools after convolutions),
     "stages" (of a ResNet), "width" and "gates" (options of the forward pass)"""

@@ -84,8 +84,8 @@ class Runtime:
     threads: NonNegativeInt = 0
     """threads of each rank; 0: as many as Slurm gives a task, or 1 without Slurm"""
     channels_last: Literal["auto", "yes", "no"] = "auto"
-    """whether images are in channels-last memory format; auto: the model's choice, the faster one
-    where it was measured. Try yes with your convolutional network: on some CPUs a step takes three
+    """whether images are in channels-last memory format; auto: as the model has it
+    (yes for ResNets). Try yes with another convolutional network: on some CPUs a step takes three
     quarters of the time (the bits are others)
     """
     graphs: Graphs = "auto"

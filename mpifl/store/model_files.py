@@ -25,7 +25,7 @@ def write(
     run_id: str,
     check: atomic.Check,
 ) -> None:
-    """Write the arrays of a round (see `arrays.model_arrays`) to its file in the run folder."""
+    """Write the arrays of a round (see `store/arrays.py`) to its file in the run folder."""
     attributes: dict[str, str | int] = {
         **software(),
         "format": MODEL_FORMAT,
@@ -39,7 +39,9 @@ def write(
 
 
 @contextmanager
-def arrays(results: Path, group: h5py.Group, round: int, run_id: str) -> Iterator[h5py.Group]:
+def opened_arrays(
+    results: Path, group: h5py.Group, round: int, run_id: str
+) -> Iterator[h5py.Group]:
     """The arrays of a saved round: of its file, or the `group` itself in a packed file.
 
     `group` is that of the round in the file `results`. Raises BadInput as `opened` does.

@@ -260,7 +260,7 @@ class Run:
         round = self._saved(round)
         with self._opened() as content:
             group = content["models"][model_name(round)]
-            with model_files.arrays(self.file, group, round, self.run_id) as model:
+            with model_files.opened_arrays(self.file, group, round, self.run_id) as model:
                 yield model
 
     def _saved(self, round: int | None) -> int:

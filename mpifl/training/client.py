@@ -144,7 +144,7 @@ class _LocalTraining:
     ) -> Trained:
         state = self._task.state
         trained = self._clients.trainer(
-            self._minibatches(epochs),
+            self._minibatches(epochs, call=len(self._results)),
             self._context(),
             self._clients.rate(self._task.round),
             w,
@@ -192,9 +192,8 @@ class _LocalTraining:
             done=self._done(),
         )
 
-    def _minibatches(self, epochs: int) -> Minibatches:
+    def _minibatches(self, epochs: int, call: int) -> Minibatches:
         task = self._task
-        call = len(self._results)
         if task.dealt is not None and call == 0 and not epochs:
             batches = task.dealt()
         else:

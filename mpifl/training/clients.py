@@ -1,7 +1,7 @@
 """All clients of a run: their samples, the options of their training, and what follows from these.
 
-Their minibatches come from streams that are named by client and round, so every rank would deal a
-client the same.
+Their minibatches come from streams that are named by client and round, so a client's are the same
+on every rank.
 """
 
 from __future__ import annotations

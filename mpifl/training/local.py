@@ -1,4 +1,4 @@
-"""Local training as a config describes it, and what a client's ends in; the loop: trainer.py."""
+"""The options of local training, and its result. The loop is in trainer.py."""
 
 from __future__ import annotations
 

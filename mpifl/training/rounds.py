@@ -1,7 +1,7 @@
 """The one federated loop: the same text on every rank.
 
 The weights that were just sent are tested while the workers train: by rank 0, and by workers that
-would wait for it. Every worker adds up its clients' weighted replies; one Reduce brings the sums
+would wait for it. Every worker adds up its clients' weighted replies; Reduces bring the sums
 and all figures to rank 0.
 """
 

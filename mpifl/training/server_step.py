@@ -44,12 +44,12 @@ class ServerStep:
         if "average" in clients.means:
             means["average"] = self._average(before, plan.round, w, server)
         return Progress(
-            w,
-            buffers,
-            server,
-            plan.round,
-            plan.cohort,
-            collected.rows,
+            w=w,
+            buffers=buffers,
+            server=server,
+            round=plan.round,
+            cohort=plan.cohort,
+            rows=collected.rows,
             means=means,
             late=plan.late,
             there=plan.there,
@@ -85,12 +85,12 @@ def _unchanged(before: Progress, plan: RoundPlan, collected: Collected) -> Progr
     """How the run stands after a round in which nobody took part: as before, a round later."""
     means = {name: mean for name, mean in before.means.items() if name != "cohort"}
     return Progress(
-        before.w,
-        before.buffers,
-        before.server,
-        plan.round,
-        plan.cohort,
-        collected.rows,
+        w=before.w,
+        buffers=before.buffers,
+        server=before.server,
+        round=plan.round,
+        cohort=plan.cohort,
+        rows=collected.rows,
         means=means,
         late=plan.late,
         there=plan.there,

@@ -28,7 +28,9 @@ class Kind(IntEnum):
     WAIT = 3
     """waiting until all other ranks are there"""
     COMMUNICATE = 4
-    """sending and receiving, once all ranks are there, and what clients keep"""
+    """sending and receiving, once all ranks are there, and what clients keep; on rank 0 also
+    turning sums into floats
+    """
     WRITE = 5
     """callbacks and checkpoints"""
     OTHER = 6

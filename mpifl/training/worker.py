@@ -4,11 +4,13 @@ of figures each.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mpifl.data.batches import Minibatches
 from mpifl.parallel.exact_sum import WeightedSum
 from mpifl.parallel.heartbeat import Abandoned, Lost
 from mpifl.training.client import Played, Task, play
@@ -87,16 +89,8 @@ class Worker:
         waiting: list[_Turn] = []
         try:
             for client, place, dealt in zip(own, places.tolist(), minibatches, strict=True):
-                task = Task(
-                    client,
-                    plan.round,
-                    sent,
-                    self._states.of(client),
-                    int(plan.steps[place]),
-                    dealt,
-                    alive=partial(self._communicator.heartbeat.check, plan.round, client),
-                )
-                played = self._play_one(task)
+                steps_of_client = int(plan.steps[place])
+                played = self._play_one(client, plan.round, sent, steps_of_client, dealt)
                 if plan.round in experiment.clients_rounds:
                     models[client] = _on_host(played.model)
                 waiting.append(_Turn(client, place, played))
@@ -115,11 +109,19 @@ class Worker:
             return []
         return plan.assigned[self._communicator.worker]
 
-    def _play_one(self, task: Task) -> Played:
+    def _play_one(
+        self,
+        client: int,
+        round: int,
+        sent: Sent,
+        steps: int,
+        dealt: Callable[[], Minibatches],
+    ) -> Played:
         """Play a client, and test its model on the test set and its own if that is wanted."""
         clients = self._experiment.clients
-        client = task.client
+        alive = partial(self._communicator.heartbeat.check, round, client)
         try:
+            task = Task(client, round, sent, self._states.of(client), steps, dealt, alive)
             if not self._experiment.evaluation.clients:
                 return play(clients, task)
             before = self._own_right(client, clients.start(task.sent, task.state))
@@ -132,7 +134,7 @@ class Worker:
         except (Abandoned, Lost):
             raise
         except Exception as error:
-            error.add_note(f"rank {self._communicator.rank}, round {task.round}, client {client}")
+            error.add_note(f"rank {self._communicator.rank}, round {round}, client {client}")
             raise
 
     def _count(self, turns: list[_Turn], rows: np.ndarray, sums: WeightedSum) -> None:

@@ -2,10 +2,12 @@
 something.
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from analysis.small import make
 from click.testing import CliRunner
 
 from mpifl.cli import main
@@ -69,6 +71,13 @@ def folder(once) -> Path:
 def opened(folder) -> Callable[[str], Run]:
     """opened(name) -> Run"""
     return lambda name: Run.open(folder / name)
+
+
+@pytest.fixture
+def run(once, tmp_path) -> Run:
+    """A copy of its own of the tiny run, whose round 2 stores its three clients."""
+    shutil.copytree(once("tiny-run", make), tmp_path / "run")
+    return Run.open(tmp_path / "run")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ measure.
 """
 
 import hashlib
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +24,6 @@ from mpifl.store import Run
 from mpifl.store.measurements import Findings
 
 COMMUNICATOR = Communicator()
-
-
-@pytest.fixture
-def run(once, tmp_path) -> Run:
-    """A copy of the tiny run of its own."""
-    shutil.copytree(once("tiny-run", make), tmp_path / "run")
-    return Run.open(tmp_path / "run")
 
 
 def on_ranks(run: Run, **options) -> RunOnRanks:

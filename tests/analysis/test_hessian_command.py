@@ -1,24 +1,14 @@
 """`mpifl hessian` as a user meets it: what it says of findings, and which mistakes it refuses."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
-from analysis.small import make
 
 from mpifl.analysis.hessian import report
 from mpifl.analysis.hessian.metrics import disagreements, scalars
 from mpifl.analysis.models.stored import select_rounds
-from mpifl.store import Run
 from mpifl.store.measurements import Finding, Findings
-
-
-@pytest.fixture
-def run(once, tmp_path) -> Run:
-    """A copy of the tiny run of its own."""
-    shutil.copytree(once("tiny-run", make), tmp_path / "run")
-    return Run.open(tmp_path / "run")
 
 
 def test_the_command_measures_and_goes_on(run, command):

@@ -88,13 +88,6 @@ def test_the_barrier_of_a_double_well():
     assert loss.max() - max(loss[0], loss[-1]) == pytest.approx(0.75)
 
 
-@pytest.fixture
-def run(once, tmp_path) -> Run:
-    """A copy of the tiny run of its own; round 2 stores its three clients."""
-    shutil.copytree(once("tiny-run", make), tmp_path / "run")
-    return Run.open(tmp_path / "run")
-
-
 def measured(run: Run, **options) -> Measurement:
     """Round 2, local against global."""
     on_ranks = RunOnRanks(run, COMMUNICATOR, precision="float64")

@@ -85,8 +85,8 @@ def environment(mpi: str, extra: dict[str, str] | None = None) -> dict[str, str]
 def _folder_of_launches() -> Path:
     """Where each mpirun of Open MPI has a folder of its own until this process ends.
 
-    It names its files by its process id, and does not start where it finds files of that name:
-    those of a killed one, whose id came round again.
+    mpirun names its files by its process id. It does not start where a killed mpirun that had the
+    same id has left files.
     """
     folder = Path(tempfile.mkdtemp(prefix="mpifl-openmpi-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

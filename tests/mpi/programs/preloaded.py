@@ -39,7 +39,8 @@ import mpi4py  # noqa: E402, F401
 import PIL.Image  # noqa: E402, F401
 import rich.table  # noqa: E402, F401
 
-# What most ranks import, as far as it reads no environment variable and starts no MPI.
+# What most ranks import, as far as it starts no MPI. The environment is that of this process here:
+# what depends on it at import, as early_failure.py does, needs ranks that start afresh.
 import mpifl.cli  # noqa: E402
 import mpifl.data.digits  # noqa: E402
 import mpifl.runner.build  # noqa: E402
