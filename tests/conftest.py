@@ -7,8 +7,9 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,15 @@ def _place(item: pytest.Item) -> int:
         if _TESTS / folder in item.path.parents:
             return place
     return len(_FIRST)
+
+
+@pytest.fixture(autouse=True)
+def no_plugin_stays() -> Iterator[None]:
+    """What a test's plugins have registered is not known to the next test."""
+    yield
+    plugins = sys.modules.get("mpifl.runner.plugins")
+    if plugins is not None and plugins._in_use:
+        plugins.use(())
 
 
 @pytest.fixture

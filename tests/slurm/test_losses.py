@@ -24,9 +24,11 @@ LONG = pytest.mark.long
 )
 def test_a_rank_that_is_killed_ends_the_others_and_fails_the_job(account, where):
     """Before srun does: KillWait is two minutes."""
+    # on a busy machine rank 0 may need seconds to store that the run has failed
+    unhurried = "--export=ALL,MPIFL_TIMEOUTS=react=15 close=15"
     # a round of a second, which is training all but for an instant
     more = ("rounds=1000", "local.epochs=100")
-    job = account.sbatch(*where, "train.sbatch", "config.toml", "run", *more)
+    job = account.sbatch(*where, unhurried, "train.sbatch", "config.toml", "run", *more)
     account.reaches("run", 2)
     _, victim = account.ranks()
     os.kill(victim, signal.SIGKILL)
