@@ -107,7 +107,9 @@ class Man(Loss):
     def __call__(self, step: Step) -> Tensor:
         nothing = step.x.new_zeros(())
         if isinstance(self.schedule, Constant):
-            return self.zeta / 2 * self._size(step) if self.zeta else nothing
+            if self.zeta == 0:
+                return nothing
+            return self.zeta / 2 * self._size(step)
         strength = step.given(self._strength)
         if strength is None:
             return nothing

@@ -43,17 +43,7 @@ class ServerStep:
         means = self._means(before, mean.means, of.share)
         if "average" in clients.means:
             means["average"] = self._average(before, plan.round, w, server)
-        return Progress(
-            w=w,
-            buffers=buffers,
-            server=server,
-            round=plan.round,
-            cohort=plan.cohort,
-            rows=collected.rows,
-            means=means,
-            late=plan.late,
-            there=plan.there,
-        )
+        return _after(plan, collected, w, buffers, server, means)
 
     def _share(self, replied: np.ndarray) -> float:
         """The part of all clients' weight that the clients `replied` have."""
@@ -84,10 +74,22 @@ class ServerStep:
 def _unchanged(before: Progress, plan: RoundPlan, collected: Collected) -> Progress:
     """How the run stands after a round in which nobody took part: as before, a round later."""
     means = {name: mean for name, mean in before.means.items() if name != "cohort"}
+    return _after(plan, collected, before.w, before.buffers, before.server, means)
+
+
+def _after(
+    plan: RoundPlan,
+    collected: Collected,
+    w: Tensor,
+    buffers: Tensor,
+    server: Vectors,
+    means: Vectors,
+) -> Progress:
+    """How the run stands after a round that ended in these vectors."""
     return Progress(
-        w=before.w,
-        buffers=before.buffers,
-        server=before.server,
+        w=w,
+        buffers=buffers,
+        server=server,
         round=plan.round,
         cohort=plan.cohort,
         rows=collected.rows,
