@@ -1,7 +1,9 @@
-"""TensorBoard's event files, written by TensorBoard's own writer, without torch or TensorFlow."""
+"""TensorBoard's event files, with its own records and events, without torch or TensorFlow."""
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Mapping
 from importlib import import_module
@@ -31,12 +33,15 @@ class EventFile:
     def __init__(self, folder: Path, first_round: int) -> None:
         """What earlier files of the folder say of `first_round` and later is no longer shown."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
+        folder.mkdir(parents=True, exist_ok=True)
         self._event = Event
-        self._writer = EventFileWriter(str(folder), filename_suffix=".mpifl")
+        self._writer = RecordWriter((folder / _next_name(folder)).open("xb"))
+        now = time.time()
+        self._write(Event(wall_time=now, file_version="brain.Event:2"))
         start = SessionLog(status=SessionLog.START)
-        self._writer.add_event(Event(wall_time=time.time(), step=first_round, session_log=start))
+        self._write(Event(wall_time=now, step=first_round, session_log=start))
 
     def scalars(self, round: int, values: Mapping[str, float], moment: float | None = None) -> None:
         """Add a round's numbers; `moment` is when it ended, in seconds since 1970 [now]."""
@@ -71,4 +76,19 @@ class EventFile:
 
     def _add(self, round: int, summary: Any, moment: float | None) -> None:
         wall_time = time.time() if moment is None else moment
-        self._writer.add_event(self._event(wall_time=wall_time, step=round, summary=summary))
+        self._write(self._event(wall_time=wall_time, step=round, summary=summary))
+
+    def _write(self, event: Any) -> None:
+        self._writer.write(event.SerializeToString())
+
+
+def _next_name(folder: Path) -> str:
+    """The name of a new event file.
+
+    TensorBoard reads files in the order of their names, which begin with the second at which each
+    was made. So this one's is later than those of all others, also where the clock says otherwise.
+    """
+    second = int(time.time())
+    for earlier in folder.glob(EVENT_FILES):
+        second = max(second, int(earlier.name.split(".")[3]) + 1)
+    return f"events.out.tfevents.{second:010d}.{socket.gethostname()}.{os.getpid()}.mpifl"

@@ -12,7 +12,7 @@ from tiny import RUN
 import mpifl
 from mpifl.analysis import group
 from mpifl.options import options
-from mpifl.runner import differences, schema
+from mpifl.runner import differences, event_file, schema
 from mpifl.runner.trackers import TRACKERS, RowTracker, Tracker
 
 ROWS: list[tuple[str, object]] = []
@@ -207,6 +207,20 @@ def test_tensorboard_reads_a_run_and_its_resume_as_one(tmp_path):
     again = mpifl.run({**config, "seed": 6}, out=folder, force=True, quiet=True)
     found = scalars(folder / "tensorboard", "test_loss")
     assert list(found.values()) == pytest.approx(again.rounds["test_loss"], rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_reads_files_in_the_order_in_which_they_were_made_whatever_the_clock_says(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
+    for made in range(12):
+        monkeypatch.setattr(event_file.time, "time", lambda at=1000 - made // 2: at)
+        events = event_file.EventFile(tmp_path, first_round=made)
+        for round in (made, made + 1):  # the next file begins with this one's second round
+            events.scalars(round, {"loss": 100 * made + round})
+        events.close()
+    assert scalars(tmp_path, "loss") == {**{n: 101 * n for n in range(12)}, 12: 1112}
 
 
 @pytest.mark.slow
