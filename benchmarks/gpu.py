@@ -10,7 +10,7 @@ import time
 import click
 import torch
 
-from benchmarks.gpu_clients import busy, sharing, small_clients
+from benchmarks.gpu_clients import busy, lanes, sharing, small_clients
 from benchmarks.gpu_resnet import methods_of_field, resnet
 from benchmarks.gpu_table import Line, Ratio
 from benchmarks.gpu_work import DRY, FULL
@@ -31,7 +31,7 @@ def gpu(dry_run: bool = False) -> list[Line | Ratio]:
     click.echo(f"\ngpu: {name}, torch {torch.__version__}")
     began = time.monotonic()
     found: list[Line | Ratio] = []
-    for part in (small_clients, resnet, busy, sharing, methods_of_field):
+    for part in (small_clients, lanes, resnet, busy, sharing, methods_of_field):
         try:
             for line in part(size):
                 found.append(line)

@@ -41,6 +41,22 @@ def small_clients(size: Size) -> Found:
         yield Line(f"W1, {what}: a round", *_extrapolated(seconds), bar, note)
 
 
+def lanes(size: Size) -> Found:
+    """W1, on one rank that trains one client or several at once."""
+    one_lane = 0.0
+    for count in size.lanes:
+        runtime = {"graphs": "yes", "lanes": count}
+        experiment = experiment_of(
+            size, workloads.MANY_CLIENTS, size.rounds + MORE, runtime=runtime
+        )
+        a_round, all_rounds = _extrapolated(seconds_of_rounds(experiment, Communicator()))
+        yield Line(f"W1, graphs, lanes = {count}: a round", a_round, all_rounds, 60.0)
+        if count == 1:
+            one_lane = a_round
+        else:
+            yield Ratio(f"W1, graphs, one lane / {count} lanes", one_lane / a_round, 2.0)
+
+
 def _extrapolated(seconds: list[float]) -> tuple[float, float]:
     """Seconds of a round, and of all of W1."""
     mean = sum(seconds) / len(seconds)

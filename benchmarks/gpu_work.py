@@ -27,6 +27,8 @@ class Size:
     pairs: int
     """of each method"""
     ranks: tuple[int, ...]
+    lanes: tuple[int, ...]
+    """the first of them 1"""
     methods: tuple[str, ...]
     changes: dict[str, Any]
     """of the configs"""
@@ -38,6 +40,7 @@ FULL = Size(
     steps=60,
     pairs=5,
     ranks=(1, 2, 3, 4),
+    lanes=(1, 2, 4, 8),
     methods=tuple(methods.METHODS),
     changes={},
 )
@@ -47,6 +50,7 @@ DRY = Size(
     steps=2,
     pairs=1,
     ranks=(2,),
+    lanes=(1, 2),
     methods=("man",),
     changes={
         "clients": 8,

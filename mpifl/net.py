@@ -136,6 +136,15 @@ class Net:
         """The context of its forward passes and of losses on them."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
+    def copy(self) -> Net:
+        """Another net like this one, with vectors of its own."""
+        is_channels_last = self.memory_format is torch.channels_last
+        other = Net(copy.deepcopy(self.module), self.device, is_channels_last)
+        other.bf16 = self.bf16
+        for (_, own_first), (_, first) in zip(other._integers, self._integers, strict=True):
+            own_first.copy_(first)
+        return other
+
     def twin(self, name: str, model: Weights) -> Net:
         """A frozen copy of the net in evaluation mode, with the weights and buffers of `model`.
 
@@ -147,10 +156,9 @@ class Net:
             if loaded is model:
                 return twin
         else:
-            module = copy.deepcopy(self.module).eval()
-            twin = Net(module, self.device, self.memory_format is torch.channels_last)
-            twin.bf16 = self.bf16
-            module.requires_grad_(False)
+            twin = self.copy()
+            twin.module.eval()
+            twin.module.requires_grad_(False)
         twin.load(*model)
         self._twins[name] = (twin, model)
         return twin

@@ -54,7 +54,7 @@ def test_the_dry_run_for_a_gpu_measures_each_line_and_is_held_to_no_bar(monkeypa
     lines = invoke("gpu", "--dry-run", "--json", str(tmp_path / "rows.json"))
     [kept] = (tmp_path / "rows.json").read_text().splitlines()
     rows = json.loads(kept)["rows"]
-    assert len(rows) == 13
+    assert len(rows) == 16
     for row in rows:
         assert row["what"] in lines
         assert row.get("seconds", row.get("value")) > 0
@@ -73,7 +73,7 @@ def test_a_part_that_fails_leaves_the_lines_of_the_others(monkeypatch, capsys):
     def failing(size):
         raise RuntimeError("as asked for\nmore")
 
-    monkeypatch.setattr(gpu, "FULL", replace(gpu.DRY, ranks=(), rounds=1))
+    monkeypatch.setattr(gpu, "FULL", replace(gpu.DRY, ranks=(), lanes=(), rounds=1))
     for part in ("resnet", "methods_of_field"):
         monkeypatch.setattr(gpu, part, failing)
     monkeypatch.setattr(gpu, "small_clients", lambda size: iter([gpu.Line("W1", 0.1, 150, 60)]))

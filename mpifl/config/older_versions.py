@@ -53,6 +53,7 @@ ADDED = {
     "plugins": [],
     "precision": "float32",
     "runtime.graphs": "auto",
+    "runtime.lanes": 1,
 }
 """Dotted name of an option that older runs lack -> the value that means what those did.
 

@@ -6,6 +6,7 @@ The weights keep the names that they have in the module. So files of weights mad
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -162,11 +163,15 @@ def _is_one_value_per_channel(x: Tensor, running_mean: Tensor | None = None, *_:
     return running_mean is not None and x.numel() == x.shape[1]
 
 
+_DRAWING = threading.Lock()
+"""torch's generators are the process's, and several threads may train clients"""
+
+
 @contextmanager
 def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
     """A context whose draws from torch's generators follow from `seed`, and move nobody else's."""
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _DRAWING, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 

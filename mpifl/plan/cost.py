@@ -87,24 +87,32 @@ def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tup
     values = sum(vector.numel() for vector in reply.values())
     weights = net.weights.nbytes
     buffers = net.buffers.nbytes
-    yield "weights, gradient, buffers", 2 * weights + buffers
+    lanes = planned.config.runtime.lanes
+    # With several lanes, each has a net of its own, and tests have the rank's.
+    nets = 1 if lanes == 1 else 1 + lanes
+    yield "weights, gradient, buffers" + _times(nets), nets * (2 * weights + buffers)
     if len(net.frozen):
-        yield "frozen weights", net.frozen.nbytes
+        yield "frozen weights" + _times(nets), nets * net.frozen.nbytes
     yield "the round's message and the last", size_of(planned.sent.vectors()) + weights + buffers
-    yield "a client's reply", size_of(reply)
+    yield "a client's reply" + _times(lanes), lanes * size_of(reply)
     if planned.config.local.momentum:
-        yield "its momentum", weights
+        yield "its momentum" + _times(lanes), lanes * weights
     if isinstance(planned.config.local.optimizer, AdamW):
-        yield "its moments", 2 * weights
+        yield "its moments" + _times(lanes), lanes * 2 * weights
     yield "sum of replies, int64", 8 * values
     yield "scratch of the sum, float64", 8 * min(BLOCK, values)
     if ranks > 1:
         yield "buffer of the Reduce, int64", 8 * min(BLOCK_READ * (ranks - 1), values)
     state = planned.state.flat()
     if state:
-        yield "state of the client at work", size_of(state)
+        yield "state of the client at work" + _times(lanes), lanes * size_of(state)
     if profile:
-        yield f"activations of a step of {profile.batch} (measured)", profile.activations
+        of_a_step = f"activations of a step of {profile.batch} (measured)"
+        yield of_a_step + _times(lanes), lanes * profile.activations
+
+
+def _times(lanes: int) -> str:
+    return "" if lanes == 1 else f", {lanes} times"
 
 
 def remembered(planned: DryRun, cohort: float) -> int:

@@ -64,6 +64,12 @@ def _measured_here(
         "above are computed from these, without MPI and the disk, with a core or a GPU for every "
         "rank."
     )
+    lanes = planned.config.runtime.lanes
+    if lanes > 1:
+        yield (
+            f"runtime.lanes = {lanes}: each rank trains up to {lanes} clients at once; how much of "
+            "a round that saves was not measured: the times are those of one client at a time."
+        )
     waiting = [load.ranks for load in loads if cost.server_is_last(planned, measured, load)]
     if waiting:
         yield (

@@ -124,6 +124,7 @@ def experiment(
         objective=config.objective,
         divergence=config.divergence,
         clients_rounds=config.results.clients_rounds(config.rounds),
+        lanes=config.runtime.lanes,
         states_folder=states_folder(config),
         participants=held.participants,
         held_out=_evaluation_sets(config, dataset, clients, held),

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Literal
 
 from mpifl.data.augmentation import Augmentation
-from mpifl.options import Free, NonNegative, NonNegativeInt, options
+from mpifl.options import Count, Free, NonNegative, NonNegativeInt, options
 from mpifl.training.steps import Graphs
 
 GENERATED = ("digits", "synthetic")
@@ -93,6 +93,12 @@ class Runtime:
     bits; auto: on a GPU, and for small models. Steps with dropout, with a loss that draws what it
     computes (stochdepth, gradaug) or counts (uv), or whose loss or model is yours, are not; with
     auto, nor are those of which a GPU can make no graph
+    """
+    lanes: Count = 1
+    """how many clients a rank trains at once, each on a network of its own, with the same bits: for
+    small models on a GPU, which has room for more kernels than one client's. Each takes the memory
+    of a network and of a step (`mpifl plan` counts it). The algorithms and losses that come with
+    mpifl allow it; one of yours must keep nothing of a client in itself
     """
     grace_seconds: NonNegative = 20.0
     """after a signal to stop: how long the current round may still take, before it is abandoned,

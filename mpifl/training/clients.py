@@ -6,6 +6,7 @@ on every rank.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -91,14 +92,22 @@ class Clients:
         self.algorithm = self.algorithm.placed(self.net.coordinates)
         if self.algorithm.gradient is not None:
             self.local = replace(self.local, gradient=self.algorithm.gradient)
-        self._trainer: Trainer | None = None
+        self._trainers: dict[Net, Trainer] = {}
+
+    def on(self, net: Net) -> Clients:
+        """The same clients, who play on another net."""
+        clients = copy.copy(self)
+        clients.net = net
+        return clients
 
     @property
     def trainer(self) -> Trainer:
-        """The local training with the loss and the options of today."""
-        if self._trainer is None or not self._trainer.is_for(self.loss, self.local):
-            self._trainer = Trainer(self.net, self.loss, self.local, self.graphs)
-        return self._trainer
+        """The local training on the net, with the loss and the options of today."""
+        trainer = self._trainers.get(self.net)
+        if trainer is None or not trainer.is_for(self.loss, self.local):
+            trainer = Trainer(self.net, self.loss, self.local, self.graphs)
+            self._trainers[self.net] = trainer
+        return trainer
 
     def counts(self) -> np.ndarray:
         """int32 [clients, classes]: samples by client and class; made anew at each call."""

@@ -16,7 +16,7 @@ from mpifl.losses.loss import Loss
 from mpifl.net import Net
 from mpifl.options import Count, Fraction, Named, NonNegativeInt, options
 from mpifl.training.averages import AVERAGES, Average, NoAverage
-from mpifl.training.messages import Order
+from mpifl.training.messages import Model, Order
 from mpifl.training.tallies import TRAIN, Counter, EvaluationSet
 
 
@@ -186,9 +186,9 @@ class Tester:
     """only for what it changes in the forward pass"""
     alive: Callable[[], None]
 
-    def score(self, w: Tensor) -> Score:
-        """The score of `w [d]`, with the buffers that the net has."""
-        self.net.load(w)
+    def score(self, model: Model) -> Score:
+        """The score of a model."""
+        self.net.load(*model)
         return self.total(self.loaded_rows())
 
     def total(self, rows: np.ndarray) -> Score:

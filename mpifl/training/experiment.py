@@ -34,6 +34,8 @@ class Experiment:
     divergence: Literal["stop", "skip", "continue"] = "stop"
     clients_rounds: frozenset[int] = frozenset()
     """rounds whose clients' models are brought to the server"""
+    lanes: int = 1
+    """how many clients a rank trains at once"""
     states_folder: Path | None = None
     """where each rank keeps its clients' states in a file; None: in memory"""
     participants: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))

@@ -7,7 +7,6 @@ counter itself imports torch's compiler when it is first used, which takes as lo
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -20,7 +19,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from mpifl.data.partition import Parts
-from mpifl.net import Net
 from mpifl.training.algorithm import LocalRound
 from mpifl.training.client import Task, play
 from mpifl.training.clients import Clients, Work
@@ -102,12 +100,11 @@ def _alone(clients: Clients, samples: int) -> Clients:
 
     No step is recorded to be replayed: what an attempt takes would count too.
     """
-    net = clients.net
-    channels_last = net.memory_format is torch.channels_last
+    net = clients.net.copy()
     own = clients.parts[int(clients.sizes.argmax())][:samples]
     return replace(
         clients,
-        net=Net(copy.deepcopy(net.module), net.device, channels_last),
+        net=net,
         samples=clients.samples.taken(own, net.device),
         parts=_one_part(samples),
         labels=clients.labels[own],

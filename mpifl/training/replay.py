@@ -10,6 +10,7 @@ repeated calls are captured as a CUDA graph, which the device runs by itself.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -179,6 +180,9 @@ def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
+_CAPTURING = threading.Lock()
+
+
 class CudaGraph:
     """A function of tensors as one CUDA graph: inputs are copied in, and the device does the rest.
 
@@ -212,8 +216,13 @@ class CudaGraph:
         stream.wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
         try:
-            # What MPI's threads ask of the device meanwhile is no error of this thread.
-            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            # What other threads ask of the device meanwhile is no error of this one: MPI's, and
+            # lanes that train. But a capture begins by giving unused memory back, which fails
+            # while another is under way.
+            with (
+                _CAPTURING,
+                torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
+            ):
                 outputs = function(*self._inputs)
         finally:
             torch.cuda.set_stream(stream)  # a capture that fails leaves its own stream behind

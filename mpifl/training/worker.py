@@ -4,7 +4,8 @@ of figures each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,8 +17,10 @@ from mpifl.parallel.heartbeat import Abandoned, Lost
 from mpifl.training.client import Played, Task, play
 from mpifl.training.client_rows import Column, Failure
 from mpifl.training.client_states import ClientStates
+from mpifl.training.clients import Clients
 from mpifl.training.evaluate import Tester
 from mpifl.training.experiment import Experiment
+from mpifl.training.lanes import Lanes
 from mpifl.training.messages import Model, Sent
 from mpifl.training.sampling import RoundPlan, weights
 from mpifl.training.tallies import from_flat
@@ -38,6 +41,10 @@ class PlayedRound(NamedTuple):
     """of its clients after training, on the host, in rounds that keep them"""
     abandoned: bool
     """whether it left the round because a stop was asked for"""
+
+
+_Work = tuple[int, int, Callable[[], Minibatches]]
+"""a client, its steps, and what gives its minibatches"""
 
 
 class _Turn(NamedTuple):
@@ -64,6 +71,7 @@ class Worker:
         self._tester = tester
         self._states = states
         self._stopwatch = stopwatch
+        self._lanes = Lanes(experiment.clients, experiment.lanes)
 
     def play(self, plan: RoundPlan, sent: Sent, sums: WeightedSum) -> PlayedRound:
         """Play this rank's clients, adding their replies to `sums`.
@@ -86,17 +94,19 @@ class Worker:
         )[places]
         steps = plan.steps[places].tolist()
         minibatches = experiment.clients.minibatches(own, plan.round, steps)
+        place_of = dict(zip(own, places.tolist(), strict=True))
+        tasks = self._tasks(plan, sent, zip(own, steps, minibatches, strict=True))
         waiting: list[_Turn] = []
         try:
-            for client, place, dealt in zip(own, places.tolist(), minibatches, strict=True):
-                steps_of_client = int(plan.steps[place])
-                played = self._play_one(client, plan.round, sent, steps_of_client, dealt)
-                if plan.round in experiment.clients_rounds:
-                    models[client] = _on_host(played.model)
-                waiting.append(_Turn(client, place, played))
-                if len(waiting) >= sums.at_once(played.reply.elements()):
-                    self._count(waiting, rows, sums)
-                    waiting = []
+            with closing(self._lanes.play(tasks, self._play_one)) as ended:
+                for task, played in ended:
+                    self._test(task, played)
+                    if plan.round in experiment.clients_rounds:
+                        models[task.client] = _on_host(played.model)
+                    waiting.append(_Turn(task.client, place_of[task.client], played))
+                    if len(waiting) >= sums.at_once(played.reply.elements()):
+                        self._count(waiting, rows, sums)
+                        waiting = []
         except Abandoned:
             # The server expects as many models, though it drops them with the round.
             stand_in = _on_host(Model(sent.algorithm["w"], experiment.clients.net.buffers))
@@ -109,33 +119,42 @@ class Worker:
             return []
         return plan.assigned[self._communicator.worker]
 
-    def _play_one(
-        self,
-        client: int,
-        round: int,
-        sent: Sent,
-        steps: int,
-        dealt: Callable[[], Minibatches],
-    ) -> Played:
-        """Play a client, and test its model on the test set and its own if that is wanted."""
-        clients = self._experiment.clients
-        alive = partial(self._communicator.heartbeat.check, round, client)
+    def _tasks(self, plan: RoundPlan, sent: Sent, work: Iterable[_Work]) -> Iterator[Task]:
+        """What each of this rank's clients has to do; its state is read when it is asked for."""
+        for client, steps, dealt in work:
+            alive = partial(self._communicator.heartbeat.check, plan.round, client)
+            try:
+                state = self._states.of(client)
+            except Exception as error:
+                self._say_where(error, plan.round, client)
+                raise
+            yield Task(client, plan.round, sent, state, steps, dealt, alive)
+
+    def _play_one(self, clients: Clients, task: Task) -> Played:
         try:
-            task = Task(client, round, sent, self._states.of(client), steps, dealt, alive)
-            if not self._experiment.evaluation.clients:
-                return play(clients, task)
-            before = self._own_right(client, clients.start(task.sent, task.state))
-            played = play(clients, task)
-            played.row[Column.OWN_RIGHT_BEFORE] = before
-            with self._stopwatch.spending(Kind.OWN_TEST):
-                played.row[Column.TEST_ACCURACY] = self._tester.score(played.model.weights).accuracy
-            played.row[Column.OWN_RIGHT_AFTER] = self._own_right(client, played.model)
-            return played
-        except (Abandoned, Lost):
-            raise
+            return play(clients, task)
         except Exception as error:
-            error.add_note(f"rank {self._communicator.rank}, round {round}, client {client}")
+            self._say_where(error, task.round, task.client)
             raise
+
+    def _test(self, task: Task, played: Played) -> None:
+        """Test a client's model on the test set and its own, if that is wanted."""
+        if not self._experiment.evaluation.clients:
+            return
+        try:
+            begin = self._experiment.clients.start(task.sent, task.state)
+            played.row[Column.OWN_RIGHT_BEFORE] = self._own_right(task.client, begin)
+            with self._stopwatch.spending(Kind.OWN_TEST):
+                played.row[Column.TEST_ACCURACY] = self._tester.score(played.model).accuracy
+            played.row[Column.OWN_RIGHT_AFTER] = self._own_right(task.client, played.model)
+        except Exception as error:
+            self._say_where(error, task.round, task.client)
+            raise
+
+    def _say_where(self, error: Exception, round: int, client: int) -> None:
+        """Give an error a note that says where it was raised."""
+        if not isinstance(error, Abandoned | Lost):
+            error.add_note(f"rank {self._communicator.rank}, round {round}, client {client}")
 
     def _count(self, turns: list[_Turn], rows: np.ndarray, sums: WeightedSum) -> None:
         """Add the replies of clients, keep their states, and fill their `rows`.

@@ -1,5 +1,5 @@
-"""Ranks that share one GPU: the same bits at any number of them, a rank killed in a captured step,
-and resuming after that.
+"""Ranks and lanes that share one GPU: the same bits at any number of them, a rank killed in a
+captured step, and resuming after that.
 """
 
 from __future__ import annotations
@@ -71,6 +71,15 @@ def test_ranks_that_share_a_gpu_end_in_the_bits_of_one(config, alone, kind, rank
     play(config, out, ranks)
     assert columns(out) == columns(alone)
     assert all(place.startswith(kind) for place in Run.open(out).provenance["device"])
+
+
+@pytest.mark.parametrize(("ranks", "lanes"), [(1, 2), (1, 4), (3, 2)])
+def test_clients_that_train_at_once_end_in_the_bits_of_one_after_the_other(
+    config, alone, ranks, lanes
+):
+    out = config.parent / f"lanes-{ranks}-{lanes}"
+    play(config, out, ranks, f"runtime.lanes={lanes}")
+    assert columns(out) == columns(alone)
 
 
 def test_eager_steps_end_in_the_bits_of_graphs(config, alone):

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from importlib.util import find_spec
+from threading import Event, Thread
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mpifl.models import MODELS
-from mpifl.models.adapted import Adapted, adapted
+from mpifl.models.adapted import Adapted, adapted, drawing_from
 from mpifl.models.layers import untracked
 from mpifl.models.mlp import Mlp
 from mpifl.models.module import allow
@@ -289,3 +290,25 @@ def test_other_libraries_names_and_options_are_checked(name, options, message):
     needs(name)
     with pytest.raises(BadInput, match=message):
         made(name, (3, 32, 32), **options)
+
+
+def test_draws_of_two_threads_at_once_are_those_of_each_alone():
+    cpu = torch.device("cpu")
+    with drawing_from(1, cpu):
+        alone = torch.cat([torch.rand(1), torch.rand(1)])
+    is_inside, is_over = Event(), Event()
+
+    def other() -> None:
+        with drawing_from(2, cpu):
+            is_inside.set()
+            is_over.wait(60)
+
+    thread = Thread(target=other)
+    with drawing_from(1, cpu):
+        first = torch.rand(1)
+        thread.start()
+        is_inside.wait(0.05)  # where it can be there beside this one, it is
+        second = torch.rand(1)
+    is_over.set()
+    thread.join()
+    assert torch.cat([first, second]).equal(alone)

@@ -1,5 +1,5 @@
-"""A run's weights and scores do not depend on the number of ranks, on the MPI library, or on there
-being one.
+"""A run's weights and scores do not depend on the number of ranks or of lanes, on the MPI library,
+or on there being one.
 """
 
 from __future__ import annotations
@@ -111,8 +111,14 @@ CASES = {
     "stops_at_a_target_shared": MLP
     | {"rounds": 30, "evaluation": {"every": 2, "target_accuracy": 0.6, "where": "all"}},
 }
-PLACES = [on("mpich", ranks) for ranks in (2, 3, 5)] + [on("openmpi", 1), on("openmpi", 3)]
-"""beside the reference, which is one rank of MPICH"""
+PLACES = [
+    on("mpich", 2, 1),
+    on("mpich", 3, 3),
+    on("mpich", 5, 1),
+    on("openmpi", 1, 1),
+    on("openmpi", 3, 2),
+]
+"""which MPI, ranks, and lanes of each; beside the reference: one rank of MPICH with one lane"""
 OF_CLIENTS = (
     "participated",
     "loss",
@@ -124,11 +130,12 @@ OF_CLIENTS = (
 )
 
 
-def configs(folder: Path) -> Path:
+def configs(folder: Path, lanes: int = 1) -> Path:
     """The folder, new and with a config for every case."""
     folder.mkdir()
     for name, config in CASES.items():
-        (folder / f"{name}.toml").write_text(tomli_w.dumps({"name": name, **config}))
+        whole = {"name": name, "runtime": {"lanes": lanes}, **config}
+        (folder / f"{name}.toml").write_text(tomli_w.dumps(whole))
     return folder
 
 
@@ -150,11 +157,11 @@ def reference(once) -> Path:
     return once("same-bits", lambda folder: runs.run_all(tiny.alone(), configs(folder)))
 
 
-@pytest.mark.parametrize(("mpi", "ranks"), PLACES)
-def test_a_run_has_the_same_bits_on_any_number_of_ranks_under_any_mpi(
-    job, reference, tmp_path, mpi, ranks
+@pytest.mark.parametrize(("mpi", "ranks", "lanes"), PLACES)
+def test_a_run_has_the_same_bits_on_any_number_of_ranks_and_lanes_under_any_mpi(
+    job, reference, tmp_path, mpi, ranks, lanes
 ):
-    job(mpi).call(ranks, runs.run_all, configs(tmp_path / "runs"))
+    job(mpi).call(ranks, runs.run_all, configs(tmp_path / "runs", lanes))
     assert Run.open(tmp_path / "runs" / "cnn").provenance["ranks"] == ranks
     got = {name: figures(tmp_path / "runs" / name) for name in CASES}
     assert got == {name: figures(reference / name) for name in CASES}

@@ -274,6 +274,20 @@ def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(
     assert nodes[0] != nodes[1]
 
 
+def test_each_lane_has_a_net_a_step_and_a_client_and_tests_have_the_ranks_net():
+    persisting = ("local.momentum=0.9", 'local.momentum_state="persist"')
+
+    def parts(*more: str) -> dict[str, int]:
+        rows = cost.memory(dry_run(config_of(*persisting, *more)), MEASURED, 1)
+        return {name.partition(",")[0]: count for name, count in rows}
+
+    one, three = parts(), parts("runtime.lanes=3")
+    times = {name: three[name] / one[name] for name in one}
+    of_a_lane = {"a client's reply", "its momentum", "state of the client at work"}
+    of_a_lane.add("activations of a step of 16 (measured)")
+    assert times == {name: 3 if name in of_a_lane else 1 for name in one} | {"weights": 4}
+
+
 @pytest.mark.parametrize(
     ("clients", "rows"), [(40, ["0", "39"]), (41, ["least", "median", "most"])]
 )

@@ -1,0 +1,245 @@
+"""Clients that a rank trains at the same time end in the bits that each has alone."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+import tiny
+from matrix import FACTORS, impossible, raw
+
+from mpifl.config import merge
+from mpifl.losses import LOSSES
+from mpifl.losses.cross_entropy import CrossEntropy
+from mpifl.models.resnet56 import ResNet20
+from mpifl.options import options
+from mpifl.parallel.heartbeat import Abandoned
+from mpifl.training import client, worker
+from mpifl.training.client import Task
+from mpifl.training.lanes import Lanes
+from mpifl.training.rounds import run
+
+LANES = 3
+FIVE_CLIENTS = {
+    "clients": 5,
+    "participation": {"fraction": 0.8},
+    "data": {"options": {"train": 40}},
+}
+
+
+def assert_same_bits(config: dict) -> None:
+    """Two rounds of four of five clients, on one lane and on several."""
+    config = merge(config, FIVE_CLIENTS)
+    alone = tiny.digests(config)
+    assert len(alone) == 2
+    assert tiny.digests(merge(config, {"runtime": {"lanes": LANES}})) == alone
+
+
+@pytest.mark.parametrize("algorithm", FACTORS["algorithm"])
+def test_algorithms_have_the_bits_of_one_lane(algorithm):
+    assert_same_bits(raw({"algorithm": algorithm, "norm": "group"}))
+
+
+@pytest.mark.parametrize("loss", [text for text in FACTORS["loss"] if "gradaug" not in text])
+def test_losses_have_the_bits_of_one_lane(monkeypatch, loss):
+    monkeypatch.setattr(ResNet20, "depth", 1)
+    choice = {"loss": loss, "model": "lenet"}
+    if impossible(choice):
+        choice["model"] = "resnet20"
+    assert_same_bits(raw(choice))
+
+
+@pytest.mark.parametrize("norm", FACTORS["norm"])
+def test_norms_have_the_bits_of_one_lane(norm):
+    assert_same_bits(raw({"norm": norm, "model": "lenet"}))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"local": {"momentum_state": "persist", "gradient": "asam", "nesterov": True}},
+        {"local": {"optimizer": "adamw", "momentum": 0, "momentum_state": "persist"}},
+        {"local": {"loss": "ce + moon"}, "model": {"projection": 4}},
+        {"model": {"norm": "batch"}, "buffers": "local"},
+        {"model": {"norm": "batch"}, "buffers": "pooled", "data": {"augment": {"flip": 0.5}}},
+        {"precision": "bf16"},
+        {"runtime": {"graphs": "no"}},
+        {
+            "model": {"norm": "batch"},
+            "holdout": {"ratio": 3},
+            "evaluation": {"clients": True, "models": ["cohort", "all"]},
+        },
+    ],
+    ids=lambda config: ", ".join(config),
+)
+def test_options_have_the_bits_of_one_lane(config):
+    assert_same_bits(merge({"model": {"name": "lenet"}}, config))
+
+
+WITH_DROPOUT = """
+from torch import nn
+
+def build(classes, channels, size):
+    layers = [nn.Flatten(), nn.Linear(channels * size[0] * size[1], 8)]
+    for _ in range(20):
+        layers += [nn.Dropout(0.1), nn.Linear(8, 8)]
+    return nn.Sequential(*layers, nn.Linear(8, classes))
+"""
+
+
+def test_dropout_has_the_bits_of_one_lane(tmp_path, monkeypatch):
+    (tmp_path / "with_dropout.py").write_text(WITH_DROPOUT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("MPIFL_FACTORIES", "with_dropout")
+    assert_same_bits({"model": {"name": "module", "factory": "with_dropout:build"}})
+    sys.modules.pop("with_dropout")
+
+
+def test_each_lane_has_a_net_and_recorded_steps_of_its_own(monkeypatch):
+    all_have_begun = threading.Barrier(LANES)
+
+    def play(clients, task):
+        all_have_begun.wait(60)
+        return client.play(clients, task)
+
+    monkeypatch.setattr(worker, "play", play)
+    config = {
+        "clients": LANES,
+        "participation": {"fraction": 1.0},
+        "model": {"name": "lenet"},
+        "runtime": {"lanes": LANES, "graphs": "yes"},
+    }
+    experiment = tiny.experiment(config)
+    run(experiment, tiny.alone())
+    trainers = experiment.clients._trainers
+    assert len(trainers) == LANES
+    assert experiment.clients.net not in trainers
+    assert all(len(trainer._replays) for trainer in trainers.values())
+
+
+def test_a_lane_takes_the_next_client_when_it_is_free_and_clients_end_in_any_order():
+    experiment = tiny.experiment(FIVE_CLIENTS)
+    last_has_begun = threading.Event()
+
+    def play(clients, task):
+        if task.client == 3:
+            last_has_begun.set()
+        if task.client == 0:
+            assert last_has_begun.wait(60)
+        return PLAYED
+
+    tasks = [Task(client, 1, None, None) for client in range(4)]
+    ended = [each.task.client for each in Lanes(experiment.clients, 2).play(tasks, play)]
+    assert sorted(ended) == [0, 1, 2, 3]
+    assert ended.index(0) > ended.index(2)
+
+
+PLAYED = object()
+
+
+def test_no_more_tasks_are_asked_for_than_there_are_lanes():
+    experiment = tiny.experiment(FIVE_CLIENTS)
+    asked = []
+
+    def tasks():
+        for number in range(6):
+            asked.append(number)
+            yield Task(number, 1, None, None)
+
+    ended = 0
+    for _ in Lanes(experiment.clients, 2).play(tasks(), lambda clients, task: PLAYED):
+        ended += 1
+        assert len(asked) <= ended + 2
+    assert ended == 6
+
+
+@options
+class Fails(CrossEntropy):
+    """Cross-entropy that client 1 cannot compute."""
+
+    def __call__(self, step):
+        if step.context.client == 1:
+            raise ZeroDivisionError("no sample has this label")
+        return super().__call__(step)
+
+
+def test_an_error_in_a_lane_names_its_client_and_ends_the_round(monkeypatch):
+    monkeypatch.setitem(LOSSES, "fails", Fails)
+    config = {"participation": {"fraction": 1.0}, "local": {"loss": "fails"}}
+    experiment = tiny.experiment({**config, "runtime": {"lanes": LANES}})
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError) as failed:
+        run(experiment, tiny.alone())
+    assert failed.value.__notes__ == ["rank 0, round 1, client 1"]
+    assert threading.active_count() == before
+
+
+def test_an_error_in_a_lane_makes_the_others_leave_their_clients():
+    experiment = tiny.experiment(FIVE_CLIENTS)
+    has_begun = threading.Event()
+    left = []
+
+    def play(clients, task):
+        if task.client == 0:
+            assert has_begun.wait(60)
+            raise ZeroDivisionError
+        has_begun.set()
+        try:
+            while True:  # steps without end
+                task.alive()
+        except Abandoned:
+            left.append(task.client)
+            raise
+
+    tasks = [Task(client, 1, None, None) for client in range(2)]
+    with pytest.raises(ZeroDivisionError):
+        list(Lanes(experiment.clients, 2).play(tasks, play))
+    assert left == [1]
+
+
+def test_lanes_leave_their_clients_where_the_caller_goes_no_further():
+    experiment = tiny.experiment(FIVE_CLIENTS)
+    left = []
+
+    def play(clients, task):
+        if task.client == 0:
+            return PLAYED
+        try:
+            while True:
+                task.alive()
+        except Abandoned:
+            left.append(task.client)
+            raise
+
+    tasks = [Task(client, 1, None, None) for client in range(2)]
+    ended = Lanes(experiment.clients, 2).play(tasks, play)
+    assert next(ended).task.client == 0
+    ended.close()
+    assert left == [1]
+
+
+def test_a_round_that_takes_too_long_after_a_stop_is_abandoned_in_all_lanes():
+    experiment = tiny.experiment({**FIVE_CLIENTS, "runtime": {"lanes": LANES}})
+
+    def alive():
+        raise Abandoned
+
+    tasks = [Task(client, 1, None, None, alive=alive) for client in range(4)]
+    with pytest.raises(Abandoned):
+        list(Lanes(experiment.clients, LANES).play(tasks, lambda clients, task: task.alive()))
+
+
+def test_a_copied_net_has_the_same_vectors_in_memory_of_its_own():
+    net = tiny.net("lenet", norm="batch")
+    net.module.train()
+    net(tiny.batch()[0])  # which counts
+    net.bf16 = True
+    copied = net.copy()
+    assert copied.bf16
+    for own, other in zip(copied.static(), net.static(), strict=True):
+        assert own.equal(other)
+        assert not own.numel() or own.data_ptr() != other.data_ptr()
+    assert [first.tolist() for _, first in copied._integers] == [
+        first.tolist() for _, first in net._integers
+    ]
