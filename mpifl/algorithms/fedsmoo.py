@@ -11,6 +11,8 @@ that the paper's s also has the mean of the last perturbations.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import torch
 from torch import Tensor
 
@@ -24,15 +26,26 @@ from mpifl.training.messages import Vectors
 class _Agreeing(Oracle):
     """The perturbed gradient of one client's round; `multiplier` moves at each step."""
 
+    replaced = 1
+
     def __init__(self, rho: float, multiplier: Tensor, shared: Tensor) -> None:
-        self.multiplier = multiplier
+        self.vectors = (multiplier, shared)
         self._rho = rho
-        self._shared = shared
+
+    @property
+    def kind(self) -> Hashable:
+        return type(self), self._rho
+
+    @property
+    def multiplier(self) -> Tensor:
+        """[d]"""
+        return self.vectors[0]
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
-        direction = minibatch(w) - self.multiplier - self._shared
+        multiplier, shared = self.vectors
+        direction = minibatch(w) - multiplier - shared
         perturbation = direction * over_norm(self._rho, direction)
-        self.multiplier = self.multiplier + perturbation - self._shared
+        self.vectors = (multiplier + perturbation - shared, shared)
         return minibatch(w + perturbation)
 
 

@@ -14,6 +14,7 @@ its clipped gradient with the linear term. `stale_ascent` does the same.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Literal
 
 import torch
@@ -29,16 +30,23 @@ from mpifl.training.messages import Vectors
 class _Stale(Oracle):
     """The perturbed gradient of one client's round; `left` [d] is what the last step left."""
 
+    replaced = 1
+
     def __init__(self, rho: float, left: Tensor) -> None:
+        self.vectors = (left,)
         self._rho = rho
-        self._left = left
+
+    @property
+    def kind(self) -> Hashable:
+        return type(self), self._rho
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
-        direction = minibatch(w) + self._left
+        (left,) = self.vectors
+        direction = minibatch(w) + left
         return minibatch(w + direction * over_norm(self._rho, direction))
 
     def clipped(self, g: Tensor) -> None:
-        self._left = g.clone()
+        self.vectors = (g.clone(),)
 
 
 @options

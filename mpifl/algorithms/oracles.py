@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from torch import Tensor
 
-from mpifl.training.gradients import MinibatchGradient, Oracle
+from mpifl.training.gradients import Gradient, MinibatchGradient, Oracle
 
 
 class Scaled(Oracle):
     """A gradient times a number."""
 
-    def __init__(self, gradient: Oracle, factor: float) -> None:
+    def __init__(self, gradient: Gradient, factor: float) -> None:
         self._gradient = gradient
         self._factor = factor
+
+    @property
+    def kind(self) -> Hashable:
+        return type(self), self._gradient.kind, self._factor
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         return self._gradient(minibatch, w) * self._factor
@@ -21,9 +27,14 @@ class Scaled(Oracle):
 class Shifted(Oracle):
     """A gradient at weights that are moved by a vector [d], the same in all steps of a round."""
 
-    def __init__(self, gradient: Oracle, shift: Tensor) -> None:
+    def __init__(self, gradient: Gradient, shift: Tensor) -> None:
         self._gradient = gradient
-        self._shift = shift
+        self.vectors = (shift,)
+
+    @property
+    def kind(self) -> Hashable:
+        return type(self), self._gradient.kind
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
-        return self._gradient(minibatch, w + self._shift)
+        (shift,) = self.vectors
+        return self._gradient(minibatch, w + shift)

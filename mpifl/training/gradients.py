@@ -6,7 +6,9 @@ BatchNorm's running statistics move on the first call only.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from typing import Protocol
 
 import torch
@@ -33,6 +35,25 @@ class Oracle(ABC):
     that does, and that holds vectors.
     """
 
+    vectors: tuple[Tensor, ...] = ()
+    """what it holds; a step may put other vectors in their place, but writes into none"""
+    replaced = 0
+    """how many of them, from the first on, each step replaces"""
+
+    @property
+    def kind(self) -> Hashable:
+        """All that its steps depend on beside its vectors: steps of one kind are recorded once.
+
+        None: nobody knows, and no step is recorded.
+        """
+        return None
+
+    def holding(self, vectors: tuple[Tensor, ...]) -> Oracle:
+        """The same with other vectors."""
+        other = copy.copy(self)
+        other.vectors = vectors
+        return other
+
     @abstractmethod
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         """The gradient [d] that a step at `w [d]` takes."""
@@ -44,6 +65,10 @@ class Oracle(ABC):
 @options
 class Gradient(Oracle):
     """What `local.gradient` may be."""
+
+    @property
+    def kind(self) -> Hashable:
+        return self
 
 
 _TINY = 1e-12  # the smallest norm that a gradient is divided by

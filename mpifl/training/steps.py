@@ -13,7 +13,7 @@ from mpifl.losses.step import Step
 from mpifl.net import Net
 from mpifl.terminal import say
 from mpifl.training.gradients import Gradient
-from mpifl.training.replay import CudaGraph, Differs, Function, recorded
+from mpifl.training.replay import CudaGraph, Differs, Function, Outputs, recorded
 
 Answers = dict[Callable[[Step], Any], Any]
 """what a step was given, by who gave it"""
@@ -41,6 +41,18 @@ class Taken(NamedTuple):
     """[d], with the algorithm's terms, clipped"""
     loss: Tensor
     correct: Tensor
+    vectors: tuple[Tensor, ...]
+    """those that the step has put in the place of its oracle's first ones"""
+
+    def flat(self) -> Outputs:
+        """All in one tuple."""
+        return (self.gradient, self.loss, self.correct, *self.vectors)
+
+    @classmethod
+    def from_flat(cls, tensors: Outputs) -> Taken:
+        """The inverse of `flat`."""
+        gradient, loss, correct, *vectors = tensors
+        return cls(gradient, loss, correct, tuple(vectors))
 
 
 class _Recording(NamedTuple):
@@ -121,7 +133,7 @@ class Replays:
         for recording in self._recordings.get(key, ()):
             given = recording.tensors_for(step)
             if given is not None:
-                return Taken(*recording.function(*inputs, *given))
+                return Taken.from_flat(recording.function(*inputs, *given))
         return None
 
     def learn(

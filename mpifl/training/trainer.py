@@ -26,7 +26,7 @@ from mpifl.training.gradients import Oracle, norm
 from mpifl.training.local import Local, Trained
 from mpifl.training.messages import Vectors
 from mpifl.training.optimizers import AdamW, Moments
-from mpifl.training.replay import Function
+from mpifl.training.replay import Function, Outputs
 from mpifl.training.steps import Answers, Graphs, Replays, Taken, Unknown, with_tensors
 
 
@@ -193,34 +193,42 @@ class Trainer:
     ) -> Taken:
         """The gradient of a step with the algorithm's terms, clipped."""
         step = Step(self._net, x, y, context, number, self._forward, self._frozen)
-        if course.oracle is not self._local.gradient:
+        oracle = course.oracle
+        kind = oracle.kind
+        if kind is None:
             return self._taken(course, step)
-        inputs = [x, y, course.w]
+        inputs = [x, y, course.w, *oracle.vectors]
         for vector in (course.linear, course.moving):
             if vector is not None:
                 inputs.append(vector)
         has_vectors = (course.linear is not None, course.moving is not None)
-        key = (x.shape, x.stride(), x.dtype, course.pull, has_vectors)
+        key = (x.shape, x.stride(), x.dtype, course.pull, has_vectors, kind)
         taken = self._replays.repeat(key, step, inputs)
         if taken is None:
             taken = self._taken(course, step)
             make = partial(self._without_context, course, step.answers)
             self._replays.learn(key, step, make, inputs)
+        elif oracle.replaced:
+            oracle.vectors = (*taken.vectors, *oracle.vectors[oracle.replaced :])
         return taken
 
     def _without_context(self, course: _Course, answers: Answers) -> Function:
-        """`_gradient` as a function of tensors: of the batch, of the course's vectors, and of
-        those that the step was given.
+        """`_gradient` as a function of tensors: of the batch, of the vectors of the course and of
+        its oracle, and of those that the step was given.
         """
 
-        def function(x: Tensor, y: Tensor, w: Tensor, *others: Tensor) -> Taken:
-            rest = list(others)
+        held = len(course.oracle.vectors)
+
+        def function(x: Tensor, y: Tensor, w: Tensor, *others: Tensor) -> Outputs:
+            oracle = course.oracle.holding(others[:held]) if held else course.oracle
+            rest = list(others[held:])
             linear = None if course.linear is None else rest.pop(0)
             moving = None if course.moving is None else rest.pop(0)
             given = with_tensors(answers, rest)
             context: Any = Unknown()
             step = Step(self._net, x, y, context, 0, self._forward, self._frozen, answers=given)
-            return self._taken(replace(course, w=w, linear=linear, moving=moving), step)
+            own = replace(course, w=w, oracle=oracle, linear=linear, moving=moving)
+            return self._taken(own, step).flat()
 
         return function
 
@@ -236,7 +244,8 @@ class Trainer:
         course.oracle.clipped(g)
         if course.pull and not self._clips_pull:
             g.add_(weights, alpha=course.pull)
-        return Taken(g, minibatch.loss, minibatch.correct)
+        replaced = course.oracle.vectors[: course.oracle.replaced]
+        return Taken(g, minibatch.loss, minibatch.correct, replaced)
 
     def _add_terms(self, g: Tensor, course: _Course) -> None:
         """Add the linear term's gradient to `g`, and of the quadratic term's what is clipped."""

@@ -78,6 +78,16 @@ def test_every_method_ends_where_it_ends_on_the_cpu(device, choice):
         assert got.server[name].isfinite().all()
 
 
+@pytest.mark.parametrize("algorithm", FACTORS["algorithm"])
+def test_graphs_in_two_lanes_end_in_the_bits_of_eager_steps(device, algorithm):
+    config = merge(raw(completed({"algorithm": algorithm})), STEPS)
+    _, eager = trained({**config, "runtime": {"graphs": "no"}}, device)
+    _, graphs = trained({**config, "runtime": {"graphs": "yes", "lanes": 2}}, device)
+    assert graphs.w.equal(eager.w)
+    assert graphs.buffers.equal(eager.buffers)
+    assert graphs.rows[:, :5].tolist() == eager.rows[:, :5].tolist()
+
+
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
 def test_lower_precision_trains_nearly_as_float32_does(device, precision):
     config = {"rounds": 1, "local": {"lr": 0.05, "epochs": 3}}

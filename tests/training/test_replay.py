@@ -2,6 +2,7 @@
 
 import math
 
+import matrix
 import numpy as np
 import pytest
 import tiny
@@ -16,8 +17,10 @@ from mpifl.options import options
 from mpifl.parallel.devices import configure
 from mpifl.runner.schema import resolve
 from mpifl.training import steps
+from mpifl.training.gradients import Oracle
 from mpifl.training.local import Local
 from mpifl.training.replay import Differs, recorded
+from mpifl.training.rounds import run
 from mpifl.training.trainer import Trainer
 
 NOT_REPLAYED = {
@@ -65,7 +68,7 @@ def net_for(loss: str, model: str = "", norm: dict | None = None, device="cpu"):
     return tiny.net(name, SHAPE, dtype=torch.float32, device=device, **options)
 
 
-def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0):
+def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0, gradient=None):
     """The weights, buffers and figures after six batches of two clients, every other one short."""
     w, buffers = net.weights.clone(), net.buffers.clone()
     sent = (w, buffers)
@@ -91,7 +94,7 @@ def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0):
         ]
         some = [(x.to(net.device), y.to(net.device)) for x, y in some]
         start = w + 0.01 * torch.randn(len(w), generator=random).to(net.device)
-        terms = {"pull": pull}
+        terms = {"pull": pull, "gradient": None if gradient is None else gradient()}
         if linear:
             terms["linear"] = 0.01 * torch.randn(len(w), generator=random).to(net.device)
         if moving:
@@ -122,6 +125,48 @@ def test_every_loss_has_the_same_bits_replayed(loss):
 def test_every_gradient_has_the_same_bits_replayed_with_every_term(gradient, terms):
     local = resolve({"local": {"gradient": gradient, "clip": 0.5, "weight_decay": 0.01}}).local
     assert check(net_for("ce"), tiny_loss("ce + man"), local, **TERMS[terms]) == 2
+
+
+def played(choice: dict, graphs: str) -> tuple[list, int]:
+    """What two rounds of two clients end in, and how many steps were recorded."""
+    raw = matrix.raw(choice)
+    experiment = tiny.experiment({**raw, "runtime": {"graphs": graphs}})
+    digests = tiny.Digests()
+    run(experiment, tiny.alone(), [digests])
+    return digests.rounds, len(experiment.clients.trainer._replays)
+
+
+@pytest.mark.parametrize("algorithm", FACTORS["algorithm"])
+def test_every_algorithm_has_the_same_bits_replayed(algorithm):
+    choice = {"algorithm": algorithm, "norm": "group"}
+    eager, none = played(choice, "no")
+    replayed, recordings = played(choice, "yes")
+    assert replayed == eager
+    assert none == 0
+    assert recordings > 0
+
+
+@pytest.mark.parametrize("algorithm", ["fedcm", "fedlesam", "fedlesam, feddyn"])
+def test_an_algorithm_that_changes_the_chosen_gradient_has_the_same_bits_replayed(algorithm):
+    choice = {"algorithm": algorithm, "gradient": "asam", "model": "mlp", "loss": "ce + man"}
+    replayed, recordings = played(choice, "yes")
+    assert replayed == played(choice, "no")[0]
+    assert recordings > 0
+
+
+class Counting(Oracle):
+    """A gradient of yours that depends on how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, minibatch, w):
+        self.asked += 1
+        return minibatch(w) * self.asked
+
+
+def test_a_gradient_of_yours_for_a_round_is_not_replayed():
+    assert check(net_for("ce"), tiny_loss("ce"), Local(lr=0.01), gradient=Counting) == 0
 
 
 @pytest.mark.parametrize("clip_pull", [True, False])
