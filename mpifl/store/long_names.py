@@ -55,6 +55,9 @@ _LONG_NAMES = {
     "bytes_mpi": "bytes of the buffers that the server's Bcast and Reduce moved",
     "flops": "floating-point operations of the clients' training, a multiply-add is two",
     "lr": "local learning rate of the round",
+    "steps_taken": "local steps of all clients",
+    "steps_replayed": "local steps of all clients that repeated the recording of an earlier one "
+    "(runtime.graphs)",
     "seconds": "duration",
     "seconds_train": "training of the clients; in rounds, of the busiest worker",
     "seconds_wait": "what the server waited for after its own work",

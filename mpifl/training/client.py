@@ -58,6 +58,8 @@ class Played(NamedTuple):
     """float64 [Column]; the weight is the caller's to fill in"""
     model: Model
     """its own, after training"""
+    replayed: int
+    """how many of its steps were recorded ones"""
 
 
 def play(clients: Clients, task: Task) -> Played:
@@ -88,6 +90,7 @@ def play(clients: Clients, task: Task) -> Played:
         _next_state(remembered, model, trained, state),
         row,
         model,
+        trained.replayed,
     )
 
 
@@ -164,7 +167,8 @@ class _LocalTraining:
         if not self._results:
             name = type(self._clients.algorithm).__name__
             raise RuntimeError(f"{name}.client: expected it to call train(w); got no call")
-        return self._results[-1]._replace(steps=self._done())
+        replayed = sum(trained.replayed for trained in self._results)
+        return self._results[-1]._replace(steps=self._done(), replayed=replayed)
 
     def _done(self) -> int:
         """How many steps are taken."""

@@ -44,6 +44,8 @@ class Collected(NamedTuple):
     """float64 [ranks, Kind]: the seconds of every rank since the round before"""
     batches: np.ndarray
     """int64 [ranks]: batches that every rank has evaluated since then"""
+    replayed: int
+    """local steps of all ranks that were recorded ones"""
 
 
 class Collector:
@@ -79,6 +81,7 @@ class Collector:
         with self._stopwatch.spending(Kind.WAIT):
             self._agree_on_layout(played.sums)
         figures = {"rows": played.rows, "wishes": self._wishes(played, share)}
+        figures["replayed"] = self._at_own_place(played.replayed)
         figures |= {_SCORES + name: values for name, values in share.scores.items()}
         figures |= self._own_time()
         total = self._communicator.total(played.sums, figures)
@@ -105,6 +108,7 @@ class Collector:
             waited,
             with_waits(figures["spent"]),
             figures["batches"].astype(np.int64),
+            int(figures["replayed"].sum()),
         )
 
     def spent_after_all(self) -> np.ndarray:
@@ -114,11 +118,14 @@ class Collector:
 
     def _own_time(self) -> dict[str, np.ndarray]:
         """The seconds and batches of this rank since the last call, at its place among all."""
-        spent = np.zeros((self._communicator.size, len(Kind)))
-        batches = np.zeros(self._communicator.size)
-        rank = self._communicator.rank
-        spent[rank], batches[rank] = self._stopwatch.take()
-        return {"spent": spent, "batches": batches}
+        seconds, batches = self._stopwatch.take()
+        return {"spent": self._at_own_place(seconds), "batches": self._at_own_place(batches)}
+
+    def _at_own_place(self, value: float | np.ndarray) -> np.ndarray:
+        """float64 [ranks, ...]: this rank's value, zero for the others."""
+        values = np.zeros((self._communicator.size, *np.shape(value)))
+        values[self._communicator.rank] = value
+        return values
 
     def _agree_on_layout(self, sums: WeightedSum) -> None:
         """Tell ranks that have no reply yet what replies look like, in the first round."""
@@ -129,14 +136,14 @@ class Collector:
 
     def _wishes(self, played: PlayedRound, share: Share) -> np.ndarray:
         """float64 [ranks]: what this rank wishes, at its place."""
-        wishes = np.zeros(self._communicator.size)
+        wish = 0.0
         if share.is_abandoned:
-            wishes[self._communicator.rank] = _TEST_ABANDONED
+            wish = _TEST_ABANDONED
         elif played.abandoned:
-            wishes[self._communicator.rank] = _ROUND_ABANDONED
+            wish = _ROUND_ABANDONED
         elif self._communicator.heartbeat.reason:
-            wishes[self._communicator.rank] = _STOP_AFTER_ROUND
-        return wishes
+            wish = _STOP_AFTER_ROUND
+        return self._at_own_place(wish)
 
     def _collect_models(self, plan: RoundPlan, played: PlayedRound) -> list[Model]:
         """The models of the cohort's clients on the server; none on other ranks, or if not kept."""

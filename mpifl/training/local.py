@@ -76,3 +76,5 @@ class Trained(NamedTuple):
     """[d]: what momentum of earlier rounds put into (w - y) / lr; None where it begins at zero"""
     moments: Vectors | None = None
     """those of adamw"""
+    replayed: int = 0
+    """how many of the steps were recorded ones, replayed"""

@@ -243,7 +243,9 @@ class Server:
         return Action.PLAY
 
     def _figures(self, plan: RoundPlan, sent: Sent, collected: Collected) -> dict[str, Any]:
-        """The round's bytes, as a real federation would send them and as MPI moved them; times."""
+        """The round's bytes, as a real federation would send them and as MPI moved them; the
+        busiest worker's time; local steps.
+        """
         clients = self._experiment.clients
         size = self.progress.w.element_size()
         if not clients.algorithm.communicates:
@@ -257,6 +259,8 @@ class Server:
             "bytes_up": (collected.total.elements() - unsent) * size * replied,
             "bytes_mpi": self._communicator.bytes_moved - self._bytes_before,
             "seconds_train": _slowest(plan, collected.rows),
+            "steps_taken": int(collected.rows[:, Column.STEPS].sum()),
+            "steps_replayed": collected.replayed,
         }
 
 

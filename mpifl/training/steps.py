@@ -123,6 +123,8 @@ class Replays:
         self._seen: dict[Any, int] = {}
         self._recordings: dict[Any, list[_Recording]] = {}
         self._never: set[Any] = set()
+        self.replayed = 0
+        """steps, so far"""
 
     def __len__(self) -> int:
         """How many steps are recorded."""
@@ -133,6 +135,7 @@ class Replays:
         for recording in self._recordings.get(key, ()):
             given = recording.tensors_for(step)
             if given is not None:
+                self.replayed += 1
                 return Taken.from_flat(recording.function(*inputs, *given))
         return None
 

@@ -152,6 +152,7 @@ class Trainer:
         losses = []
         correct = []
         samples = 0
+        before = self._replays.replayed
         for number, (x, y) in enumerate(batches):
             taken = self._gradient(course, x, y, context, number)
             step_factor = 1.0 if factor is None else factor(number)
@@ -173,6 +174,7 @@ class Trainer:
             accuracy=_total(correct) / samples,
             carried=carried,
             moments=None if course.adaptive is None else course.adaptive.vectors(),
+            replayed=self._replays.replayed - before,
         )
 
     def _velocity(self, w: Tensor, momentum: Tensor | None) -> Tensor | None:

@@ -41,6 +41,8 @@ class PlayedRound(NamedTuple):
     """of its clients after training, on the host, in rounds that keep them"""
     abandoned: bool
     """whether it left the round because a stop was asked for"""
+    replayed: int
+    """local steps that were recorded ones"""
 
 
 _Work = tuple[int, int, Callable[[], Minibatches]]
@@ -97,10 +99,12 @@ class Worker:
         place_of = dict(zip(own, places.tolist(), strict=True))
         tasks = self._tasks(plan, sent, zip(own, steps, minibatches, strict=True))
         waiting: list[_Turn] = []
+        replayed = 0
         try:
             with closing(self._lanes.play(tasks, self._play_one)) as ended:
                 for task, played in ended:
                     self._test(task, played)
+                    replayed += played.replayed
                     if plan.round in experiment.clients_rounds:
                         models[task.client] = _on_host(played.model)
                     waiting.append(_Turn(task.client, place_of[task.client], played))
@@ -110,9 +114,9 @@ class Worker:
         except Abandoned:
             # The server expects as many models, though it drops them with the round.
             stand_in = _on_host(Model(sent.algorithm["w"], experiment.clients.net.buffers))
-            return PlayedRound(sums, rows, dict.fromkeys(own, stand_in), abandoned=True)
+            return PlayedRound(sums, rows, dict.fromkeys(own, stand_in), True, replayed)
         self._count(waiting, rows, sums)
-        return PlayedRound(sums, rows, models, abandoned=False)
+        return PlayedRound(sums, rows, models, False, replayed)
 
     def _own(self, plan: RoundPlan) -> list[int]:
         if self._communicator.worker is None:

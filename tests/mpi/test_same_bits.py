@@ -145,7 +145,7 @@ def figures(folder: Path) -> dict[str, list]:
     columns = {name: run.clients[name] for name in OF_CLIENTS if name in run.clients}
     columns |= dict(run.evaluations)
     for name, column in run.rounds.items():
-        if not name.startswith(("seconds", "bytes_mpi")):
+        if not name.startswith(("seconds", "bytes_mpi", "steps_replayed")):
             columns[f"rounds {name}"] = column
     # str: nan == nan
     return {name: [str(value) for value in column.tolist()] for name, column in columns.items()}

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from click.testing import CliRunner
 from matrix import FACTORS, HEADED, MODELS_OF, RESIDUAL
 
+import mpifl
+from mpifl.cli import main
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse
 from mpifl.losses.loss import Loss
@@ -167,6 +170,18 @@ class Counting(Oracle):
 
 def test_a_gradient_of_yours_for_a_round_is_not_replayed():
     assert check(net_for("ce"), tiny_loss("ce"), Local(lr=0.01), gradient=Counting) == 0
+
+
+@pytest.mark.parametrize(("graphs", "replayed", "share"), [("yes", [0, 4], 50), ("no", [0, 0], 0)])
+def test_a_run_stores_and_shows_how_many_of_its_steps_were_replayed(
+    tmp_path, graphs, replayed, share
+):
+    config = {**tiny.RUN, "model": {"name": "lenet"}, "runtime": {"graphs": graphs}}
+    run = mpifl.run(config, out=tmp_path / "run", quiet=True)
+    assert run.rounds["steps_taken"].tolist() == [4, 4]  # a long and a short batch of two clients
+    assert run.rounds["steps_replayed"].tolist() == replayed
+    shown = CliRunner().invoke(main, ["show", str(run.path)]).output
+    assert f"8 in all, {share} % of them replayed" in shown
 
 
 @pytest.mark.parametrize("clip_pull", [True, False])

@@ -45,6 +45,17 @@ def _training(run: Run) -> Iterator[tuple[str, str]]:
     yield "numbers held", f"{known['parameters_held']:,} by a client, of which {trained:,} train"
 
 
+def _steps(run: Run) -> Iterator[tuple[str, str]]:
+    """How many local steps were recorded ones; nothing for runs of before 0.2."""
+    if "steps_taken" not in run.rounds:
+        return
+    is_known = run.rounds["steps_taken"] >= 0
+    taken = run.rounds["steps_taken"][is_known].sum()
+    replayed = run.rounds["steps_replayed"][is_known].sum()
+    if taken:
+        yield "local steps", f"{taken:,} in all, {100 * replayed / taken:.0f} % of them replayed"
+
+
 def lines(run: Run) -> Iterator[tuple[str, str]]:
     """What training takes, and each cost: its mean and its sum over the rounds."""
     yield from _training(run)
@@ -61,4 +72,5 @@ def lines(run: Run) -> Iterator[tuple[str, str]]:
             known = column[np.isfinite(column)]
             in_all = operations(known.sum())
             yield "training took", f"mean {operations(known.mean())} a round, {in_all} in all"
+    yield from _steps(run)
     yield from _ranks(run)
