@@ -133,8 +133,13 @@ class Net:
         return self.module(x.contiguous(memory_format=self.memory_format), **options)
 
     def cast(self) -> torch.autocast:
-        """The context of its forward passes and of losses on them."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        """The context of its forward passes and of losses on them.
+
+        Without torch's cache of narrow weights: all threads share it, and each one clears it.
+        """
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=False
+        )
 
     def copy(self) -> Net:
         """Another net like this one, with vectors of its own."""

@@ -79,7 +79,7 @@ def step(
 def step_with(logits: Tensor, y: Tensor, **context) -> Step:
     """A training step whose forward pass has made `logits [B, C]`."""
     at = step(net("mlp", hidden=[2]), images=(batch(len(y))[0], y), **context)
-    at.__dict__["out"] = Output(logits, logits)
+    at._out = Output(logits, logits)
     return at
 
 

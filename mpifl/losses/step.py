@@ -75,12 +75,15 @@ class Step:
     """the forward passes so far, also those of derived steps"""
     answers: dict[Callable[[Step], Any], Any] = field(default_factory=dict)
     """what was `given` so far, also to derived steps"""
+    _out: Output | None = field(default=None, init=False)
 
-    @cached_property
+    @property
     def out(self) -> Output:
         """The forward pass of `x`: made once, when first asked for."""
-        self.passes.append(self.net(self.x, **self.forward, **self._draws()))
-        return self.passes[-1]
+        if self._out is None:  # Python 3.11's cached_property makes one at a time, of all threads
+            self._out = self.net(self.x, **self.forward, **self._draws())
+            self.passes.append(self._out)
+        return self._out
 
     def _draws(self) -> dict[str, int]:
         """The option that decides what the network itself draws, such as dropout."""
@@ -97,7 +100,7 @@ class Step:
     def relabelled(self, y: Tensor) -> Step:
         """This step with other labels, and the same forward pass."""
         step = replace(self, y=y)
-        step.__dict__["out"] = self.out
+        step._out = self.out
         return step
 
     def given(self, giver: Callable[[Step], Answer]) -> Answer:

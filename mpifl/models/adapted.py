@@ -163,7 +163,7 @@ def _is_one_value_per_channel(x: Tensor, running_mean: Tensor | None = None, *_:
     return running_mean is not None and x.numel() == x.shape[1]
 
 
-_DRAWING = threading.Lock()
+_DRAWING = threading.RLock()
 """torch's generators are the process's, and several threads may train clients"""
 
 

@@ -50,7 +50,9 @@ class Kind(IntEnum):
 
 
 class Activity:
-    """What the main thread does. The main thread writes it; the monitor reads it."""
+    """What the main thread does, or threads that train for it (lanes: round and client are then of
+    the one that reported last). They write it; the monitor reads it.
+    """
 
     def __init__(self) -> None:
         self.round = 0

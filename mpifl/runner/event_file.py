@@ -90,5 +90,7 @@ def _next_name(folder: Path) -> str:
     """
     second = int(time.time())
     for earlier in folder.glob(EVENT_FILES):
-        second = max(second, int(earlier.name.split(".")[3]) + 1)
+        made = earlier.name.split(".")[3]
+        if made.isdecimal():
+            second = max(second, int(made) + 1)
     return f"events.out.tfevents.{second:010d}.{socket.gethostname()}.{os.getpid()}.mpifl"

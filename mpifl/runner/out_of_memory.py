@@ -19,10 +19,11 @@ _GPU = re.compile(r"\bGPU (\d+)")
 
 _FEWER_RANKS = "RANKS_PER_GPU in a job (the ranks that share a GPU)"
 _ADVICE = {
-    "training": f'local.batch, {_FEWER_RANKS}; or set precision = "bf16", runtime.graphs = "no"',
+    "training": f'local.batch, runtime.lanes, {_FEWER_RANKS}; or set precision = "bf16", '
+    'runtime.graphs = "no"',
     "testing": f'evaluation.batch, {_FEWER_RANKS}; or set precision = "bf16"',
     "Hessian products": f"the batch (mpifl hessian --set batch=50), {_FEWER_RANKS}",
-    "": f'local.batch, evaluation.batch, {_FEWER_RANKS}; or set precision = "bf16", '
+    "": f'local.batch, evaluation.batch, runtime.lanes, {_FEWER_RANKS}; or set precision = "bf16", '
     'runtime.graphs = "no"',
 }
 """what to lower, by what ran"""
@@ -30,6 +31,8 @@ _FILES = {
     "training/evaluate.py": "testing",
     "training/evaluate_own.py": "testing",
     "training/trainer.py": "training",
+    "training/worker.py": "training",
+    "training/lanes.py": "training",
     "training/client.py": "training",
     "training/clients.py": "training",
 }

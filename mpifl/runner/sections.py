@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Le
 
 from mpifl.data.augmentation import Augmentation
 from mpifl.options import Count, Free, NonNegative, NonNegativeInt, options
+from mpifl.training.lanes import MOST_LANES
 from mpifl.training.steps import Graphs
 
 GENERATED = ("digits", "synthetic")
@@ -94,7 +97,7 @@ class Runtime:
     computes (stochdepth, gradaug) or counts (uv), or whose loss or model is yours, are not; with
     auto, nor are those of which a GPU can make no graph
     """
-    lanes: Count = 1
+    lanes: Annotated[Count, Le(MOST_LANES)] = 1
     """how many clients a rank trains at once, each on a network of its own, with the same bits: for
     small models on a GPU, which has room for more kernels than one client's. Each takes the memory
     of a network and of a step (`mpifl plan` counts it). The algorithms and losses that come with

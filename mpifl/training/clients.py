@@ -61,7 +61,7 @@ class _Streams(NamedTuple):
 
 @dataclass
 class Clients:
-    """All clients; any worker can play each of them on its one net (`client.play`)."""
+    """All clients; any worker can play each of them on its net (`client.play`)."""
 
     net: Net
     samples: Samples
@@ -99,6 +99,10 @@ class Clients:
         clients = copy.copy(self)
         clients.net = net
         return clients
+
+    def forget(self, net: Net) -> None:
+        """Drop what training on another net has kept."""
+        self._trainers.pop(net, None)
 
     @property
     def trainer(self) -> Trainer:

@@ -10,7 +10,6 @@ repeated calls are captured as a CUDA graph, which the device runs by itself.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -180,15 +179,13 @@ def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-_CAPTURING = threading.Lock()
-
-
 class CudaGraph:
     """A function of tensors as one CUDA graph: inputs are copied in, and the device does the rest.
 
     The function is called a few times first, so that libraries choose their kernels and take their
-    memory. Graphs of one `pool` share the memory of what is between inputs and outputs, so only one
-    of them may run at a time. Raises RuntimeError where no graph can be made.
+    memory. Graphs of one `pool` share the memory of what is between inputs and outputs, and those
+    that were captured on one `stream` share workspaces of cuBLAS, so only one of them may run at a
+    time. Nothing else may use the stream meanwhile. Raises RuntimeError where no graph can be made.
     """
 
     _WARM_UPS = 3
@@ -199,33 +196,34 @@ class CudaGraph:
         inputs: Sequence[Tensor],
         static: Iterable[Tensor],
         pool: Any = None,
+        stream: Any = None,
     ) -> None:
         stays = {_address(tensor) for tensor in static}
         self._inputs = [tensor.clone() for tensor in inputs]
-        self._run, self._outputs = self._captured(function, pool)
+        self._run, self._outputs = self._captured(function, pool, stream or torch.cuda.Stream())
         self._is_static = [_address(output) in stays for output in self._outputs]
 
-    def _captured(self, function: Function, pool: Any) -> tuple[Callable[[], object], Outputs]:
+    def _captured(
+        self, function: Function, pool: Any, stream: Any
+    ) -> tuple[Callable[[], object], Outputs]:
         """What runs the graph of `function` on `_inputs`, and the tensors that it writes."""
-        stream = torch.cuda.current_stream()
-        beside = torch.cuda.Stream()
-        beside.wait_stream(stream)
-        with torch.cuda.stream(beside):
+        current = torch.cuda.current_stream()
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
             for _ in range(self._WARM_UPS):
                 function(*self._inputs)
-        stream.wait_stream(beside)
+        current.wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
+        # What other threads ask of the device meanwhile is no error of this one: MPI's, and lanes
+        # that train.
+        capture = torch.cuda.graph(
+            graph, pool=pool, stream=stream, capture_error_mode="thread_local"
+        )
         try:
-            # What other threads ask of the device meanwhile is no error of this one: MPI's, and
-            # lanes that train. But a capture begins by giving unused memory back, which fails
-            # while another is under way.
-            with (
-                _CAPTURING,
-                torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
-            ):
+            with capture:
                 outputs = function(*self._inputs)
         finally:
-            torch.cuda.set_stream(stream)  # a capture that fails leaves its own stream behind
+            torch.cuda.set_stream(current)  # a capture that fails leaves its own stream behind
         return graph.replay, outputs
 
     def __call__(self, *inputs: Tensor) -> Outputs:

@@ -8,6 +8,7 @@ and all figures to rank 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from mpifl.training.callback import Callback, Checkpointer
@@ -57,7 +58,7 @@ def run(
     worker = Worker(experiment, communicator, evaluator.tester, states, stopwatch)
     collector = Collector(experiment, communicator, stopwatch)
 
-    with communicator.heartbeat.playing():
+    with communicator.heartbeat.playing(), closing(worker):
         while True:
             # Finish the last round: its weights are tested and reported, and it may be the last.
             sent = server.begin_round(checkpointer)

@@ -258,19 +258,10 @@ class Server:
             "bytes_down": (sent.elements() - unsent) * size * asked,
             "bytes_up": (collected.total.elements() - unsent) * size * replied,
             "bytes_mpi": self._communicator.bytes_moved - self._bytes_before,
-            "seconds_train": _slowest(plan, collected.rows),
+            "seconds_train": float(collected.spent[:, Kind.TRAIN].max()),
             "steps_taken": int(collected.rows[:, Column.STEPS].sum()),
             "steps_replayed": collected.replayed,
         }
-
-
-def _slowest(plan: RoundPlan, rows: np.ndarray) -> float:
-    """Seconds of training on the rank whose clients took longest."""
-    seconds_of = dict(zip(plan.cohort.tolist(), rows[:, Column.SECONDS], strict=True))
-    seconds = []
-    for clients in plan.assigned:
-        seconds.append(sum(seconds_of[client] for client in clients))
-    return max(seconds)
 
 
 def _is_finite(*vectors: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -120,6 +121,7 @@ class Replays:
         self._may_fail = graphs == "auto"
         self._is_on_gpu = net.device.type == "cuda"
         self._pool: Any = None
+        self._stream: Any = None
         self._seen: dict[Any, int] = {}
         self._recordings: dict[Any, list[_Recording]] = {}
         self._never: set[Any] = set()
@@ -182,22 +184,36 @@ class Replays:
     def _captured(self, function: Function, inputs: list[Tensor]) -> Function | None:
         """A CUDA graph; None where the GPU cannot make one (and need not), now and from now on."""
         static = self._net.static()
-        try:
-            if self._pool is None:
-                self._pool = torch.cuda.graph_pool_handle()
-            return CudaGraph(recorded(function, inputs, static), inputs, static, self._pool)
-        except RuntimeError as error:
-            if not self._may_fail:
-                raise
-            reason = str(error).partition("\n")[0]
-        self._is_on = False
-        torch.cuda.empty_cache()
+        with _CAPTURING:
+            try:
+                if self._pool is None:
+                    self._pool = torch.cuda.graph_pool_handle()
+                    self._stream = _stream_for_graphs()
+                function = recorded(function, inputs, static)
+                return CudaGraph(function, inputs, static, self._pool, self._stream)
+            except RuntimeError as error:
+                if not self._may_fail:
+                    raise
+                reason = str(error).partition("\n")[0]
+            self._is_on = False
+            self._recordings.clear()  # a capture that fails may free workspaces of earlier ones
+            torch.cuda.empty_cache()
         say(
             f"warning: no CUDA graph could be made of a local step ({reason}); such steps run as "
             'with runtime.graphs = "no"',
             error=True,
         )
         return None
+
+
+_CAPTURING = threading.Lock()
+"""A capture begins by giving unused memory back, which fails while another is under way."""
+
+
+def _stream_for_graphs() -> Any:
+    """Where this thread captures graphs: its own stream; in place of the default one, another."""
+    stream = torch.cuda.current_stream()
+    return torch.cuda.Stream() if stream == torch.cuda.default_stream() else stream
 
 
 class Unknown:

@@ -1,6 +1,4 @@
-"""A worker's part of a round: its clients, one after the other, into one weighted sum and one row
-of figures each.
-"""
+"""A worker's part of a round: its clients, into one weighted sum and one row of figures each."""
 
 from __future__ import annotations
 
@@ -75,6 +73,10 @@ class Worker:
         self._stopwatch = stopwatch
         self._lanes = Lanes(experiment.clients, experiment.lanes)
 
+    def close(self) -> None:
+        """Call it when the last round is played."""
+        self._lanes.close()
+
     def play(self, plan: RoundPlan, sent: Sent, sums: WeightedSum) -> PlayedRound:
         """Play this rank's clients, adding their replies to `sums`.
 
@@ -129,6 +131,8 @@ class Worker:
             alive = partial(self._communicator.heartbeat.check, plan.round, client)
             try:
                 state = self._states.of(client)
+                if self._lanes.are_several:  # of several clients they are made at once, by one
+                    dealt = _made(dealt())
             except Exception as error:
                 self._say_where(error, plan.round, client)
                 raise
@@ -178,6 +182,7 @@ class Worker:
         if len(good):
             replies = [turns[number].played.reply.flat() for number in good]
             is_added = sums.add_each(replies, own_rows[good, Column.WEIGHT])
+            self._lanes.wait_until_used()
             own_rows[good[~is_added], Column.FAILED] = Failure.REPLY_OUT_OF_RANGE
         rows[places] = own_rows
         if self._states.are_empty:
@@ -203,6 +208,10 @@ class Worker:
             self._tester.net.load(*model)
             counts = self._tester.loaded_counts(of_client)
         return from_flat(counts, 0, of_client.classes).right
+
+
+def _made(minibatches: Minibatches) -> Callable[[], Minibatches]:
+    return lambda: minibatches
 
 
 def _on_host(model: Model) -> Model:
