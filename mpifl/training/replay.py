@@ -200,7 +200,7 @@ class CudaGraph:
     ) -> None:
         stays = {_address(tensor) for tensor in static}
         self._inputs = [tensor.clone() for tensor in inputs]
-        self._run, self._outputs = self._captured(function, pool, stream or torch.cuda.Stream())
+        self._run, self._outputs = self._captured(function, pool, stream)
         self._is_static = [_address(output) in stays for output in self._outputs]
 
     def _captured(
@@ -208,6 +208,7 @@ class CudaGraph:
     ) -> tuple[Callable[[], object], Outputs]:
         """What runs the graph of `function` on `_inputs`, and the tensors that it writes."""
         current = torch.cuda.current_stream()
+        stream = stream or torch.cuda.Stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             for _ in range(self._WARM_UPS):

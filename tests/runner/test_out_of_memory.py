@@ -56,7 +56,7 @@ def test_in_training_it_names_round_client_and_what_to_lower(stopped, capsys):
     assert stopped == [exit_codes.BROKEN]
     assert text.startswith("mpifl: rank 0: GPU 0 of ")
     assert "in training (rank 0, round 1, client " in text
-    assert AMOUNTS + "local.batch, RANKS_PER_GPU" in text
+    assert AMOUNTS + "local.batch, runtime.lanes, RANKS_PER_GPU" in text
     assert 'precision = "bf16", runtime.graphs = "no"' in text
 
 

@@ -14,7 +14,7 @@ from tests.training.test_replay import net_for, tiny_loss, trained
 MAN = "ce + man"
 
 
-def stand_in(graph, function, pool):
+def stand_in(graph, function, pool, stream):
     outputs = tuple(output.clone() for output in function(*graph._inputs))
     outputs = (function(*graph._inputs)[0], *outputs[1:])
 
@@ -25,7 +25,7 @@ def stand_in(graph, function, pool):
     return run, outputs
 
 
-def refusing(graph, function, pool):
+def refusing(graph, function, pool, stream):
     function(*graph._inputs)
     raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
 
@@ -43,6 +43,7 @@ def pretended(monkeypatch):
         monkeypatch.setattr(Replays, "__init__", on_gpu)
         monkeypatch.setattr(CudaGraph, "_captured", captured)
         monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 0))
+        monkeypatch.setattr(steps, "_stream_for_graphs", lambda: None)
 
     return pretend
 
