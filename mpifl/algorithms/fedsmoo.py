@@ -34,7 +34,7 @@ class _Agreeing(Oracle):
 
     @property
     def kind(self) -> Hashable:
-        return type(self), self._rho
+        return _Agreeing, self._rho
 
     @property
     def multiplier(self) -> Tensor:

@@ -38,7 +38,7 @@ class _Stale(Oracle):
 
     @property
     def kind(self) -> Hashable:
-        return type(self), self._rho
+        return _Stale, self._rho
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         (left,) = self.vectors

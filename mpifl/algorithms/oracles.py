@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 from torch import Tensor
 
-from mpifl.training.gradients import Gradient, MinibatchGradient, Oracle
+from mpifl.training.gradients import Gradient, MinibatchGradient, Oracle, kind_of
 
 
 class Scaled(Oracle):
@@ -18,7 +18,8 @@ class Scaled(Oracle):
 
     @property
     def kind(self) -> Hashable:
-        return type(self), self._gradient.kind, self._factor
+        chosen = kind_of(self._gradient)
+        return None if chosen is None else (Scaled, chosen, self._factor)
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         return self._gradient(minibatch, w) * self._factor
@@ -33,7 +34,8 @@ class Shifted(Oracle):
 
     @property
     def kind(self) -> Hashable:
-        return type(self), self._gradient.kind
+        chosen = kind_of(self._gradient)
+        return None if chosen is None else (Shifted, chosen)
 
     def __call__(self, minibatch: MinibatchGradient, w: Tensor) -> Tensor:
         (shift,) = self.vectors

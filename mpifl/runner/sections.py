@@ -94,14 +94,15 @@ class Runtime:
     graphs: Graphs = "auto"
     """whether local steps are recorded once and replayed, on a GPU as CUDA graphs, with the same
     bits; auto: on a GPU, and for small models. Steps with dropout, with a loss that draws what it
-    computes (stochdepth, gradaug) or counts (uv), or whose loss or model is yours, are not; with
-    auto, nor are those of which a GPU can make no graph
+    computes (stochdepth, gradaug) or counts (uv), or whose loss, gradient or model is yours, are
+    not; with auto, nor are those of which a GPU can make no graph
     """
     lanes: Annotated[Count, Le(MOST_LANES)] = 1
     """how many clients a rank trains at once, each on a network of its own, with the same bits: for
     small models on a GPU, which has room for more kernels than one client's. Each takes the memory
     of a network and of a step (`mpifl plan` counts it). The algorithms and losses that come with
-    mpifl allow it; one of yours must keep nothing of a client in itself
+    mpifl allow it; one of yours must keep nothing of a client in itself. A client's seconds then
+    include its waits for the others
     """
     grace_seconds: NonNegative = 20.0
     """after a signal to stop: how long the current round may still take, before it is abandoned,

@@ -71,6 +71,11 @@ class Gradient(Oracle):
         return self
 
 
+def kind_of(oracle: Oracle) -> Hashable:
+    """The `kind` of an oracle that comes with mpifl; None for yours, which may count its calls."""
+    return oracle.kind if type(oracle).__module__.startswith("mpifl.") else None
+
+
 _TINY = 1e-12  # the smallest norm that a gradient is divided by
 
 

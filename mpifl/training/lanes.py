@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -131,7 +132,14 @@ class Lanes:
         if lane.stream is None:
             return play(clients, task)
         lane.stream.wait_event(ready)
-        played = play(clients, task)
+        try:
+            played = play(clients, task)
+        except BaseException:
+            # Steps may be under way that read what the caller drops. Of a GPU that has failed, the
+            # first error says more.
+            with suppress(RuntimeError):
+                lane.stream.synchronize()
+            raise
         lane.stream.synchronize()
         return played
 

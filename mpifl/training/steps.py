@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -197,7 +198,8 @@ class Replays:
                 reason = str(error).partition("\n")[0]
             self._is_on = False
             self._recordings.clear()  # a capture that fails may free workspaces of earlier ones
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # before torch 2.12, of a capture that has failed
+                torch.cuda.empty_cache()
         say(
             f"warning: no CUDA graph could be made of a local step ({reason}); such steps run as "
             'with runtime.graphs = "no"',

@@ -8,7 +8,7 @@ family, which leave it to the optimiser's weight decay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from mpifl.models.layers import untracked
 from mpifl.models.output import KEEPABLE
 from mpifl.net import Net
 from mpifl.training.gradient_weights import GradientWeights
-from mpifl.training.gradients import Oracle, norm
+from mpifl.training.gradients import Oracle, kind_of, norm
 from mpifl.training.local import Local, Trained
 from mpifl.training.messages import Vectors
 from mpifl.training.optimizers import AdamW, Moments
@@ -87,6 +87,8 @@ class _Course:
     """[d]: where it began"""
     lr: float
     oracle: Oracle
+    kind: Hashable
+    """the oracle's"""
     linear: Tensor | None
     pull: float
     moving: Tensor | None
@@ -138,10 +140,12 @@ class Trainer:
         net.load(w)
         if not net.module.training:  # the walk over all modules costs as much as a small one's step
             net.module.train()
+        oracle = gradient or self._local.gradient
         course = _Course(
             w=w,
             lr=lr,
-            oracle=gradient or self._local.gradient,
+            oracle=oracle,
+            kind=kind_of(oracle),
             linear=linear,
             pull=pull + self._loss.pull,
             moving=moving,
@@ -195,16 +199,15 @@ class Trainer:
     ) -> Taken:
         """The gradient of a step with the algorithm's terms, clipped."""
         step = Step(self._net, x, y, context, number, self._forward, self._frozen)
-        oracle = course.oracle
-        kind = oracle.kind
-        if kind is None:
+        if course.kind is None:
             return self._taken(course, step)
+        oracle = course.oracle
         inputs = [x, y, course.w, *oracle.vectors]
         for vector in (course.linear, course.moving):
             if vector is not None:
                 inputs.append(vector)
         has_vectors = (course.linear is not None, course.moving is not None)
-        key = (x.shape, x.stride(), x.dtype, course.pull, has_vectors, kind)
+        key = (x.shape, x.stride(), x.dtype, course.pull, has_vectors, course.kind)
         taken = self._replays.repeat(key, step, inputs)
         if taken is None:
             taken = self._taken(course, step)

@@ -6,6 +6,7 @@ import math
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 import tiny
@@ -135,7 +136,8 @@ def test_a_lane_takes_the_next_client_when_it_is_free_and_clients_end_in_any_ord
         return PLAYED
 
     tasks = [Task(client, 1, None, None) for client in range(4)]
-    ended = [each.task.client for each in Lanes(experiment.clients, 2).play(tasks, play)]
+    with closing(Lanes(experiment.clients, 2)) as lanes:
+        ended = [each.task.client for each in lanes.play(tasks, play)]
     assert sorted(ended) == [0, 1, 2, 3]
     assert ended.index(0) > ended.index(2)
 
@@ -153,9 +155,10 @@ def test_no_more_tasks_are_asked_for_than_there_are_lanes():
             yield Task(number, 1, None, None)
 
     ended = 0
-    for _ in Lanes(experiment.clients, 2).play(tasks(), lambda clients, task: PLAYED):
-        assert len(asked) <= ended + 2
-        ended += 1
+    with closing(Lanes(experiment.clients, 2)) as lanes:
+        for _ in lanes.play(tasks(), lambda clients, task: PLAYED):
+            assert len(asked) <= ended + 2
+            ended += 1
     assert ended == 6
 
 

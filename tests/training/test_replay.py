@@ -1,6 +1,7 @@
 """Steps that are replayed end in the bits of steps that are made anew, or are not replayed."""
 
 import math
+from dataclasses import field
 
 import matrix
 import numpy as np
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from matrix import FACTORS, HEADED, MODELS_OF, RESIDUAL
 
 import mpifl
+from mpifl.algorithms.oracles import Scaled
 from mpifl.cli import main
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse
@@ -20,7 +22,7 @@ from mpifl.options import options
 from mpifl.parallel.devices import configure
 from mpifl.runner.schema import resolve
 from mpifl.training import steps
-from mpifl.training.gradients import Oracle
+from mpifl.training.gradients import Gradient, Oracle, Plain
 from mpifl.training.local import Local
 from mpifl.training.replay import Differs, recorded
 from mpifl.training.rounds import run
@@ -168,8 +170,40 @@ class Counting(Oracle):
         return minibatch(w) * self.asked
 
 
-def test_a_gradient_of_yours_for_a_round_is_not_replayed():
-    assert check(net_for("ce"), tiny_loss("ce"), Local(lr=0.01), gradient=Counting) == 0
+class CountingScaled(Scaled):
+    """The same, of a class that mpifl has."""
+
+    def __init__(self) -> None:
+        super().__init__(Plain(), 0.5)
+        self.asked = 0
+
+    def __call__(self, minibatch, w):
+        self.asked += 1
+        return super().__call__(minibatch, w) * self.asked
+
+
+@options
+class Tables(Gradient):
+    """A gradient of yours with an option that has no hash."""
+
+    factors: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, minibatch, w):
+        return minibatch(w) * self.factors.get("all", 1.0)
+
+
+@pytest.mark.parametrize(
+    "gradient",
+    [Counting, CountingScaled, Tables, lambda: Scaled(Tables(factors={"all": 0.5}), 0.5)],
+    ids=["oracle", "subclass", "gradient", "within one of mpifl's"],
+)
+def test_a_gradient_of_yours_for_a_round_is_not_replayed(gradient):
+    assert check(net_for("ce"), tiny_loss("ce"), Local(lr=0.01), gradient=gradient) == 0
+
+
+def test_a_chosen_gradient_of_yours_is_not_replayed():
+    local = Local(lr=0.01, gradient=Tables(factors={"all": 0.5}))
+    assert check(net_for("ce"), tiny_loss("ce"), local) == 0
 
 
 @pytest.mark.parametrize(("graphs", "replayed", "share"), [("yes", [0, 4], 50), ("no", [0, 0], 0)])

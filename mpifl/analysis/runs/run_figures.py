@@ -17,7 +17,7 @@ from mpifl.store import Run
 def time_figure(run: Run) -> Figure:
     """The seconds of each round by phase: areas one above the other, whose sum is the round.
 
-    - training: of the busiest worker's clients;
+    - training: of the busiest worker;
     - the rest: tests, messages, averaging and files.
 
     Raises BadInput for a run without rounds.
