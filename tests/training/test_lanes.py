@@ -1,4 +1,6 @@
-"""Clients that a rank trains at the same time end in the bits that each has alone."""
+"""Clients that a rank trains at the same time, with recorded steps, end in the bits that each has
+alone without.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,10 @@ from mpifl.models.resnet56 import ResNet20
 from mpifl.options import options
 from mpifl.parallel.heartbeat import Abandoned
 from mpifl.training import client, worker
+from mpifl.training.callback import Callback
 from mpifl.training.client import Task
 from mpifl.training.lanes import Lanes
+from mpifl.training.progress import Progress
 from mpifl.training.rounds import run
 
 LANES = 3
@@ -32,17 +36,45 @@ FIVE_CLIENTS = {
 }
 
 
-def assert_same_bits(config: dict) -> None:
-    """Two rounds of four of five clients, on one lane and on several."""
-    config = merge(config, FIVE_CLIENTS)
-    alone = tiny.digests(config)
-    assert len(alone) == 2
-    assert tiny.digests(merge(config, {"runtime": {"lanes": LANES}})) == alone
+class Replayed(Callback):
+    """How many steps of a run were recorded ones."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def round_finished(self, progress: Progress, last: bool) -> None:
+        self.steps += progress.figures["steps_replayed"]
+
+
+def played(config: dict, lanes: int, graphs: str) -> tuple[list, int]:
+    """What identifies two rounds of four of five clients; and how many steps were replayed."""
+    runtime = {"runtime": {"lanes": lanes, "graphs": graphs}}
+    digests = tiny.Digests()
+    replayed = Replayed()
+    experiment = tiny.experiment(merge(merge(config, FIVE_CLIENTS), runtime))
+    run(experiment, tiny.alone(), [digests, replayed])
+    assert len(digests.rounds) == 2
+    return digests.rounds, replayed.steps
+
+
+def assert_same_bits(config: dict) -> int:
+    """On several lanes with recorded steps, and on one without; how many steps were replayed."""
+    alone, none = played(config, 1, "no")
+    together, replayed = played(config, LANES, "yes")
+    assert together == alone
+    assert none == 0
+    return replayed
 
 
 @pytest.mark.parametrize("algorithm", FACTORS["algorithm"])
-def test_algorithms_have_the_bits_of_one_lane(algorithm):
-    assert_same_bits(raw({"algorithm": algorithm, "norm": "group"}))
+def test_algorithms_replayed_on_lanes_have_the_bits_of_one_lane_without(algorithm):
+    assert assert_same_bits(raw({"algorithm": algorithm, "norm": "group"})) > 0
+
+
+@pytest.mark.parametrize("algorithm", ["fedcm", "fedlesam", "fedlesam, feddyn"])
+def test_algorithms_that_change_the_chosen_gradient_have_the_bits_of_one_lane(algorithm):
+    choice = {"algorithm": algorithm, "gradient": "asam", "model": "mlp", "loss": "ce + man"}
+    assert assert_same_bits(raw(choice)) > 0
 
 
 @pytest.mark.parametrize("loss", FACTORS["loss"])

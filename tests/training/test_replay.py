@@ -3,7 +3,6 @@
 import math
 from dataclasses import field
 
-import matrix
 import numpy as np
 import pytest
 import tiny
@@ -25,7 +24,6 @@ from mpifl.training import steps
 from mpifl.training.gradients import Gradient, Oracle, Plain
 from mpifl.training.local import Local
 from mpifl.training.replay import Differs, recorded
-from mpifl.training.rounds import run
 from mpifl.training.trainer import Trainer
 
 NOT_REPLAYED = {
@@ -130,33 +128,6 @@ def test_every_loss_has_the_same_bits_replayed(loss):
 def test_every_gradient_has_the_same_bits_replayed_with_every_term(gradient, terms):
     local = resolve({"local": {"gradient": gradient, "clip": 0.5, "weight_decay": 0.01}}).local
     assert check(net_for("ce"), tiny_loss("ce + man"), local, **TERMS[terms]) == 2
-
-
-def played(choice: dict, graphs: str) -> tuple[list, int]:
-    """What two rounds of two clients end in, and how many steps were recorded."""
-    raw = matrix.raw(choice)
-    experiment = tiny.experiment({**raw, "runtime": {"graphs": graphs}})
-    digests = tiny.Digests()
-    run(experiment, tiny.alone(), [digests])
-    return digests.rounds, len(experiment.clients.trainer._replays)
-
-
-@pytest.mark.parametrize("algorithm", FACTORS["algorithm"])
-def test_every_algorithm_has_the_same_bits_replayed(algorithm):
-    choice = {"algorithm": algorithm, "norm": "group"}
-    eager, none = played(choice, "no")
-    replayed, recordings = played(choice, "yes")
-    assert replayed == eager
-    assert none == 0
-    assert recordings > 0
-
-
-@pytest.mark.parametrize("algorithm", ["fedcm", "fedlesam", "fedlesam, feddyn"])
-def test_an_algorithm_that_changes_the_chosen_gradient_has_the_same_bits_replayed(algorithm):
-    choice = {"algorithm": algorithm, "gradient": "asam", "model": "mlp", "loss": "ce + man"}
-    replayed, recordings = played(choice, "yes")
-    assert replayed == played(choice, "no")[0]
-    assert recordings > 0
 
 
 class Counting(Oracle):
