@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
 from mpifl.models import MODELS, OWN
+from mpifl.models.adapted import adapted
 from mpifl.net import Net, digest
 
 SHAPE = {"tiny_cnn": (3, 32, 32), "mlp": (1, 8, 8)}
@@ -69,3 +71,19 @@ def test_digest_is_the_sha256_of_the_bytes_in_order():
     a, b = torch.arange(3.0), torch.ones(2)
     assert digest(a, b) == hashlib.sha256(a.numpy().tobytes() + b.numpy().tobytes()).hexdigest()
     assert digest(a, b) != digest(b, a)
+
+
+def test_a_copied_net_has_the_same_vectors_in_memory_of_its_own_and_the_same_first_integers():
+    layers = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 5))
+    net = Net(adapted(layers, (3, 4, 4), 5))
+    net.bf16 = True
+    net.module.train()
+    net(torch.randn(2, 3, 4, 4))
+    assert layers[0].num_batches_tracked == 1
+    copied = net.copy()
+    assert copied.bf16
+    for own, other in zip(copied.static(), net.static(), strict=True):
+        assert own.equal(other)
+        assert own.data_ptr() != other.data_ptr()
+    copied.load(net.weights)
+    assert copied.module.get_buffer("0.num_batches_tracked") == 0

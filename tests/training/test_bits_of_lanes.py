@@ -17,13 +17,7 @@ from mpifl.models.resnet56 import ResNet20
 from mpifl.training.callback import Callback
 from mpifl.training.progress import Progress
 from mpifl.training.rounds import run
-
-LANES = 3
-FIVE_CLIENTS = {
-    "clients": 5,
-    "participation": {"fraction": 0.8},
-    "data": {"options": {"train": 40}},
-}
+from tests.training.test_lanes import FIVE_CLIENTS, LANES
 
 
 class Replayed(Callback):
@@ -90,7 +84,6 @@ def test_norms_have_the_bits_of_one_lane(norm):
         {"model": {"norm": "batch"}, "buffers": "local"},
         {"model": {"norm": "batch"}, "buffers": "pooled", "data": {"augment": {"flip": 0.5}}},
         {"precision": "bf16", "local": {"loss": "mixup(ce) + man"}},
-        {"runtime": {"graphs": "no"}},
         {
             "model": {"norm": "batch"},
             "holdout": {"ratio": 3},

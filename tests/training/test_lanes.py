@@ -110,16 +110,19 @@ def test_an_error_in_a_lane_names_its_client_and_ends_the_round(monkeypatch):
     assert not lanes_alive()
 
 
-def until_abandoned(task: Task) -> None:
-    """Steps without end, as a client sees them; an error where nobody ends them in a minute."""
+def leaves_when_told(task: Task, left: list[int]) -> None:
+    """Steps without end; notes in `left` that the client was left. An error after a minute."""
     end = time.monotonic() + 60
-    while time.monotonic() < end:
-        task.alive()
+    try:
+        while time.monotonic() < end:
+            task.alive()
+    except Abandoned:
+        left.append(task.client)
+        raise
     raise AssertionError("nobody told this lane to leave its client")
 
 
 def test_an_error_in_a_lane_makes_the_others_leave_their_clients():
-    lanes = Lanes(tiny.experiment(FIVE_CLIENTS).clients, 2)
     has_begun = threading.Event()
     left = []
 
@@ -128,38 +131,29 @@ def test_an_error_in_a_lane_makes_the_others_leave_their_clients():
             assert has_begun.wait(60)
             raise ZeroDivisionError
         has_begun.set()
-        try:
-            until_abandoned(task)
-        except Abandoned:
-            left.append(task.client)
-            raise
+        leaves_when_told(task, left)
 
     tasks = [Task(client, 1, None, None) for client in range(2)]
-    with pytest.raises(ZeroDivisionError):
-        list(lanes.play(tasks, play))
-    assert left == [1]
-    lanes.close()
+    with closing(Lanes(tiny.experiment(FIVE_CLIENTS).clients, 2)) as lanes:
+        with pytest.raises(ZeroDivisionError):
+            list(lanes.play(tasks, play))
+        assert left == [1]
 
 
 def test_lanes_leave_their_clients_where_the_caller_goes_no_further():
-    lanes = Lanes(tiny.experiment(FIVE_CLIENTS).clients, 2)
     left = []
 
     def play(clients, task):
-        if task.client == 0:
-            return PLAYED
-        try:
-            until_abandoned(task)
-        except Abandoned:
-            left.append(task.client)
-            raise
+        if task.client == 1:
+            leaves_when_told(task, left)
+        return PLAYED
 
     tasks = [Task(client, 1, None, None) for client in range(2)]
-    ended = lanes.play(tasks, play)
-    assert next(ended).task.client == 0
-    ended.close()
-    assert left == [1]
-    lanes.close()
+    with closing(Lanes(tiny.experiment(FIVE_CLIENTS).clients, 2)) as lanes:
+        ended = lanes.play(tasks, play)
+        assert next(ended).task.client == 0
+        ended.close()
+        assert left == [1]
 
 
 @options
@@ -195,18 +189,3 @@ def test_threads_of_lanes_end_with_the_run_and_what_they_recorded_is_forgotten()
     run(experiment, tiny.alone())
     assert not lanes_alive()
     assert not experiment.clients._trainers
-
-
-def test_a_copied_net_has_the_same_vectors_in_memory_of_its_own():
-    net = tiny.net("lenet", norm="batch")
-    net.module.train()
-    net(tiny.batch()[0])  # which counts
-    net.bf16 = True
-    copied = net.copy()
-    assert copied.bf16
-    for own, other in zip(copied.static(), net.static(), strict=True):
-        assert own.equal(other)
-        assert not own.numel() or own.data_ptr() != other.data_ptr()
-    assert [first.tolist() for _, first in copied._integers] == [
-        first.tolist() for _, first in net._integers
-    ]
