@@ -50,6 +50,7 @@ def assert_same_bits(config: dict) -> int:
     return replayed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", FACTORS["algorithm"])
 def test_algorithms_replayed_on_lanes_have_the_bits_of_one_lane_without(algorithm):
     assert assert_same_bits(raw({"algorithm": algorithm, "norm": "group"})) > 0
@@ -61,6 +62,7 @@ def test_algorithms_that_change_the_chosen_gradient_have_the_bits_of_one_lane(al
     assert assert_same_bits(raw(choice)) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", FACTORS["loss"])
 def test_losses_have_the_bits_of_one_lane(monkeypatch, loss):
     monkeypatch.setattr(ResNet20, "depth", 1)
