@@ -28,6 +28,7 @@ def outliers(d: int = 300, top: int = 10) -> np.ndarray:
     return np.concatenate([100 * 0.85 ** np.arange(top), np.linspace(-2, 5, d - top)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_top_five_and_the_smallest_are_right_to_a_millionth(kind):
     ends, right = (

@@ -83,6 +83,7 @@ def test_at_strength_zero_nothing_moves(case, model):
     assert digests({"model": MODELS[model], **raw}) == without(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "term", ["man(zeta=0.0)", "prox(mu=0.0)", "fedalign(mu=0.0)", "gradaug(mu=0.0)"]
 )
@@ -121,6 +122,7 @@ OF_BLOCKS = ("rcl", "fedalign", "gradaug", "stochdepth")
 """what only a network of residual blocks can have"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", STRONG)
 def test_above_strength_zero_the_weights_differ(case):
     model = "resnet" if case in OF_BLOCKS else "cnn"

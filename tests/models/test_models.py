@@ -133,6 +133,7 @@ def test_activations_and_stages_are_kept_only_while_gradients_are_on(name):
     assert torch.equal(kept.logits, bare.logits)
 
 
+@pytest.mark.slow
 @names
 @pytest.mark.parametrize("norm", NORMS)
 def test_curvature_can_be_taken_in_evaluation_mode(name, norm):

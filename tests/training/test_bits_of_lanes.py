@@ -72,11 +72,13 @@ def test_losses_have_the_bits_of_one_lane(monkeypatch, loss):
     assert_same_bits(raw(choice))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", FACTORS["norm"])
 def test_norms_have_the_bits_of_one_lane(norm):
     assert_same_bits(raw({"norm": norm, "model": "lenet"}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

@@ -15,6 +15,7 @@ def after(loss, graphs="no"):
     return trained(net, tiny_loss(loss), Local(lr=0.01), graphs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_every_loss_trains_in_bfloat16_with_weights_in_float32(loss):
     results, _ = after(loss)

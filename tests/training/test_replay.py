@@ -123,6 +123,7 @@ def test_every_loss_has_the_same_bits_replayed(loss):
     assert recordings == (2 if loss in REPLAYED else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", FACTORS["gradient"])
 @pytest.mark.parametrize("terms", TERMS)
 def test_every_gradient_has_the_same_bits_replayed_with_every_term(gradient, terms):
@@ -195,6 +196,7 @@ def test_a_pull_after_the_clip_has_the_same_bits_replayed(clip_pull):
     assert check(net_for("ce"), tiny_loss("ce"), local, pull=0.3) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
