@@ -71,7 +71,7 @@ def play(clients: Clients, task: Task) -> Played:
     state = task.state.to(net.device)
     if sent.buffers.numel():
         net.buffers.copy_(clients.buffers_at_start(sent, state))
-    training = _LocalTraining(clients, task._replace(state=state))
+    training = _LocalTraining(clients, task, state)
     reply, remembered = algorithm.client(sent.algorithm, state.algorithm, training)
     trained = training.result()
     weights = algorithm.model(trained.y, remembered)
@@ -125,9 +125,10 @@ def _next_state(
 class _LocalTraining:
     """The `train` that an algorithm is given: one client's local loop in one round."""
 
-    def __init__(self, clients: Clients, task: Task) -> None:
+    def __init__(self, clients: Clients, task: Task, state: ClientState) -> None:
         self._clients = clients
         self._task = task
+        self._state = state  # on the net's device
         self._results: list[Trained] = []
 
     @property
@@ -145,7 +146,7 @@ class _LocalTraining:
         moving: Tensor | None = None,
         epochs: int = 0,
     ) -> Trained:
-        state = self._task.state
+        state = self._state
         trained = self._clients.trainer(
             self._minibatches(epochs, call=len(self._results)),
             self._context(),
@@ -167,6 +168,8 @@ class _LocalTraining:
         if not self._results:
             name = type(self._clients.algorithm).__name__
             raise RuntimeError(f"{name}.client: expected it to call train(w); got no call")
+        if len(self._results) == 1:
+            return self._results[0]
         replayed = sum(trained.replayed for trained in self._results)
         return self._results[-1]._replace(steps=self._done(), replayed=replayed)
 
@@ -178,7 +181,7 @@ class _LocalTraining:
         """What losses may know of the client's round."""
         clients = self._clients
         task = self._task
-        state = task.state
+        state = self._state
         begin = task.sent.start
         if clients.algorithm.personal:
             begin = clients.start(task.sent, state)

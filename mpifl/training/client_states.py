@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ class ClientState:
     has_played: bool = False
     """whether `previous` and `buffers` are the client's own, not the initial ones"""
 
-    @property
+    @cached_property
     def keeps_anything(self) -> bool:
         """Whether anything is kept."""
         return bool(self.flat())
@@ -88,6 +89,8 @@ class ClientState:
 
     def to(self, device: torch.device) -> ClientState:
         """The same on a device."""
+        if not self.keeps_anything:
+            return self
         vectors = self.flat()
         if all(vector.device == device for vector in vectors.values()):
             return self

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ _DIFFERENT_EACH_TIME = {
     torch.Tag.nondeterministic_seeded,
 }
 _DETACH = torch.ops.aten.detach.default
+_TRANSPOSE = torch.ops.aten.t.default
 _FROM_PYTHON = torch.ops.aten.lift_fresh.default
 
 
@@ -50,6 +51,17 @@ def recorded(function: Function, inputs: Sequence[Tensor], static: Iterable[Tens
     return recorder.replay(outputs)
 
 
+class _Line(NamedTuple):
+    """One call."""
+
+    call: str
+    """as Python; empty where none is needed"""
+    target: str = ""
+    """the variables that its result is assigned to"""
+    is_view: bool = False
+    """whether it only looks at a tensor in another shape"""
+
+
 class _Recorder(TorchDispatchMode):
     """Writes each call as a line of Python; tensors are its variables."""
 
@@ -61,7 +73,9 @@ class _Recorder(TorchDispatchMode):
         self._name_of: dict[int, str] = {}
         self._alive: list[Tensor] = []  # so that no other tensor gets the id of one of these
         self._namespace: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
-        self._lines: list[str] = []
+        self._transposed: dict[str, str] = {}
+        """of a variable that is another one transposed: that other one"""
+        self._lines: list[_Line] = []
         self._used: list[list[str]] = []
         """the variables of each line"""
         self._inputs = [self._named(tensor, "input") for tensor in inputs]
@@ -79,20 +93,29 @@ class _Recorder(TorchDispatchMode):
             return result
         self._used.append([])
         if func is _DETACH:
-            self._lines.append("")
-            self._name_of[id(result)] = self._text(args[0])
-            self._alive.append(result)
-            return result
+            return self._is(result, self._text(args[0]))
+        if func is _TRANSPOSE:
+            original = self._transposed.get(self._name_of.get(id(args[0]), ""))
+            if original is not None:
+                return self._is(result, original)
         if func is _FROM_PYTHON:
-            self._lines.append(
-                f"{self._target(result)} = {self._constant(result, 'value')}.clone()"
-            )
+            value = self._constant(result, "value")
+            self._lines.append(_Line(f"{value}.clone()", self._target(result)))
             return result
         texts = [self._text(value) for value in args]
         texts += [f"{name}={self._text(value)}" for name, value in kwargs.items()]
         call = f"{self._constant(func._op, 'call')}({', '.join(texts)})"
         target = self._target(result)
-        self._lines.append(f"{target} = {call}" if target else call)
+        if func is _TRANSPOSE:
+            self._transposed[target] = texts[0]
+        self._lines.append(_Line(call, target, _is_view(func)))
+        return result
+
+    def _is(self, result: Tensor, variable: str) -> Tensor:
+        """Note that a result is what `variable` is: no call is needed."""
+        self._lines.append(_Line(""))
+        self._name_of[id(result)] = variable
+        self._alive.append(result)
         return result
 
     def replay(self, outputs: Outputs) -> Function:
@@ -101,13 +124,16 @@ class _Recorder(TorchDispatchMode):
         returned = ", ".join(self._text(output) for output in outputs)
         source = [f"def replay({', '.join(self._inputs)}):"]
         for line, finished in zip(self._lines, self._last_uses(), strict=True):
-            if line:
-                source.append(f"    {line}")
+            is_needless = line.is_view and line.target in finished
+            if line.call and not is_needless:
+                assignment = f"{line.target} = " if line.target else ""
+                source.append(f"    {assignment}{line.call}")
             if finished:  # gives its memory back
                 source.append(f"    {' = '.join(finished)} = None")
         source.append(f"    return {returned},")
         exec("\n".join(source), self._namespace)
-        return torch.no_grad()(self._namespace["replay"])
+        replay: Function = self._namespace["replay"]
+        return replay
 
     def _last_uses(self) -> list[list[str]]:
         """For each line, the variables that no later line uses."""
@@ -120,10 +146,7 @@ class _Recorder(TorchDispatchMode):
 
     def _is_static_view(self, func: Any, result: Any) -> bool:
         """Whether a call only looks in another shape at a tensor that stays where it is."""
-        alias = func._schema.returns[0].alias_info if func._schema.returns else None
-        if alias is None or alias.is_write or not isinstance(result, Tensor):
-            return False
-        return _address(result) in self._static
+        return _is_view(func) and isinstance(result, Tensor) and _address(result) in self._static
 
     def _target(self, result: Any) -> str:
         """The variables that a result is assigned to; none where they all exist: in-place calls."""
@@ -172,6 +195,12 @@ class _Recorder(TorchDispatchMode):
         name = f"{kind}{len(self._namespace)}"
         self._namespace[name] = value
         return name
+
+
+def _is_view(func: Any) -> bool:
+    """Whether a call only looks at a tensor in another shape."""
+    alias = func._schema.returns[0].alias_info if func._schema.returns else None
+    return alias is not None and not alias.is_write
 
 
 def _address(tensor: Tensor) -> int:

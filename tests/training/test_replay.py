@@ -9,6 +9,7 @@ import tiny
 import torch
 from click.testing import CliRunner
 from matrix import FACTORS, HEADED, MODELS_OF, RESIDUAL
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mpifl
 from mpifl.algorithms.oracles import Scaled
@@ -286,6 +287,31 @@ def test_inputs_that_were_one_tensor_when_recorded_may_be_two_later():
 def test_calls_that_may_differ_next_time_are_not_recorded(function):
     with pytest.raises(Differs):
         recorded(function, [torch.ones(3)], [W])
+
+
+class Calls(TorchDispatchMode):
+    """The names of the calls that torch is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_what_is_transposed_twice_and_views_that_nothing_reads_are_not_made_again():
+    def function(x):
+        x.view(-1)
+        return (x.t().t() * 2,)
+
+    repeat = recorded(function, [torch.ones(2, 3)], [])
+    threes = torch.full((2, 3), 3.0)
+    with Calls() as calls:
+        [doubled] = repeat(threes)
+    assert calls.names == ["aten.mul.Tensor"]
+    assert doubled.tolist() == [[6.0] * 3] * 2
 
 
 def test_a_recorded_function_repeats_its_calls_on_other_inputs_and_on_static_tensors():
