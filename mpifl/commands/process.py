@@ -56,8 +56,11 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
-    except (BadInput, OSError) as error:
+    except BadInput as error:
         say(f"mpifl: {error}", error=True)
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        say(f"mpifl: {_refusal(error)}", error=True)
         sys.exit(BAD_INPUT)
     except RuntimeError as error:
         _end_out_of_memory(error)
@@ -79,6 +82,13 @@ def _end_out_of_memory(error: RuntimeError) -> None:
     if line is not None:
         say(f"mpifl: {line}", error=True)
         sys.exit(BROKEN)
+
+
+def _refusal(error: OSError) -> str:
+    """What a file system has refused."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: expected to read or write it; got {error.strerror}"
 
 
 def unwritten(failure: OSError) -> str:

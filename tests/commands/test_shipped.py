@@ -57,6 +57,15 @@ def test_a_file_that_is_there_is_replaced_only_by_force(tmp_path, name):
     assert "mine" not in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.parametrize("name", ["jobs", "configs"])
+def test_a_folder_that_cannot_be_made_is_named_in_one_line(name):
+    done = typed(name, "--out", "/proc/none")
+    assert done.exit_code == 2
+    assert done.output == (
+        "mpifl: /proc/none: expected to read or write it; got No such file or directory\n"
+    )
+
+
 def test_written_configs_resolve_with_those_that_they_extend(tmp_path):
     typed("configs", "--out", tmp_path)
     run = tmp_path / "man" / "cifar100-dir0.3" / "feddyn-man.toml"

@@ -105,6 +105,7 @@ def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0, grad
             terms["moving"] = (torch.rand(len(w), generator=random) < 0.5).to(net.device)
         got = trainer(some, context, 0.01, start, **terms)
         results += [got.y, net.buffers.clone(), torch.tensor([got.loss, got.accuracy])]
+    assert not net.weights.requires_grad
     net.load(*sent)
     return results, len(trainer._replays)
 
