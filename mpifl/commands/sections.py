@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -20,10 +22,16 @@ class Sections(click.Group):
         super().__init__(*arguments, **options)  # type: ignore[arg-type]  # click checks them
         self._sections: dict[str, list[click.Command]] = {}
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Read the options that stand before the command's name."""
+        with _mistakes_told_once():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command; after a SIGINT, exit with 130, as shells expect."""
         try:
-            return super().invoke(ctx)
+            with _mistakes_told_once():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             say("mpifl: interrupted", error=True)
             sys.exit(INTERRUPTED)
@@ -69,6 +77,20 @@ class Sections(click.Group):
                     for command in commands
                 ]
                 formatter.write_dl(rows)
+
+
+@contextmanager
+def _mistakes_told_once() -> Iterator[None]:
+    """Inside this, a wrong command line of several ranks is told by the first of them only."""
+    from mpifl.parallel import launcher  # reads the environment
+
+    try:
+        yield
+    except click.UsageError as mistake:
+        if launcher.is_first():
+            raise
+        launcher.leave_it_to_the_first()
+        sys.exit(mistake.exit_code)
 
 
 def _padded(command: click.Command, width: int) -> str:

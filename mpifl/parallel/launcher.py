@@ -126,14 +126,18 @@ def is_first() -> bool:
 
 
 def say_once(line: str) -> None:
-    """Print a line for all processes of a launcher, which cannot find each other.
-
-    The first one prints it. The others wait, because a launcher may end all when one has ended.
-    """
+    """Print a line for all processes of a launcher, which cannot find each other."""
     if is_first():
         say(line, error=True)
     else:
-        time.sleep(_SECONDS_FOR_THE_FIRST)
+        leave_it_to_the_first()
+
+
+def leave_it_to_the_first() -> None:
+    """Wait until the launcher's first process has printed what went wrong: a launcher may end all
+    processes when one has ended.
+    """
+    time.sleep(_SECONDS_FOR_THE_FIRST)
 
 
 def cannot_start(library_version: str) -> bool:

