@@ -136,8 +136,8 @@ def test_a_figure_without_matplotlib_says_in_one_line_what_to_install(without, n
     [line] = refused.stderr.splitlines()
     assert refused.returncode == 2
     assert line == (
-        "mpifl: figures: expected matplotlib, to draw .png; got none; "
-        "`pip install 'mpifl[analysis]'`; .csv needs nothing"
+        "mpifl: figures: expected matplotlib, to draw .png; it is not installed; "
+        "`pip install matplotlib`, or write .csv"
     )
 
 

@@ -24,8 +24,8 @@ def check_installed(suffixes: Iterable[str]) -> None:
     if needed:
         files = " and ".join(suffix for missing in needed.values() for suffix in missing)
         raise BadInput(
-            f"figures: expected {' and '.join(sorted(needed))}, to draw {files}; got none; "
-            "`pip install 'mpifl[analysis]'`; .csv needs nothing"
+            f"figures: expected {' and '.join(sorted(needed))}, to draw {files}; it is not "
+            f"installed; `pip install {' '.join(sorted(needed))}`, or write .csv"
         )
 
 
