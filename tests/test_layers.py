@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+import mpifl
+
 REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "mpifl"
 
 LAYERS = [
     "__init__",
-    "flat_layout lazy live_line options regular seeds terminal vision",
+    "flat_layout lazy options regular_files seeds terminal vision",
     "config schedules",
     "parallel",
     "store",
@@ -75,13 +77,18 @@ def _read_imports(path: Path) -> Iterator[str]:
 
 
 def parts_imported(path: Path) -> set[str]:
-    """The parts of mpifl that a file imports from; a name of mpifl itself counts as `__init__`."""
-    names = [name.split(".") for name in imports(path)]
-    inside = {name[1] if len(name) > 1 else "__init__" for name in names if name[0] == "mpifl"}
-    return {
-        part if (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").is_file() else "__init__"
-        for part in inside
-    }
+    """The parts of mpifl that a file imports from; a public name of mpifl is of its home's part,
+    and what else mpifl itself has, such as its version, of `__init__`.
+    """
+    parts = set()
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        if package == "mpifl":
+            home = mpifl._HOMES.get(rest, name)
+            part = home.removeprefix("mpifl").lstrip(".").partition(".")[0]
+            is_part = (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").is_file()
+            parts.add(part if part and is_part else "__init__")
+    return parts
 
 
 def test_every_part_has_a_layer():

@@ -17,9 +17,9 @@ import pytest
 from tiny import RUN
 
 import mpifl
-from mpifl.live_line import live_line
 from mpifl.runner.live_progress import LiveProgress
 from mpifl.terminal import say
+from mpifl.terminal.live_line import live_line
 
 
 class Screen:

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from mpifl import regular
+from mpifl import regular_files
 from mpifl.config.older_versions import parse
 from mpifl.config.overrides import lay_over
 from mpifl.config.toml_text import DEEPEST, MOST_BYTES, check_length
@@ -79,7 +79,7 @@ def expanded(text: str, where: str) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        with io.BufferedReader(regular.opened(path)) as stream:
+        with io.BufferedReader(regular_files.opened(path)) as stream:
             content = stream.read(MOST_BYTES + 1)
     except OSError as error:
         raise BadInput(f"{path}: expected a config file; got {error.strerror or error}") from None

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from mpifl import regular
+from mpifl import regular_files
 from mpifl.options import BadInput
 from mpifl.runner.register import Entry, gained, restore, snapshot
 
@@ -54,7 +54,7 @@ def digest_of(content: bytes) -> str:
 def content_of(path: Path) -> bytes:
     """The bytes of a plugin file. Raises BadInput where there is none."""
     try:
-        return regular.content(path, _MOST_BYTES)
+        return regular_files.content(path, _MOST_BYTES)
     except OSError as error:
         raise BadInput(
             f"plugins: {path}: expected a Python file; got {error.strerror or error}"

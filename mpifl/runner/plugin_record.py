@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from mpifl import regular
+from mpifl import regular_files
 from mpifl.runner.plugin_code import Plugin
 from mpifl.store import atomic
 
@@ -40,7 +40,7 @@ def recalled(sha256: str) -> str:
     if not _DIGEST.fullmatch(sha256):
         return ""
     try:
-        return regular.content(_folder() / sha256, _MOST_BYTES).decode()
+        return regular_files.content(_folder() / sha256, _MOST_BYTES).decode()
     except (OSError, RuntimeError, UnicodeDecodeError):
         return ""
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 
 from mpifl.data.dataset import Dataset
-from mpifl.live_line import live_line
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner import build, consistency, factories, plugin_record, plugins, schema
 from mpifl.runner.announce import announce, conclude
@@ -25,6 +24,7 @@ from mpifl.runner.sections import Runtime
 from mpifl.runner.trackers import Tracker
 from mpifl.runner.trackers.tracking import Tracking
 from mpifl.store import Store, Superseded
+from mpifl.terminal.live_line import live_line
 from mpifl.training import flops, rounds
 from mpifl.training.callback import Callback, RunUnderway
 from mpifl.training.evaluate import lacks_test

@@ -25,14 +25,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
 import numpy as np
 
-from mpifl import regular
+from mpifl import regular_files
 from mpifl.options import BadInput
 from mpifl.store import superblock
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 BLOCK = 1 << 18
 """bytes"""
@@ -70,7 +73,7 @@ class CheckedImage(io.RawIOBase):
 
     def __init__(self, path: Path | str) -> None:
         try:
-            self._file = regular.opened(path)
+            self._file = regular_files.opened(path)
         except BaseException:
             super().close()  # or `close` would be called for a file that was never opened
             raise
@@ -96,7 +99,7 @@ class CheckedImage(io.RawIOBase):
         self._position = origins[whence] + offset
         return self._position
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill `buffer`, at most up to the end of the image. Returns how many bytes were read."""
         view = memoryview(buffer).cast("B")
         wanted = max(0, min(len(view), self.size - self._position))

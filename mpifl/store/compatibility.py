@@ -106,4 +106,4 @@ def _may_change(key: str) -> bool:
 def _shown(value: object) -> str:
     if value is _ABSENT:
         return "no such option"
-    return repr(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)

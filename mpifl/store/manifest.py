@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mpifl import regular
+from mpifl import regular_files
 from mpifl.options import BadInput
 from mpifl.store import atomic, checksum
 from mpifl.store.run_folder import CHECKPOINT, CHECKPOINT_FILE, MANIFEST, files_in
@@ -62,7 +62,7 @@ def read(folder: Path) -> Manifest | None:
     path = folder / CHECKPOINT / MANIFEST
     expected = f"{path}: expected the list of a run's checkpoints"
     try:
-        record = json.loads(regular.content(path, _MOST_BYTES))
+        record = json.loads(regular_files.content(path, _MOST_BYTES))
         known = record["format"] == FORMAT
         if known and record["format_version"] > FORMAT_VERSION:
             raise BadInput(

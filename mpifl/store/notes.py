@@ -13,7 +13,7 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mpifl import regular
+from mpifl import regular_files
 from mpifl.options import BadInput
 from mpifl.store import atomic
 from mpifl.store.reader import Run
@@ -52,7 +52,7 @@ def read(run: Run) -> list[tuple[str, str]]:
         if not file.name.endswith(_ending(run)):
             continue
         try:
-            text = regular.content(file, _MOST_BYTES).decode("utf-8", "replace").strip()
+            text = regular_files.content(file, _MOST_BYTES).decode("utf-8", "replace").strip()
         except (BadInput, OSError) as problem:
             text = f"(cannot be read: {problem})"
         found.append((file.name.removesuffix(_ending(run)), text))

@@ -79,8 +79,11 @@ class Run:
     """the user's own code that it was trained with, as text"""
     timeline: Mapping[str, np.ndarray] = field(default_factory=dict)
     """what each rank spent its time on: `round` (R), and `train`, `test`, `wait`, `write`
-    (R, ranks) in seconds; empty for runs of before; see timeline.py
+    (R, ranks) in seconds; empty for older runs; see timeline.py
     """
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}: {self.status}, {len(self.rounds['round'])} rounds>"
 
     @staticmethod
     def open(path: str | PathLike[str]) -> Run:

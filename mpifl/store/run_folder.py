@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpifl import regular
+from mpifl import regular_files
 from mpifl.options import BadInput
 from mpifl.store import atomic
 from mpifl.store.contents import FORMAT
@@ -69,7 +69,7 @@ class Owner:
         Raises Refused where that cannot be known: no file can be opened, or the disk fails.
         """
         try:
-            now = _owner_of(regular.content(self.folder / OWNER, _MOST_BYTES_OF_OWNER))
+            now = _owner_of(regular_files.content(self.folder / OWNER, _MOST_BYTES_OF_OWNER))
         except (FileNotFoundError, NotADirectoryError):
             now = {}
         except OSError as problem:
@@ -224,7 +224,7 @@ def _check_writable(folder: Path) -> None:
 def _owner(folder: Path) -> dict[str, Any]:
     """The content of owner.json; empty if there is none of a run, or none that can be read."""
     try:
-        return _owner_of(regular.content(folder / OWNER, _MOST_BYTES_OF_OWNER))
+        return _owner_of(regular_files.content(folder / OWNER, _MOST_BYTES_OF_OWNER))
     except OSError:
         return {}
 

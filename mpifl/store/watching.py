@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpifl import regular
+from mpifl import regular_files
 from mpifl.options import BadInput
 from mpifl.store.reader import Run
 from mpifl.store.run_folder import OWNER, RESULTS
@@ -87,7 +87,7 @@ class RunWatch:
     def _process_is_gone(self) -> str:
         """In words; "" while it lives, and where that cannot be seen from here."""
         try:
-            owner = json.loads(regular.content(self.folder / OWNER, _MOST_BYTES_OF_OWNER))
+            owner = json.loads(regular_files.content(self.folder / OWNER, _MOST_BYTES_OF_OWNER))
             host = str(owner["host"])
             process = int(owner["pid"])
         except (OSError, ValueError, TypeError, KeyError):
