@@ -5,7 +5,8 @@
     run.rounds["test_accuracy"], run.weights()       its results, as numpy arrays
 
 The names below are the public interface, with `mpifl.analysis` for finished runs and
-`mpifl.curvature` for Hessians of any net. Everything else may change between versions.
+`mpifl.curvature` for Hessians of any net; a plugin may also import what those in examples/ do.
+Everything else may change between versions.
 """
 
 from __future__ import annotations

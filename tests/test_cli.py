@@ -235,6 +235,7 @@ def test_help_lists_every_command_under_a_heading():
     assert [line for line in text.splitlines() if line in headings] == headings
     listed = re.findall(r"^  ([a-z]+)  +\S", text, re.MULTILINE)
     assert listed[-len(main.commands) :] == list(main.commands)
+    assert not re.search(r"^  [a-z]+  +\S.*\.\.\.$", text, re.MULTILINE), "a summary is cut off"
 
 
 @pytest.mark.parametrize("name", main.commands)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command(
     context_settings=HELP,
-    epilog=f"\b\nNames (one that begins with _ goes on the one before it):\n{NAMES}",
+    epilog=f"\b\nNames (where one begins with _, put it after the one before):\n{NAMES}",
 )
 @RUNS
 @BY
@@ -102,8 +102,8 @@ def curves(
     mpifl curves runs/* -o c.html -o c.csv                    a page to hover over, and its numbers
     mpifl curves runs/* --y training_loss,lr --log training_loss
 
-    Over bytes and seconds a point stands at the mean of its runs. Files end in .png, .pdf, .svg,
-    .html (one page that needs nothing else) or .csv. Names stand below the options.
+    Runs of one method differ in bytes and seconds: a point is at their mean. Files end in .png,
+    .pdf, .svg, .html (one page that needs nothing else) or .csv. Names stand below the options.
 
     --what draws other pictures:
 

@@ -44,7 +44,7 @@ QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gau
     "--patience",
     type=click.FloatRange(0, min_open=True),
     metavar="MINUTES",
-    help="With --follow: take a run for dead that has written nothing for so long [default: 60].",
+    help="With --follow: a run that has written nothing for so long is over [default: 60].",
 )
 @click.option(
     "--protocol",
@@ -117,7 +117,7 @@ def hessian(run: str, **options: Any) -> None:
     mpifl hessian runs/demo --average                the global model, and the EMA or SWA of all
     mpifl hessian runs/demo --clients --protocol fedalign
     mpifl hessian runs/demo --rounds all --follow &  beside `mpirun ... mpifl run`, even before it
-    mpifl hessian runs/demo --local-against-global   is flat for the clients flat for all?
+    mpifl hessian runs/demo --local-against-global   the clients' models against the global one
 
     The Hessian is that of the mean cross-entropy over fixed samples, in evaluation mode and without
     augmentation. Measured are the 10 largest eigenvalues (lambda_max) and the smallest, the trace

@@ -107,9 +107,9 @@ def landscape(
     out: Path,
     **options: Any,
 ) -> None:
-    """Draw the loss around a model of each of RUNS and on the way to others.
+    """Draw the loss around a stored model of each of RUNS.
 
-    RUNS are folders, results.h5 or packed files.
+    Also on straight lines to other models. RUNS are folders, results.h5 or packed files.
 
     \b
     mpifl landscape runs/demo                       random directions and top eigenvectors

@@ -22,12 +22,12 @@ from mpifl.commands.process import imports_for_ranks
 @click.option(
     "--allow-other-schedule",
     is_flag=True,
-    help="Resume with more rounds even if the rounds so far had another schedule; marks the run.",
+    help="Resume with more rounds, even if those so far had another schedule; the run says so.",
 )
 @click.option(
     "--allow-other-plugins",
     is_flag=True,
-    help="Resume even if the run's plugins have changed since; marks the run.",
+    help="Resume even if the run's plugins have changed since; the run says so.",
 )
 @click.option("--force", is_flag=True, help="Replace the run in the folder.")
 def run(

@@ -14,11 +14,11 @@ from mpifl.commands.process import one_line_errors
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--once", is_flag=True, help="Print one picture, and end.")
 def watch(runs: tuple[str, ...], once: bool) -> None:
-    """Follow RUNs while they train, from another terminal, a login node, or by ssh.
+    """Follow RUNs while they train.
 
-    RUN is a run's folder, which need not be there yet, or a folder of runs, such as that of a
-    sweep. Only files are read: the runs never notice. A run writes every ten seconds at most
-    (results.commit_seconds).
+    It works from another terminal, on a login node, or by ssh. RUN is a run's folder, which need
+    not be there yet, or a folder of runs, such as that of a sweep. Only files are read: the runs
+    never notice. A run writes every ten seconds at most (results.commit_seconds).
 
     One run: progress and time left, accuracy and loss with their curves, clients that take 1.5
     times as long as the median one, the last checkpoint, warnings. Several: a line for each. q or

@@ -290,6 +290,6 @@ def _has_a_core_for_each(node: Ranks) -> bool:
 
 
 def _pieces_of(vectors: Message) -> Iterator[np.ndarray]:
-    """Several vectors on the host, likewise."""
+    """The pieces of several vectors, which are on the host."""
     for vector in vectors.values():
         yield from pieces(vector.numpy())

@@ -2,7 +2,7 @@
 
 How the death of a rank ends the job:
 
-1. The system closes the dead process's connections; heartbeat_tcp returns an empty message.
+1. The system closes the dead process's connections; tcp_messages returns an empty one.
 2. `Monitor._receive` sets `failure`, a sentence that names the rank.
 3. In the main thread, `Heartbeat.poll` raises Lost with it, and runner/exit_codes ends all ranks.
 4. If the main thread does not poll in time (it waits inside MPI), the monitor prints the sentence

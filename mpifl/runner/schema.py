@@ -53,7 +53,7 @@ from mpifl.training.sampling import Participation
 
 @options
 class Config:
-    """One run."""
+    """The config of one run."""
 
     name: str = "run"
     """name of the run, and of its folder unless --out is given"""

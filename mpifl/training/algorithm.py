@@ -113,7 +113,7 @@ class TrainWith:
 
 @options
 class Algorithm(ABC):
-    """The functions of an algorithm; those that most share are written here."""
+    """The base class of all algorithms: the functions that a round calls."""
 
     fresh_momentum: ClassVar[bool] = False
     """whether local momentum must begin at zero in each round"""
@@ -173,7 +173,11 @@ class Algorithm(ABC):
 
     @abstractmethod
     def client(self, sent: Vectors, own: Vectors, train: Train) -> tuple[Vectors, Vectors]:
-        """One client's round: its reply, of new tensors, and all that it remembers from now on."""
+        """One client's round: its reply, of new tensors, and all that it remembers from now on.
+
+        It is also called before the first round, to count operations and vectors, and by
+        `mpifl plan`: it must change nothing but what it returns.
+        """
 
     def model(self, w: Tensor, own: Vectors) -> Tensor:
         """The client's own model [d], which is tested on its samples and stored; on the test set

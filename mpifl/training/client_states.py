@@ -156,7 +156,7 @@ class ClientStates:
         self._holders.update(players)
 
     def held(self, clients: int) -> list[int]:
-        """Those of all `clients` whose states this rank has; each is had by one rank."""
+        """Those of all `clients` whose states this rank has; each is on one rank."""
         first = self._communicator.first_worker
         workers = self._communicator.workers
         own = []

@@ -42,7 +42,7 @@ class Action(IntEnum):
     STOP = 2
     """end early: a signal asked for it"""
     FAIL = 3
-    """end: a client diverged, and the config does not forgive that"""
+    """end: a client diverged, where `divergence = "stop"` """
 
 
 class Order(NamedTuple):

@@ -21,7 +21,7 @@ from mpifl.training.timetable import NOBODY
 
 
 class RunFailed(RuntimeError):
-    """A client diverged, and the config does not forgive that.
+    """A client diverged, where `divergence = "stop"`.
 
     On rank 0 the message names round and client.
     """
@@ -78,7 +78,7 @@ class Start:
 
     progress: Progress
     states: Iterable[tuple[int, ClientState]] = ()
-    """clients with what they keep, of those that this rank holds; to be gone through once"""
+    """clients with what they keep, of those that this rank holds; an iterator that is read once"""
     holders: dict[int, int] = field(default_factory=dict)
     """client -> rank, the same on all ranks"""
     reached: int = 0

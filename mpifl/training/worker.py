@@ -101,7 +101,7 @@ class Worker:
         place_of = dict(zip(own, places.tolist(), strict=True))
         tasks = self._tasks(plan, sent, zip(own, steps, minibatches, strict=True))
         waiting: list[_Turn] = []
-        at_once = 0
+        at_once: int | None = None
         replayed = 0
         try:
             with closing(self._lanes.play(tasks, self._play_one)) as ended:
@@ -111,7 +111,8 @@ class Worker:
                     if plan.round in experiment.clients_rounds:
                         models[task.client] = _on_host(played.model)
                     waiting.append(_Turn(task.client, place_of[task.client], played))
-                    at_once = at_once or sums.at_once(played.reply.elements())
+                    if at_once is None:
+                        at_once = sums.at_once(played.reply.elements())
                     if len(waiting) >= at_once:
                         self._count(waiting, rows, sums)
                         waiting = []
