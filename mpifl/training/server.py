@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,17 @@ from mpifl.training.timeline import Kind, Stopwatch
 
 if TYPE_CHECKING:
     from mpifl.parallel.communicator import Communicator
+
+
+class _Stage(Enum):
+    """How far the last round has come."""
+
+    NEW = auto()
+    """no callback knows of it"""
+    TOLD = auto()
+    """callbacks know of it; it is not evaluated, or not yet"""
+    TESTED = auto()
+    """callbacks know of it and of its evaluation"""
 
 
 class _News(NamedTuple):
@@ -65,8 +77,7 @@ class Server:
         self._costs = Costs.unknown(communicator.size)
         self._reached = start.reached
         self._step = ServerStep(experiment)
-        self._is_reported = True
-        self._is_tested = start.is_tested
+        self._stage = _Stage.TESTED if start.is_tested else _Stage.TOLD
         self._news: _News | None = None
         self._failure = ""
         self._round_began = 0.0
@@ -107,12 +118,14 @@ class Server:
 
         So the other ranks do not wait for them.
         """
-        is_tested_now = bool(scores) and not self._is_tested
-        if is_tested_now:
+        before = self._stage
+        if scores and before != _Stage.TESTED:
             self._note(scores)
-        if is_tested_now or not self._is_reported:
-            self._news = _News(self.progress, is_round=not self._is_reported)
-        self._is_reported = True
+            self._stage = _Stage.TESTED
+        elif before == _Stage.NEW:
+            self._stage = _Stage.TOLD
+        if self._stage != before:
+            self._news = _News(self.progress, is_round=before == _Stage.NEW)
 
     def _tell(self, last: bool = False) -> None:
         """Tell the callbacks what there is to tell."""
@@ -136,7 +149,6 @@ class Server:
         progress.scores = {}
         for name in progress.means:
             progress.scores[name] = tester.total(scores[rows_of(name)])
-        self._is_tested = True
         target = self._experiment.evaluation.target_accuracy
         hit = target > 0 and progress.score.accuracy >= target
         if hit and not self._reached:
@@ -190,8 +202,7 @@ class Server:
         seconds = time.perf_counter() - self._round_began
         after.figures = {**figures, "seconds": seconds, "seconds_wait": collected.seconds_wait}
         self.progress = after
-        self._is_reported = False
-        self._is_tested = False
+        self._stage = _Stage.NEW
 
     def add_time(self, spent: np.ndarray) -> None:
         """Count seconds [ranks, Kind] after the last round as that round's."""
@@ -205,6 +216,10 @@ class Server:
         if action == Action.STOP or not self._is_tested:
             self.progress.stopped = self._communicator.heartbeat.reason
         return self.progress
+
+    @property
+    def _is_tested(self) -> bool:
+        return self._stage == _Stage.TESTED
 
     def _order(self, checkpointer: Checkpointer) -> Order:
         action = self._next_action()
