@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 
 import pytest
-from golden import runs
+from golden import recorded_runs
 
-RECORD = json.loads(runs.RECORD.read_text())
+RECORD = json.loads(recorded_runs.RECORD.read_text())
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        RECORD["machine"] != runs.machine(),
+        RECORD["machine"] != recorded_runs.machine(),
         reason="bits are on record for another processor, torch or numpy",
     ),
 ]
 
 
-@pytest.mark.parametrize("name", runs.RUNS)
+@pytest.mark.parametrize("name", recorded_runs.RUNS)
 def test_a_run_has_the_bits_on_record(name):
-    assert runs.bits_of(name) == RECORD["bits"][name]
+    assert recorded_runs.bits_of(name) == RECORD["bits"][name]
 
 
 def test_the_demo_has_the_bits_on_record(tmp_path):
-    assert runs.bits_of_the_demo(tmp_path) == RECORD["bits"]["demo"]
+    assert recorded_runs.bits_of_the_demo(tmp_path) == RECORD["bits"]["demo"]

@@ -1,6 +1,7 @@
-"""The runs whose bits are on record in bits.json. `python tests/golden/runs.py` writes it anew, for
-the processor and the libraries of this machine: only where a change of bits is meant, and the
-changelog says so.
+"""The runs whose bits are on record in bits.json.
+
+`python tests/golden/recorded_runs.py` writes it anew, for the processor and the libraries of this
+machine: only where a change of bits is meant, and the changelog says so.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mpi.calls.algorithms import CASES, PARTLY
 
 import mpifl
 from mpifl.config import merge
+from mpifl.parallel.devices import configure
 
 RECORD = Path(__file__).with_name("bits.json")
 DEMO = Path(__file__).parents[2] / "configs" / "demo.toml"
@@ -55,6 +57,7 @@ def machine() -> dict[str, str]:
 
 def bits_of(name: str) -> list[str]:
     """The SHA-256 of the weights and buffers after each round."""
+    configure(torch.device("cpu"), threads=1)  # as a run does
     return [digest for digest, _ in tiny.digests(RUNS[name])]
 
 
@@ -66,7 +69,6 @@ def bits_of_the_demo(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     bits = {name: bits_of(name) for name in RUNS}
     with tempfile.TemporaryDirectory() as folder:
         bits["demo"] = bits_of_the_demo(Path(folder))
