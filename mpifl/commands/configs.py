@@ -23,7 +23,7 @@ from mpifl.commands.process import one_line_errors
 def configs(out: Path, force: bool) -> None:
     """Write the configs that come with mpifl into a folder.
 
-    They are the demo, and the experiments of three papers: a file for each run, with the published
+    They are the demo, and the experiments of papers: a file for each run, with the published
     numbers.
 
     \b

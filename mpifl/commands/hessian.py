@@ -44,7 +44,7 @@ QUANTITIES = "objective, eigenvalues, diagonal, sharpness, spectrum, layers, gau
     "--patience",
     type=click.FloatRange(0, min_open=True),
     metavar="MINUTES",
-    help="With --follow: a run that has written nothing for so long is over [default: 60].",
+    help="With --follow: a run that has written nothing for so long counts as ended [default: 60].",
 )
 @click.option(
     "--protocol",
@@ -123,7 +123,7 @@ def hessian(run: str, **options: Any) -> None:
     augmentation. Measured are the 10 largest eigenvalues (lambda_max) and the smallest, the trace
     (H_T) and the diagonal; of global models also the sharpness, the spectral density and each
     layer's largest eigenvalue. With --clients, H_N and H_D: how far the clients' diagonals differ
-    in norm and in direction. Each number comes with its error.
+    in norm and in direction. What is estimated comes with its error.
 
     --local-against-global measures lambda_max, trace and SAM's sharpness of each stored client's
     model on its own samples and on those of all clients, and of the global model on each client's

@@ -15,21 +15,29 @@ from mpifl.commands.process import imports_for_ranks
 @click.argument("config")
 @ASSIGNMENTS
 @click.option("--out", type=FilePath(), help="The run's folder [default: runs/NAME].")
-@click.option("--resume", is_flag=True, help="Continue the stopped run in the folder.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the stopped run in the folder; a process that still writes it stops.",
+)
 @click.option(
     "--resume-or-start", is_flag=True, help="As --resume, but begin where there is no run yet."
 )
 @click.option(
     "--allow-other-schedule",
     is_flag=True,
-    help="Resume with more rounds, even if those so far had another schedule; the run says so.",
+    help="Resume with more rounds, though those so far had another schedule; `show` says so.",
 )
 @click.option(
     "--allow-other-plugins",
     is_flag=True,
-    help="Resume even if the run's plugins have changed since; the run says so.",
+    help="Resume even if the run's plugins have changed since; `show` says so.",
 )
-@click.option("--force", is_flag=True, help="Replace the run in the folder.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace the run in the folder; a process that still writes it stops.",
+)
 def run(
     config: str,
     assignments: tuple[str, ...],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,7 @@ from mpifl.store import (
     edited_results,
     lost_results,
     run_folder,
+    watching,
 )
 from mpifl.training.experiment import Experiment
 
@@ -96,11 +98,19 @@ def open_folder(
         if places is None:  # a worker
             return None
         facts = provenance(dataset, experiment.clients.net, places)
+        writer = watching.writer_here(folder)
         if not target.resume:
-            return _create(folder, config, experiment, facts, target.force)
-        if run_folder.begun(folder):
-            return _resume(folder, config, experiment, facts, target)
-        return _create_instead(folder, config, experiment, facts, target.or_start)
+            taken = _create(folder, config, experiment, facts, target.force)
+        elif run_folder.begun(folder):
+            taken = _resume(folder, config, experiment, facts, target)
+        else:
+            taken = _create_instead(folder, config, experiment, facts, target.or_start)
+        if writer is not None and writer.is_alive and writer.process != os.getpid():
+            taken.notes.append(
+                f"note: process {writer.process} on {writer.host} was writing {folder} and has not "
+                "ended: it stops as soon as it finds its folder taken over"
+            )
+        return taken
 
     taken = communicator.agree(create_or_resume)
     owner = communicator.bcast(None if taken is None else taken.store.owner)
@@ -226,7 +236,7 @@ def _take_over(
     _store_start(store, experiment)
     notes = []
     if found is None:
-        notes.append(f"{folder} was stopped before its first checkpoint: beginning at round 1")
+        notes.append(f"{folder} has no checkpoint yet: beginning at round 1")
     else:
         if found.warning:
             notes.append(found.warning)

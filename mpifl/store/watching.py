@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mpifl import regular_files
 from mpifl.options import BadInput
@@ -32,6 +33,35 @@ class Look:
     """how the run ended: complete, stopped, failed or dead; "" while it goes on"""
     why_dead: str = ""
     """what tells that it is dead, in words"""
+
+
+class Writer(NamedTuple):
+    """The process that has claimed a run folder, on this host."""
+
+    process: int
+    host: str
+    is_alive: bool
+
+
+def writer_here(folder: Path) -> Writer | None:
+    """Who has claimed a run folder; None where that cannot be seen from this host."""
+    try:
+        owner = json.loads(regular_files.content(folder / OWNER, _MOST_BYTES_OF_OWNER))
+        host = str(owner["host"])
+        process = int(owner["pid"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    if host != socket.gethostname():
+        return None
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return Writer(process, host, is_alive=False)
+    except PermissionError:  # another user's
+        return Writer(process, host, is_alive=True)
+    except (OSError, OverflowError):
+        return None
+    return Writer(process, host, is_alive=True)
 
 
 class RunWatch:
@@ -86,18 +116,7 @@ class RunWatch:
 
     def _process_is_gone(self) -> str:
         """In words; "" while it lives, and where that cannot be seen from here."""
-        try:
-            owner = json.loads(regular_files.content(self.folder / OWNER, _MOST_BYTES_OF_OWNER))
-            host = str(owner["host"])
-            process = int(owner["pid"])
-        except (OSError, ValueError, TypeError, KeyError):
+        writer = writer_here(self.folder)
+        if writer is None or writer.is_alive:
             return ""
-        if host != socket.gethostname():
-            return ""
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return f"its process {process} on {host} is gone"
-        except (OSError, OverflowError):  # another user's
-            return ""
-        return ""
+        return f"its process {writer.process} on {writer.host} is gone"

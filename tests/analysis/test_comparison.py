@@ -169,6 +169,17 @@ def test_curvature_stands_beside_the_published_where_it_was_measured(folder, tmp
     assert r"$\lambda_{\max}$ & published & difference & $H_T$" in latex(table)
 
 
+@pytest.mark.parametrize(("round", "is_told"), [(2, True), (4, False)])
+def test_curvature_of_an_older_round_than_the_accuracy_is_told(folder, tmp_path, round, is_told):
+    shutil.copytree(folder / "avg-1", tmp_path / "avg-1")
+    run = Run.open(tmp_path / "avg-1")
+    findings = Findings.open(run)
+    findings.add(f"exact/round_{round:06d}/global/eigenvalues", Finding({"values": np.ones(2)}))
+    table = compare([Group("avg", [run])])
+    told = [note for note in table.notes if note.startswith("of avg that is an older round")]
+    assert bool(told) == is_told
+
+
 def test_an_edited_hessian_file_is_told_and_its_curvature_left_out(folder, tmp_path, capsys):
     shutil.copytree(folder / "avg-1", tmp_path / "avg-1")
     run = Run.open(tmp_path / "avg-1")

@@ -235,8 +235,10 @@ def test_what_is_missing_comes_with_a_command_for_each_run_that_lacks_it(folder,
     alone = Compared.of(group([opened("avg-1")]))
     commands = {lack.what.partition(":")[0]: command_of(lack) for lack in lacks(alone)}
     path = opened("avg-1").path
-    again = f"mpirun -n 3 mpifl run {path} holdout.ratio=4 holdout.clients=0.2 --out {path}-again"
+    again = f"mpirun -n 3 mpifl run {path} holdout.ratio=4 holdout.clients=0.2 --out {path}-unseen"
     assert commands["The participation gap"] == again
+    places = [command.split()[-1] for command in commands.values() if " --out " in command]
+    assert len(set(places)) == len(places) > 2
 
 
 def test_a_hostile_name_stays_text(opened):

@@ -4,6 +4,7 @@ nothing lost.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from mpifl.cli import main
 from mpifl.store import Run, Store, checkpoint, manifest
-from mpifl.store.run_folder import Owner
+from mpifl.store.run_folder import OWNER, Owner
 
 pytestmark = pytest.mark.slow
 
@@ -162,6 +163,18 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again_and_says_so(folde
     resumed = run("out", "rounds=3", "--resume")
     assert (resumed.exit_code, "beginning at round 1" in resumed.stdout) == (0, True)
     assert rows("out") == rows("whole")
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--force"])
+def test_a_process_that_still_writes_the_folder_is_named_when_it_is_taken_over(folder, flag):
+    assert run("out", "rounds=1").exit_code == 0
+    owner = Path("out", OWNER)
+    known = json.loads(owner.read_text())
+    owner.write_text(json.dumps(known | {"pid": os.getppid()}))
+    taken = run("out", "rounds=2", flag)
+    assert taken.exit_code == 0
+    assert f"note: process {os.getppid()} on {known['host']} was writing out" in taken.stdout
+    assert "was writing" not in run("out", "rounds=3", flag).stdout
 
 
 @pytest.mark.parametrize("place", ["nothing", "an empty folder"])

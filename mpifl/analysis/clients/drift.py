@@ -78,7 +78,8 @@ def rounds_with_clients(run: Run, initial: bool = False) -> list[int]:
     if not stored:
         expected = "rounds stored with their clients' models"
         raise BadInput(
-            f"{run.path}: expected {expected}; got none; run it with results.clients_every=N"
+            f"{run.path}: expected {expected}; got none; allowed: a run with "
+            "results.clients_every=N; `mpifl features --what features` needs none"
         )
     sent = [round - 1 for round in stored]
     known = [round for round in sent if round in run.saved_rounds or (round == 0 and initial)]

@@ -35,6 +35,8 @@ class Lack:
     """a shell command without the runs; where it trains, options of the config"""
     runs: Sequence[Run]
     how: How = "together"
+    suffix: str = ""
+    """what is added to the folder's name, where it trains"""
 
 
 def missing(compared: Compared) -> Section:
@@ -63,7 +65,7 @@ def lacks(compared: Compared) -> Iterator[Lack]:
     without_models = lacking(lambda run: bool(run.saved_rounds))
     if without_models:
         what = "Weights, for curvature, landscape and features: runs that store them."
-        yield Lack(what, "results.weights_every=10", without_models, "trains")
+        yield Lack(what, "results.weights_every=10", without_models, "trains", "weights")
     runs = [run for run in lacking(found(_has_curvature)) if run.saved_rounds]
     if runs:
         yield Lack("Curvature and spectra.", "mpifl hessian", runs, "each")
@@ -86,8 +88,8 @@ def command_of(lack: Lack) -> str:
     if lack.how == "trains":
         line = "mpirun -n 3 mpifl run {} " + lack.command + " --out {}"
         if len(paths) == 1:
-            return line.format(quoted[0], shlex.quote(f"{paths[0]}-again"))
-        loop = line.format('"$run"', '"$run-again"')
+            return line.format(quoted[0], shlex.quote(f"{paths[0]}-{lack.suffix}"))
+        loop = line.format('"$run"', f'"$run-{lack.suffix}"')
     elif len(paths) == 1 or lack.how == "together":
         return f"{lack.command} {listed}"
     else:
@@ -100,15 +102,15 @@ def _trained_anew(lacking: Callable[[Callable[[Run], bool]], list[Run]]) -> Iter
     runs = lacking(lambda run: has(run, "generalisation_gap"))
     if runs:
         what = "The gap to the training samples: runs that are tested on these too."
-        yield Lack(what, "evaluation.train_every=10", runs, "trains")
+        yield Lack(what, "evaluation.train_every=10", runs, "trains", "gap")
     runs = lacking(lambda run: has(run, "own_accuracy"))
     if runs:
         what = "Accuracy on clients' own test sets: runs that hold some samples of each client out."
-        yield Lack(what, "holdout.ratio=4", runs, "trains")
+        yield Lack(what, "holdout.ratio=4", runs, "trains", "own-tests")
     runs = lacking(lambda run: has(run, "participation_gap"))
     if runs:
         what = "The participation gap: runs in which some clients never train."
-        yield Lack(what, "holdout.ratio=4 holdout.clients=0.2", runs, "trains")
+        yield Lack(what, "holdout.ratio=4 holdout.clients=0.2", runs, "trains", "unseen")
 
 
 def _local_against_global(runs: Sequence[Run]) -> Iterator[Lack]:
@@ -123,7 +125,7 @@ def _local_against_global(runs: Sequence[Run]) -> Iterator[Lack]:
             "Clients' models, for local against global: runs that store them; then "
             "mpifl hessian --local-against-global."
         )
-        yield Lack(what, "results.clients_every=10", others, "trains")
+        yield Lack(what, "results.clients_every=10", others, "trains", "clients")
 
 
 def _has_curvature(findings: Findings) -> bool:

@@ -35,6 +35,8 @@ LOCAL_GLOBAL = {
 }
 """columns of what `mpifl hessian --local-against-global` has measured, and their titles"""
 
+_CURVATURE_ROUND = "curvature_round"
+"""the round whose model was measured, where it is not the run's last"""
 _FIRST = {"final": "final_accuracy", "accuracy": "final_accuracy", "best": "best_accuracy"}
 """what the first columns are called when they are chosen"""
 
@@ -133,6 +135,12 @@ def compare(
     if present & set(CURVATURE):
         source = f"measurement {measurement!r} of `mpifl hessian`"
         notes.append(f"curvature: {source}, of the last models measured")
+        older = [row.label for row, of in zip(rows, summed, strict=True) if _CURVATURE_ROUND in of]
+        if older:
+            notes.append(
+                f"of {', '.join(older)} that is an older round than the accuracy's: measure the "
+                "last round with `mpifl hessian`"
+            )
     if present & set(LOCAL_GLOBAL):
         notes.append(
             "λ_max local: of the clients' own models on their own samples, the mean; global: of "
@@ -161,8 +169,13 @@ def _curvature(run: Run, measurement: str) -> dict[str, float]:
     """The curvature measured of a run; none, told in a line, if its hessian.h5 cannot be read."""
     try:
         findings = Findings.open(run)
-        of_models = metrics.scalars(findings, measurement)
-        return of_models | local_global_scalars(findings, measurement)
+        found = metrics.scalars(findings, measurement)
+        found |= local_global_scalars(findings, measurement)
+        rows = metrics.metrics(findings, measurement)
+        rounds = [row.round for row in rows if row.client == metrics.GLOBAL]
+        if rounds and rounds[-1] < run.rounds["round"][-1]:
+            found[_CURVATURE_ROUND] = float(rounds[-1])
+        return found
     except BadInput as problem:
         say(f"mpifl: {problem}; the table leaves out its curvature", error=True)
         return {}

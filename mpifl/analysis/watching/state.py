@@ -173,7 +173,7 @@ def _slow_clients(run: Run) -> str:
 
 def _warnings(run: Run, look: Look, written: float) -> Iterator[str]:
     if look.why_dead:
-        yield f"{look.why_dead}; --resume continues from the last checkpoint"
+        yield f"{look.why_dead}; --resume continues from the last checkpoint, if there is one"
     elif not look.ended:
         yield from _silence(run, written)
     yield from _not_finite(run)
