@@ -12,7 +12,7 @@ from mpifl.commands.process import one_line_errors
 
 @click.command(context_settings=HELP)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--once", is_flag=True, help="Print one picture, and end.")
+@click.option("--once", is_flag=True, help="Print one picture, and end with exit code 0.")
 def watch(runs: tuple[str, ...], once: bool) -> None:
     """Follow RUNs while they train.
 
