@@ -6,6 +6,7 @@ machine: only where a change of bits is meant, and the changelog says so.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import sys
@@ -42,13 +43,13 @@ RUNS |= {f"model {name}": {"model": {"name": name}, "rounds": 2} for name in ("r
 
 def machine() -> dict[str, str]:
     """What the bits of a run depend on: the processor and the libraries that compute."""
-    processor = ""
+    facts: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            processor = line.partition(":")[2].strip()
-            break
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
     return {
-        "processor": processor or platform.machine(),
+        "processor": facts.get("model name", platform.machine()),
+        "instructions": hashlib.sha256(facts.get("flags", "").encode()).hexdigest(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__.partition("+")[0],
         "numpy": np.__version__,
