@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,16 +99,16 @@ def open_folder(
         if places is None:  # a worker
             return None
         facts = provenance(dataset, experiment.clients.net, places)
-        writer = watching.writer_here(folder)
+        other = _other_writer(folder)
         if not target.resume:
             taken = _create(folder, config, experiment, facts, target.force)
         elif run_folder.begun(folder):
             taken = _resume(folder, config, experiment, facts, target)
         else:
             taken = _create_instead(folder, config, experiment, facts, target.or_start)
-        if writer is not None and writer.is_alive and writer.process != os.getpid():
+        if other is not None:
             taken.notes.append(
-                f"note: process {writer.process} on {writer.host} was writing {folder} and has not "
+                f"note: process {other.process} on {other.host} was writing {folder} and has not "
                 "ended: it stops as soon as it finds its folder taken over"
             )
         return taken
@@ -118,6 +119,18 @@ def open_folder(
     if taken is None:
         return Opened(folder, None, owner.check, found, [])
     return Opened(folder, taken.store, owner.check, found, taken.notes)
+
+
+def _other_writer(folder: Path) -> watching.Writer | None:
+    """Another process of this host that trains the run in the folder, if one is known."""
+    writer = watching.writer_here(folder)
+    if writer is None or not writer.is_alive or writer.process == os.getpid():
+        return None
+    try:
+        ended = watching.RunWatch(folder, patience=inf).look().ended
+    except BadInput:  # a damaged run is told where it is opened
+        return None
+    return None if ended else writer
 
 
 def round_of(found: Checkpoint | None) -> int:

@@ -176,7 +176,7 @@ def test_curvature_of_an_older_round_than_the_accuracy_is_told(folder, tmp_path,
     findings = Findings.open(run)
     findings.add(f"exact/round_{round:06d}/global/eigenvalues", Finding({"values": np.ones(2)}))
     table = compare([Group("avg", [run])])
-    told = [note for note in table.notes if note.startswith("of avg that is an older round")]
+    told = [note for note in table.notes if note.startswith("curvature of avg: of an older round")]
     assert bool(told) == is_told
 
 

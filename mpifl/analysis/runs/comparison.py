@@ -138,8 +138,8 @@ def compare(
         older = [row.label for row, of in zip(rows, summed, strict=True) if _CURVATURE_ROUND in of]
         if older:
             notes.append(
-                f"of {', '.join(older)} that is an older round than the accuracy's: measure the "
-                "last round with `mpifl hessian`"
+                f"curvature of {', '.join(older)}: of an older round than the accuracy; "
+                "`mpifl hessian` measures the last stored one"
             )
     if present & set(LOCAL_GLOBAL):
         notes.append(
