@@ -54,7 +54,7 @@ def lanes(size: Size) -> Found:
         if count == 1:
             one_lane = a_round
         else:
-            yield Ratio(f"W1, graphs, one lane / {count} lanes", one_lane / a_round, 2.0)
+            yield Ratio(f"W1, graphs, lanes = 1 / {count}", one_lane / a_round, 2.0)
 
 
 def _extrapolated(seconds: list[float]) -> tuple[float, float]:

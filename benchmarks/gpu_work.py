@@ -12,6 +12,7 @@ import torch
 from benchmarks import methods, workloads
 from mpifl.config import merge
 from mpifl.training.experiment import Experiment
+from mpifl.training.lane_choice import LanesWanted
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Size:
     pairs: int
     """of each method"""
     ranks: tuple[int, ...]
-    lanes: tuple[int, ...]
+    lanes: tuple[LanesWanted, ...]
     """the first of them 1"""
     methods: tuple[str, ...]
     changes: dict[str, Any]
@@ -40,7 +41,7 @@ FULL = Size(
     steps=60,
     pairs=5,
     ranks=(1, 2, 3, 4),
-    lanes=(1, 2, 4, 8),
+    lanes=(1, 2, 4, 8, "auto"),
     methods=tuple(methods.METHODS),
     changes={},
 )
@@ -50,7 +51,7 @@ DRY = Size(
     steps=2,
     pairs=1,
     ranks=(2,),
-    lanes=(1, 2),
+    lanes=(1, 2, "auto"),
     methods=("man",),
     changes={
         "clients": 8,

@@ -54,7 +54,7 @@ def test_the_dry_run_for_a_gpu_measures_each_line_and_is_held_to_no_bar(monkeypa
     lines = invoke("gpu", "--dry-run", "--json", str(tmp_path / "rows.json"))
     [kept] = (tmp_path / "rows.json").read_text().splitlines()
     rows = json.loads(kept)["rows"]
-    assert len(rows) == 16
+    assert len(rows) == 18
     for row in rows:
         assert row["what"] in lines
         assert row.get("seconds", row.get("value")) > 0

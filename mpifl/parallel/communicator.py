@@ -45,6 +45,8 @@ class Communicator(Ranks):
 
     node: Ranks
     """the ranks of this rank's node"""
+    cores: int
+    """of this node that its ranks may use"""
     bytes_moved: int
     """by this rank's Bcasts and Reduces, so far"""
     seconds_moved: float
@@ -64,7 +66,8 @@ class Communicator(Ranks):
             self.node = Ranks(self.Split_type(MPI.COMM_TYPE_SHARED))
             self.heartbeat = Heartbeat(ranks)
             self.node.heartbeat = self.heartbeat
-        self._quick_looks = _QUICK_LOOKS if _has_a_core_for_each(self.node) else 0
+        self.cores = len(set().union(*self.node.allgather(os.sched_getaffinity(0))))
+        self._quick_looks = _QUICK_LOOKS if self.cores >= self.node.size else 0
         self._windows = []
         self.bytes_moved = 0
         self.seconds_moved = 0.0
@@ -281,12 +284,6 @@ class Communicator(Ranks):
         if window is not None:
             self._windows.append(window)
         return shared
-
-
-def _has_a_core_for_each(node: Ranks) -> bool:
-    """Whether the ranks of this node may use as many cores as they are, or more."""
-    cores = set().union(*node.allgather(os.sched_getaffinity(0)))
-    return len(cores) >= node.size
 
 
 def _pieces_of(vectors: Message) -> Iterator[np.ndarray]:

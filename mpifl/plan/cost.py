@@ -80,14 +80,18 @@ def _scores(planned: DryRun) -> float:
     return scores
 
 
-def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tuple[str, int]]:
-    """The parts of a rank's memory in words, and their bytes; without the Python process itself."""
+def memory(
+    planned: DryRun, profile: Profile | None, ranks: int, lanes: int
+) -> Iterator[tuple[str, int]]:
+    """The parts of a rank's memory in words, and their bytes; without the Python process itself.
+
+    The rank trains `lanes` clients at once.
+    """
     net = planned.clients.net
     reply = planned.reply.flat()
     values = sum(vector.numel() for vector in reply.values())
     weights = net.weights.nbytes
     buffers = net.buffers.nbytes
-    lanes = planned.config.runtime.lanes
     # With several lanes, each has a net of its own, and tests have the rank's.
     nets = 1 if lanes == 1 else 1 + lanes
     yield "weights, gradient, buffers" + _times(nets), nets * (2 * weights + buffers)
@@ -109,6 +113,12 @@ def memory(planned: DryRun, profile: Profile | None, ranks: int) -> Iterator[tup
     if profile:
         of_a_step = f"activations of a step of {profile.batch} (measured)"
         yield of_a_step + _times(lanes), lanes * profile.activations
+
+
+def memory_of_a_lane(planned: DryRun, profile: Profile | None) -> int:
+    """Bytes that a lane takes beside several others."""
+    more = sum(count for _, count in memory(planned, profile, ranks=1, lanes=3))
+    return more - sum(count for _, count in memory(planned, profile, ranks=1, lanes=2))
 
 
 def _times(lanes: int) -> str:

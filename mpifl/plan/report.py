@@ -62,10 +62,10 @@ def plan(
     rows = memory_of_a_rank(planned, measured, memory_ranks, process, peak)
     cohort = loads[0].cohort
     if cluster is not None and measured is not None:
-        show_memory(planned, rows, True, cluster.ranks_per_node, cohort, cluster.nodes)
+        show_memory(planned, rows, measured, cluster.ranks_per_node, cohort, cluster.nodes)
         show_cluster(planned, measured, cluster)
     else:
-        show_memory(planned, rows, measured is not None, memory_ranks, cohort)
+        show_memory(planned, rows, measured, memory_ranks, cohort)
         show_rounds(planned, measured, loads)
         for note in notes_of_times(planned, measured, loads, device):
             say_paragraph(note)

@@ -79,7 +79,8 @@ def memory_of_a_rank(
     `process` and `peak` are the memory of this process before and after the measurement, in bytes;
     0 if unknown.
     """
-    rows = list(cost.memory(planned, measured, ranks))
+    lanes = planned.config.runtime.lanes
+    rows = list(cost.memory(planned, measured, ranks, 1 if lanes == "auto" else lanes))
     if process:
         rows.append(("Python and its libraries (measured)", process))
     data = 0 if planned.config.data.path else planned.data.bytes
@@ -92,7 +93,7 @@ def memory_of_a_rank(
 def show_memory(
     planned: DryRun,
     rows: list[tuple[str, int]],
-    has_activations: bool,
+    measured: Profile | None,
     ranks: int,
     cohort: float,
     nodes: int = 1,
@@ -109,7 +110,10 @@ def show_memory(
     made = facts()
     for name, count in rows:
         made.add_row(name, size(count))
-    made.add_row("a rank" if has_activations else "a rank, without activations", size(rank))
+    made.add_row("a rank" if measured else "a rank, without activations", size(rank))
+    if planned.config.runtime.lanes == "auto":
+        of_a_lane = cost.memory_of_a_lane(planned, measured)
+        made.add_row("each lane more that runtime.lanes = auto may choose", size(of_a_lane))
     made.add_row("the data set, once a node (and on every GPU)", size(data))
     if server:
         made.add_row("what the server remembers", size(server))

@@ -65,10 +65,11 @@ def _measured_here(
         "rank."
     )
     lanes = planned.config.runtime.lanes
-    if lanes > 1:
+    if lanes != 1:
+        number = "several" if lanes == "auto" else f"up to {lanes}"
         yield (
-            f"runtime.lanes = {lanes}: each rank trains up to {lanes} clients at once; how much of "
-            "a round that saves was not measured: the times are those of one client at a time."
+            f"runtime.lanes = {lanes}: each rank trains {number} clients at once; how much of a "
+            "round that saves was not measured: the times are those of one client at a time."
         )
     waiting = [load.ranks for load in loads if cost.server_is_last(planned, measured, load)]
     if waiting:

@@ -97,12 +97,14 @@ class Runtime:
     computes (stochdepth, gradaug) or counts (uv), or whose loss, gradient or model is yours, are
     not; with auto, nor are those of which a GPU can make no graph
     """
-    lanes: Annotated[Count, Le(MOST_LANES)] = 1
+    lanes: Literal["auto"] | Annotated[Count, Le(MOST_LANES)] = 1
     """how many clients a rank trains at once, each on a network of its own, with the same bits: for
-    small models on a GPU, which has room for more kernels than one client's. Each takes the memory
-    of a network and of a step (`mpifl plan` counts it). The algorithms and losses that come with
-    mpifl allow it; one of yours must keep nothing of a client in itself. A client's seconds then
-    include its waits for the others
+    small models on a GPU, which has room for more kernels than one client's. auto: 1, 2, 4 and so
+    on are tried in the first rounds, while that saves a tenth of the training time and there is
+    room: a core for each, or memory of the GPU. Each takes the memory of a network and of a step
+    (`mpifl plan` counts it). The algorithms and losses that come with mpifl allow it; one of yours
+    must keep nothing of a client in itself. A client's seconds then include its waits for the
+    others
     """
     grace_seconds: NonNegative = 20.0
     """after a signal to stop: how long the current round may still take, before it is abandoned,

@@ -58,6 +58,7 @@ _LONG_NAMES = {
     "steps_taken": "local steps of all clients",
     "steps_replayed": "local steps of all clients that repeated the recording of an earlier one "
     "(runtime.graphs)",
+    "lanes": "clients that each rank trained at once (runtime.lanes)",
     "seconds": "duration",
     "seconds_train": "training of the clients; in rounds, of the busiest worker",
     "seconds_wait": "what the server waited for after its own work",

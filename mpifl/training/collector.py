@@ -46,6 +46,8 @@ class Collected(NamedTuple):
     """int64 [ranks]: batches that every rank has evaluated since then"""
     replayed: int
     """local steps of all ranks that were recorded ones"""
+    room: int = 0
+    """the most lanes that all workers have room for; 0 where nobody asks"""
 
 
 class Collector:
@@ -82,6 +84,7 @@ class Collector:
             self._agree_on_layout(played.sums)
         figures = {"rows": played.rows, "wishes": self._wishes(played, share)}
         figures["replayed"] = self._at_own_place(played.replayed)
+        figures["room"] = self._at_own_place(played.room)
         figures |= {_SCORES + name: values for name, values in share.scores.items()}
         figures |= self._own_time()
         total = self._communicator.total(played.sums, figures)
@@ -109,6 +112,7 @@ class Collector:
             with_waits(figures["spent"]),
             figures["batches"].astype(np.int64),
             int(figures["replayed"].sum()),
+            int(figures["room"][self._communicator.first_worker :].min()),
         )
 
     def spent_after_all(self) -> np.ndarray:

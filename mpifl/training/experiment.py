@@ -15,6 +15,7 @@ from mpifl.store import Holdout
 from mpifl.training.clients import Clients, pooled
 from mpifl.training.evaluate import Evaluation
 from mpifl.training.heterogeneity import Heterogeneity
+from mpifl.training.lane_choice import LanesWanted
 from mpifl.training.sampling import Participation, RoundPlan, assign, costs
 from mpifl.training.tallies import OWN, TEST, EvaluationSet, evaluation_set
 from mpifl.training.timetable import timetable
@@ -34,8 +35,8 @@ class Experiment:
     divergence: Literal["stop", "skip", "continue"] = "stop"
     clients_rounds: frozenset[int] = frozenset()
     """rounds whose clients' models are brought to the server"""
-    lanes: int = 1
-    """how many clients a rank trains at once"""
+    lanes: LanesWanted = 1
+    """how many clients a rank trains at once; auto: as many as make training quicker"""
     states_folder: Path | None = None
     """where each rank keeps its clients' states in a file; None: in memory"""
     participants: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))

@@ -50,12 +50,22 @@ class Lanes:
     With one lane they play on the rank's own net, one after the other.
     """
 
-    def __init__(self, clients: Clients, count: int) -> None:
-        self.are_several = count > 1
+    def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        self._count = count
+        self._count = 1
         self._lanes: list[_Lane] = []
         """those that were needed so far"""
+
+    @property
+    def are_several(self) -> bool:
+        """Whether there is more than one."""
+        return self._count > 1
+
+    def have(self, count: int) -> None:
+        """Play so many clients at once from now on."""
+        self._count = count
+        while self._lanes and (count == 1 or len(self._lanes) > count):
+            self._end(self._lanes.pop())
 
     def play(self, tasks: Iterable[Task], play: Play) -> Generator[Ended]:
         """Play the clients of `tasks`, and yield each when it has ended.
@@ -81,10 +91,7 @@ class Lanes:
 
     def close(self) -> None:
         """End the lanes' threads."""
-        for lane in self._lanes:
-            lane.thread.shutdown()
-            self._clients.forget(lane.net)
-        self._lanes = []
+        self.have(1)
 
     @property
     def _is_on_gpu(self) -> bool:
@@ -107,6 +114,10 @@ class Lanes:
         finally:
             must_leave.set()
             wait(under_way)
+
+    def _end(self, lane: _Lane) -> None:
+        lane.thread.shutdown()
+        self._clients.forget(lane.net)
 
     def _new(self) -> _Lane:
         net = self._clients.net.copy()

@@ -55,6 +55,8 @@ class Order(NamedTuple):
     """whether the weights that come with it are to be evaluated"""
     checkpoint: bool
     """whether all ranks write a checkpoint first"""
+    lanes: int = 1
+    """how many clients a rank trains at once"""
     means: tuple[bool, ...] = ()
     """which of `Clients.means` the server has, to be evaluated too"""
 
@@ -122,12 +124,13 @@ class Sent:
     def from_flat(cls, vectors: Mapping[str, Tensor]) -> Sent:
         """The inverse of `flat`."""
         algorithm = owned(ALGORITHM, vectors)
-        action, round, evaluate, checkpoint, *means = vectors["order"].tolist()
+        action, round, evaluate, checkpoint, lanes, *means = vectors["order"].tolist()
         order = Order(
             Action(int(action)),
             int(round),
             bool(evaluate),
             bool(checkpoint),
+            int(lanes),
             tuple(bool(mean) for mean in means),
         )
         return cls(

@@ -23,6 +23,7 @@ from mpifl.training.evaluate import Score
 from mpifl.training.evaluate_own import OwnEvaluator
 from mpifl.training.evaluator import ROWS, Evaluator, Scores, rows_of
 from mpifl.training.experiment import Experiment
+from mpifl.training.lane_choice import LaneChoice
 from mpifl.training.messages import Action, Order, Sent
 from mpifl.training.progress import Progress, RunFailed, Start
 from mpifl.training.sampling import RoundPlan
@@ -75,6 +76,7 @@ class Server:
         self._evaluator = evaluator
         self._stopwatch = stopwatch
         self._costs = Costs.unknown(communicator.size)
+        self._lanes = LaneChoice(experiment.lanes)
         self._reached = start.reached
         self._step = ServerStep(experiment)
         self._stage = _Stage.TESTED if start.is_tested else _Stage.TOLD
@@ -178,6 +180,7 @@ class Server:
         last one.
         """
         self._costs = self._costs.after(plan, collected.spent, collected.batches)
+        self._lanes.after(plan, collected.spent, collected.room)
         if collected.abandoned or (sent.order.evaluate and not self._is_tested):
             return
         figures = self._figures(plan, sent, collected)
@@ -238,7 +241,7 @@ class Server:
             and action != Action.FAIL
             and checkpointer.is_due(progress, ending=ends_well)
         )
-        return Order(action, progress.round, evaluate, checkpoint, means)
+        return Order(action, progress.round, evaluate, checkpoint, self._lanes.lanes, means)
 
     def _has_time(self, order: Order) -> bool:
         """Whether the evaluation would end within the grace period of a stop."""
@@ -276,6 +279,7 @@ class Server:
             "seconds_train": float(collected.spent[:, Kind.TRAIN].max()),
             "steps_taken": int(collected.rows[:, Column.STEPS].sum()),
             "steps_replayed": collected.replayed,
+            "lanes": sent.order.lanes,
         }
 
 

@@ -18,6 +18,7 @@ from mpifl.training.client_states import ClientStates
 from mpifl.training.clients import Clients
 from mpifl.training.evaluate import Tester
 from mpifl.training.experiment import Experiment
+from mpifl.training.lane_room import LaneRoom
 from mpifl.training.lanes import Lanes
 from mpifl.training.messages import Model, Sent
 from mpifl.training.sampling import RoundPlan, weights
@@ -41,6 +42,8 @@ class PlayedRound(NamedTuple):
     """whether it left the round because a stop was asked for"""
     replayed: int
     """local steps that were recorded ones"""
+    room: int
+    """how many lanes this rank has room for; 0 where nobody asks"""
 
 
 _Work = tuple[int, int, Callable[[], Minibatches]]
@@ -71,7 +74,10 @@ class Worker:
         self._tester = tester
         self._states = states
         self._stopwatch = stopwatch
-        self._lanes = Lanes(experiment.clients, experiment.lanes)
+        self._lanes = Lanes(experiment.clients)
+        self._room: LaneRoom | None = None
+        if experiment.lanes == "auto":
+            self._room = LaneRoom(communicator, experiment.clients.net.device)
 
     def close(self) -> None:
         """Call it when the last round is played."""
@@ -89,6 +95,7 @@ class Worker:
 
     def _play(self, plan: RoundPlan, sent: Sent, sums: WeightedSum) -> PlayedRound:
         experiment = self._experiment
+        self._lanes.have(sent.order.lanes)
         rows = np.zeros((len(plan.cohort), len(Column)))
         models: dict[int, Model] = {}
         own = self._own(plan)
@@ -119,9 +126,11 @@ class Worker:
         except Abandoned:
             # The server expects as many models, though it drops them with the round.
             stand_in = _on_host(Model(sent.algorithm["w"], experiment.clients.net.buffers))
-            return PlayedRound(sums, rows, dict.fromkeys(own, stand_in), True, replayed)
+            models = dict.fromkeys(own, stand_in)
+            return PlayedRound(sums, rows, models, True, replayed, room=0)
         self._count(waiting, rows, sums)
-        return PlayedRound(sums, rows, models, False, replayed)
+        room = self._room.beside(sent.order.lanes) if self._room else 0
+        return PlayedRound(sums, rows, models, False, replayed, room)
 
     def _own(self, plan: RoundPlan) -> list[int]:
         if self._communicator.worker is None:

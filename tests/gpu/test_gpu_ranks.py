@@ -17,7 +17,7 @@ from mpifl.store import Run
 PROGRAM = Path(__file__).parent / "programs" / "killed_in_step.py"
 CONFIG = {
     "seed": 4,
-    "rounds": 4,
+    "rounds": 6,
     "clients": 6,
     "participation": {"fraction": 0.8},
     "data": {
@@ -73,7 +73,7 @@ def test_ranks_that_share_a_gpu_end_in_the_bits_of_one(config, alone, kind, rank
     assert all(place.startswith(kind) for place in Run.open(out).provenance["device"])
 
 
-@pytest.mark.parametrize(("ranks", "lanes"), [(1, 2), (1, 4), (3, 2)])
+@pytest.mark.parametrize(("ranks", "lanes"), [(1, 2), (1, 4), (3, 2), (1, "auto")])
 def test_clients_that_train_at_once_end_in_the_bits_of_one_after_the_other(
     config, alone, ranks, lanes
 ):

@@ -114,7 +114,7 @@ CASES = {
 PLACES = [
     on("mpich", 2, 1),
     on("mpich", 3, 3),
-    on("mpich", 5, 1),
+    on("mpich", 5, "auto"),
     on("openmpi", 1, 1),
     on("openmpi", 3, 2),
 ]
@@ -130,7 +130,7 @@ OF_CLIENTS = (
 )
 
 
-def configs(folder: Path, lanes: int = 1) -> Path:
+def configs(folder: Path, lanes: int | str = 1) -> Path:
     """The folder, new and with a config for every case."""
     folder.mkdir()
     for name, config in CASES.items():
@@ -145,7 +145,7 @@ def figures(folder: Path) -> dict[str, list]:
     columns = {name: run.clients[name] for name in OF_CLIENTS if name in run.clients}
     columns |= dict(run.evaluations)
     for name, column in run.rounds.items():
-        if not name.startswith(("seconds", "bytes_mpi", "steps_replayed")):
+        if not name.startswith(("seconds", "bytes_mpi", "steps_replayed", "lanes")):
             columns[f"rounds {name}"] = column
     # str: nan == nan
     return {name: [str(value) for value in column.tolist()] for name, column in columns.items()}

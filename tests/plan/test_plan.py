@@ -277,15 +277,28 @@ def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(
 def test_each_lane_has_a_net_a_step_and_a_client_and_tests_have_the_ranks_net():
     persisting = ("local.momentum=0.9", 'local.momentum_state="persist"')
 
-    def parts(*more: str) -> dict[str, int]:
-        rows = cost.memory(dry_run(config_of(*persisting, *more)), MEASURED, 1)
+    planned = dry_run(config_of(*persisting))
+
+    def parts(lanes: int) -> dict[str, int]:
+        rows = cost.memory(planned, MEASURED, 1, lanes)
         return {name.partition(",")[0]: count for name, count in rows}
 
-    one, three = parts(), parts("runtime.lanes=3")
+    one, three = parts(1), parts(3)
     times = {name: three[name] / one[name] for name in one}
     of_a_lane = {"a client's reply", "its momentum", "state of the client at work"}
     of_a_lane.add("activations of a step of 16 (measured)")
     assert times == {name: 3 if name in of_a_lane else 1 for name in one} | {"weights": 4}
+    of_each = sum(one[name] for name in of_a_lane) + one["weights"]
+    assert cost.memory_of_a_lane(planned, MEASURED) == of_each
+
+
+@pytest.mark.parametrize("lanes", ["1", "3", '"auto"'])
+def test_the_memory_is_that_of_all_lanes_or_of_one_and_of_each_more_that_auto_may_choose(
+    path, elsewhere, lanes
+):
+    shown = invoke("plan", path, f"runtime.lanes={lanes}", "--no-timing", "--ranks", "2").stdout
+    assert ("weights, gradient, buffers, 4 times" in shown) == (lanes == "3")
+    assert ("each lane more that runtime.lanes = auto may choose" in shown) == (lanes == '"auto"')
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from mpifl.options import options
 from mpifl.parallel.heartbeat import Abandoned
 from mpifl.training import client, worker
 from mpifl.training.client import Task
+from mpifl.training.experiment import Experiment
 from mpifl.training.lanes import Lanes
 from mpifl.training.rounds import run
 
@@ -26,6 +27,12 @@ FIVE_CLIENTS = {
     "participation": {"fraction": 0.8},
     "data": {"options": {"train": 40}},
 }
+
+
+def two_lanes(experiment: Experiment) -> Lanes:
+    lanes = Lanes(experiment.clients)
+    lanes.have(2)
+    return lanes
 
 
 def test_each_lane_has_a_net_and_recorded_steps_of_its_own(monkeypatch):
@@ -64,7 +71,7 @@ def test_a_lane_takes_the_next_client_when_it_is_free_and_clients_end_in_any_ord
         return PLAYED
 
     tasks = [Task(client, 1, None, None) for client in range(4)]
-    with closing(Lanes(experiment.clients, 2)) as lanes:
+    with closing(two_lanes(experiment)) as lanes:
         ended = [each.task.client for each in lanes.play(tasks, play)]
     assert sorted(ended) == [0, 1, 2, 3]
     assert ended.index(0) > ended.index(2)
@@ -83,7 +90,7 @@ def test_no_more_tasks_are_asked_for_than_there_are_lanes():
             yield Task(number, 1, None, None)
 
     ended = 0
-    with closing(Lanes(experiment.clients, 2)) as lanes:
+    with closing(two_lanes(experiment)) as lanes:
         for _ in lanes.play(tasks(), lambda clients, task: PLAYED):
             assert len(asked) <= ended + 2
             ended += 1
@@ -134,7 +141,7 @@ def test_an_error_in_a_lane_makes_the_others_leave_their_clients():
         leaves_when_told(task, left)
 
     tasks = [Task(client, 1, None, None) for client in range(2)]
-    with closing(Lanes(tiny.experiment(FIVE_CLIENTS).clients, 2)) as lanes:
+    with closing(two_lanes(tiny.experiment(FIVE_CLIENTS))) as lanes:
         with pytest.raises(ZeroDivisionError):
             list(lanes.play(tasks, play))
         assert left == [1]
@@ -149,7 +156,7 @@ def test_lanes_leave_their_clients_where_the_caller_goes_no_further():
         return PLAYED
 
     tasks = [Task(client, 1, None, None) for client in range(2)]
-    with closing(Lanes(tiny.experiment(FIVE_CLIENTS).clients, 2)) as lanes:
+    with closing(two_lanes(tiny.experiment(FIVE_CLIENTS))) as lanes:
         ended = lanes.play(tasks, play)
         assert next(ended).task.client == 0
         ended.close()

@@ -56,6 +56,19 @@ def _steps(run: Run) -> Iterator[tuple[str, str]]:
         yield "local steps", f"{taken:,} in all, {100 * replayed / taken:.0f} % of them replayed"
 
 
+def _lanes(run: Run) -> Iterator[tuple[str, str]]:
+    """How many clients a rank trained at once; nothing where it was always one."""
+    if "lanes" not in run.rounds:
+        return
+    rounds = run.rounds["round"]
+    lanes = run.rounds["lanes"]
+    if lanes.max(initial=1) == 1:
+        return
+    begins = np.flatnonzero(np.diff(lanes, prepend=-1))
+    words = [f"{lanes[place]} from round {rounds[place]}" for place in begins]
+    yield "lanes of a rank", ", ".join(words)
+
+
 def lines(run: Run) -> Iterator[tuple[str, str]]:
     """What training takes, and each cost: its mean and its sum over the rounds."""
     yield from _training(run)
@@ -73,4 +86,5 @@ def lines(run: Run) -> Iterator[tuple[str, str]]:
             in_all = operations(known.sum())
             yield "training took", f"mean {operations(known.mean())} a round, {in_all} in all"
     yield from _steps(run)
+    yield from _lanes(run)
     yield from _ranks(run)
