@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import socket
+from pathlib import Path
 
 import torch
 
 from mpifl.options import BadInput
 from mpifl.parallel import launcher
+
+_PROCESSOR = Path("/proc/cpuinfo")
+
+
+def processor() -> str:
+    """The model of this machine's CPU, which decides how its kernels round."""
+    facts = {}
+    if _PROCESSOR.is_file():
+        first, _, _ = _PROCESSOR.read_text(encoding="utf-8", errors="replace").partition("\n\n")
+        for line in first.splitlines():
+            name, _, value = line.partition(":")
+            facts[name.strip()] = value.strip()
+    words = [facts.get("model name", platform.machine())]
+    for name in ("cpu family", "model", "CPU implementer", "CPU part"):
+        if name in facts:
+            words.append(f"{name.removeprefix('cpu ').removeprefix('CPU ')} {facts[name]}")
+    return ", ".join(words)
 
 
 def gpu_of(worker_on_node: int | None, workers_on_node: int, gpus: int) -> int | None:

@@ -136,7 +136,7 @@ def _message(job: Communicator, config: Config) -> tuple[int, int]:
 
 def _facts(job: Communicator, device: torch.device, threads: int) -> dict[str, Any]:
     """What this rank knows of itself."""
-    from mpifl.parallel import mpi, node_memory
+    from mpifl.parallel import devices, mpi, node_memory
     from mpifl.runner import provenance
 
     return {
@@ -145,6 +145,7 @@ def _facts(job: Communicator, device: torch.device, threads: int) -> dict[str, A
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
         "device": provenance.name_of(device),
+        "processor": devices.processor(),
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "unset"),
         "cores": os.sched_getaffinity(0),
         "threads": torch.get_num_threads(),
@@ -175,11 +176,11 @@ def _print_ranks(rows: list[dict[str, Any]]) -> None:
         threads = str(after) if before == after else f"{before}, set to {after}"
         made.add_row(*(row[name] for name in columns), str(len(row["cores"])), threads)
     say_table(f"{plural(len(rows), 'rank')} in one job", made)
-    made = table("host", "ranks", "GPUs seen", "free in /dev/shm")
+    made = table("host", "processor", "ranks", "GPUs seen", "free in /dev/shm", texts=2)
     for host, there in _by_host(rows).items():
         gpus = max(row["gpus"] for row in there)
         free = min(row["shm"] for row in there)
-        made.add_row(host, str(len(there)), str(gpus), size(free))
+        made.add_row(host, there[0]["processor"], str(len(there)), str(gpus), size(free))
     say_table("hosts", made)
 
 
@@ -209,6 +210,8 @@ def _cells(count: int, seconds: float) -> tuple[str, str, str]:
 
 def _notes(job: Communicator, rows: list[dict[str, Any]]) -> Iterator[str]:
     """What to repair, or to know."""
+    from mpifl.runner.provenance import differing_processors
+
     if job.size == 1:
         yield "One rank sends no messages: `mpirun -n 3 mpifl doctor` measures them."
     for name in rows[0]["same"]:
@@ -217,6 +220,9 @@ def _notes(job: Communicator, rows: list[dict[str, Any]]) -> Iterator[str]:
                 f"The ranks differ in: {name}. Their bits may differ too; install the same on "
                 "every node."
             )
+    processors = differing_processors(rows)
+    if processors is not None:
+        yield f"Note: {processors}."
     for host, there in _by_host(rows).items():
         yield from _notes_on_host(host, there)
 

@@ -14,7 +14,7 @@ from mpifl.losses.expression import shortened
 from mpifl.net import digest, trained
 from mpifl.parallel.mpi import library
 from mpifl.runner.idle_workers import idle_workers
-from mpifl.runner.provenance import Place
+from mpifl.runner.provenance import Place, differing_processors
 from mpifl.runner.schema import Config
 from mpifl.store import OTHERS_TESTED, Run
 from mpifl.terminal import facts, percent, say, say_table, size, table
@@ -32,10 +32,11 @@ def announce(
     notes: Sequence[str],
 ) -> None:
     """Which rank runs where, what is trained on what, and `notes` about how the run begins."""
-    rows = [list(map(str, place.values())) for place in places or ()]
-    ranks = table("rank", "role", "host", "device", "threads", texts=4)
-    for row in rows:
-        ranks.add_row(*row)
+    places = places or ()
+    columns = ("rank", "role", "host", "device", "threads")
+    ranks = table(*columns, texts=4)
+    for place in places:
+        ranks.add_row(*(str(place[name]) for name in columns))
     say_table(f"mpifl {mpifl.__version__}, {library()}", ranks)
 
     net = experiment.clients.net
@@ -70,9 +71,9 @@ def announce(
         say(f"starts from {config.init} (SHA-256 {first[:16]})")
     if dataset.warning:
         say(f"warning: {dataset.warning}")
-    idle = idle_workers(config, len(places or ()))
-    if idle is not None:
-        say(f"note: {idle}")
+    for found in (idle_workers(config, len(places)), differing_processors(places)):
+        if found is not None:
+            say(f"note: {found}")
     for note in notes:
         say(note)
 

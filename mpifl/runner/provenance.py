@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mpifl.data.dataset import Dataset
 from mpifl.net import Net, digest
 from mpifl.parallel import launcher
 from mpifl.parallel.communicator import Communicator
+from mpifl.parallel.devices import processor
 from mpifl.parallel.mpi import library
 from mpifl.store.confidential import (
     SLURM_VARIABLES,
@@ -31,7 +33,7 @@ _LIBRARIES = ("torch", "numpy", "h5py", "mpi4py")
 
 
 Place = dict[str, Any]
-"""one row of the table printed at start: rank, role, host, device, threads"""
+"""where a rank runs: rank, role, host, device, processor, threads"""
 Facts = dict[str, Any]
 """text, numbers and lists of them, by name"""
 
@@ -62,8 +64,25 @@ def place(communicator: Communicator, device: torch.device) -> Place:
         "role": role(communicator),
         "host": socket.gethostname(),
         "device": name_of(device),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
     }
+
+
+def differing_processors(places: Sequence[Place]) -> str | None:
+    """Why the bits depend on which rank trains a client; None where they do not.
+
+    `places` have at least a device and a processor each.
+    """
+    on_cpu = [row["processor"] for row in places if row["device"].startswith("cpu")]
+    kinds = sorted(set(on_cpu))
+    if len(kinds) < 2:
+        return None
+    return (
+        f"ranks have different processors ({'; '.join(kinds)}), which round differently: the bits "
+        "depend on which rank trains a client; nodes of one kind would give the same at any number "
+        "of ranks"
+    )
 
 
 def provenance(dataset: Dataset, net: Net, places: list[Place]) -> Facts:
@@ -90,7 +109,7 @@ def provenance(dataset: Dataset, net: Net, places: list[Place]) -> Facts:
     facts["version_mpifl"] = mpifl.__version__
     for name in _LIBRARIES:
         facts[f"version_{name}"] = version(name)
-    for key in ("host", "device", "threads"):
+    for key in ("host", "device", "processor", "threads"):
         facts[key] = [str(row[key]) for row in places]
     for name in sorted(SLURM_VARIABLES & os.environ.keys()):
         facts[name] = os.environ[name]

@@ -22,6 +22,7 @@ _MOVES_BITS = {
     "version_mpifl": "mpifl",
     "version_torch": "torch",
     "version_numpy": "numpy",
+    "processor": "processor",
     "cpu_capability": "CPU",
     "device": "device",
     "threads": "threads of a rank",

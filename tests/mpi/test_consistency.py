@@ -11,6 +11,7 @@ from mpi.job import MPIS
 from mpi.running import written
 
 from mpifl import __version__
+from mpifl.store import Run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -53,3 +54,12 @@ def test_a_rank_that_differs_is_named_with_its_host_and_the_difference(job, tmp_
         told["type"] == f"type of the weights: expected torch.float32, as rank 0 on {host} has; "
         "got torch.float64"
     )
+
+
+@pytest.mark.parametrize("last", ["AMD", "Intel"])
+def test_ranks_with_other_processors_are_told_before_the_first_round(job, tmp_path, last):
+    config = written(tmp_path, rounds=1)
+    kinds = ["AMD", "AMD", last]
+    printed, *_ = job("mpich").call(3, differing.with_processors, config, tmp_path / "run", kinds)
+    assert ("note: ranks have different processors (AMD; Intel)" in printed) == (last != "AMD")
+    assert Run.open(tmp_path / "run").provenance["processor"] == kinds

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from mpifl.options import BadInput
-from mpifl.parallel.devices import configure, device_for, gpu_of, threads_of
+from mpifl.parallel import devices
+from mpifl.parallel.devices import configure, device_for, gpu_of, processor, threads_of
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,38 @@ def test_settling_sets_the_threads_whatever_the_launcher_did():
     assert torch.get_num_threads() == 2
     configure(torch.device("cpu"), 1)
     assert torch.get_num_threads() == 1
+
+
+X86 = """processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 25
+model\t\t: 1
+model name\t: AMD EPYC 7763
+
+processor\t: 1
+model name\t: another
+"""
+ARM = """processor\t: 0
+CPU implementer\t: 0x41
+CPU part\t: 0xd0c
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (X86, "AMD EPYC 7763, family 25, model 1"),
+        (ARM, "aarch64, implementer 0x41, part 0xd0c"),
+        ("", "aarch64"),
+        (None, "aarch64"),
+    ],
+    ids=["x86", "arm", "empty file", "no file"],
+)
+def test_a_processor_is_named_so_that_others_that_may_round_differently_have_other_names(
+    monkeypatch, tmp_path, text, name
+):
+    monkeypatch.setattr(devices, "_PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(devices.platform, "machine", lambda: "aarch64")
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert processor() == name

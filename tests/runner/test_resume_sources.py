@@ -120,8 +120,10 @@ def test_other_software_and_devices_than_at_the_start_are_told(folder):
 
     with edited(Path("out/results.h5")) as file:
         file["provenance"].attrs["version_torch"] = "1.13.1"
+        file["provenance"].attrs["processor"] = ["A chip, family 25, model 1"]
         file["provenance"].attrs["device"] = ["cuda:0 (A card)", "cuda:1 (A card)"]
     told = run("out", "rounds=4", "--resume").stdout
+    assert "processor: " in told and "begun with A chip, family 25, model 1" in told
     assert "torch: " in told and "where the run was begun with 1.13.1" in told
     assert "where the run was begun with cuda (A card)" in told
 

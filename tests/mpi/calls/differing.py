@@ -9,10 +9,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from mpi.calls import runs
 
 import mpifl
 from mpifl.parallel.communicator import AgreedBadInput, Communicator
-from mpifl.runner import build, plugins, session
+from mpifl.runner import build, plugins, provenance, session
 
 load, network, deal = session.shared_data, build.network, build.partition
 content_of = plugins.content_of
@@ -75,3 +76,11 @@ def said(communicator: Communicator, config: str, out: Path, case: str) -> str:
 def told(communicator: Communicator, config: str, out: Path) -> dict[str, str]:
     """Case -> what a run says in it."""
     return {case: said(communicator, config, out, case) for case in CASES}
+
+
+def with_processors(communicator: Communicator, config: Path, out: Path, kinds: list[str]) -> str:
+    """What a run prints whose ranks have processors of these kinds."""
+    with patch.object(provenance, "processor", lambda: kinds[communicator.rank]):
+        code, printed = runs.run(communicator, config, out, [], resume=False)
+    assert code == 0, printed
+    return printed
