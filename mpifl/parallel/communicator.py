@@ -188,7 +188,6 @@ class Communicator(Ranks):
         if self.size == 1:
             return sums.total(), figures
         integers, owed = sums.integers()
-        own = integers.cpu()
         arrays = [np.ascontiguousarray(array).view(np.int64) for array in figures.values()]
         patterns = np.concatenate([owed, *(array.ravel() for array in arrays)])
         self.arrive()
@@ -196,10 +195,10 @@ class Communicator(Ranks):
             self._add_up(torch.from_numpy(patterns))
             length = BLOCK_READ * self.workers  # a Reduce of many ranks cuts it into as many pieces
             if not self.is_server:
-                for block in sums.blocks(own, length):
+                for block in sums.blocks(integers, length):
                     self._add_up(block)
                 return None
-            vectors = sums.values(own, patterns[: len(owed)], self._add_up, length)
+            vectors = sums.values(integers, patterns[: len(owed)], self._add_up, length)
         totals: Arrays = {}
         offset = len(owed)
         for name, array in figures.items():

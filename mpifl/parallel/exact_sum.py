@@ -78,6 +78,7 @@ class WeightedSum:
         self._block = BLOCK if self._device.type == "cpu" else _BLOCK_ON_GPU
         self._total = torch.zeros(0, dtype=torch.int64, device=self._device)
         self._scratch = torch.empty(0, dtype=torch.float64, device=self._device)
+        self._host: Tensor | None = None
         self._parts: dict[str, _Part] = {}
         self._owed: dict[str, int] = {}
         self._expected = 0
@@ -185,15 +186,24 @@ class WeightedSum:
             _accumulate(sums, (values.double() * scale).round_().to(torch.int64)[None])
 
     def integers(self) -> tuple[Tensor, np.ndarray]:
-        """What ranks add: the sum in grid units, int64 `[n]`, all vectors one after the other, and
-        int64 [vectors]: how often _MAGIC was added to each, beyond what was expected.
+        """What ranks add, on the host: the sum in grid units, int64 `[n]`, all vectors one after
+        the other, and int64 [vectors]: how often _MAGIC was added to each, beyond what was
+        expected. The next call may return the same memory.
         """
-        return self._total, np.array(list(self._owed.values()), dtype=np.int64)
+        return self._on_host(), np.array(list(self._owed.values()), dtype=np.int64)
+
+    def _on_host(self) -> Tensor:
+        if self._device.type == "cpu":
+            return self._total
+        if self._host is None:  # pinned: a GPU copies to other memory a few times slower
+            size = self._total.numel()
+            self._host = torch.empty(size, dtype=torch.int64, pin_memory=True)
+        return self._host.copy_(self._total)
 
     def total(self) -> Message:
         """The sum of this rank's replies alone."""
         integers, owed = self.integers()
-        return self.values(integers.cpu(), owed)
+        return self.values(integers, owed)
 
     def blocks(self, integers: Tensor, length: int) -> Iterator[Tensor]:
         """`integers()` in views of at most `length` elements, each of one vector.

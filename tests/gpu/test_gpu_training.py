@@ -10,6 +10,7 @@ from matrix import FACTORS, MODELS_OF, RESIDUAL, impossible, raw
 from mpifl.config import merge
 from mpifl.models import MODELS
 from mpifl.parallel.devices import configure
+from mpifl.parallel.exact_sum import WeightedSum
 from mpifl.runner import build, schema
 from mpifl.training.progress import Progress
 from mpifl.training.rounds import run
@@ -99,3 +100,22 @@ def test_lower_precision_trains_nearly_as_float32_does(device, precision):
     assert narrow.score.loss == pytest.approx(wide.score.loss, abs=0.05)
     if precision == "bf16":
         assert not torch.equal(narrow.w, wide.w)
+
+
+def test_sums_have_the_bits_of_the_cpu_round_after_round(device):
+    random = torch.Generator().manual_seed(0)
+    sums = {}
+    for round in range(2):
+        sent = {"w": torch.randn(1000, generator=random), "c": torch.randn(3, generator=random)}
+        replies = [{name: vector + 0.1 * k for name, vector in sent.items()} for k in range(5)]
+        for place in (torch.device("cpu"), device):
+            moved = {name: vector.to(place) for name, vector in sent.items()}
+            if round == 0:
+                sums[place] = WeightedSum(moved)
+            else:
+                sums[place].begin(moved, expected=5)
+            for reply in replies:
+                sums[place].add({name: vector.to(place) for name, vector in reply.items()}, 0.2)
+        expected = sums[torch.device("cpu")].total()
+        found = sums[device].total()
+        assert all(found[name].equal(expected[name]) for name in expected)
