@@ -64,6 +64,16 @@ def writer_here(folder: Path) -> Writer | None:
     return Writer(process, host, is_alive=True)
 
 
+def gone_process(folder: Path) -> str:
+    """That the process of a running run is gone, in words; "" while it lives, and where that cannot
+    be seen from here.
+    """
+    writer = writer_here(folder)
+    if writer is None or writer.is_alive:
+        return ""
+    return f"its process {writer.process} on {writer.host} is gone"
+
+
 class RunWatch:
     """Looks at a run folder, which need not be there yet.
 
@@ -87,7 +97,7 @@ class RunWatch:
         Raises BadInput for a damaged run, and if another run has taken its place.
         """
         # judged first: a process that is gone now has written all that is read below
-        process_is_gone = self._process_is_gone()
+        process_is_gone = gone_process(self.folder)
         self._read_if_written()
         if self._run is not None and self._run.status != "running":
             return Look(self._run, self._run.status)
@@ -113,10 +123,3 @@ class RunWatch:
             self._changed_at = self._clock()
         self._seen = now
         self._run = found
-
-    def _process_is_gone(self) -> str:
-        """In words; "" while it lives, and where that cannot be seen from here."""
-        writer = writer_here(self.folder)
-        if writer is None or writer.is_alive:
-            return ""
-        return f"its process {writer.process} on {writer.host} is gone"

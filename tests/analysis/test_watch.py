@@ -375,6 +375,11 @@ def test_a_run_whose_process_is_gone_is_dead(made):
     found = state_of(str(folder), RunWatch(folder, 1e9).look(), now)
     assert found.status == "dead" and found.has_ended
     assert found.warnings[0].startswith(f"its process {GONE} on ")
+    shown = CliRunner().invoke(main, ["show", str(folder)]).stdout
+    assert f"dead: it says running, but its process {GONE} on " in shown
+    listed = CliRunner().invoke(main, ["show", str(folder), str(folder)]).stdout
+    assert " dead " in listed
+    assert CliRunner().invoke(main, ["show", str(folder), "--status"]).stdout == "running\n"
 
 
 def test_of_more_runs_than_lines_those_that_run_are_shown_and_the_others_counted():

@@ -12,6 +12,7 @@ from mpifl.analysis.runs.character_plots import plot
 from mpifl.analysis.runs.columns import evaluated
 from mpifl.store import Run, notes, sha256
 from mpifl.store.run_folder import MODELS
+from mpifl.store.watching import gone_process
 from mpifl.terminal import Table, facts, styled
 
 if TYPE_CHECKING:
@@ -65,9 +66,12 @@ def accuracy_curve(run: Run, width: int, encoding: str = "utf-8") -> str:
 
 
 def _status(run: Run) -> str:
-    if run.status == "running":
-        return f"running, last written {run.attrs['updated']}"
-    return run.status
+    if run.status != "running":
+        return run.status
+    gone = gone_process(run.path)
+    if gone:
+        return f"dead: it says running, but {gone}; last written {run.attrs['updated']}"
+    return f"running, last written {run.attrs['updated']}"
 
 
 def _partition(run: Run) -> Iterator[tuple[str, str]]:
