@@ -49,7 +49,10 @@ def lanes(size: Size) -> Found:
         experiment = experiment_of(
             size, workloads.MANY_CLIENTS, size.rounds + MORE, runtime=runtime
         )
-        a_round, all_rounds = _extrapolated(seconds_of_rounds(experiment, Communicator()))
+        seconds = seconds_of_rounds(experiment, Communicator())
+        if count == "auto":
+            seconds = seconds[-len(seconds) // 3 :]  # after those on trial
+        a_round, all_rounds = _extrapolated(seconds)
         yield Line(f"W1, graphs, lanes = {count}: a round", a_round, all_rounds, 60.0)
         if count == 1:
             one_lane = a_round

@@ -78,7 +78,8 @@ class WeightedSum:
         self._block = BLOCK if self._device.type == "cpu" else _BLOCK_ON_GPU
         self._total = torch.zeros(0, dtype=torch.int64, device=self._device)
         self._scratch = torch.empty(0, dtype=torch.float64, device=self._device)
-        self._host: Tensor | None = None
+        self._host = torch.zeros(0, dtype=torch.int64)
+        """where the sum is read"""
         self._parts: dict[str, _Part] = {}
         self._owed: dict[str, int] = {}
         self._expected = 0
@@ -104,6 +105,9 @@ class WeightedSum:
         size = sum(elements for elements, _ in layout.values())
         self.layout = layout
         self._total = torch.empty(size, dtype=torch.int64, device=self._device)
+        self._host = self._total
+        if self._device.type != "cpu":  # to memory that is not pinned, a GPU copies more slowly
+            self._host = torch.empty(size, dtype=torch.int64, pin_memory=True)
         scratch = min(self._block, max(BLOCK, size))
         self._scratch = torch.empty(scratch, dtype=torch.float64, device=self._device)
         self._set_parts(layout)
@@ -190,15 +194,9 @@ class WeightedSum:
         the other, and int64 [vectors]: how often _MAGIC was added to each, beyond what was
         expected. The next call may return the same memory.
         """
-        return self._on_host(), np.array(list(self._owed.values()), dtype=np.int64)
-
-    def _on_host(self) -> Tensor:
-        if self._device.type == "cpu":
-            return self._total
-        if self._host is None:  # pinned: a GPU copies to other memory a few times slower
-            size = self._total.numel()
-            self._host = torch.empty(size, dtype=torch.int64, pin_memory=True)
-        return self._host.copy_(self._total)
+        if self._host is not self._total:
+            self._host.copy_(self._total)
+        return self._host, np.array(list(self._owed.values()), dtype=np.int64)
 
     def total(self) -> Message:
         """The sum of this rank's replies alone."""

@@ -10,6 +10,7 @@ from mpifl.plan.cluster import Cluster, Forecast, fewer_nodes, forecast, last_th
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.network import described
 from mpifl.plan.profile import Profile
+from mpifl.plan.time_report import note_of_lanes
 from mpifl.runner.idle_workers import idle_workers
 from mpifl.terminal import (
     duration,
@@ -98,6 +99,7 @@ def _notes(
     idle = idle_workers(planned.config, cluster.ranks)
     if idle is not None:
         yield f"With {cluster.ranks} ranks, {idle}."
+    yield from note_of_lanes(planned)
     cores = "a core for each thread of each rank"
     if cluster.cores:
         cores = f"{plural(cluster.cores, 'core')} a node, which its ranks share"

@@ -117,8 +117,8 @@ def memory(
 
 def memory_of_a_lane(planned: DryRun, profile: Profile | None) -> int:
     """Bytes that a lane takes beside several others."""
-    more = sum(count for _, count in memory(planned, profile, ranks=1, lanes=3))
-    return more - sum(count for _, count in memory(planned, profile, ranks=1, lanes=2))
+    three, two = (sum(count for _, count in memory(planned, profile, 1, lanes)) for lanes in (3, 2))
+    return three - two
 
 
 def _times(lanes: int) -> str:

@@ -210,7 +210,7 @@ def _cells(count: int, seconds: float) -> tuple[str, str, str]:
 
 def _notes(job: Communicator, rows: list[dict[str, Any]]) -> Iterator[str]:
     """What to repair, or to know."""
-    from mpifl.runner.provenance import differing_processors
+    from mpifl.runner.provenance import differing_devices
 
     if job.size == 1:
         yield "One rank sends no messages: `mpirun -n 3 mpifl doctor` measures them."
@@ -220,9 +220,9 @@ def _notes(job: Communicator, rows: list[dict[str, Any]]) -> Iterator[str]:
                 f"The ranks differ in: {name}. Their bits may differ too; install the same on "
                 "every node."
             )
-    processors = differing_processors(rows)
-    if processors is not None:
-        yield f"Note: {processors}."
+    differing = differing_devices(rows)
+    if differing is not None:
+        yield f"Note: {differing}."
     for host, there in _by_host(rows).items():
         yield from _notes_on_host(host, there)
 

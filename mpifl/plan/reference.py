@@ -164,8 +164,9 @@ def _allowed(known: Mapping[str, Any]) -> str:
         return _allowed(known["oneOf"][0])
     if "anyOf" in known:
         return "; or ".join(_allowed(one) for one in known["anyOf"])
-    if "enum" in known:
-        return ", ".join(str(value) for value in known["enum"])
+    values = _values(known)
+    if values:
+        return ", ".join(str(value) for value in values)
     if "$ref" in known:
         return _CLASSES[known["$ref"].rpartition("/")[2]]
     kind = known.get("type")
@@ -176,9 +177,14 @@ def _allowed(known: Mapping[str, Any]) -> str:
     return _WORDS.get(str(kind), "")
 
 
+def _values(known: Mapping[str, Any]) -> Sequence[Any]:
+    """The values that a JSON Schema lists, a single one too."""
+    return [known["const"]] if "const" in known else known.get("enum", ())
+
+
 def _words(known: Mapping[str, Any]) -> Iterator[str]:
     """The words that a JSON Schema allows as values, also in a list."""
-    for value in known.get("enum", ()):
+    for value in _values(known):
         if isinstance(value, str):
             yield value
     for one in known.get("anyOf", ()):

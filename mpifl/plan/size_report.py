@@ -100,7 +100,8 @@ def show_memory(
 ) -> None:
     """Print the memory of one rank, whose parts are `rows`, and of a node of `ranks` ranks.
 
-    What clients remember is spread over the `nodes`.
+    What clients remember is spread over the `nodes`. Only where a step was `measured`, `rows` has
+    what it keeps.
     """
     rank = sum(count for _, count in rows)
     data = planned.data.bytes
@@ -113,7 +114,7 @@ def show_memory(
     made.add_row("a rank" if measured else "a rank, without activations", size(rank))
     if planned.config.runtime.lanes == "auto":
         of_a_lane = cost.memory_of_a_lane(planned, measured)
-        made.add_row("each lane more that runtime.lanes = auto may choose", size(of_a_lane))
+        made.add_row("each lane, where runtime.lanes = auto chooses several", size(of_a_lane))
     made.add_row("the data set, once a node (and on every GPU)", size(data))
     if server:
         made.add_row("what the server remembers", size(server))
@@ -123,5 +124,6 @@ def show_memory(
     node = ranks * rank + data + server
     if not folder:
         node += states // nodes
-    made.add_row(f"a node of {plural(ranks, 'rank')}", size(node))
+    lanes = ", of one lane each" if planned.config.runtime.lanes == "auto" else ""
+    made.add_row(f"a node of {plural(ranks, 'rank')}{lanes}", size(node))
     say_table("memory", made)

@@ -64,13 +64,7 @@ def _measured_here(
         "above are computed from these, without MPI and the disk, with a core or a GPU for every "
         "rank."
     )
-    lanes = planned.config.runtime.lanes
-    if lanes != 1:
-        number = "several" if lanes == "auto" else f"up to {lanes}"
-        yield (
-            f"runtime.lanes = {lanes}: each rank trains {number} clients at once; how much of a "
-            "round that saves was not measured: the times are those of one client at a time."
-        )
+    yield from note_of_lanes(planned)
     waiting = [load.ranks for load in loads if cost.server_is_last(planned, measured, load)]
     if waiting:
         yield (
@@ -81,6 +75,18 @@ def _measured_here(
     cores = os.cpu_count() or 1
     if device.type == "cpu" and loads[-1].ranks * threads > cores:
         yield f"This machine has {cores} cores; more ranks than that would take turns."
+
+
+def note_of_lanes(planned: DryRun) -> Iterator[str]:
+    """That a rank trains several clients at once, which was not measured; nothing for one."""
+    lanes = planned.config.runtime.lanes
+    if lanes == 1:
+        return
+    number = "may train several" if lanes == "auto" else f"trains up to {lanes}"
+    yield (
+        f"runtime.lanes = {lanes}: each rank {number} clients at once; how much of a round that "
+        "saves was not measured: the times are those of one client at a time."
+    )
 
 
 def _evaluation(planned: DryRun, measured: Profile, load: cost.Load) -> str:

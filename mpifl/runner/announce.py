@@ -14,7 +14,7 @@ from mpifl.losses.expression import shortened
 from mpifl.net import digest, trained
 from mpifl.parallel.mpi import library
 from mpifl.runner.idle_workers import idle_workers
-from mpifl.runner.provenance import Place, differing_processors
+from mpifl.runner.provenance import Place, differing_devices
 from mpifl.runner.schema import Config
 from mpifl.store import OTHERS_TESTED, Run
 from mpifl.terminal import facts, percent, say, say_table, size, table
@@ -71,7 +71,7 @@ def announce(
         say(f"starts from {config.init} (SHA-256 {first[:16]})")
     if dataset.warning:
         say(f"warning: {dataset.warning}")
-    for found in (idle_workers(config, len(places)), differing_processors(places)):
+    for found in (idle_workers(config, len(places)), differing_devices(places)):
         if found is not None:
             say(f"note: {found}")
     for note in notes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import socket
 import subprocess
@@ -69,19 +70,21 @@ def place(communicator: Communicator, device: torch.device) -> Place:
     }
 
 
-def differing_processors(places: Sequence[Place]) -> str | None:
-    """Why the bits depend on which rank trains a client; None where they do not.
+def differing_devices(places: Sequence[Place]) -> str | None:
+    """Why the bits depend on which rank does what; None where they do not.
 
     `places` have at least a device and a processor each.
     """
-    on_cpu = [row["processor"] for row in places if row["device"].startswith("cpu")]
-    kinds = sorted(set(on_cpu))
+    kinds = set()
+    for row in places:
+        gpu = re.sub(r"^cuda:\d+ ", "GPU ", row["device"])
+        kinds.add(gpu if gpu != row["device"] else f"CPU {row['processor']}")
     if len(kinds) < 2:
         return None
     return (
-        f"ranks have different processors ({'; '.join(kinds)}), which round differently: the bits "
-        "depend on which rank trains a client; nodes of one kind would give the same at any number "
-        "of ranks"
+        f"ranks compute on different devices ({'; '.join(sorted(kinds))}), which round "
+        "differently: the bits depend on which rank trains a client or tests a batch; devices of "
+        "one kind would give the same at any number of ranks"
     )
 
 

@@ -89,7 +89,8 @@ class Runtime:
     channels_last: Literal["auto", "yes", "no"] = "auto"
     """whether images are in channels-last memory format; auto: as the model has it
     (yes for ResNets). Try yes with another convolutional network: on some CPUs a step takes three
-    quarters of the time (the bits are others)
+    quarters of the time, and `mpifl plan` says what one takes with each. The bits of the two
+    differ, so a run does not choose by the clock
     """
     graphs: Graphs = "auto"
     """whether local steps are recorded once and replayed, on a GPU as CUDA graphs, with the same
@@ -100,11 +101,11 @@ class Runtime:
     lanes: Literal["auto"] | Annotated[Count, Le(MOST_LANES)] = 1
     """how many clients a rank trains at once, each on a network of its own, with the same bits: for
     small models on a GPU, which has room for more kernels than one client's. auto: 1, 2, 4 and so
-    on are tried in the first rounds, while that saves a tenth of the training time and there is
-    room: a core for each, or memory of the GPU. Each takes the memory of a network and of a step
-    (`mpifl plan` counts it). The algorithms and losses that come with mpifl allow it; one of yours
-    must keep nothing of a client in itself. A client's seconds then include its waits for the
-    others
+    on are tried in the first rounds, while that saves a tenth of the time and there is room: a
+    core for each, or memory of the GPU, and as many clients. Each takes the memory of a network
+    and of a step (`mpifl plan` counts it). The algorithms and losses that come with mpifl allow it;
+    one of yours must keep nothing of a client in itself. A client's seconds then include its waits
+    for the others
     """
     grace_seconds: NonNegative = 20.0
     """after a signal to stop: how long the current round may still take, before it is abandoned,

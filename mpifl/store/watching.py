@@ -64,6 +64,17 @@ def writer_here(folder: Path) -> Writer | None:
     return Writer(process, host, is_alive=True)
 
 
+def why_dead(run: Run) -> str:
+    """What tells that a run that says `running` is dead, in words; "" where nothing does."""
+    if run.status != "running":
+        return ""
+    gone = gone_process(run.path)
+    # It may have ended since it was read: a process that is gone now has written all.
+    if gone and Run.open(run.path).status != "running":
+        return ""
+    return gone
+
+
 def gone_process(folder: Path) -> str:
     """That the process of a running run is gone, in words; "" while it lives, and where that cannot
     be seen from here.

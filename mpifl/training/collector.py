@@ -46,7 +46,7 @@ class Collected(NamedTuple):
     """int64 [ranks]: batches that every rank has evaluated since then"""
     replayed: int
     """local steps of all ranks that were recorded ones"""
-    room: int = 0
+    room: int
     """the most lanes that all workers have room for; 0 where nobody asks"""
 
 

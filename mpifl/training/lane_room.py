@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING
 
@@ -21,24 +20,33 @@ class LaneRoom:
     def __init__(self, communicator: Communicator, device: torch.device) -> None:
         self._device = device
         _, workers = communicator.worker_on_node()
-        self._workers = max(1, workers)
-        self._cores = communicator.cores
+        self._cores = communicator.cores // max(1, workers)
+        """of this node for each of its workers"""
+        gpus = communicator.node.allgather(_card(device))
+        self._sharing = gpus.count(_card(device))
+        """how many ranks of this node compute on this rank's GPU"""
 
-    def beside(self, lanes: int) -> int:
-        """The most lanes, at least one; `lanes` are those that the rank has now."""
+    def most(self, made: int) -> int:
+        """The most lanes, at least one; so many were made so far."""
         if self._device.type == "cpu":
-            cores = min(len(os.sched_getaffinity(0)), self._cores // self._workers)
+            cores = min(len(os.sched_getaffinity(0)), self._cores)
             return max(1, cores // torch.get_num_threads())
-        sharing = math.ceil(self._workers / torch.cuda.device_count())
         free, _ = torch.cuda.mem_get_info(self._device)
-        memory = torch.cuda.memory_reserved(self._device) + free // sharing
-        return lanes_in_memory(memory, torch.cuda.max_memory_allocated(self._device), lanes)
+        taken = torch.cuda.max_memory_reserved(self._device)
+        return lanes_in_memory(taken + free // self._sharing, taken, max(1, made))
 
 
-def lanes_in_memory(memory: int, peak: int, lanes: int) -> int:
-    """How many lanes so many bytes are enough for, where `lanes` took `peak` bytes, data included.
+def _card(device: torch.device) -> str:
+    """What tells a GPU from the others of its node, whichever of them a rank sees."""
+    if device.type == "cpu":
+        return ""
+    return str(torch.cuda.get_device_properties(device).uuid)
+
+
+def lanes_in_memory(memory: int, taken: int, lanes: int) -> int:
+    """How many lanes so many bytes are enough for, where `lanes` have taken some, data included.
 
     >>> lanes_in_memory(100, 21, 2), lanes_in_memory(100, 60, 2), lanes_in_memory(100, 99, 1)
     (8, 3, 1)
     """
-    return max(lanes, int(_MARGIN * memory / peak * lanes))
+    return max(lanes, int(_MARGIN * memory / taken * lanes))

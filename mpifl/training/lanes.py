@@ -61,9 +61,16 @@ class Lanes:
         """Whether there is more than one."""
         return self._count > 1
 
+    @property
+    def made(self) -> int:
+        """How many there are so far: each is made when it is needed."""
+        return len(self._lanes)
+
     def have(self, count: int) -> None:
         """Play so many clients at once from now on."""
         self._count = count
+        if count > 1:  # then the rank's own net trains nobody
+            self._clients.forget(self._clients.net)
         while self._lanes and (count == 1 or len(self._lanes) > count):
             self._end(self._lanes.pop())
 

@@ -129,7 +129,7 @@ class Worker:
             models = dict.fromkeys(own, stand_in)
             return PlayedRound(sums, rows, models, True, replayed, room=0)
         self._count(waiting, rows, sums)
-        room = self._room.beside(sent.order.lanes) if self._room else 0
+        room = self._room.most(self._lanes.made) if self._room else 0
         return PlayedRound(sums, rows, models, False, replayed, room)
 
     def _own(self, plan: RoundPlan) -> list[int]:

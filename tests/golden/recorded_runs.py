@@ -2,7 +2,7 @@
 
 `python tests/golden/recorded_runs.py` writes the record of this machine: of another machine, at a
 commit that has passed on a known one; anew, only where a change of bits is meant, and the changelog
-says so. Then the records of other machines are dropped.
+says so. Where a bit has changed, the records of other machines are dropped.
 """
 
 from __future__ import annotations
@@ -66,8 +66,13 @@ def main() -> None:
     bits = {name: bits_of(name) for name in RUNS}
     with tempfile.TemporaryDirectory() as folder:
         bits["demo"] = bits_of_the_demo(Path(folder))
-    others = json.loads(RECORD.read_text()) if record() is None else []
-    RECORD.write_text(json.dumps([*others, {"machine": machine(), "bits": bits}], indent=1) + "\n")
+    known = json.loads(RECORD.read_text())
+    if record() == bits:
+        return
+    if record() is not None:
+        known = []
+    known.append({"machine": machine(), "bits": bits})
+    RECORD.write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -105,15 +105,15 @@ def test_lower_precision_trains_nearly_as_float32_does(device, precision):
 def test_sums_have_the_bits_of_the_cpu_round_after_round(device):
     random = torch.Generator().manual_seed(0)
     sums = {}
-    for round in range(2):
+    for place in (torch.device("cpu"), device):  # a round without replies
+        sums[place] = WeightedSum({"w": torch.zeros(1000, device=place)})
+        assert not sums[place].total()
+    for _ in range(2):
         sent = {"w": torch.randn(1000, generator=random), "c": torch.randn(3, generator=random)}
         replies = [{name: vector + 0.1 * k for name, vector in sent.items()} for k in range(5)]
         for place in (torch.device("cpu"), device):
             moved = {name: vector.to(place) for name, vector in sent.items()}
-            if round == 0:
-                sums[place] = WeightedSum(moved)
-            else:
-                sums[place].begin(moved, expected=5)
+            sums[place].begin(moved, expected=5)
             for reply in replies:
                 sums[place].add({name: vector.to(place) for name, vector in reply.items()}, 0.2)
         expected = sums[torch.device("cpu")].total()

@@ -61,5 +61,7 @@ def test_ranks_with_other_processors_are_told_before_the_first_round(job, tmp_pa
     config = written(tmp_path, rounds=1)
     kinds = ["AMD", "AMD", last]
     printed, *_ = job("mpich").call(3, differing.with_processors, config, tmp_path / "run", kinds)
-    assert ("note: ranks have different processors (AMD; Intel)" in printed) == (last != "AMD")
+    assert ("note: ranks compute on different devices (CPU AMD; CPU Intel)" in printed) == (
+        last != "AMD"
+    )
     assert Run.open(tmp_path / "run").provenance["processor"] == kinds

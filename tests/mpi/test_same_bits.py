@@ -114,7 +114,7 @@ CASES = {
 PLACES = [
     on("mpich", 2, 1),
     on("mpich", 3, 3),
-    on("mpich", 5, "auto"),
+    on("mpich", 5, 1),
     on("openmpi", 1, 1),
     on("openmpi", 3, 2),
 ]
@@ -130,7 +130,7 @@ OF_CLIENTS = (
 )
 
 
-def configs(folder: Path, lanes: int | str = 1) -> Path:
+def configs(folder: Path, lanes: int = 1) -> Path:
     """The folder, new and with a config for every case."""
     folder.mkdir()
     for name, config in CASES.items():
@@ -172,6 +172,18 @@ def test_a_run_has_the_same_bits_on_any_number_of_ranks_and_lanes_under_any_mpi(
     assert (alone["test"][1:, 0] > 0).all()
     assert (alone["test"][:, 1:] == 0).all()
     assert ranks == 1 or foretold(tmp_path / "runs" / "cnn") == pytest.approx(1, rel=0.01)
+
+
+def test_a_run_that_tries_lanes_on_several_ranks_has_the_bits_of_one_lane(job, tmp_path):
+    more = {"rounds": 10, "participation": {"fraction": 1.0}, "local": MLP["local"] | PERSIST}
+    raw_config = MLP | more | {"algorithm": {"name": "scaffold"}}
+    config = tmp_path / "config.toml"
+    config.write_text(tomli_w.dumps(raw_config))
+    code, said = runs.run(tiny.alone(), config, tmp_path / "alone", [], resume=False)
+    assert code == 0, said
+    job("mpich").call(3, runs.run_that_tries_lanes, config, tmp_path / "tries")
+    assert Run.open(tmp_path / "tries").rounds["lanes"].tolist() == [1] * 4 + [2] * 4 + [4] * 2
+    assert figures(tmp_path / "tries") == figures(tmp_path / "alone")
 
 
 def foretold(folder: Path) -> np.ndarray:

@@ -67,6 +67,11 @@ def test_an_option_is_found_wherever_it_is():
     assert explained("local.lr").count("number above 0") == 1
 
 
+def test_an_option_that_is_a_number_or_a_word_is_found_by_the_word_and_says_both():
+    assert "auto; or integer from 1 to 16" in explained("lanes")
+    assert "runtime.lanes" in explained("auto")
+
+
 @pytest.mark.parametrize("name", PAPERS_NAMES)
 def test_what_papers_call_a_choice_is_found_and_can_be_pasted_into_a_config(name):
     printed, *_ = explained(name.upper()).split("\n\n")

@@ -296,9 +296,11 @@ def test_each_lane_has_a_net_a_step_and_a_client_and_tests_have_the_ranks_net():
 def test_the_memory_is_that_of_all_lanes_or_of_one_and_of_each_more_that_auto_may_choose(
     path, elsewhere, lanes
 ):
+    is_auto = lanes == '"auto"'
     shown = invoke("plan", path, f"runtime.lanes={lanes}", "--no-timing", "--ranks", "2").stdout
     assert ("weights, gradient, buffers, 4 times" in shown) == (lanes == "3")
-    assert ("each lane more that runtime.lanes = auto may choose" in shown) == (lanes == '"auto"')
+    assert ("each lane, where runtime.lanes = auto chooses several" in shown) == is_auto
+    assert ("a node of 2 ranks, of one lane each" in shown) == is_auto
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mpifl.analysis.runs import config_shown
 from mpifl.store import Run
 from mpifl.store.timeline import NAMES as TIMELINE
 from mpifl.terminal import operations, plural, size
@@ -57,12 +58,13 @@ def _steps(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _lanes(run: Run) -> Iterator[tuple[str, str]]:
-    """How many clients a rank trained at once; nothing where it was always one."""
+    """How many clients a rank trained at once; nothing where that is one, as the config says."""
     if "lanes" not in run.rounds:
         return
     rounds = run.rounds["round"]
     lanes = run.rounds["lanes"]
-    if lanes.max(initial=1) == 1:
+    wanted = config_shown.parsed(run.config).get("runtime", {}).get("lanes")
+    if wanted != "auto" and lanes.max(initial=1) == 1:
         return
     begins = np.flatnonzero(np.diff(lanes, prepend=-1))
     words = [f"{lanes[place]} from round {rounds[place]}" for place in begins]

@@ -12,7 +12,7 @@ from mpifl.analysis.runs.groups import options
 from mpifl.options import BadInput
 from mpifl.store import Run
 from mpifl.store.run_folder import RESULTS
-from mpifl.store.watching import gone_process
+from mpifl.store.watching import why_dead
 from mpifl.terminal import percent, plural, say, say_table, table
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -90,9 +90,7 @@ def _cells(path: str, run: Run, now: datetime) -> list[str]:
     if len(accuracy):
         last = percent(accuracy[-1])
         best = percent(accuracy.max())
-    status = run.status
-    if status == "running" and gone_process(run.path):
-        status = "dead"
+    status = "dead" if why_dead(run) else run.status
     return [path, str(config.get("name", "")), status, rounds, last, best, age(run, now)]
 
 

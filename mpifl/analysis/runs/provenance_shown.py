@@ -53,7 +53,7 @@ def _resumed(run: Run) -> Iterator[tuple[str, str]]:
     """When and where the run was resumed; the provenance above is that of its first start."""
     for resume in run.resumes:
         words = [f"after round {resume['round']}", str(resume["time"])]
-        for key in ("host", "device"):
+        for key in ("host", "device", "processor"):
             if key in resume:
                 words.append(counted(_as_list(resume[key])))
         words.append(str(resume.get("command", "")))

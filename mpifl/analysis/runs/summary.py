@@ -12,7 +12,7 @@ from mpifl.analysis.runs.character_plots import plot
 from mpifl.analysis.runs.columns import evaluated
 from mpifl.store import Run, notes, sha256
 from mpifl.store.run_folder import MODELS
-from mpifl.store.watching import gone_process
+from mpifl.store.watching import why_dead
 from mpifl.terminal import Table, facts, styled
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def accuracy_curve(run: Run, width: int, encoding: str = "utf-8") -> str:
 def _status(run: Run) -> str:
     if run.status != "running":
         return run.status
-    gone = gone_process(run.path)
-    if gone:
-        return f"dead: it says running, but {gone}; last written {run.attrs['updated']}"
+    dead = why_dead(run)
+    if dead:
+        return f"dead: it says running, but {dead}; last written {run.attrs['updated']}"
     return f"running, last written {run.attrs['updated']}"
 
 

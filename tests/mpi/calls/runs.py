@@ -6,9 +6,12 @@ import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 from mpifl.parallel.communicator import Communicator
 from mpifl.runner import session
+from mpifl.training import lane_choice
+from mpifl.training.lane_room import LaneRoom
 
 
 def run(
@@ -26,3 +29,12 @@ def run_all(communicator: Communicator, folder: Path) -> None:
     for config in sorted(folder.glob("*.toml")):
         code, output = run(communicator, config, folder / config.stem, [], resume=False)
         assert code == 0, output
+
+
+def run_that_tries_lanes(communicator: Communicator, config: Path, out: Path) -> None:
+    """Run a config with more lanes each time that it may try another number."""
+    always_pays = patch.object(lane_choice, "_GAIN", 1e9)
+    has_room = patch.object(LaneRoom, "most", lambda self, made: 4)
+    with always_pays, has_room:
+        code, said = run(communicator, config, out, ["runtime.lanes=auto"], resume=False)
+    assert code == 0, said
