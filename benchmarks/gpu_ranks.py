@@ -7,9 +7,9 @@ import sys
 import time
 
 import numpy as np
-import torch
 
 from benchmarks import workloads
+from benchmarks.gpu_work import device_of
 from mpifl.config import merge
 from mpifl.parallel.communicator import Communicator
 from mpifl.training import rounds
@@ -44,7 +44,7 @@ def main(work: dict) -> None:
     """One run of W1."""
     raw = merge(merge(workloads.MANY_CLIENTS, work["changes"]), {"runtime": {"graphs": "yes"}})
     communicator = Communicator()
-    device = torch.device(work["kind"])
+    device = device_of(work["kind"])
     found = seconds_of_rounds(
         workloads.experiment(raw, work["rounds"] + MORE, device), communicator
     )

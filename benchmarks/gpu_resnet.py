@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from benchmarks import methods, workloads
 from benchmarks.gpu_table import Found, Line, Ratio
-from benchmarks.gpu_work import Size, experiment_of, synchronized
+from benchmarks.gpu_work import Size, device_of, experiment_of, synchronized
 from benchmarks.pairs import interleave
 from benchmarks.plain_resnet import PlainResNet56
 from mpifl.config import merge
@@ -99,7 +99,7 @@ def methods_of_field(size: Size) -> Found:
 
 def _method(size: Size, changes: dict) -> Callable[[], float]:
     """A few local steps, recorded where that is possible."""
-    steps = methods.steps(merge(changes, size.changes), torch.device(size.kind))
+    steps = methods.steps(merge(changes, size.changes), device_of(size.kind))
     for _ in range(3):
         steps()
     return synchronized(steps)

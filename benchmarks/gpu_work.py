@@ -63,6 +63,11 @@ DRY = Size(
 """a tiny net in place of all"""
 
 
+def device_of(kind: str) -> torch.device:
+    """The first GPU, or the CPU."""
+    return torch.device("cuda", 0) if kind == "cuda" else torch.device("cpu")
+
+
 def synchronized(action: Callable[[], object]) -> Callable[[], float]:
     """`action` as a function that returns its seconds, all of the device's work included."""
 
@@ -85,4 +90,4 @@ def experiment_of(size: Size, raw: dict, rounds: int, **changes: Any) -> Experim
     """The experiment of a raw config, with the changes of this size and `changes`."""
     tf32 = changes.get("precision") == "tf32"
     config = merge(merge(raw, size.changes), changes)
-    return workloads.experiment(config, rounds, torch.device(size.kind), tf32)
+    return workloads.experiment(config, rounds, device_of(size.kind), tf32)

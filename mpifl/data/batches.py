@@ -23,6 +23,7 @@ from mpifl.data.augmentation import Augmentation
 CHUNK = 1024
 
 _CACHE_LINE = 64  # bytes
+_CUDNN_ALIGNMENT = 16  # bytes
 
 Batch = tuple[Tensor, Tensor]
 """images [B, c, h, w] and labels [B]"""
@@ -61,6 +62,12 @@ class Samples:
         """Height and width of the images."""
         return self.images.shape[2], self.images.shape[3]
 
+    def batch(self, indices: Tensor, device: torch.device) -> Batch:
+        """The samples at `indices` on `device`, where they are normalised: the bits are those of
+        samples that are kept there.
+        """
+        return self._normalised(self.images[indices].to(device)), self.labels[indices].to(device)
+
     def pick(
         self, indices: Tensor, augmentation: Augmentation | None = None, draws: Tensor | None = None
     ) -> Tensor:
@@ -90,7 +97,9 @@ class Samples:
         # The format is named because strides of one-channel images are ambiguous, and convolutions
         # choose by strides a kernel that rounds differently.
         images = images.to(self._dtype, memory_format=torch.contiguous_format)
-        return images.div_(255).sub_(self._mean).div_(self._std)
+        mean = self._mean.to(images.device)
+        std = self._std.to(images.device)
+        return images.div_(255).sub_(mean).div_(std)
 
 
 Minibatches = Iterable[Batch]
@@ -124,8 +133,17 @@ def deal(samples: Samples, order: Order, augmentation: Augmentation) -> Iterator
             x = samples.pick(chosen, augmentation, own_rows)
             y = samples.labels[chosen]
         batch = slice(begin - chunk.start, end - chunk.start)
-        yield x[batch], y[batch]
+        yield _as_by_itself(x[batch]), y[batch]
         begin = end
+
+
+def _as_by_itself(images: Tensor) -> Tensor:
+    """A part of a larger tensor, at an address such as one of its own has: cuDNN chooses kernels by
+    it, which may round differently. On a CPU the part itself.
+    """
+    if images.device.type == "cuda" and images.data_ptr() % _CUDNN_ALIGNMENT:
+        return images.clone()
+    return images
 
 
 class DealtTogether:

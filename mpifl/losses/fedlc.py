@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpifl.losses.loss import Loss
-from mpifl.losses.step import Step
+from mpifl.losses.step import Step, for_all_steps
 from mpifl.options import NonNegative, options
 
 
@@ -35,9 +35,10 @@ class FedLC(Loss):
         lowered = (logits - margin.to(logits)).masked_fill(absent, -1e9)
         return functional.cross_entropy(lowered, step.y)
 
+    @for_all_steps
     def _of_client(self, step: Step) -> tuple[Tensor, Tensor]:
         """The margins (float64), and whether the client lacks a class: [classes] both."""
         counts = step.context.counts
         margin = torch.from_numpy(self.tau * np.maximum(counts, 1.0) ** -0.25)
         absent = torch.from_numpy(counts == 0)
-        return margin.to(step.y.device), absent.to(step.y.device)
+        return step.placed(margin), step.placed(absent)

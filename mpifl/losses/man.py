@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpifl.losses.loss import Loss
-from mpifl.losses.step import Step
+from mpifl.losses.step import Step, for_all_steps
 from mpifl.models.network import Network
 from mpifl.models.output import HiddenLayers
 from mpifl.options import BadInput, NonNegative, NonNegativeInt, options
@@ -97,12 +97,13 @@ class Man(Loss):
                 "local.loss: man: expected a model with hidden layers; got one that has none"
             )
 
+    @for_all_steps
     def _strength(self, step: Step) -> Tensor | None:
         """zeta in the round of `step`, float64; None where it is 0."""
         strength = self.zeta * self.schedule(step.context.round, step.context.rounds)
         if strength == 0:
             return None
-        return torch.tensor(strength, dtype=torch.float64, device=step.y.device)
+        return step.placed(torch.tensor(strength, dtype=torch.float64))
 
     def __call__(self, step: Step) -> Tensor:
         nothing = step.x.new_zeros(())

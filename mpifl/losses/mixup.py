@@ -35,4 +35,4 @@ class Mixup(Wrapper):
         lam = random.beta(self.gamma, self.gamma)
         shares = torch.tensor([lam, 1 - lam], dtype=step.x.dtype)
         order = torch.from_numpy(random.permutation(len(step.y)))
-        return shares.to(step.x.device), order.to(step.y.device)
+        return step.placed(shares), step.placed(order)

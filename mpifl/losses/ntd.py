@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpifl.losses.loss import Loss
-from mpifl.losses.step import Step, sent
+from mpifl.losses.step import Step, for_all_steps, sent
 from mpifl.options import NonNegative, Positive, options
 
 
@@ -75,10 +75,11 @@ def divergence(
     )
 
 
+@for_all_steps
 def _frequent(step: Step) -> Tensor:
     """Whether the client has more of a class than of its mean class, bool [C]."""
     counts = step.context.counts
-    return torch.from_numpy(counts > np.mean(counts)).to(step.y.device)
+    return step.placed(torch.from_numpy(counts > np.mean(counts)))
 
 
 def _others(values: Tensor, y: Tensor) -> Tensor:

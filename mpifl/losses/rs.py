@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpifl.losses.loss import Loss
-from mpifl.losses.step import Step
+from mpifl.losses.step import Step, for_all_steps
 from mpifl.options import Fraction, options
 
 
@@ -39,6 +39,7 @@ class Rs(Loss):
         factors = step.given(self._factors).to(logits)
         return functional.cross_entropy(logits * factors, step.y)
 
+    @for_all_steps
     def _factors(self, step: Step) -> Tensor:
         """r, float64 [classes]."""
         counts = step.context.counts
@@ -46,4 +47,4 @@ class Rs(Loss):
             factors = np.where(counts > 0, 1.0, self.alpha)
         else:
             factors = self.alpha + (1 - self.alpha) * counts / counts.max()
-        return torch.from_numpy(factors).to(step.y.device)
+        return step.placed(torch.from_numpy(factors))

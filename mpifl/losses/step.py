@@ -15,6 +15,7 @@ from mpifl.models.output import Output
 from mpifl.net import Net, Weights
 
 Answer = TypeVar("Answer")
+Giver = TypeVar("Giver", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class ClientRound:
 
     done: int = 0
     """steps that the client took in this round before those of this training"""
+    answers: dict[Callable[[Step], Any], Any] = field(default_factory=dict)
+    """what steps were `given` so far that is `for_all_steps`"""
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -111,9 +114,20 @@ class Step:
         recorded: each repetition is given its own.
         """
         if giver not in self.answers:
-            self.answers[giver] = giver(self)
+            known = self.answers
+            if getattr(giver, "is_for_all_steps", False):
+                known = self.context.answers
+            if giver not in known:
+                known[giver] = giver(self)
+            self.answers[giver] = known[giver]
         answer: Answer = self.answers[giver]
         return answer
+
+    def placed(self, tensor: Tensor) -> Tensor:
+        """A tensor of the host on the device of the images; the host does not wait for it."""
+        if self.x.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.x.device, non_blocking=True)
 
     def random(self, purpose: str) -> np.random.Generator:
         """The random stream for `purpose` at this step: a new generator, the same at each call.
@@ -124,6 +138,14 @@ class Step:
         context = self.context
         number = context.done + self.number
         return seeds.generator(context.seed, purpose, context.client, context.round, number)
+
+
+def for_all_steps(giver: Giver) -> Giver:
+    """Note that what a step is `given` by this function is the same in all steps of a client's
+    round, so that it is made once.
+    """
+    giver.is_for_all_steps = True  # type: ignore[attr-defined]
+    return giver
 
 
 def sent(step: Step) -> Net:

@@ -102,6 +102,8 @@ def configure(device: torch.device, threads: int, tf32: bool = False) -> None:
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cuda.enable_flash_sdp(False)  # their backward passes add in random order
     torch.backends.cuda.enable_mem_efficient_sdp(False)
+    if hasattr(torch.backends.cuda, "enable_cudnn_sdp"):  # from torch 2.5 on
+        torch.backends.cuda.enable_cudnn_sdp(False)
     if device.type == "cuda":
         torch.cuda.set_device(device)
 

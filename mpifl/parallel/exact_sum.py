@@ -107,7 +107,8 @@ class WeightedSum:
         self._total = torch.empty(size, dtype=torch.int64, device=self._device)
         self._host = self._total
         if self._device.type != "cpu":  # to memory that is not pinned, a GPU copies more slowly
-            self._host = torch.empty(size, dtype=torch.int64, pin_memory=True)
+            is_pinned = self._device.type == "cuda"
+            self._host = torch.empty(size, dtype=torch.int64, pin_memory=is_pinned)
         scratch = min(self._block, max(BLOCK, size))
         self._scratch = torch.empty(scratch, dtype=torch.float64, device=self._device)
         self._set_parts(layout)

@@ -10,7 +10,13 @@ import socket
 import traceback
 
 _NAME = "OutOfMemoryError"
-_TEXTS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+_TEXTS = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "DEVICE_ALLOCATION_FAILED",
+)
 """in other exceptions, of libraries that take memory by themselves"""
 
 _ASKED = re.compile(r"Tried to allocate ([\d.]+ \w+)")

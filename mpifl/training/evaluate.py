@@ -159,10 +159,10 @@ def _outputs(
         alive()
         part = slice(row * batch, (row + 1) * batch)
         chosen = indices[part]
-        x = samples.pick(chosen).to(net.device)
+        x, y = samples.batch(chosen, net.device)
         with net.cast():
             logits = net(x, **(forward or {})).logits
-        yield row, part, logits, samples.labels[chosen].to(net.device)
+        yield row, part, logits, y
 
 
 def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

@@ -32,15 +32,17 @@ class LaneRoom:
             cores = min(len(os.sched_getaffinity(0)), self._cores)
             return max(1, cores // torch.get_num_threads())
         free, _ = torch.cuda.mem_get_info(self._device)
+        own = torch.cuda.memory_reserved(self._device)
         taken = torch.cuda.max_memory_reserved(self._device)
-        return lanes_in_memory(taken + free // self._sharing, taken, max(1, made))
+        return lanes_in_memory(own + free // self._sharing, taken, max(1, made))
 
 
 def _card(device: torch.device) -> str:
     """What tells a GPU from the others of its node, whichever of them a rank sees."""
     if device.type == "cpu":
         return ""
-    return str(torch.cuda.get_device_properties(device).uuid)
+    properties = torch.cuda.get_device_properties(device)
+    return str(getattr(properties, "uuid", device))  # old versions of torch know none
 
 
 def lanes_in_memory(memory: int, taken: int, lanes: int) -> int:

@@ -15,11 +15,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn import functional
 
 from mpifl.net import Net
 from mpifl.parallel.heartbeat import Abandoned
 from mpifl.training.client import Played, Task
 from mpifl.training.clients import Clients
+from mpifl.training.steps import CAPTURING
 
 MOST_LANES = 16
 """of a rank; torch has 32 streams for a GPU, and no two lanes may share one"""
@@ -132,6 +134,9 @@ class Lanes:
         begin = partial(_begin_thread, net.device, stream, torch.get_num_threads())
         lane = _Lane(net, stream, ThreadPoolExecutor(1, "lane", begin))
         self._lanes.append(lane)
+        if stream is not None:
+            with CAPTURING:
+                lane.thread.submit(_use_libraries, net.device).result()
         return lane
 
     def _new_stream(self, device: torch.device) -> Any:
@@ -172,6 +177,18 @@ def _begin_thread(device: torch.device, stream: Any, threads: int) -> None:
     if stream is not None:
         torch.cuda.set_device(device)
         torch.cuda.set_stream(stream)
+        # Else the backward passes of all lanes would be made by one thread.
+        torch.autograd.set_multithreading_enabled(False)
+
+
+def _use_libraries(device: torch.device) -> None:
+    """Let cuBLAS and cuDNN begin in this thread: they wait for the whole device then, which would
+    break a capture.
+    """
+    images = torch.ones(1, 1, 3, 3, device=device)
+    functional.conv2d(images, images)
+    torch.mm(images[0, 0], images[0, 0])
+    torch.cuda.current_stream().synchronize()
 
 
 def _check(must_leave: threading.Event, alive: Callable[[], None]) -> None:

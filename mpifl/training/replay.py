@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 Outputs = tuple[Tensor, ...]
 Function = Callable[..., Outputs]
@@ -70,8 +71,9 @@ class _Recorder(TorchDispatchMode):
         self._static = {_address(tensor) for tensor in static}
         if any(_address(tensor) in self._static for tensor in inputs):
             raise Differs("an input shares its memory with a tensor that stays where it is")
-        self._name_of: dict[int, str] = {}
-        self._alive: list[Tensor] = []  # so that no other tensor gets the id of one of these
+        self._name_of = WeakTensorKeyDictionary()  # keeps no tensor that the function has dropped
+        self._count = 0
+        """of variables so far"""
         self._namespace: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
         self._transposed: dict[str, str] = {}
         """of a variable that is another one transposed: that other one"""
@@ -95,7 +97,7 @@ class _Recorder(TorchDispatchMode):
         if func is _DETACH:
             return self._is(result, self._text(args[0]))
         if func is _TRANSPOSE:
-            original = self._transposed.get(self._name_of.get(id(args[0]), ""))
+            original = self._transposed.get(self._name_of.get(args[0], ""))
             if original is not None:
                 return self._is(result, original)
         if func is _FROM_PYTHON:
@@ -114,8 +116,7 @@ class _Recorder(TorchDispatchMode):
     def _is(self, result: Tensor, variable: str) -> Tensor:
         """Note that a result is what `variable` is: no call is needed."""
         self._lines.append(_Line(""))
-        self._name_of[id(result)] = variable
-        self._alive.append(result)
+        self._name_of[result] = variable
         return result
 
     def replay(self, outputs: Outputs) -> Function:
@@ -151,7 +152,7 @@ class _Recorder(TorchDispatchMode):
     def _target(self, result: Any) -> str:
         """The variables that a result is assigned to; none where they all exist: in-place calls."""
         if isinstance(result, Tensor):
-            return "" if id(result) in self._name_of else self._named(result, "v")
+            return "" if result in self._name_of else self._named(result, "v")
         if result is None:
             return ""
         if not isinstance(result, list | tuple):
@@ -173,20 +174,19 @@ class _Recorder(TorchDispatchMode):
         return self._constant(value, "constant")
 
     def _variable(self, tensor: Tensor) -> str:
-        if id(tensor) not in self._name_of:
+        if tensor not in self._name_of:
             if tensor.numel() and _address(tensor) not in self._static:
                 raise Differs(f"it uses a tensor {list(tensor.shape)} that is not its own")
-            self._alive.append(tensor)
-            self._name_of[id(tensor)] = self._constant(tensor.detach(), "static")
-        name = self._name_of[id(tensor)]
+            self._name_of[tensor] = self._constant(tensor.detach(), "static")
+        name: str = self._name_of[tensor]
         self._used[-1].append(name)
         return name
 
     def _named(self, tensor: Tensor, kind: str) -> str:
         """The variable of a new tensor."""
-        name = f"{kind}{len(self._alive)}"
-        self._alive.append(tensor)
-        self._name_of[id(tensor)] = name
+        name = f"{kind}{self._count}"
+        self._count += 1
+        self._name_of[tensor] = name
         if self._used:
             self._used[-1].append(name)
         return name
@@ -227,6 +227,7 @@ class CudaGraph:
         pool: Any = None,
         stream: Any = None,
     ) -> None:
+        self._function = function  # it keeps constants alive, which the graph reads
         stays = {_address(tensor) for tensor in static}
         self._inputs = [tensor.clone() for tensor in inputs]
         self._run, self._outputs = self._captured(function, pool, stream)
@@ -239,10 +240,12 @@ class CudaGraph:
         current = torch.cuda.current_stream()
         stream = stream or torch.cuda.Stream()
         stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            for _ in range(self._WARM_UPS):
-                function(*self._inputs)
-        current.wait_stream(stream)
+        try:
+            with torch.cuda.stream(stream):
+                for _ in range(self._WARM_UPS):
+                    function(*self._inputs)
+        finally:
+            current.wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         # What other threads ask of the device meanwhile is no error of this one: MPI's, and lanes
         # that train.

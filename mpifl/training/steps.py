@@ -185,7 +185,7 @@ class Replays:
     def _captured(self, function: Function, inputs: list[Tensor]) -> Function | None:
         """A CUDA graph; None where the GPU cannot make one (and need not), now and from now on."""
         static = self._net.static()
-        with _CAPTURING:
+        with CAPTURING:
             try:
                 if self._pool is None:
                     self._pool = torch.cuda.graph_pool_handle()
@@ -208,8 +208,10 @@ class Replays:
         return None
 
 
-_CAPTURING = threading.Lock()
-"""A capture begins by giving unused memory back, which fails while another is under way."""
+CAPTURING = threading.Lock()
+"""held while a graph is captured: a capture begins by giving unused memory back, which fails while
+another is under way
+"""
 
 
 def _stream_for_graphs() -> Any:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mpifl import seeds
 from mpifl.data.augmentation import Augmentation
@@ -164,3 +165,29 @@ def test_the_batches_of_one_client_alone_are_picked_in_parts(monkeypatch):
     dealt = together.add(Order(np.arange(50), [8, 8, 8, 8, 8, 8, 2], None))
     assert sum(len(y) for _, y in dealt()) == 50
     assert most <= 16
+
+
+class Divisions(TorchDispatchMode):
+    """Notes the devices on which tensors are divided."""
+
+    def __init__(self):
+        super().__init__()
+        self.devices = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.div_.Tensor:
+            self.devices.append(args[0].device.type)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_batch_for_a_device_is_normalised_there_from_samples_on_the_host(device):
+    some = samples()
+    indices = torch.tensor([7, 3])
+    with Divisions() as divisions:
+        x, y = some.batch(indices, torch.device(device))
+    assert divisions.devices == [device, device]
+    assert (x.device.type, y.device.type) == (device, device)
+    if device == "cpu":
+        assert torch.equal(x, some.pick(indices))
+        assert y.tolist() == [7, 3]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tiny
 import torch
 from matrix import FACTORS, MODELS_OF, RESIDUAL, impossible, raw
 
 from mpifl.config import merge
+from mpifl.data.augmentation import Augmentation
+from mpifl.data.batches import Order, Samples, deal
 from mpifl.models import MODELS
 from mpifl.parallel.devices import configure
 from mpifl.parallel.exact_sum import WeightedSum
@@ -119,3 +122,11 @@ def test_sums_have_the_bits_of_the_cpu_round_after_round(device):
         expected = sums[torch.device("cpu")].total()
         found = sums[device].total()
         assert all(found[name].equal(expected[name]) for name in expected)
+
+
+def test_batches_begin_where_tensors_of_their_own_would(gpu):
+    images = np.zeros((30, 1, 5, 5), dtype=np.uint8)
+    samples = Samples(images, np.zeros(30, dtype=np.int64), (0.5,), (0.5,), gpu)
+    order = Order(np.arange(30), [7, 7, 7, 7, 2], None)
+    for x, _ in deal(samples, order, Augmentation()):
+        assert x.data_ptr() % 16 == 0

@@ -1,13 +1,17 @@
 """What surrounds CUDA graphs, on the CPU: a stand-in writes its outputs in place, as graphs do."""
 
+import gc
+import weakref
+
 import pytest
 import tiny
 import torch
+from torch import Tensor
 
 from mpifl.training import steps
 from mpifl.training.gradients import Sam
 from mpifl.training.local import Local
-from mpifl.training.replay import CudaGraph, Differs
+from mpifl.training.replay import CudaGraph, Differs, recorded
 from mpifl.training.steps import Replays
 from tests.training.test_replay import net_for, tiny_loss, trained
 
@@ -59,6 +63,20 @@ def check(graphs, local):
 def test_graphs_that_overwrite_their_outputs_leave_losses_of_earlier_steps_alone(pretended):
     pretended(stand_in)
     assert check("yes", Local(lr=0.01, momentum=0.9, gradient=Sam())) == 2
+
+
+def test_a_graph_keeps_the_constants_that_it_reads_and_no_more(monkeypatch):
+    monkeypatch.setattr(CudaGraph, "_captured", lambda *given: (lambda: None, ()))
+    x = torch.ones(2)
+    function = recorded(lambda x: (x * x.new_tensor([2.0, 3.0]),), [x], [])
+    [constant] = [weakref.ref(v) for v in function.__globals__.values() if isinstance(v, Tensor)]
+    graph = CudaGraph(function, [x], [])
+    del function
+    gc.collect()
+    assert constant() is not None
+    del graph
+    gc.collect()
+    assert constant() is None
 
 
 def test_where_no_graph_can_be_made_steps_run_as_ever_after_one_warning(pretended, capsys):

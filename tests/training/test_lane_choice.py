@@ -204,6 +204,7 @@ def test_on_a_gpu_there_is_room_while_its_free_memory_lasts_for_all_who_share_it
     monkeypatch, cards, made, lanes
 ):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 20)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 20)
     card = SimpleNamespace(uuid="a")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)

@@ -72,7 +72,21 @@ def net_for(loss: str, model: str = "", norm: dict | None = None, device="cpu"):
     return tiny.net(name, SHAPE, dtype=torch.float32, device=device, **options)
 
 
-def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0, gradient=None):
+def nothing() -> None:
+    pass
+
+
+def trained(
+    net,
+    loss,
+    local,
+    graphs,
+    linear=False,
+    moving=False,
+    pull=0.0,
+    gradient=None,
+    before_client=nothing,
+):
     """The weights, buffers and figures after six batches of two clients, every other one short."""
     w, buffers = net.weights.clone(), net.buffers.clone()
     sent = (w, buffers)
@@ -80,6 +94,7 @@ def trained(net, loss, local, graphs, linear=False, moving=False, pull=0.0, grad
     trainer = Trainer(net, loss, local, graphs)
     results = []
     for client in range(2):
+        before_client()
         net.buffers.copy_(buffers)
         context = ClientRound(
             1,
