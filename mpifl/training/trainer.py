@@ -95,6 +95,11 @@ class _Course:
     velocity: Tensor | None
     adaptive: Moments | None
 
+    @property
+    def vectors(self) -> tuple[Tensor | None, ...]:
+        """What steps read beside those of the oracle, [d] each: of w only the pull."""
+        return (self.w if self.pull else None, self.linear, self.moving)
+
 
 class Trainer:
     """The one local training loop, on one net."""
@@ -202,11 +207,12 @@ class Trainer:
         if course.kind is None:
             return self._taken(course, step)
         oracle = course.oracle
-        inputs = [x, y, course.w, *oracle.vectors]
-        for vector in (course.linear, course.moving):
+        inputs = [x, y, *oracle.vectors]
+        vectors = course.vectors
+        for vector in vectors:
             if vector is not None:
                 inputs.append(vector)
-        has_vectors = (course.linear is not None, course.moving is not None)
+        has_vectors = tuple(vector is not None for vector in vectors)
         key = (x.shape, x.stride(), x.dtype, course.pull, has_vectors, course.kind)
         taken = self._replays.repeat(key, step, inputs)
         if taken is None:
@@ -224,15 +230,16 @@ class Trainer:
 
         held = len(course.oracle.vectors)
 
-        def function(x: Tensor, y: Tensor, w: Tensor, *others: Tensor) -> Outputs:
+        def function(x: Tensor, y: Tensor, *others: Tensor) -> Outputs:
             oracle = course.oracle.holding(others[:held]) if held else course.oracle
             rest = list(others[held:])
-            linear = None if course.linear is None else rest.pop(0)
-            moving = None if course.moving is None else rest.pop(0)
+            w, linear, moving = (None if v is None else rest.pop(0) for v in course.vectors)
             given = with_tensors(answers, rest)
             context: Any = Unknown()
             step = Step(self._net, x, y, context, 0, self._forward, self._frozen, answers=given)
-            own = replace(course, w=w, oracle=oracle, linear=linear, moving=moving)
+            own = replace(course, oracle=oracle, linear=linear, moving=moving)
+            if w is not None:
+                own.w = w
             return self._taken(own, step).flat()
 
         return function
