@@ -179,7 +179,8 @@ class DealtTogether:
         lengths = self._orders[number].lengths
         if len(lengths) == 1:
             return [(x, y)]
-        return zip(x.split(lengths), y.split(lengths), strict=True)
+        parts = map(_as_by_itself, x.split(lengths))
+        return zip(parts, y.split(lengths), strict=True)
 
     def _pick(self) -> None:
         lengths = [len(order.indices) for order in self._orders]

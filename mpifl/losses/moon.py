@@ -51,7 +51,7 @@ class Moon(Loss):
             return step.x.new_zeros(())
         previous = step.given(self._previous)
         if previous is None:
-            return step.x.new_tensor(self.mu * math.log(2))
+            return step.x.new_full((), self.mu * math.log(2))
         to_sent = self._similarity(step, step.given(sent))
         to_previous = self._similarity(step, previous)
         return self.mu * functional.softplus((to_previous - to_sent) / self.tau).mean()

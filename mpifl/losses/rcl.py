@@ -14,6 +14,7 @@ Their defaults are tau 0.05 and a = b = 1, with batches of 50, no momentum, deca
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -70,12 +71,12 @@ def relaxed_contrast(f: Tensor, y: Tensor, tau: float) -> tuple[Tensor, Tensor]:
     s = unit @ unit.T
     same = y[:, None] == y
     itself = torch.eye(len(y), dtype=torch.bool, device=y.device)
-    nothing = s.new_tensor(float("inf"))
+    nothing = s.new_full((), math.inf)
     least = s.where(same, nothing).amin(1, keepdim=True)
     greatest, _ = s.where(~same, -nothing).topk(min(_NEGATIVES, len(y)), dim=1)
     exponents = torch.cat([torch.zeros_like(least), (greatest - least) / tau], dim=1)
     contrast = exponents.logsumexp(1)
     least_other = s.where(same & ~itself, nothing).amin(1)
     is_similar = (least_other >= _SIMILAR) & least_other.isfinite()
-    penalised = least_other.where(is_similar, s.new_tensor(-1.0))
+    penalised = least_other.where(is_similar, s.new_full((), -1.0))
     return contrast, functional.softplus((penalised - 1) / tau)

@@ -42,7 +42,7 @@ class ClientRound:
     done: int = 0
     """steps that the client took in this round before those of this training"""
     answers: dict[Callable[[Step], Any], Any] = field(default_factory=dict)
-    """what steps were `given` so far that is `for_all_steps`"""
+    """the answers so far of functions that are `for_all_steps`"""
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -111,7 +111,7 @@ class Step:
 
         It may depend on the client, the round and the number of the step, but on nothing else of
         the step than its sizes. Steps of a loss that asks for such things in this way only can be
-        recorded: each repetition is given its own.
+        recorded: each repetition is given its own. See `for_all_steps` for what all have alike.
         """
         if giver not in self.answers:
             known = self.answers
@@ -141,8 +141,10 @@ class Step:
 
 
 def for_all_steps(giver: Giver) -> Giver:
-    """Note that what a step is `given` by this function is the same in all steps of a client's
-    round, so that it is made once.
+    """Let what steps are `given` by this function be made once for a client's training.
+
+    It may use the client's round, but neither the number of a step nor its sizes; nothing may write
+    into what it returns.
     """
     giver.is_for_all_steps = True  # type: ignore[attr-defined]
     return giver

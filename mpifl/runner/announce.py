@@ -71,7 +71,9 @@ def announce(
         say(f"starts from {config.init} (SHA-256 {first[:16]})")
     if dataset.warning:
         say(f"warning: {dataset.warning}")
-    for found in (idle_workers(config, len(places)), differing_devices(places)):
+    # Where rank 0 alone tests and others train, it matters not that its device is another one.
+    alike = places[1:] if config.evaluation.where == "server" else places
+    for found in (idle_workers(config, len(places)), differing_devices(alike)):
         if found is not None:
             say(f"note: {found}")
     for note in notes:

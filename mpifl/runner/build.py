@@ -138,8 +138,8 @@ def experiment(
 
 
 def _refuse_lanes_of_old_torch(config: Config, device: torch.device) -> None:
-    """Raise BadInput where graphs of several threads would fail: torch before 2.8 lets none be
-    replayed while another thread captures one.
+    """Raise BadInput where graphs of several threads would fail: before version 2.8 (its pull
+    request 143777), torch lets no thread replay one while another captures.
     """
     runtime = config.runtime
     is_old = torch.__version__ < TorchVersion("2.8")

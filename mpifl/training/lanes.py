@@ -136,6 +136,7 @@ class Lanes:
         self._lanes.append(lane)
         if stream is not None:
             with CAPTURING:
+                _use_libraries(net.device)  # this thread tests models while lanes train
                 lane.thread.submit(_use_libraries, net.device).result()
         return lane
 

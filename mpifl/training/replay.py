@@ -71,7 +71,9 @@ class _Recorder(TorchDispatchMode):
         self._static = {_address(tensor) for tensor in static}
         if any(_address(tensor) in self._static for tensor in inputs):
             raise Differs("an input shares its memory with a tensor that stays where it is")
-        self._name_of = WeakTensorKeyDictionary()  # keeps no tensor that the function has dropped
+        # It keeps no tensor that the function has dropped. Before torch 2.10 it also forgets one
+        # that only autograd and a cycle of Python objects hold: such a step is not recorded.
+        self._name_of = WeakTensorKeyDictionary()
         self._count = 0
         """of variables so far"""
         self._namespace: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
@@ -101,7 +103,7 @@ class _Recorder(TorchDispatchMode):
             if original is not None:
                 return self._is(result, original)
         if func is _FROM_PYTHON:
-            value = self._constant(result, "value")
+            value = self._constant(result.clone(), "value")  # the function may change the result
             self._lines.append(_Line(f"{value}.clone()", self._target(result)))
             return result
         texts = [self._text(value) for value in args]
@@ -133,7 +135,8 @@ class _Recorder(TorchDispatchMode):
                 source.append(f"    {' = '.join(finished)} = None")
         source.append(f"    return {returned},")
         exec("\n".join(source), self._namespace)
-        replay: Function = self._namespace["replay"]
+        # Taken out of its own globals, it ends with its last use, and its tensors with it.
+        replay: Function = self._namespace.pop("replay")
         return replay
 
     def _last_uses(self) -> list[list[str]]:
@@ -171,6 +174,8 @@ class _Recorder(TorchDispatchMode):
             return "[" + ", ".join(self._text(part) for part in value) + "]"
         if value is None or isinstance(value, bool | int | float | str):
             return repr(value)
+        if isinstance(value, torch.UntypedStorage | torch.TypedStorage):
+            raise Differs("it copies a tensor's memory")
         return self._constant(value, "constant")
 
     def _variable(self, tensor: Tensor) -> str:

@@ -10,7 +10,7 @@ from matrix import FACTORS, MODELS_OF, RESIDUAL, impossible, raw
 
 from mpifl.config import merge
 from mpifl.data.augmentation import Augmentation
-from mpifl.data.batches import Order, Samples, deal
+from mpifl.data.batches import DealtTogether, Order, Samples, deal
 from mpifl.models import MODELS
 from mpifl.parallel.devices import configure
 from mpifl.parallel.exact_sum import WeightedSum
@@ -128,5 +128,8 @@ def test_batches_begin_where_tensors_of_their_own_would(gpu):
     images = np.zeros((30, 1, 5, 5), dtype=np.uint8)
     samples = Samples(images, np.zeros(30, dtype=np.int64), (0.5,), (0.5,), gpu)
     order = Order(np.arange(30), [7, 7, 7, 7, 2], None)
-    for x, _ in deal(samples, order, Augmentation()):
-        assert x.data_ptr() % 16 == 0
+    together = DealtTogether(samples, Augmentation())
+    dealt = [together.add(order), together.add(order)]
+    for batches in (deal(samples, order, Augmentation()), dealt[0](), dealt[1]()):
+        for x, _ in batches:
+            assert x.data_ptr() % 16 == 0

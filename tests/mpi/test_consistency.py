@@ -56,12 +56,21 @@ def test_a_rank_that_differs_is_named_with_its_host_and_the_difference(job, tmp_
     )
 
 
-@pytest.mark.parametrize("last", ["AMD", "Intel"])
-def test_ranks_with_other_processors_are_told_before_the_first_round(job, tmp_path, last):
-    config = written(tmp_path, rounds=1)
-    kinds = ["AMD", "AMD", last]
+@pytest.mark.parametrize(
+    ("kinds", "where", "is_told"),
+    [
+        (["AMD", "AMD", "Intel"], "auto", True),
+        (["Intel", "AMD", "AMD"], "auto", True),
+        (["Intel", "AMD", "AMD"], "server", False),
+        (["AMD", "AMD", "AMD"], "auto", False),
+    ],
+    ids=["a worker", "the server", "the server, which alone tests", "none"],
+)
+def test_ranks_with_other_processors_are_told_before_the_first_round(
+    job, tmp_path, kinds, where, is_told
+):
+    config = written(tmp_path, rounds=1, evaluation={"where": where})
     printed, *_ = job("mpich").call(3, differing.with_processors, config, tmp_path / "run", kinds)
-    assert ("note: ranks compute on different devices (CPU AMD; CPU Intel)" in printed) == (
-        last != "AMD"
-    )
+    told = "note: ranks compute on different devices (CPU AMD; CPU Intel)"
+    assert (told in printed) == is_told
     assert Run.open(tmp_path / "run").provenance["processor"] == kinds

@@ -1,5 +1,6 @@
 """Steps that are replayed end in the bits of steps that are made anew, or are not replayed."""
 
+import copy
 import math
 from dataclasses import field
 
@@ -344,3 +345,20 @@ def test_a_recorded_function_repeats_its_calls_on_other_inputs_and_on_static_ten
     assert first.tolist() == [math.inf, 3.0]
     assert second.tolist() == [7.0, 0.0]
     assert not first.requires_grad
+
+
+def test_a_constant_that_the_function_changes_begins_anew_in_each_call():
+    def function(x):
+        constant = x.new_tensor([1.0, 2.0])
+        constant.add_(x)
+        return (constant,)
+
+    replayed = recorded(function, [torch.zeros(2)], [])
+    for value in (5.0, 7.0):
+        [got] = replayed(torch.full((2,), value))
+        assert got.tolist() == [1 + value, 2 + value]
+
+
+def test_a_function_that_copies_memory_is_not_recorded():
+    with pytest.raises(Differs, match="copies a tensor's memory"):
+        recorded(lambda x: (copy.deepcopy(x),), [torch.zeros(2)], [])
