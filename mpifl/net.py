@@ -120,6 +120,12 @@ class Net:
         """The device of its vectors."""
         return self.weights.device
 
+    def placed(self, tensor: Tensor) -> Tensor:
+        """A tensor of the host on the net's device; the host does not wait for it."""
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
     def load(self, weights: Tensor, buffers: Tensor | None = None) -> None:
         """Copy `weights [d]` (and `buffers [b]`) in."""
         self.weights.copy_(weights)

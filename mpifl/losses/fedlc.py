@@ -41,4 +41,4 @@ class FedLC(Loss):
         counts = step.context.counts
         margin = torch.from_numpy(self.tau * np.maximum(counts, 1.0) ** -0.25)
         absent = torch.from_numpy(counts == 0)
-        return step.placed(margin), step.placed(absent)
+        return step.net.placed(margin), step.net.placed(absent)

@@ -103,7 +103,7 @@ class Man(Loss):
         strength = self.zeta * self.schedule(step.context.round, step.context.rounds)
         if strength == 0:
             return None
-        return step.placed(torch.tensor(strength, dtype=torch.float64))
+        return step.net.placed(torch.tensor(strength, dtype=torch.float64))
 
     def __call__(self, step: Step) -> Tensor:
         nothing = step.x.new_zeros(())

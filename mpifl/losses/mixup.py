@@ -35,4 +35,4 @@ class Mixup(Wrapper):
         lam = random.beta(self.gamma, self.gamma)
         shares = torch.tensor([lam, 1 - lam], dtype=step.x.dtype)
         order = torch.from_numpy(random.permutation(len(step.y)))
-        return step.placed(shares), step.placed(order)
+        return step.net.placed(shares), step.net.placed(order)

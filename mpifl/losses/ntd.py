@@ -79,7 +79,7 @@ def divergence(
 def _frequent(step: Step) -> Tensor:
     """Whether the client has more of a class than of its mean class, bool [C]."""
     counts = step.context.counts
-    return step.placed(torch.from_numpy(counts > np.mean(counts)))
+    return step.net.placed(torch.from_numpy(counts > np.mean(counts)))
 
 
 def _others(values: Tensor, y: Tensor) -> Tensor:

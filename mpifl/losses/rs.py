@@ -47,4 +47,4 @@ class Rs(Loss):
             factors = np.where(counts > 0, 1.0, self.alpha)
         else:
             factors = self.alpha + (1 - self.alpha) * counts / counts.max()
-        return step.placed(torch.from_numpy(factors))
+        return step.net.placed(torch.from_numpy(factors))

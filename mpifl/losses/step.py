@@ -123,12 +123,6 @@ class Step:
         answer: Answer = self.answers[giver]
         return answer
 
-    def placed(self, tensor: Tensor) -> Tensor:
-        """A tensor of the host on the device of the images; the host does not wait for it."""
-        if self.x.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.x.device, non_blocking=True)
-
     def random(self, purpose: str) -> np.random.Generator:
         """The random stream for `purpose` at this step: a new generator, the same at each call.
 
