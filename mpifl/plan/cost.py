@@ -1,19 +1,17 @@
-"""What a run costs: bytes of messages and memory, steps, and seconds from measured times."""
+"""What a run costs: bytes of messages, steps, and seconds from measured times."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from mpifl.parallel.exact_sum import BLOCK, BLOCK_READ, Message
+from mpifl.parallel.exact_sum import Message
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
 from mpifl.training import tallies
 from mpifl.training.client_rows import Column
 from mpifl.training.flops import Flops
-from mpifl.training.optimizers import AdamW
 from mpifl.training.sampling import assign, costs
 from mpifl.training.timetable import Turn
 
@@ -78,59 +76,6 @@ def _scores(planned: DryRun) -> float:
     if evaluation.train_every:
         scores += by_client / evaluation.train_every
     return scores
-
-
-def memory(
-    planned: DryRun, profile: Profile | None, ranks: int, lanes: int
-) -> Iterator[tuple[str, int]]:
-    """The parts of a rank's memory in words, and their bytes; without the Python process itself.
-
-    The rank trains `lanes` clients at once.
-    """
-    net = planned.clients.net
-    reply = planned.reply.flat()
-    values = sum(vector.numel() for vector in reply.values())
-    weights = net.weights.nbytes
-    buffers = net.buffers.nbytes
-    # With several lanes, each has a net of its own, and tests have the rank's.
-    nets = 1 if lanes == 1 else 1 + lanes
-    yield "weights, gradient, buffers" + _times(nets), nets * (2 * weights + buffers)
-    if len(net.frozen):
-        yield "frozen weights" + _times(nets), nets * net.frozen.nbytes
-    yield "the round's message and the last", size_of(planned.sent.vectors()) + weights + buffers
-    yield "a client's reply" + _times(lanes), lanes * size_of(reply)
-    if planned.config.local.momentum:
-        yield "its momentum" + _times(lanes), lanes * weights
-    if isinstance(planned.config.local.optimizer, AdamW):
-        yield "its moments" + _times(lanes), lanes * 2 * weights
-    yield "sum of replies, int64", 8 * values
-    yield "scratch of the sum, float64", 8 * min(BLOCK, values)
-    if ranks > 1:
-        yield "buffer of the Reduce, int64", 8 * min(BLOCK_READ * (ranks - 1), values)
-    state = planned.state.flat()
-    if state:
-        yield "state of the client at work" + _times(lanes), lanes * size_of(state)
-    if profile:
-        of_a_step = f"activations of a step of {profile.batch} (measured)"
-        yield of_a_step + _times(lanes), lanes * profile.activations
-
-
-def memory_of_a_lane(planned: DryRun, profile: Profile | None) -> int:
-    """Bytes that a lane takes beside several others."""
-    three, two = (sum(count for _, count in memory(planned, profile, 1, lanes)) for lanes in (3, 2))
-    return three - two
-
-
-def _times(lanes: int) -> str:
-    return "" if lanes == 1 else f", {lanes} times"
-
-
-def remembered(planned: DryRun, cohort: float) -> int:
-    """Bytes of all clients' states after each has played.
-
-    Those of a round's `cohort` exist twice until the round is complete.
-    """
-    return round(size_of(planned.state.flat()) * (len(planned.clients) + cohort))
 
 
 @dataclass(frozen=True)

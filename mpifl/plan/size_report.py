@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mpifl.net import trained
-from mpifl.plan import cost
+from mpifl.plan import cost, memory
 from mpifl.plan.dry_run import DryRun
 from mpifl.plan.profile import Profile
 from mpifl.terminal import average_of, facts, operations, plural, say_table, size
@@ -80,7 +80,7 @@ def memory_of_a_rank(
     0 if unknown.
     """
     lanes = planned.config.runtime.lanes
-    rows = list(cost.memory(planned, measured, ranks, 1 if lanes == "auto" else lanes))
+    rows = list(memory.memory(planned, measured, ranks, 1 if lanes == "auto" else lanes))
     if process:
         rows.append(("Python and its libraries (measured)", process))
     data = 0 if planned.config.data.path else planned.data.bytes
@@ -106,14 +106,14 @@ def show_memory(
     rank = sum(count for _, count in rows)
     data = planned.data.bytes
     server = cost.size_of(planned.server)
-    states = cost.remembered(planned, cohort)
+    states = memory.remembered(planned, cohort)
     folder = planned.config.runtime.states_folder
     made = facts()
     for name, count in rows:
         made.add_row(name, size(count))
     made.add_row("a rank" if measured else "a rank, without activations", size(rank))
     if planned.config.runtime.lanes == "auto":
-        of_a_lane = cost.memory_of_a_lane(planned, measured)
+        of_a_lane = memory.memory_of_a_lane(planned, measured)
         made.add_row("each lane, where runtime.lanes = auto chooses several", size(of_a_lane))
     made.add_row("the data set, once a node (and on every GPU)", size(data))
     if server:

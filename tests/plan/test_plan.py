@@ -18,7 +18,7 @@ from mpifl.cli import main
 from mpifl.data import packed
 from mpifl.data.batches import sequence
 from mpifl.parallel.communicator import Communicator
-from mpifl.plan import cost, report
+from mpifl.plan import cost, memory, report
 from mpifl.plan.dry_run import dry_run
 from mpifl.plan.profile import Profile, Resident, SavedForBackward, measure
 from mpifl.runner import build, schema
@@ -259,7 +259,7 @@ def test_what_clients_remember_counts_as_memory_unless_it_is_kept_on_disk(
         ).stdout
         for folder in ("", "scratch")
     )
-    planned = cost.remembered(dry_run(config_of(*remembering)), 3)
+    planned = memory.remembered(dry_run(config_of(*remembering)), 3)
     assert planned == 9 * cost.size_of(dry_run(config_of(*remembering)).state.flat())
     lines = [
         next(line for line in text.splitlines() if "clients remember" in line)
@@ -280,7 +280,7 @@ def test_each_lane_has_a_net_a_step_and_a_client_and_tests_have_the_ranks_net():
     planned = dry_run(config_of(*persisting))
 
     def parts(lanes: int) -> dict[str, int]:
-        rows = cost.memory(planned, MEASURED, 1, lanes)
+        rows = memory.memory(planned, MEASURED, 1, lanes)
         return {name.partition(",")[0]: count for name, count in rows}
 
     one, three = parts(1), parts(3)
@@ -289,7 +289,7 @@ def test_each_lane_has_a_net_a_step_and_a_client_and_tests_have_the_ranks_net():
     of_a_lane.add("activations of a step of 16 (measured)")
     assert times == {name: 3 if name in of_a_lane else 1 for name in one} | {"weights": 4}
     of_each = sum(one[name] for name in of_a_lane) + one["weights"]
-    assert cost.memory_of_a_lane(planned, MEASURED) == of_each
+    assert memory.memory_of_a_lane(planned, MEASURED) == of_each
 
 
 @pytest.mark.parametrize("lanes", ["1", "3", '"auto"'])
