@@ -51,7 +51,7 @@ def lanes(size: Size) -> Found:
         )
         seconds = seconds_of_rounds(experiment, Communicator())
         if count == "auto":
-            seconds = seconds[-len(seconds) // 3 :]  # after those on trial
+            seconds = seconds[2 * len(seconds) // 3 :]  # after those on trial
         a_round, all_rounds = _extrapolated(seconds)
         yield Line(f"W1, graphs, lanes = {count}: a round", a_round, all_rounds, 60.0)
         if count == 1:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from mpifl.parallel.devices import processor_facts
+
 
 def machine() -> dict[str, str]:
-    """What the bits of a run depend on: the processor and the libraries that compute."""
-    facts: dict[str, str] = {}
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        facts.setdefault(name.strip(), value.strip())
+    """This machine, as records name theirs."""
+    facts = processor_facts()
     return {
         "processor": facts.get("model name", platform.machine()),
         "instructions": hashlib.sha256(facts.get("flags", "").encode()).hexdigest(),

@@ -16,14 +16,20 @@ from mpifl.parallel import launcher
 _PROCESSOR = Path("/proc/cpuinfo")
 
 
-def processor() -> str:
-    """The model of this machine's CPU, which decides how its kernels round."""
+def processor_facts() -> dict[str, str]:
+    """What Linux says of the first core, by its names; nothing elsewhere."""
     facts = {}
     if _PROCESSOR.is_file():
         first, _, _ = _PROCESSOR.read_text(encoding="utf-8", errors="replace").partition("\n\n")
         for line in first.splitlines():
             name, _, value = line.partition(":")
             facts[name.strip()] = value.strip()
+    return facts
+
+
+def processor() -> str:
+    """The model of this machine's CPU, which decides how its kernels round."""
+    facts = processor_facts()
     words = [facts.get("model name", platform.machine())]
     for name in ("cpu family", "model", "CPU implementer", "CPU part"):
         if name in facts:

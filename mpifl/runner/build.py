@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.torch_version import TorchVersion
 
 from mpifl import seeds
 from mpifl.config import expanded
@@ -106,7 +105,6 @@ def experiment(
     train = dataset.train
     held = divided(config, Known(train.labels, train.domains, train.clients))
     _refuse_empty_clients(held)
-    _refuse_lanes_of_old_torch(config, device)
     net = network(config, dataset.shape, len(dataset.classes), device)
     net.bf16 = config.precision == "bf16"
     check_crop_size(config, dataset.shape, net)
@@ -135,20 +133,6 @@ def experiment(
         trained_domains=_trained_domains(dataset, held.training),
         left_out=dataset.left_out,
     )
-
-
-def _refuse_lanes_of_old_torch(config: Config, device: torch.device) -> None:
-    """Raise BadInput where graphs of several threads would fail: before version 2.8 (its pull
-    request 143777), torch lets no thread replay one while another captures.
-    """
-    runtime = config.runtime
-    is_old = torch.__version__ < TorchVersion("2.8")
-    if device.type == "cuda" and runtime.lanes != 1 and runtime.graphs != "no" and is_old:
-        raise BadInput(
-            f"runtime.lanes: expected 1, where torch is older than 2.8 and steps are CUDA graphs; "
-            f"got {runtime.lanes} with torch {torch.__version__}; allowed: 1, or "
-            'runtime.graphs = "no", or a newer torch'
-        )
 
 
 def states_folder(config: Config) -> Path | None:

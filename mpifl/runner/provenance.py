@@ -70,6 +70,15 @@ def place(communicator: Communicator, device: torch.device) -> Place:
     }
 
 
+def without_number(device: str) -> str:
+    """A device's name without its number among the GPUs of its node.
+
+    >>> without_number("cuda:3 (NVIDIA H200)"), without_number("cpu (x86_64)")
+    ('cuda (NVIDIA H200)', 'cpu (x86_64)')
+    """
+    return re.sub(r"^cuda:\d+", "cuda", device)
+
+
 def differing_devices(places: Sequence[Place]) -> str | None:
     """Why the bits depend on which rank does what; None where they do not.
 
@@ -77,8 +86,10 @@ def differing_devices(places: Sequence[Place]) -> str | None:
     """
     kinds = set()
     for row in places:
-        gpu = re.sub(r"^cuda:\d+ ", "GPU ", row["device"])
-        kinds.add(gpu if gpu != row["device"] else f"CPU {row['processor']}")
+        if row["device"].startswith("cuda"):
+            kinds.add(without_number(row["device"]))
+        else:
+            kinds.add(f"CPU {row['processor']}")
     if len(kinds) < 2:
         return None
     return (

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.torch_version import TorchVersion
 
 from mpifl.data.dataset import Dataset, Split
 from mpifl.options import BadInput
@@ -57,9 +58,25 @@ def choose_device(config: Config, communicator: Communicator) -> torch.device:
     kinds = communicator.allgather((socket.gethostname(), kind))
     communicator.agree(lambda: _refuse_mixture(kinds))
     communicator.agree(lambda: _refuse_tf32_without_gpu(config, kind))
+    communicator.agree(lambda: _refuse_lanes_of_old_torch(config, kind))
     configure(device, threads_of(config.runtime.threads), tf32=config.precision == "tf32")
     communicator.agree(lambda: _refuse_unusable_folder(config, plays=worker is not None))
     return device
+
+
+def _refuse_lanes_of_old_torch(config: Config, kind: str) -> None:
+    """Graphs of several threads would fail: before version 2.8 (its pull request 143777), torch
+    lets no thread replay one while another captures.
+    """
+    runtime = config.runtime
+    if kind != "cuda" or runtime.lanes == 1 or runtime.graphs == "no":
+        return
+    if torch.__version__ < TorchVersion("2.8"):
+        raise BadInput(
+            f"runtime.lanes: expected 1, where torch is older than 2.8 and steps are CUDA graphs; "
+            f"got {runtime.lanes} with torch {torch.__version__}; allowed: 1, or "
+            'runtime.graphs = "no", or a newer torch'
+        )
 
 
 def _refuse_tf32_without_gpu(config: Config, kind: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from mpifl.config import toml
 from mpifl.losses import LOSSES
 from mpifl.losses.expression import parse
 from mpifl.runner import stored_plugins
-from mpifl.runner.provenance import Facts
+from mpifl.runner.provenance import Facts, without_number
 from mpifl.runner.schema import Config
 from mpifl.schedules import Schedule
 from mpifl.store import Run, StoredPlugin
@@ -199,6 +198,6 @@ def _kinds(value: object) -> set[str]:
     if value is None:
         return set()
     items = value if isinstance(value, list) else [value]
-    kinds = {re.sub(r"^cuda:\d+", "cuda", str(item)) for item in items}
+    kinds = {without_number(str(item)) for item in items}
     gpus = {kind for kind in kinds if kind.startswith("cuda")}
     return gpus or kinds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,16 +91,18 @@ def test_graphs_read_their_constants_when_other_memory_has_been_collected(device
     net = net_for(loss, device=device)
     local = Local(lr=0.01)
     eager, _ = trained(net, tiny_loss(loss), local, "no")
-    graphs, recordings = trained(net, tiny_loss(loss), local, "yes", before_client=collect)
+    graphs, recordings = trained(
+        net, tiny_loss(loss), local, "yes", before_client=partial(collect, device)
+    )
     assert recordings == 2
     assert_same(eager, graphs)
 
 
-def collect() -> None:
+def collect(device: torch.device) -> None:
     """Free what nothing refers to, and let other tensors take its place."""
     gc.collect()
     for size in (1, 4, 16, 64, 256, 1024):
-        torch.full((size,), 1e9, device="cuda" if torch.cuda.is_available() else "cpu")
+        torch.full((size,), 1e9, device=device)
 
 
 @options

@@ -1,19 +1,15 @@
 """What a config makes of its data."""
 
-from contextlib import nullcontext
-
 import numpy as np
 import pytest
 import tiny
 import torch
-from torch.torch_version import TorchVersion
 
 import mpifl
 from mpifl.data.dataset import assemble
 from mpifl.data.packed import write
 from mpifl.data.sources import SOURCES
-from mpifl.options import BadInput
-from mpifl.runner import build, schema
+from mpifl.runner import schema
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -58,17 +54,3 @@ def test_a_run_on_data_with_a_constant_channel_trains_and_says_so(elsewhere, cap
     assert "warning: half: the training images do not vary in these channels" in (
         capsys.readouterr().out
     )
-
-
-@pytest.mark.parametrize("version", ["2.7.1", "2.8.0", "2.13.0+cu130"])
-@pytest.mark.parametrize("lanes", [1, 2, "auto"])
-@pytest.mark.parametrize("graphs", ["auto", "no"])
-@pytest.mark.parametrize("device", ["cuda:0", "cpu"])
-def test_lanes_with_graphs_are_refused_where_torch_is_too_old_for_them(
-    monkeypatch, version, lanes, graphs, device
-):
-    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
-    config = schema.resolve({"runtime": {"lanes": lanes, "graphs": graphs}})
-    is_refused = (version, graphs, device) == ("2.7.1", "auto", "cuda:0") and lanes != 1
-    with pytest.raises(BadInput, match="torch is older than 2.8") if is_refused else nullcontext():
-        build._refuse_lanes_of_old_torch(config, torch.device(device))

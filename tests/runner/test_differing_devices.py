@@ -20,8 +20,8 @@ A100 = {"device": "cuda:0 (NVIDIA A100)", "processor": "Intel"}
         ([AMD, AMD], None),
         ([H200, OTHER_H200], None),
         ([INTEL, AMD, INTEL], "(CPU AMD; CPU Intel)"),
-        ([H200, A100], "(GPU (NVIDIA A100); GPU (NVIDIA H200))"),
-        ([INTEL, H200], "(CPU Intel; GPU (NVIDIA H200))"),
+        ([H200, A100], "(cuda (NVIDIA A100); cuda (NVIDIA H200))"),
+        ([INTEL, H200], "(CPU Intel; cuda (NVIDIA H200))"),
     ],
     ids=["one rank", "CPUs of a kind", "GPUs of a kind", "two CPUs", "two GPUs", "CPU and GPU"],
 )

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import weakref
 from dataclasses import field
 
 import numpy as np
@@ -362,3 +363,18 @@ def test_a_constant_that_the_function_changes_begins_anew_in_each_call():
 def test_a_function_that_copies_memory_is_not_recorded():
     with pytest.raises(Differs, match="copies a tensor's memory"):
         recorded(lambda x: (copy.deepcopy(x),), [torch.zeros(2)], [])
+
+
+def test_what_a_function_drops_is_freed_while_it_is_recorded():
+    still_there = []
+
+    def function(x):
+        first = x + 1
+        dropped = weakref.ref(first)
+        second = first * 2
+        del first
+        still_there.append(dropped() is not None)
+        return (second,)
+
+    recorded(function, [torch.zeros(2)], [])
+    assert still_there == [False]
